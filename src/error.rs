@@ -1,0 +1,75 @@
+//! What can go wrong, as the exit status tells it, and the two lines that a person reads.
+
+use std::fmt;
+
+/// What the caller does next. Each kind is one exit status of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any other failure.
+    Other = 1,
+    /// The command was typed wrongly.
+    Usage = 2,
+    /// The config or a provider file is wrong, or the profile is not known.
+    Config = 3,
+    /// A login or a value is needed.
+    LoginNeeded = 4,
+    /// The provider refused.
+    Refused = 5,
+    /// The provider could not be reached or failed for now; trying later may help.
+    Unavailable = 6,
+    /// The secret store is missing, locked or refused, and may hold what is needed.
+    Store = 7,
+    /// The provider's reply could not be understood.
+    Reply = 8,
+}
+
+/// A failure: `tok: <what>: <why>`, then `hint: <hint>`.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// Steers: the exit status.
+    pub kind: Kind,
+    /// What failed, without a capital or a full stop.
+    pub what: String,
+    /// Why; may be empty where `what` says it all.
+    pub why: String,
+    /// What to run now.
+    pub hint: Option<String>,
+}
+
+/// The result of everything that can fail with an exit status.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A failure without a hint.
+    pub fn new(kind: Kind, what: impl Into<String>, why: impl Into<String>) -> Error {
+        Error {
+            kind,
+            what: what.into(),
+            why: why.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with a hint: a command to run, or what to look at.
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        self.kind as u8
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if !self.why.is_empty() {
+            write!(f, ": {}", self.why)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
