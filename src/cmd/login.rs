@@ -12,9 +12,11 @@ use crate::obtain::{self, Opened, Outcome, Wanted};
 use crate::plan;
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
 use crate::provider::{Grant, is_name};
+use crate::reply::Issued;
+use crate::request::Values;
 use crate::store::cache::Cache;
 use crate::store::{StoreError, Trouble};
-use crate::token::Secret;
+use crate::token::{Secret, Time};
 use std::path::PathBuf;
 
 /// Runs the login.
@@ -45,7 +47,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
-    let is_refresh = profile.provider.refresh.as_ref().is_some_and(|r| r.grant == grant.name);
+    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     let opened = open(context.host, &profile)?;
     let kept = usable_secrets(&profile, &opened)?;
@@ -91,30 +93,139 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         }
     };
 
-    let known = profile.known()?;
-    let url = profile.session_url(&filled.values).unwrap_or_default();
-    let began_with = (!is_refresh).then_some(grant.name.as_str());
-    let belongs = known.belongs(&url, began_with, None);
-    let took = profile.provider.refresh.is_some();
-    let new_session = match (&issued.refresh_token, is_refresh.then_some(refresh_token).flatten()) {
-        (Some(token), _) if took => Some(token.clone()),
-        // Not rotated: the one that was handed in stays.
-        (None, Some(token)) => Some(token),
-        _ => None,
-    }
-    .map(|refresh_token| Session { refresh_token, belongs, since: received.secs() });
-    let kept = keep(&profile, &grant, args.keep, &opened.kept, new_session, &filled.values, &url, is_refresh);
+    let login = Login {
+        url: profile.session_url(&filled.values).unwrap_or_default(),
+        used: is_refresh.then_some(refresh_token).flatten(),
+        keep: args.keep,
+        values: filled.values,
+        profile: &profile,
+        grant: &grant,
+        is_refresh,
+        issued,
+        received,
+    };
+    let kept = login.kept(&opened.kept)?;
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = obtain::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error);
     }
     write_config(context, &name, &edit)?;
-    finish(context, &profile, &grant, &opened, &issued, received, &filled.values, &url)?;
+    login.cache_and_index(context, &opened)?;
     drop(hold);
     drop(lock);
-    report(context.host, &profile, &grant, &opened, &issued, received.secs());
+    login.report(context.host, &opened);
     Ok(())
+}
+
+/// A login that the provider has granted.
+struct Login<'a> {
+    profile: &'a Profile,
+    grant: &'a Grant,
+    /// It began with a refresh token from elsewhere or from the store.
+    is_refresh: bool,
+    /// That refresh token.
+    used: Option<Secret>,
+    /// `--keep`
+    keep: bool,
+    /// What was sent.
+    values: Values,
+    /// What names its session.
+    url: String,
+    issued: Issued,
+    received: Time,
+}
+
+impl Login<'_> {
+    /// The grant that the session begins with: a refresh token from elsewhere says nothing of it.
+    fn began_with(&self) -> Option<&str> {
+        (!self.is_refresh).then_some(self.grant.name.as_str())
+    }
+
+    /// What the store is to hold, where it held `old`.
+    fn kept(&self, old: &Kept) -> Result<Kept> {
+        let provider = &self.profile.provider;
+        let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
+        // Where it was not rotated, the one that was handed in stays.
+        let session = match new.or(self.used.as_ref()) {
+            Some(refresh_token) => Some(Session {
+                refresh_token: refresh_token.clone(),
+                belongs: self.profile.known()?.belongs(&self.url, self.began_with(), None),
+                since: self.received.secs(),
+            }),
+            None => None,
+        };
+        if self.is_refresh {
+            // It leaves the kept secrets as they are.
+            return Ok(Kept { session, ..old.clone() });
+        }
+        let home = obtain::origin(&self.url);
+        let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
+        let needed = session.is_none() || is_fallback;
+        let mut secrets = if old.secrets_for == home { old.secrets.clone() } else { Default::default() };
+        for name in provider.uses(self.grant).into_keys() {
+            let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
+            let wanted = match self.profile.given.get(&name).map(|g| &g.source) {
+                Some(Source::Flag | Source::Asked) => self.keep || (needed && !param.personal),
+                // What came from the environment is not kept, unless that is asked for.
+                Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
+                _ => false,
+            };
+            if let (true, Some(value)) = (wanted, self.values.get(&name)) {
+                secrets.insert(name, Secret::new(value.as_str()));
+            }
+        }
+        let secrets_for = if secrets.is_empty() { None } else { home };
+        Ok(Kept { session, secrets, secrets_for })
+    }
+
+    /// Cache and index after the store: a new login answers all questions of its profile.
+    fn cache_and_index(&self, context: &mut Context, opened: &Opened) -> Result<()> {
+        let Login { profile, grant, .. } = self;
+        let known = profile.known()?;
+        let belongs = known.belongs(&self.url, self.began_with(), Some(&grant.name));
+        let token = obtain::cached(profile, grant, &self.issued, self.received, belongs, &self.values)?;
+        if profile.cache {
+            let cache = Cache::new(context.host.folders()?.cache(&profile.name));
+            let _ = cache.clear();
+            let wanted = Wanted { profile, known: &known, cache: Some(&cache), no_store: false };
+            obtain::put(context.host, &wanted, grant, &token);
+        }
+        let before = Index::of(context.host, &profile.name).read().map(|entry| entry.store);
+        obtain::index(context.host, profile, opened, &self.issued);
+        // What an earlier login kept in another store is nobody's any more.
+        if let Some(before) = before.filter(|b| !b.is_empty() && *b != profile.store.to_string())
+            && let Ok(choice) = StoreChoice::parse(&before)
+            && let Ok(Some(mut old)) = context.host.store(&choice)
+            && old.forget(&profile.name).is_err()
+        {
+            context.host.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
+        }
+        Ok(())
+    }
+
+    /// Says what is now there.
+    fn report(&self, host: &mut Host, opened: &Opened) {
+        let Login { profile, grant, .. } = self;
+        let kept = match (&opened.kept.session, opened.kept.secrets.is_empty()) {
+            (Some(_), true) => "the refresh token is kept",
+            (Some(_), false) => "the refresh token and the secret are kept",
+            (None, false) => "the secret is kept",
+            (None, true) => "nothing but the access token is kept",
+        };
+        let life = match self.issued.expires.at() {
+            Some(at) => format!("good for {}", crate::duration::show(at - self.received.secs())),
+            None => "without a known end".into(),
+        };
+        if profile.store == StoreChoice::None {
+            host.warn(&format!("{}: {kept}: the store is none", profile.name));
+        }
+        let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        host.tell(&format!(
+            "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
+            profile.provider.title, profile.name, grant.name
+        ));
+    }
 }
 
 /// Opens the store: a login that cannot keep anything is refused before anything is sent.
@@ -226,99 +337,7 @@ fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
     Ok(())
 }
 
-/// What the store is to hold after the login.
-#[allow(clippy::too_many_arguments)]
-fn keep(
-    profile: &Profile,
-    grant: &Grant,
-    keep_all: bool,
-    old: &Kept,
-    session: Option<Session>,
-    values: &crate::request::Values,
-    url: &str,
-    is_refresh: bool,
-) -> Kept {
-    if is_refresh {
-        // It leaves the kept secrets as they are.
-        return Kept { session, ..old.clone() };
-    }
-    let home = obtain::origin(url);
-    let is_fallback = profile.provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&grant.name);
-    let by_itself = session.is_none() || is_fallback;
-    let mut secrets = if old.secrets_for == home { old.secrets.clone() } else { Default::default() };
-    for name in profile.provider.uses(grant).into_keys() {
-        let Some(param) = profile.provider.param(&name).filter(|p| p.secret) else { continue };
-        let wanted = match profile.given.get(&name).map(|g| &g.source) {
-            Some(Source::Flag | Source::Asked) => keep_all || (by_itself && !param.personal),
-            // What came from the environment is not kept, unless that is asked for.
-            Some(Source::Env(_) | Source::EnvFile(_)) => keep_all,
-            _ => false,
-        };
-        if let (true, Some(value)) = (wanted, values.get(&name)) {
-            secrets.insert(name, Secret::new(value.as_str()));
-        }
-    }
-    let secrets_for = if secrets.is_empty() { None } else { home };
-    Kept { session, secrets, secrets_for }
-}
-
-/// Cache and index after the store: a new login answers all questions of its profile.
-#[allow(clippy::too_many_arguments)]
-fn finish(
-    context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
-    opened: &Opened,
-    issued: &crate::reply::Issued,
-    received: crate::token::Time,
-    values: &crate::request::Values,
-    url: &str,
-) -> Result<()> {
-    let known = profile.known()?;
-    let is_refresh = profile.provider.refresh.as_ref().is_some_and(|r| r.grant == grant.name);
-    let began_with = (!is_refresh).then_some(grant.name.as_str());
-    let belongs = known.belongs(url, began_with, Some(&grant.name));
-    let token = obtain::cached(profile, grant, issued, received, belongs, values)?;
-    if profile.cache {
-        let cache = Cache::new(context.host.folders()?.cache(&profile.name));
-        let _ = cache.clear();
-        let wanted = Wanted { profile, known: &known, cache: Some(&cache), no_store: false };
-        obtain::put(context.host, &wanted, grant, &token);
-    }
-    let before = Index::of(context.host, &profile.name).read().map(|entry| entry.store);
-    obtain::index(context.host, profile, opened, issued);
-    // What an earlier login kept in another store is nobody's any more.
-    if let Some(before) = before.filter(|b| !b.is_empty() && *b != profile.store.to_string())
-        && let Ok(choice) = StoreChoice::parse(&before)
-        && let Ok(Some(mut old)) = context.host.store(&choice)
-        && old.forget(&profile.name).is_err()
-    {
-        context.host.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
-    }
-    Ok(())
-}
-
-fn report(host: &mut Host, profile: &Profile, grant: &Grant, opened: &Opened, issued: &crate::reply::Issued, now: i64) {
-    let kept = match (&opened.kept.session, opened.kept.secrets.is_empty()) {
-        (Some(_), true) => "the refresh token is kept",
-        (Some(_), false) => "the refresh token and the secret are kept",
-        (None, false) => "the secret is kept",
-        (None, true) => "nothing but the access token is kept",
-    };
-    let life = match issued.expires.at() {
-        Some(at) => format!("good for {}", crate::duration::show(at - now)),
-        None => "without a known end".into(),
-    };
-    if profile.store == StoreChoice::None {
-        host.warn(&format!("{}: {kept}: the store is none", profile.name));
-    }
-    let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
-    host.tell(&format!(
-        "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
-        profile.provider.title, profile.name, grant.name
-    ));
-}
-
+/// What to try after a refusal.
 fn again(profile: &Profile, grant: &Grant) -> String {
     let secret = profile.provider.uses(grant).into_keys().find(|n| profile.param(n).is_some_and(|p| p.secret));
     let with = secret.map(|s| format!(" --{}-file PATH", s.replace('_', "-"))).unwrap_or_default();
