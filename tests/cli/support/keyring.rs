@@ -30,7 +30,7 @@ impl Keyring {
     /// A keyring that exists and is closed. Nobody can type a password: opening it fails.
     #[track_caller]
     pub fn locked() -> Keyring {
-        let mut keyring = Keyring::unlocked();
+        let keyring = Keyring::unlocked();
         keyring.lock();
         keyring
     }
