@@ -90,7 +90,6 @@ fn status_2_is_wrong_usage() {
         "logout",
         "completions",
         "providers --nonsense",
-        "get purewl --offline --fresh",
     ] {
         let out = sandbox.run(line);
         assert_eq!(out.code, 2, "{out}");

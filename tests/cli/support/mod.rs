@@ -410,6 +410,12 @@ impl Running {
         self.child.as_ref().expect("not yet waited for").id()
     }
 
+    /// Fails the test if it takes longer than this from its start.
+    pub fn timeout(mut self, timeout: Duration) -> Running {
+        self.timeout = timeout;
+        self
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid() as i32).expect("a process id");
