@@ -136,7 +136,8 @@ fn statuses_decide_whatever_the_body() {
         cases.push((status, 6));
     }
     for (status, code) in cases {
-        for body in ["", "{}", "<html>no</html>", &good, "{\"error\":\"invalid_client\",\"error_description\":\"no\"}"] {
+        for body in ["", "{}", "<html>no</html>", &good, "{\"error\":\"invalid_client\",\"error_description\":\"no\"}"]
+        {
             let out = got(Reply::text(status, body));
             assert_eq!((out.code, out.stdout.as_str()), (code, ""), "{status} {body}: {out}");
             assert!(out.stderr.starts_with("tok: "), "{out}");
@@ -212,9 +213,7 @@ fn remote_text_is_escaped_and_cut() {
         ] {
             let out = got(reply);
             assert!([5, 8].contains(&out.code), "{out}");
-            let bad = |c: char| {
-                (c.is_control() && c != '\n') || "\u{202e}\u{200b}\u{2028}\u{2029}\u{2066}".contains(c)
-            };
+            let bad = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{200b}\u{2028}\u{2029}\u{2066}".contains(c);
             assert!(!out.stderr.contains(bad), "{out:?}");
             assert!(out.stderr.lines().count() <= 3, "{out}");
             assert!(out.stderr.len() < 4000, "{}", out.stderr.len());
@@ -285,7 +284,14 @@ fn an_expiry_that_is_no_number_and_no_date_is_absent() {
 
 #[test]
 fn an_expiry_beyond_all_bounds_is_no_panic_and_no_overflow() {
-    for value in [json!(1e18), json!(1_000_000_000_000_000_000_u64), json!(u64::MAX), json!(1e308), json!("1e400"), json!("9".repeat(400))] {
+    for value in [
+        json!(1e18),
+        json!(1_000_000_000_000_000_000_u64),
+        json!(u64::MAX),
+        json!(1e308),
+        json!("1e400"),
+        json!("9".repeat(400)),
+    ] {
         let shown = value.to_string();
         let server = Server::always(beside("expires_in", value));
         let sandbox = plain(&server.url());
@@ -303,8 +309,11 @@ fn an_expiry_beyond_all_bounds_is_no_panic_and_no_overflow() {
 
 #[test]
 fn tokens_of_any_type_or_none_are_taken() {
-    for kind in [json!("Bearer"), json!("bearer"), json!("BEARER"), json!("Application Access Token"), json!(""), json!(null)] {
-        let server = Server::always(Reply::json(200, json!({"access_token": token(), "token_type": kind, "expires_in": 60})));
+    for kind in
+        [json!("Bearer"), json!("bearer"), json!("BEARER"), json!("Application Access Token"), json!(""), json!(null)]
+    {
+        let server =
+            Server::always(Reply::json(200, json!({"access_token": token(), "token_type": kind, "expires_in": 60})));
         let sandbox = plain(&server.url());
         assert_eq!(sandbox.run("header plain").line(), format!("Authorization: Bearer {}", token()));
     }
@@ -360,7 +369,15 @@ fn jwts_that_are_none_are_tokens_all_the_same() {
     let deep = base64.encode("[".repeat(40_000));
     let huge = base64.encode("{\"exp\":1e999}");
     let text = base64.encode("{\"exp\":\"tomorrow\"}");
-    for odd in ["..", "a.b.c", "eyJ.eyJ.x", &format!("e30.{deep}.x"), &format!("e30.{huge}.x"), &format!("e30.{text}.x"), "e30.bnVsbA.x"] {
+    for odd in [
+        "..",
+        "a.b.c",
+        "eyJ.eyJ.x",
+        &format!("e30.{deep}.x"),
+        &format!("e30.{huge}.x"),
+        &format!("e30.{text}.x"),
+        "e30.bnVsbA.x",
+    ] {
         let server = Server::always(Reply::token(odd, 600));
         let sandbox = plain(&server.url());
         assert_eq!(sandbox.run("get plain").silent().line(), odd);
@@ -454,7 +471,10 @@ fn the_sample_of_purewl_s_page_is_no_json_and_is_not_repaired() {
 #[test]
 fn the_success_test_of_purewl_compares_numbers_by_value() {
     let reply = |code: Value| {
-        Reply::json(200, json!({"header": {"code": code, "message": "said so"}, "body": {"accessToken": token(), "expiry": 60}}))
+        Reply::json(
+            200,
+            json!({"header": {"code": code, "message": "said so"}, "body": {"accessToken": token(), "expiry": 60}}),
+        )
     };
     let purewl = PureWl::start();
     let mut sandbox = purewl.sandbox();
@@ -643,7 +663,9 @@ fn arguments_that_are_no_text_are_2_or_3() {
     use std::os::unix::ffi::OsStrExt;
     let sandbox = Sandbox::with_file_store();
     let odd = std::ffi::OsStr::from_bytes(b"a\xff\xfe");
-    for args in [vec!["get".as_ref(), odd], vec![odd], vec!["get".as_ref(), "purewl".as_ref(), "--client-id".as_ref(), odd]] {
+    for args in
+        [vec!["get".as_ref(), odd], vec![odd], vec!["get".as_ref(), "purewl".as_ref(), "--client-id".as_ref(), odd]]
+    {
         sandbox.tok(args).run().fails_with_one_of(&[2, 3]);
     }
     sandbox.tok(["get", "purewl"]).env("TOK_PUREWL_SECRET_KEY", odd).run().fails_with_one_of(&[2, 3, 4]);

@@ -24,7 +24,9 @@ fn a_typo_is_refused_with_file_line_column_and_the_nearest_name() {
 
 #[test]
 fn broken_toml_is_refused_with_line_and_column() {
-    for text in ["store = \n", "store = \"file\n", "[profile.shop\n", "= 1\n", "store = \"file\"\nstore = \"none\"\n", "\u{0}"] {
+    for text in
+        ["store = \n", "store = \"file\n", "[profile.shop\n", "= 1\n", "store = \"file\"\nstore = \"none\"\n", "\u{0}"]
+    {
         let sandbox = Sandbox::with_file_store();
         sandbox.config(text);
         let out = sandbox.run("get purewl").fails(3);
@@ -139,10 +141,7 @@ fn a_config_behind_a_link_is_read_and_written_where_it_is() {
     std::fs::create_dir_all(sandbox.config_dir()).unwrap();
     symlink(&real, sandbox.config_file()).unwrap();
     let key = sandbox.file_arg("key", purewl::secret_key());
-    sandbox
-        .tok(["login", "purewl", "--base-url", &purewl.server.url(), "--secret-key-file", &key])
-        .run()
-        .prints("");
+    sandbox.tok(["login", "purewl", "--base-url", &purewl.server.url(), "--secret-key-file", &key]).run().prints("");
     assert!(std::fs::symlink_metadata(sandbox.config_file()).unwrap().is_symlink(), "still a link");
     let text = std::fs::read_to_string(&real).unwrap();
     assert!(text.starts_with("# mine\n") && text.contains("[profile.purewl]"), "{text}");
@@ -211,9 +210,17 @@ fn a_provider_file_is_refused_with_file_line_and_the_nearest_name() {
         ("{client_secret}", "{client_secrte}", &["client_secrte", "client_secret"]),
         ("{client_secret}", "{client_secret", &["plain.toml:"]),
         ("grant = \"refresh\"\n", "grant = \"refrehs\"\n", &["refrehs", "refresh"]),
-        ("grant = \"refresh\"\n", "grant = \"refresh\"\n[response]\naccess_token = [\"access_token\"]\n", &["access_token", "plain.toml:"]),
+        (
+            "grant = \"refresh\"\n",
+            "grant = \"refresh\"\n[response]\naccess_token = [\"access_token\"]\n",
+            &["access_token", "plain.toml:"],
+        ),
         ("grant = \"refresh\"\n", "grant = \"refresh\"\n[response]\naccess_token = [\"/a~2b\"]\n", &["plain.toml:"]),
-        ("grant = \"refresh\"\n", "grant = \"refresh\"\n[response]\nexpires = [{ at = \"/x\", as = \"fortnights\" }]\n", &["fortnights", "seconds"]),
+        (
+            "grant = \"refresh\"\n",
+            "grant = \"refresh\"\n[response]\nexpires = [{ at = \"/x\", as = \"fortnights\" }]\n",
+            &["fortnights", "seconds"],
+        ),
         ("grant = \"refresh\"\n", "grant = \"refresh\"\n[response]\nformat = \"yaml\"\n", &["yaml", "json"]),
         ("grant = \"refresh\"\n", "grant = \"refresh\"\n[response]\nsuccess = [{ at = \"/x\" }]\n", &["plain.toml:"]),
         ("grant = \"refresh\"\n", "grant = \"refresh\"\n[use]\nheader = \"X Token\"\n", &["plain.toml:"]),
@@ -263,7 +270,8 @@ fn profiles_whose_variables_would_be_the_same_are_3() {
     sandbox.config("[profile.shop-eu]\nprovider = \"purewl\"\n[profile.shop-eu-base]\nprovider = \"purewl\"\n");
     sandbox.run("get shop-eu").fails(4);
     // shop + eu_x and shop-eu + x are both TOK_SHOP_EU_X.
-    let text = plain_provider("https://a.example", "").replace("[params.scope]", "[params.eu_client_id]\n[params.scope]");
+    let text =
+        plain_provider("https://a.example", "").replace("[params.scope]", "[params.eu_client_id]\n[params.scope]");
     sandbox.provider("plain", &text);
     sandbox.config("[profile.shop]\nprovider = \"plain\"\n[profile.shop-eu]\nprovider = \"plain\"\n");
     sandbox.run("get shop").fails(3).says("shop-eu").says("TOK_SHOP_EU_CLIENT_ID");
@@ -272,7 +280,9 @@ fn profiles_whose_variables_would_be_the_same_are_3() {
 #[test]
 fn min_ttl_is_taken_from_profile_and_config() {
     let server = Server::issuing(600);
-    for config in ["min_ttl = \"15m\"\n", "min_ttl = \"1s\"\n[profile.plain]\nprovider = \"plain\"\nmin_ttl = \"15m\"\n"] {
+    for config in
+        ["min_ttl = \"15m\"\n", "min_ttl = \"1s\"\n[profile.plain]\nprovider = \"plain\"\nmin_ttl = \"15m\"\n"]
+    {
         let sandbox = plain(&server.url());
         sandbox.config(config);
         let first = sandbox.run("get plain").line();

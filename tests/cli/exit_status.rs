@@ -10,7 +10,9 @@ use std::time::Duration;
 fn status_0_with_nothing_to_warn_of_leaves_stderr_empty() {
     let purewl = PureWl::start();
     let sandbox = purewl.logged_in();
-    for line in ["get purewl", "header purewl", "get purewl -o json", "list", "show purewl", "providers", "providers purewl"] {
+    for line in
+        ["get purewl", "header purewl", "get purewl -o json", "list", "show purewl", "providers", "providers purewl"]
+    {
         sandbox.run(line).ok().silent();
     }
 }
@@ -32,7 +34,9 @@ fn help_version_and_completions_always_work() {
     let sandbox = Sandbox::with_file_store();
     sandbox.config("this is [ no TOML");
     sandbox.provider("mine", "neither is [ this");
-    for line in ["--help", "-V", "get --help", "login --help", "completions bash", "completions zsh", "completions fish"] {
+    for line in
+        ["--help", "-V", "get --help", "login --help", "completions bash", "completions zsh", "completions fish"]
+    {
         let out = sandbox.run(line).ok();
         assert!(!out.stdout.is_empty(), "{out}");
     }

@@ -54,7 +54,10 @@ fn where_something_contradicts_a_grant_that_needs_nobody_runs_and_is_cached_apar
     let server = Server::new(|request| {
         let client = request.field("client_id");
         let token = format!("at-{CANARY}-{client}-{}", request.field("grant_type"));
-        Reply::json(200, json!({"access_token": token, "expires_in": 600, "refresh_token": format!("rt-{CANARY}-{client}")}))
+        Reply::json(
+            200,
+            json!({"access_token": token, "expires_in": 600, "refresh_token": format!("rt-{CANARY}-{client}")}),
+        )
     });
     let sandbox = plain(&server.url());
     sandbox.run("login plain").prints("");
@@ -137,7 +140,8 @@ fn a_changed_provider_definition_is_never_answered_with_the_old_token() {
     let server = Server::issuing(600);
     let sandbox = plain(&server.url());
     let first = sandbox.run("get plain").line();
-    sandbox.provider("plain", &plain_provider(&server.url(), "[use]\nheader = \"X-Token\"\nvalue = \"{access_token}\"\n"));
+    sandbox
+        .provider("plain", &plain_provider(&server.url(), "[use]\nheader = \"X-Token\"\nvalue = \"{access_token}\"\n"));
     let second = sandbox.run("header plain").line();
     assert!(second.starts_with("X-Token: "), "{second}");
     assert!(!second.contains(&first), "{second}");
@@ -206,7 +210,10 @@ fn a_base_url_in_config_or_provider_file_does_not_lure_a_kept_secret_away() {
 
     // A provider file whose default points elsewhere, the config silent.
     let server = Server::new(|_| {
-        Reply::json(200, json!({"access_token": format!("at-{CANARY}"), "expires_in": 600, "refresh_token": format!("rt-{CANARY}")}))
+        Reply::json(
+            200,
+            json!({"access_token": format!("at-{CANARY}"), "expires_in": 600, "refresh_token": format!("rt-{CANARY}")}),
+        )
     });
     let sandbox = Sandbox::with_file_store();
     sandbox.provider("plain", &plain_provider(&server.url(), ""));
@@ -280,7 +287,10 @@ fn elsewhere_is_told_by_origin_not_by_prefix() {
         [format!("http://localhost:{port}"), format!("https://127.0.0.1:{port}"), ELSEWHERE.into(), format!("{home}0")];
     for url in lures {
         // The last may be a port beyond 65535: then it is no URL at all.
-        sandbox.tok(["get", "purewl", "--fresh", "--timeout", "3s", "--base-url", &url]).run().fails_with_one_of(&[2, 3, 4]);
+        sandbox
+            .tok(["get", "purewl", "--fresh", "--timeout", "3s", "--base-url", &url])
+            .run()
+            .fails_with_one_of(&[2, 3, 4]);
     }
     assert_eq!(purewl.server.connections(), 1);
 }
@@ -288,7 +298,10 @@ fn elsewhere_is_told_by_origin_not_by_prefix() {
 #[test]
 fn revoking_goes_home_only_too() {
     let server = Server::new(|_| {
-        Reply::json(200, json!({"access_token": format!("at-{CANARY}"), "expires_in": 600, "refresh_token": format!("rt-{CANARY}")}))
+        Reply::json(
+            200,
+            json!({"access_token": format!("at-{CANARY}"), "expires_in": 600, "refresh_token": format!("rt-{CANARY}")}),
+        )
     });
     let more = "[revoke]\nurl = \"{base_url}/revoke\"\nbody = { token = \"{refresh_token}\" }\n";
     let sandbox = Sandbox::with_file_store();

@@ -5,6 +5,18 @@
 
 mod support;
 
+mod bad_input;
+mod cached;
+mod config;
+mod exit_status;
 mod get;
+mod identity;
+mod json;
 mod login;
+mod network;
+mod races;
+mod refresh;
+mod stores;
 mod support_itself;
+mod terminal;
+mod values;

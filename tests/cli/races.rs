@@ -77,8 +77,7 @@ fn those_that_waited_take_the_token_however_short() {
     let server = Server::issuing(1);
     let sandbox = plain(&server.url());
     let gate = server.hold();
-    let mut running: Vec<_> =
-        (0..8).map(|_| sandbox.tok(["get", "plain", "--min-ttl", "1h"]).spawn()).collect();
+    let mut running: Vec<_> = (0..8).map(|_| sandbox.tok(["get", "plain", "--min-ttl", "1h"]).spawn()).collect();
     server.until(1);
     for run in &mut running {
         run.until_open_below(&sandbox.state_dir());

@@ -60,7 +60,10 @@ fn a_new_refresh_token_replaces_the_old_one_in_the_store() {
     assert_eq!(sandbox.files_with(&format!("rt-{CANARY}-1")).len(), 1, "in one file");
     sandbox.run("get apiax --fresh").line();
     assert_eq!(sandbox.files_with(&format!("rt-{CANARY}-1")), Vec::<std::path::PathBuf>::new());
-    assert_eq!(sandbox.files_with(&format!("rt-{CANARY}-2")), [sandbox.secrets_file().strip_prefix(sandbox.home()).unwrap()]);
+    assert_eq!(
+        sandbox.files_with(&format!("rt-{CANARY}-2")),
+        [sandbox.secrets_file().strip_prefix(sandbox.home()).unwrap()]
+    );
 }
 
 #[test]
@@ -336,7 +339,8 @@ fn a_login_by_refresh_goes_on_with_its_successor() {
 
 #[test]
 fn retry_after_is_obeyed_within_the_timeout() {
-    let server = Server::script([Reply::text(429, "{}").header("Retry-After", "1"), Reply::token(&format!("at-{CANARY}"), 60)]);
+    let server =
+        Server::script([Reply::text(429, "{}").header("Retry-After", "1"), Reply::token(&format!("at-{CANARY}"), 60)]);
     let sandbox = plain(&server.url());
     let out = sandbox.run("get plain").ok();
     assert!(out.took >= Duration::from_millis(950), "{out}");

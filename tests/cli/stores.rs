@@ -333,7 +333,9 @@ fn the_store_is_chosen_by_flag_environment_profile_or_config() {
         let key = sandbox.file_arg("key", purewl::secret_key());
         sandbox.tok(["login", "purewl", "--secret-key-file", &key]).run()
     };
-    for config in ["store = \"file\"\n", "store = \"none\"\n[profile.purewl]\nprovider = \"purewl\"\nstore = \"file\"\n"] {
+    for config in
+        ["store = \"file\"\n", "store = \"none\"\n[profile.purewl]\nprovider = \"purewl\"\nstore = \"file\"\n"]
+    {
         let mut sandbox = purewl.sandbox();
         sandbox.unset("TOK_STORE");
         sandbox.config(config);
@@ -406,7 +408,10 @@ fn a_helper_that_is_missing_or_fails_is_7() {
     sandbox.set("TOK_STORE", "helper:not-there");
     sandbox.run("get purewl").fails(7).says("docker-credential-not-there");
     helper(&mut sandbox);
-    put(&sandbox.work().join("bin/docker-credential-mine"), format!("#!/bin/sh\necho 'no {CANARY} today'; exit 1\n").as_bytes());
+    put(
+        &sandbox.work().join("bin/docker-credential-mine"),
+        format!("#!/bin/sh\necho 'no {CANARY} today'; exit 1\n").as_bytes(),
+    );
     sandbox.run("get purewl -vvv").fails(7);
     put(&sandbox.work().join("bin/docker-credential-mine"), b"#!/bin/sh\necho '{ no JSON'\n");
     sandbox.run("get purewl").fails(7);
@@ -418,9 +423,8 @@ fn moving_to_another_store_by_a_new_login_leaves_no_old_copy_in_use() {
     let mut sandbox = purewl.sandbox();
     sandbox.unset("TOK_STORE");
     let key = sandbox.file_arg("key", purewl::secret_key());
-    let login = |store: &str| {
-        sandbox.tok(["login", "purewl", "--store", store, "--secret-key-file", &key]).run().prints("")
-    };
+    let login =
+        |store: &str| sandbox.tok(["login", "purewl", "--store", store, "--secret-key-file", &key]).run().prints("");
     login("file");
     sandbox.run("get purewl --fresh").silent().line();
     login("none");

@@ -187,7 +187,12 @@ fn a_secret_may_come_from_a_command_without_shell_stdin_or_tok_secrets() {
     let seen = std::fs::read_to_string(&dump).unwrap();
     assert!(seen.contains("$HOME `id` *|x|"), "no shell: {seen}");
     assert!(!seen.contains(CANARY), "no secret of tok's: {seen}");
-    assert!(seen.lines().any(|l| l.trim().trim_start_matches(|c| c != '|').trim_start_matches('|').trim() == "0" || l.trim() == "0" || l.ends_with("|0")), "no stdin: {seen}");
+    assert!(
+        seen.lines().any(|l| l.trim().trim_start_matches(|c| c != '|').trim_start_matches('|').trim() == "0"
+            || l.trim() == "0"
+            || l.ends_with("|0")),
+        "no stdin: {seen}"
+    );
     assert!(sandbox.files_with(&xcover::client_secret()).is_empty(), "not kept");
 }
 
@@ -284,7 +289,9 @@ fn a_missing_entry_of_the_keyring_is_told_from_a_missing_keyring() {
     let keyring = crate::support::keyring::Keyring::unlocked();
     let xcover = XCover::start();
     let mut sandbox = xcover.sandbox();
-    sandbox.config("[profile.xcover]\nprovider = \"xcover\"\nclient_id = \"x\"\nclient_secret = { keyring = \"shop/jane\" }\n");
+    sandbox.config(
+        "[profile.xcover]\nprovider = \"xcover\"\nclient_id = \"x\"\nclient_secret = { keyring = \"shop/jane\" }\n",
+    );
     sandbox.run("get xcover").fails(7);
     sandbox.set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
     sandbox.run("get xcover").fails(4).says("shop");
