@@ -42,12 +42,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure without a hint.
     pub fn new(kind: Kind, what: impl Into<String>, why: impl Into<String>) -> Error {
-        Error {
-            kind,
-            what: what.into(),
-            why: why.into(),
-            hint: None,
-        }
+        Error { kind, what: what.into(), why: why.into(), hint: None }
     }
 
     /// The same with a hint: a command to run, or what to look at.

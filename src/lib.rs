@@ -1,6 +1,239 @@
-//! `tok`, a command-line token fetcher. `README.md` says what it does.
+//! `tok`, a command-line token fetcher. `README.md` says what it does; the way of a token is
+//! argv → [`cli`] → [`profile`] → [`provider`] and grant → [`plan`] → [`request`] → [`http`] → [`reply`] → [`token`] →
+//! [`store`] → [`output`].
+
+pub mod belongs;
+pub mod child;
+pub mod cli;
+pub mod cmd;
+pub mod config;
+pub mod date;
+pub mod digest;
+pub mod document;
+pub mod duration;
 pub mod error;
+pub mod files;
+pub mod host;
+pub mod http;
+pub mod index;
+pub mod jwt;
+pub mod kept;
+pub mod obtain;
+pub mod output;
+pub mod plan;
+pub mod profile;
+pub mod provider;
+pub mod reply;
 pub mod request;
+pub mod short;
+pub mod signals;
 pub mod store;
 pub mod text;
 pub mod token;
+pub mod url;
+
+use cli::{Cli, Color, Format, Shape, Verb};
+use cmd::Context;
+use error::{Error, Kind, Result};
+use host::Host;
+use std::ffi::OsString;
+use std::io::Write;
+use std::time::Duration;
+
+/// Runs the command line `args` in the world `host`; the exit status.
+pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
+    match parse_and_dispatch(args, host) {
+        Ok(()) => 0,
+        Err(Stop::Shown(status)) => status,
+        Err(Stop::Error(error)) => {
+            report(host, &error);
+            error.status()
+        }
+    }
+}
+
+/// Why a run ends early.
+enum Stop {
+    /// Help or version was printed, or a mistake in the command line.
+    Shown(u8),
+    /// An error to be told.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+fn report(host: &mut Host, error: &Error) {
+    let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+    let _ = writeln!(host.err, "{red}tok:{off} {error}");
+    if let Some(hint) = &error.hint {
+        let _ = writeln!(host.err, "hint: {hint}");
+    }
+}
+
+fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Result<(), Stop> {
+    if complete(&args, host)? {
+        return Ok(());
+    }
+    let plain = args.len() == 3 && !host.env.keys().any(|name| host::is_own(name));
+    let shape = shape_for(&args, host);
+    let matches = match cli::command(&shape).try_get_matches_from(&args) {
+        Ok(matches) => matches,
+        Err(error) => return Err(usage(host, &args, &error)),
+    };
+    let cli = match cli::typed(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return Err(usage(host, &args, &error)),
+    };
+    settle(host, &cli);
+    Ok(dispatch(&cli, &matches, &shape, host, plain)?)
+}
+
+/// Answers a shell that asks for completions.
+fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
+    if !host.env.contains_key(std::ffi::OsStr::new(cmd::completions::VARIABLE)) {
+        return Ok(false);
+    }
+    let config =
+        profile::config_path(host, None).and_then(|path| profile::load_config(host, &path)).unwrap_or_default();
+    let shape = cmd::completions::shape(host, &config);
+    let names = shape.logins.iter().map(|l| l.name.clone()).collect();
+    let factory = move || cmd::completions::command(&shape, std::mem::take(&mut Vec::clone(&names)));
+    clap_complete::CompleteEnv::with_factory(factory)
+        .var(cmd::completions::VARIABLE)
+        .try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref())
+        .map_err(|error| Stop::Error(Error::new(Kind::Usage, "completion", text::escape(&error.to_string()))))
+}
+
+/// What the providers bring to this command line: for `login` and help all of them, for `get` and `header` only
+/// those that it can be about.
+fn shape_for(args: &[OsString], host: &Host) -> Shape {
+    let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
+    let has = |word: &str| words.contains(&word);
+    if !["login", "get", "header", "help"].iter().any(|verb| has(verb)) {
+        return Shape::default();
+    }
+    // A config that cannot be read is told when it is used; help works all the same.
+    let config = config_of(&words, host).unwrap_or_default();
+    if has("login") || has("help") {
+        return cmd::completions::shape(host, &config);
+    }
+    let mut shape = Shape::default();
+    for name in words.iter().filter(|word| provider::is_name(word)) {
+        let of = config.profiles.get(*name).and_then(|p| p.provider.clone()).unwrap_or(name.to_string());
+        if let Ok(Some((provider, _))) = profile::load_provider(host, &of) {
+            cmd::completions::add(&mut shape, name, &provider.title, &provider);
+        }
+    }
+    if shape.values.is_empty() { cmd::completions::shape(host, &config) } else { shape }
+}
+
+fn config_of(words: &[&str], host: &Host) -> Result<config::Config> {
+    let mut flag = None;
+    for (at, word) in words.iter().enumerate() {
+        match word.strip_prefix("--config") {
+            Some("") => flag = words.get(at + 1).map(std::path::PathBuf::from),
+            Some(rest) => flag = rest.strip_prefix('=').map(Into::into).or(flag),
+            None => {}
+        }
+    }
+    let path = profile::config_path(host, flag.as_deref())?;
+    profile::load_config(host, &path)
+}
+
+/// Puts the global options into force.
+fn settle(host: &mut Host, cli: &Cli) {
+    let global = &cli.global;
+    host.verbose = global.verbose;
+    host.quiet = global.quiet;
+    host.interactive &= !global.no_input;
+    let var = |name: &str| host.env.get(std::ffi::OsStr::new(name)).filter(|v| !v.is_empty());
+    host.color = match global.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            host.stderr_terminal && var("NO_COLOR").is_none() && var("TERM").is_none_or(|term| term != "dumb")
+        }
+    };
+}
+
+fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Host, plain: bool) -> Result<()> {
+    let global = &cli.global;
+    let values =
+        |verb: &str| matches.subcommand_matches(verb).map(|m| cli::values(m, &shape.values)).unwrap_or_default();
+    match &cli.verb {
+        Verb::Get(args) => {
+            token_call(host, args.token.timeout);
+            let mut context = Context::new(host, global, false, plain)?;
+            let format = if args.json { Format::Json } else { args.output };
+            cmd::get::run(&mut context, &args.token, values("get"), format, &args.name, args.write.as_deref())
+        }
+        Verb::Header(args) => {
+            token_call(host, args.token.timeout);
+            let mut context = Context::new(host, global, false, plain)?;
+            cmd::get::run(&mut context, &args.token, values("header"), Format::Header, "", None)
+        }
+        Verb::Login(_) => {
+            let login = matches.subcommand_matches("login").map(|m| cli::login(m, shape)).unwrap_or_default();
+            token_call(host, login.timeout);
+            cmd::login::run(&mut Context::new(host, global, true, false)?, &login)
+        }
+        Verb::Logout(args) => {
+            token_call(host, args.timeout);
+            cmd::logout::run(&mut Context::new(host, global, false, false)?, args)
+        }
+        Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, false)?, args.json),
+        Verb::Show(args) => cmd::show::run(&mut Context::new(host, global, false, false)?, &args.profile, args.json),
+        Verb::Providers(args) => cmd::providers::run(host, args.name.as_deref(), args.json, args.toml),
+        Verb::Completions(args) => {
+            let text = cmd::completions::script(args.shell)?;
+            cmd::print(host, &text)
+        }
+    }
+}
+
+/// Readies a call that may take time and change what is kept.
+fn token_call(host: &mut Host, timeout: Option<i64>) {
+    if let Some(seconds) = timeout {
+        host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
+    }
+    signals::listen();
+}
+
+/// Help and version go to stdout as clap has them; a mistake is told in our two lines.
+fn usage(host: &mut Host, args: &[OsString], error: &clap::Error) -> Stop {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let rendered = error.render().to_string();
+    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
+        return match cmd::print(host, &rendered) {
+            Ok(()) => Stop::Shown(0),
+            Err(error) => Stop::Error(error),
+        };
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = write!(host.err, "{rendered}");
+        return Stop::Shown(Kind::Usage as u8);
+    }
+    let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("wrong usage");
+    let mut what = first.strip_prefix("error: ").unwrap_or(first).to_string();
+    // An argument in the wrong place may be a secret: it is not repeated.
+    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !typed.starts_with('-')
+    {
+        what = "there is one argument too many".into();
+    }
+    let details: Vec<&str> = lines
+        .clone()
+        .take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more") && !l.starts_with("tip:"))
+        .collect();
+    let verb = args.get(1).and_then(|a| a.to_str()).filter(|v| Cli::has_verb(v));
+    let help = verb.map_or("tok --help".to_string(), |verb| format!("tok {verb} --help"));
+    let tip = rendered.lines().map(str::trim).find_map(|l| l.strip_prefix("tip: "));
+    let hint = tip.map_or(format!("see {help}"), |tip| format!("{}; see {help}", text::escape(tip)));
+    Stop::Error(Error::new(Kind::Usage, text::escape(&what), text::escape(&details.join(" "))).hint(hint))
+}

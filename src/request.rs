@@ -1,6 +1,9 @@
 //! The request to a token endpoint, and the reply as it comes from the wire.
 
+use crate::provider::template::{Gap, Piece, Template};
+use crate::provider::{Auth, Call, Encode, Field, Provider};
 use crate::token::Time;
+use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -69,5 +72,341 @@ impl Response {
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// What keeps a request from being made.
+#[derive(Debug, PartialEq)]
+pub enum Unready {
+    /// This value is missing.
+    Missing(String),
+    /// This value cannot stand where it is needed: why.
+    Wrong(String, String),
+}
+
+/// The values that fill a request: by name, defaults among them once [`defaults`] has added them.
+pub type Values = BTreeMap<String, Zeroizing<String>>;
+
+/// Adds the defaults of `provider` where a value is missing. Templates are expanded in defaults only: what a person
+/// gives is taken as it is.
+///
+/// # Errors
+/// [`Unready::Wrong`] where a value inside a default's host is no part of a host's name.
+pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready> {
+    // A default may hold another value that has a default: as many rounds as there are values suffice.
+    for _ in 0..=provider.params.len() {
+        for param in &provider.params {
+            let Some(default) = &param.default else { continue };
+            if values.contains_key(&param.name) {
+                continue;
+            }
+            let filled = if param.url { fill_url(default, values) } else { fill(default, values) };
+            match filled {
+                Ok(text) => values.insert(param.name.clone(), text),
+                Err(Unready::Missing(_)) => continue,
+                Err(wrong) => return Err(wrong),
+            };
+        }
+    }
+    Ok(())
+}
+
+fn fill(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
+    match template.fill(|name| values.get(name).map(|v| v.as_str())) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(Gap::Missing(name)) => Err(Unready::Missing(name)),
+        Err(Gap::Dropped) => Ok(Zeroizing::new(String::new())),
+    }
+}
+
+/// [`fill`], or `None` where an optional value is missing.
+fn fill_entry(template: &Template, values: &Values) -> Result<Option<Zeroizing<String>>, Unready> {
+    match template.fill(|name| values.get(name).map(|v| v.as_str())) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(Gap::Missing(name)) => Err(Unready::Missing(name)),
+        Err(Gap::Dropped) => Ok(None),
+    }
+}
+
+/// A URL: the value it begins with is one itself; in the host only what can be part of a name; elsewhere
+/// percent-encoded.
+fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
+    let mut url = Zeroizing::new(String::new());
+    for piece in &template.0 {
+        let (name, optional) = match piece {
+            Piece::Text(text) => {
+                url.push_str(text);
+                continue;
+            }
+            Piece::Value { name, optional } => (name, *optional),
+        };
+        let value = match values.get(name) {
+            Some(value) => value.as_str(),
+            None if optional => continue,
+            None => return Err(Unready::Missing(name.clone())),
+        };
+        let wrong = |why: &str| Unready::Wrong(name.clone(), why.to_string());
+        if url.is_empty() {
+            url.push_str(crate::url::base(value).map_err(|why| wrong(&why))?);
+        } else if url.split_once("://").is_none_or(|(_, rest)| !rest.contains(['/', '?', '#'])) {
+            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+                return Err(wrong("stands inside a host name, so it may hold only letters, digits and hyphens"));
+            }
+            url.push_str(value);
+        } else {
+            url.push_str(&crate::url::encode(value));
+        }
+    }
+    Ok(url)
+}
+
+/// The URL of `call`, without its query.
+///
+/// # Errors
+/// As [`build`].
+pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
+    let url = fill_url(&call.url, values)?;
+    match crate::url::Url::parse(&url) {
+        Ok(_) => Ok(url.to_string()),
+        Err(why) => {
+            let name = call.url.names().next().map_or("url", |(name, _)| name);
+            Err(Unready::Wrong(name.to_string(), why))
+        }
+    }
+}
+
+/// The request that `call` describes.
+///
+/// # Errors
+/// A value that is missing, or that cannot stand where it is needed.
+pub fn build(call: &Call, values: &Values, repeat: Repeat) -> Result<Request, Unready> {
+    let mut address = Zeroizing::new(url(call, values)?);
+    let mut query = Vec::new();
+    for (name, template) in &call.query {
+        if let Some(value) = fill_entry(template, values)? {
+            query.push((name.clone(), value));
+        }
+    }
+    let mut headers: Vec<(String, Zeroizing<String>)> = vec![
+        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
+        ("Accept".into(), Zeroizing::new("application/json".into())),
+    ];
+    for (name, template) in &call.headers {
+        let Some(value) = fill_entry(template, values)? else { continue };
+        if value.contains(['\r', '\n', '\0']) {
+            let source = template.names().next().map_or(name.as_str(), |(name, _)| name);
+            return Err(Unready::Wrong(source.to_string(), "has a line break or NUL, which no header can hold".into()));
+        }
+        headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        headers.push((name.clone(), value));
+    }
+    if call.auth != Auth::None {
+        headers.push(("Authorization".into(), basic(call.auth, values)?));
+    }
+    let body = match call.encode {
+        Encode::None => None,
+        Encode::Query => {
+            query.extend(pairs(&call.body, values)?);
+            None
+        }
+        Encode::Form => {
+            headers.push(("Content-Type".into(), Zeroizing::new("application/x-www-form-urlencoded".into())));
+            Some(Zeroizing::new(form(&pairs(&call.body, values)?).as_bytes().to_vec()))
+        }
+        Encode::Json => {
+            headers.push(("Content-Type".into(), Zeroizing::new("application/json".into())));
+            let mut object = serde_json::Map::new();
+            for (name, field) in &call.body {
+                if let Some(value) = json(field, values)? {
+                    object.insert(name.clone(), value);
+                }
+            }
+            Some(Zeroizing::new(serde_json::Value::Object(object).to_string().into_bytes()))
+        }
+    };
+    if !query.is_empty() {
+        let mark = if address.contains('?') { '&' } else { '?' };
+        address.push(mark);
+        for (i, (name, value)) in query.iter().enumerate() {
+            if i > 0 {
+                address.push('&');
+            }
+            address.push_str(&format!("{}={}", crate::url::encode(name), crate::url::encode(value)));
+        }
+    }
+    Ok(Request { method: call.method, url: address, headers, body, repeat })
+}
+
+/// Basic client authentication (RFC 7617). By RFC 6749 §2.3.1 both parts are encoded first; a space goes as `%20`,
+/// which every server that decodes takes, and one of them refuses `+`.
+fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
+    use base64::Engine;
+    let part = |name: &str| {
+        let value = values.get(name).ok_or_else(|| Unready::Missing(name.into()))?;
+        Ok(Zeroizing::new(if auth == Auth::Basic { crate::url::encode(value) } else { value.to_string() }))
+    };
+    let (id, secret) = (part("client_id")?, part("client_secret")?);
+    if auth == Auth::BasicRaw && id.contains(':') {
+        return Err(Unready::Wrong(
+            "client_id".into(),
+            "has a colon, which raw Basic authentication cannot carry".into(),
+        ));
+    }
+    let joined = Zeroizing::new(format!("{}:{}", *id, *secret));
+    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(joined.as_bytes()));
+    Ok(Zeroizing::new(format!("Basic {}", *encoded)))
+}
+
+type Pair = (String, Zeroizing<String>);
+
+fn pairs(body: &[(String, Field)], values: &Values) -> Result<Vec<Pair>, Unready> {
+    let mut pairs = Vec::new();
+    for (name, field) in body {
+        match field {
+            Field::Text(template) => {
+                if let Some(value) = fill_entry(template, values)? {
+                    pairs.push((name.clone(), value));
+                }
+            }
+            Field::Plain(serde_json::Value::String(text)) => pairs.push((name.clone(), Zeroizing::new(text.clone()))),
+            Field::Plain(value) => pairs.push((name.clone(), Zeroizing::new(value.to_string()))),
+            // The check of the provider file lets these through for JSON alone.
+            Field::List(_) | Field::Table(_) => {}
+        }
+    }
+    Ok(pairs)
+}
+
+/// `application/x-www-form-urlencoded` as browsers write it (WHATWG URL §5.2): a space is `+`.
+fn form(pairs: &[Pair]) -> Zeroizing<String> {
+    const FORM: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
+    let mut out = Zeroizing::new(String::new());
+    for (i, (name, value)) in pairs.iter().enumerate() {
+        if i > 0 {
+            out.push('&');
+        }
+        for (part, end) in [(name.as_str(), "="), (value.as_str(), "")] {
+            for piece in percent_encoding::utf8_percent_encode(part, FORM) {
+                // Only an unencoded space can be one here.
+                out.push_str(&piece.replace(' ', "+"));
+            }
+            out.push_str(end);
+        }
+    }
+    out
+}
+
+fn json(field: &Field, values: &Values) -> Result<Option<serde_json::Value>, Unready> {
+    Ok(match field {
+        Field::Text(template) => fill_entry(template, values)?.map(|text| text.as_str().into()),
+        Field::Plain(value) => Some(value.clone()),
+        Field::List(items) => {
+            let mut list = Vec::new();
+            for item in items {
+                list.extend(json(item, values)?);
+            }
+            Some(list.into())
+        }
+        Field::Table(entries) => {
+            let mut object = serde_json::Map::new();
+            for (name, inner) in entries {
+                if let Some(value) = json(inner, values)? {
+                    object.insert(name.clone(), value);
+                }
+            }
+            Some(object.into())
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(request: &str) -> (Provider, Call) {
+        let file = format!(
+            "[params.base_url]\ndefault = \"https://{{region}}.a.example\"\n[params.region]\ndefault = \"eu\"\n\
+             [params.client_id]\n[params.client_secret]\nsecret = true\n[params.x]\n[grants.g]\n{request}"
+        );
+        let provider = Provider::parse("t", "t.toml", &file).unwrap_or_else(|e| panic!("{e}"));
+        let call = provider.grants[0].call.clone();
+        (provider, call)
+    }
+
+    fn built(request: &str, given: &[(&str, &str)]) -> Result<Request, Unready> {
+        let (provider, call) = call(request);
+        let mut values: Values = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect();
+        defaults(&provider, &mut values)?;
+        build(&call, &values, Repeat::Freely)
+    }
+
+    fn body(request: &Request) -> String {
+        String::from_utf8(request.body.as_ref().expect("a body").to_vec()).expect("text")
+    }
+
+    #[test]
+    fn a_form_keeps_its_order_and_drops_what_is_optional() {
+        let request = "url = \"{base_url}/t\"\nbody = { b = \"{x}\", a = \"1\", c = \"{client_id?}\" }";
+        let made = built(request, &[("x", "a b&c=ü~*{y}")]).expect("a request");
+        assert_eq!(made.url.as_str(), "https://eu.a.example/t");
+        assert_eq!(body(&made), "b=a+b%26c%3D%C3%BC%7E*%7By%7D&a=1");
+        assert_eq!(built(request, &[]).err(), Some(Unready::Missing("x".into())));
+    }
+
+    #[test]
+    fn json_holds_numbers_lists_and_tables() {
+        let request = "url = \"{base_url}/t\"\nencode = \"json\"\nbody = { n = 1, l = [\"{x}\", true], t = { a = \"{client_id?}\", b = 1.5 } }";
+        assert_eq!(
+            body(&built(request, &[("x", "\"q\"")]).expect("a request")),
+            r#"{"n":1,"l":["\"q\"",true],"t":{"b":1.5}}"#
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_break_out_of_its_place_in_a_url() {
+        let request = "url = \"{base_url}/t/{x}?a={x}\"";
+        assert_eq!(
+            built(request, &[("x", "../b?c d&e#")]).expect("a request").url.as_str(),
+            "https://eu.a.example/t/..%2Fb%3Fc%20d%26e%23?a=..%2Fb%3Fc%20d%26e%23"
+        );
+        for region in ["evil.example/", "a@b", "", "a.b", "a\\"] {
+            let wrong = built(request, &[("x", "1"), ("region", region)]);
+            assert!(matches!(wrong, Err(Unready::Wrong(name, _)) if name == "region"), "{region}");
+        }
+        let other = built(request, &[("x", "1"), ("base_url", "http://example.com")]);
+        assert!(matches!(other, Err(Unready::Wrong(name, _)) if name == "base_url"));
+    }
+
+    #[test]
+    fn basic_is_encoded_unless_raw() {
+        let header = |auth: &str| {
+            let request = format!("url = \"{{base_url}}/t\"\nauth = \"{auth}\"");
+            let made = built(&request, &[("client_id", "a b:c"), ("client_secret", "p%@+/ w")]);
+            made.map(|r| r.headers.iter().find(|(n, _)| n == "Authorization").expect("it").1.to_string())
+        };
+        // a%20b%3Ac:p%25%40%2B%2F%20w
+        assert_eq!(header("basic").as_deref(), Ok("Basic YSUyMGIlM0FjOnAlMjUlNDAlMkIlMkYlMjB3"));
+        assert!(matches!(header("basic-raw"), Err(Unready::Wrong(..))));
+    }
+
+    #[test]
+    fn a_header_holds_no_line_break() {
+        let request =
+            "url = \"{base_url}/t\"\nheaders = { X-A = \"{x}\", Accept = \"text/plain\", X-B = \"{client_id?}\" }";
+        let made = built(request, &[("x", "1")]).expect("a request");
+        let names: Vec<&str> = made.headers.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names, ["User-Agent", "X-A", "Accept", "Content-Type"]);
+        assert!(matches!(built(request, &[("x", "1\r\nEvil: 1")]), Err(Unready::Wrong(..))));
+    }
+
+    #[test]
+    fn every_url_of_a_built_in_provider_begins_with_a_value() {
+        for (name, _) in crate::provider::BUILT_IN {
+            let provider = Provider::built_in(name).expect("built in").unwrap_or_else(|e| panic!("{e}"));
+            for call in provider.grants.iter().map(|g| &g.call).chain(&provider.revoke) {
+                assert!(matches!(call.url.0.first(), Some(Piece::Value { .. })), "{name}");
+            }
+        }
     }
 }

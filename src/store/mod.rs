@@ -1,5 +1,12 @@
 //! Where refresh tokens and kept secrets live: one entry a profile, so that it changes whole.
 
+pub mod cache;
+pub mod file;
+pub mod helper;
+pub mod keyring;
+pub mod lock;
+pub mod split;
+
 use crate::token::Secret;
 
 /// Why a store did not do as asked. Told apart because each needs another answer of a person.

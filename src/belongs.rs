@@ -1,0 +1,209 @@
+//! Whose a token is: which settings it was got with, and whether today's contradict them. Pure.
+
+use crate::digest;
+use crate::token::Secret;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The settings that a token was got with, kept beside it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Belongs {
+    /// The token URL.
+    pub url: String,
+    /// The grant its session began with; `None` where it began with a refresh token from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Plain values in force, client and user among them.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+    /// Salted digests of the non-personal secrets that were known.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    /// The salt of those digests.
+    #[serde(default)]
+    pub salt: String,
+    /// What shapes an access token besides: lists such as the scopes. Absent for a refresh token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+}
+
+/// What makes an access token another than the next one of the same session.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Values that are lists, scopes among them.
+    #[serde(default)]
+    pub lists: BTreeMap<String, Vec<String>>,
+    /// The digest of the provider's definition.
+    pub definition: String,
+    /// The grant that was run.
+    pub grant: String,
+}
+
+/// A secret as far as it is known now.
+#[derive(Clone, Debug)]
+pub enum KnownSecret {
+    /// Its text.
+    Text(Secret),
+    /// Where it would come from: a command or an entry of the keyring, not asked yet.
+    Reference(String),
+}
+
+/// The settings in force now.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The token URL, where its values are known.
+    pub url: Option<String>,
+    /// The grant, where `--grant` or the profile names it.
+    pub grant: Option<String>,
+    /// The grants that may have got a token where none is named: the provider's first, and its fallback.
+    pub usual_grants: Vec<String>,
+    /// The grant that uses a refresh token: naming it contradicts no session.
+    pub refresh_grant: Option<String>,
+    /// Plain values given, and the default of the client.
+    pub values: BTreeMap<String, String>,
+    /// Non-personal secrets.
+    pub secrets: BTreeMap<String, KnownSecret>,
+    /// Lists, as [`Shape::lists`].
+    pub lists: BTreeMap<String, Vec<String>>,
+    /// As [`Shape::definition`].
+    pub definition: String,
+}
+
+impl Known {
+    /// These settings, as those that a token is got with now. `shape`: for an access token, got by this grant.
+    pub fn belongs(&self, url: &str, grant: Option<&str>, shape: Option<&str>) -> Belongs {
+        let salt = digest::random(16);
+        Belongs {
+            url: url.into(),
+            grant: grant.map(str::to_string),
+            values: self.values.clone(),
+            secrets: self.secrets.iter().map(|(name, s)| (name.clone(), secret_digest(&salt, name, s))).collect(),
+            salt,
+            shape: shape.map(|grant| Shape {
+                lists: self.lists.clone(),
+                definition: self.definition.clone(),
+                grant: grant.into(),
+            }),
+        }
+    }
+}
+
+fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
+    let (sort, text) = match secret {
+        KnownSecret::Text(text) => ("is", text.expose()),
+        KnownSecret::Reference(text) => ("from", text.as_str()),
+    };
+    format!("{sort}:{}", digest::hex(&[salt.as_bytes(), name.as_bytes(), text.as_bytes()]))
+}
+
+impl Belongs {
+    /// The setting of now that contradicts these, if one does; what is not known now contradicts nothing.
+    pub fn contradiction(&self, now: &Known) -> Option<String> {
+        if let Some(url) = &now.url
+            && *url != self.url
+        {
+            return Some(format!("the token URL (kept for {}, now {})", shown(&self.url), shown(url)));
+        }
+        if let (Some(grant), Some(was)) = (&now.grant, &self.grant)
+            && grant != was
+            && now.refresh_grant.as_ref() != Some(grant)
+        {
+            return Some(format!("the grant (kept for {was}, now {grant})"));
+        }
+        for (name, value) in &now.values {
+            match self.values.get(name) {
+                Some(was) if was != value => {
+                    return Some(format!("{name} (kept for {}, now {})", shown(was), shown(value)));
+                }
+                // A refresh token is for whatever its login did not say; an access token was shaped by it.
+                None if self.shape.is_some() => return Some(format!("{name} (kept without, now {})", shown(value))),
+                _ => {}
+            }
+        }
+        for (name, secret) in &now.secrets {
+            if self.secrets.get(name).is_some_and(|was| *was != secret_digest(&self.salt, name, secret)) {
+                return Some(format!("{name} (another than the one it was got with)"));
+            }
+        }
+        let shape = self.shape.as_ref()?;
+        for name in now.lists.keys().chain(shape.lists.keys()) {
+            if now.lists.get(name) != shape.lists.get(name) {
+                return Some(name.clone());
+            }
+        }
+        if shape.definition != now.definition {
+            return Some("the provider's definition".into());
+        }
+        // Where no grant is named, a weaker one run on request must not answer.
+        let usual = |grant: &String| now.usual_grants.contains(grant);
+        if now.grant.is_none() && self.grant.as_ref().is_some_and(|g| !usual(g)) {
+            return self.grant.as_ref().map(|was| format!("the grant (kept for {was})"));
+        }
+        None
+    }
+}
+
+fn shown(text: &str) -> String {
+    crate::text::escape_to(text, 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(values: &[(&str, &str)]) -> Known {
+        Known {
+            url: Some("https://a.example/token".into()),
+            usual_grants: vec!["secret".into()],
+            values: values.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            definition: "d".into(),
+            ..Known::default()
+        }
+    }
+
+    #[test]
+    fn a_session_belongs_to_its_client_user_and_url() {
+        let kept =
+            known(&[("client_id", "c"), ("username", "u")]).belongs("https://a.example/token", Some("secret"), None);
+        assert_eq!(kept.contradiction(&known(&[("client_id", "c"), ("username", "u")])), None);
+        assert_eq!(kept.contradiction(&known(&[])), None, "what is not given contradicts nothing");
+        assert_eq!(kept.contradiction(&known(&[("audience", "x")])), None);
+        assert!(kept.contradiction(&known(&[("username", "v")])).is_some_and(|w| w.starts_with("username")));
+        let elsewhere = Known { url: Some("https://b.example/token".into()), ..known(&[]) };
+        assert!(kept.contradiction(&elsewhere).is_some());
+        let named =
+            |grant: &str| Known { grant: Some(grant.into()), refresh_grant: Some("refresh".into()), ..known(&[]) };
+        assert_eq!(kept.contradiction(&named("secret")), None);
+        assert_eq!(kept.contradiction(&named("refresh")), None);
+        assert!(kept.contradiction(&named("other")).is_some());
+        let imported = Belongs { grant: None, ..kept };
+        assert_eq!(imported.contradiction(&named("other")), None);
+    }
+
+    #[test]
+    fn a_secret_is_compared_where_both_are_known() {
+        let with = |text: &str| Known {
+            secrets: [("s".to_string(), KnownSecret::Text(Secret::new(text)))].into(),
+            ..known(&[])
+        };
+        let kept = with("one").belongs("https://a.example/token", None, None);
+        assert!(!kept.secrets["s"].contains("one"));
+        assert_eq!(kept.contradiction(&with("one")), None);
+        assert_eq!(kept.contradiction(&known(&[])), None);
+        assert!(kept.contradiction(&with("two")).is_some());
+    }
+
+    #[test]
+    fn an_access_token_belongs_to_its_scopes_and_definition_too() {
+        let scoped = |scopes: &[&str]| Known {
+            lists: [("scope".to_string(), scopes.iter().map(|s| s.to_string()).collect())].into(),
+            ..known(&[])
+        };
+        let kept = scoped(&["a"]).belongs("https://a.example/token", Some("secret"), Some("secret"));
+        assert_eq!(kept.contradiction(&scoped(&["a"])), None);
+        assert!(kept.contradiction(&scoped(&["a", "b"])).is_some());
+        assert!(kept.contradiction(&known(&[])).is_some());
+        assert!(kept.contradiction(&Known { definition: "e".into(), ..scoped(&["a"]) }).is_some());
+        assert!(kept.contradiction(&Known { usual_grants: vec![], ..scoped(&["a"]) }).is_some());
+    }
+}

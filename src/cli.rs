@@ -1,0 +1,454 @@
+//! The command line as types. What a provider takes comes in as plain values ([`Shape`]); nothing else of the
+//! program is known here, so that man pages and completions can be made from it alone.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Fetches tokens: an access token or a header line on stdout, the refresh token in the OS keyring.
+#[derive(Parser, Debug)]
+#[command(
+    name = "tok",
+    version,
+    about,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "First: tok login PROVIDER (see them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Say what is done; twice says more. Secrets are never shown
+    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// The config file [default: config.toml in tok's config folder]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Never ask, even on a terminal
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_input: bool,
+    /// Colour of messages
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true, help_heading = "Global options")]
+    pub color: Color,
+}
+
+/// When messages are coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Print a valid access token: cached, refreshed, or by a grant that needs nobody
+    Get(Get),
+    /// Print the request header line with the token: `Authorization: Bearer …`
+    Header(Header),
+    /// Run one grant and keep what it returns
+    Login(Login),
+    /// Revoke where the provider can, then forget tokens and kept secrets
+    Logout(Logout),
+    /// List what is configured or kept
+    List(List),
+    /// Show one profile in full: its values and where they come from, its token's claims and times
+    Show(Show),
+    /// List the known providers, or show one
+    Providers(Providers),
+    /// Print the completion script of a shell
+    Completions(Completions),
+}
+
+/// `tok get`
+#[derive(Args, Clone, Debug)]
+pub struct Get {
+    /// The token that is asked for.
+    #[command(flatten)]
+    pub token: TokenArgs,
+    /// What is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Token)]
+    pub output: Format,
+    /// The same as `--output json`
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+    /// The variable that `--output env` sets
+    #[arg(long, value_name = "VAR", default_value = "ACCESS_TOKEN", value_parser = variable_name)]
+    pub name: String,
+    /// Write it to this file instead, whole and for you alone (0600)
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+/// What `tok get` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The access token
+    Token,
+    /// The request header line
+    Header,
+    /// Everything that is known of it, as JSON
+    Json,
+    /// `export ACCESS_TOKEN='…'`, for a shell's `eval`
+    Env,
+}
+
+/// `tok header`
+#[derive(Args, Clone, Debug)]
+pub struct Header {
+    /// The token that is asked for.
+    #[command(flatten)]
+    pub token: TokenArgs,
+}
+
+/// What is asked of a token.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TokenArgs {
+    /// A profile of the config, or a provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
+    /// A token that is issued after this call began
+    #[arg(long, conflicts_with = "offline")]
+    pub fresh: bool,
+    /// The cached token or none: no network, no keyring
+    #[arg(long)]
+    pub offline: bool,
+    /// The life it must have left [default: 60s, or a tenth of its whole life where that is less]
+    #[arg(long, value_name = "DUR", value_parser = crate::duration::parse)]
+    pub min_ttl: Option<i64>,
+    /// A scope, in place of the configured ones; may be repeated
+    #[arg(long, value_name = "SCOPE", action = ArgAction::Append)]
+    pub scope: Vec<String>,
+    /// The grant to run
+    #[arg(long, value_name = "GRANT")]
+    pub grant: Option<String>,
+    /// Neither read nor write the secret store and the cache
+    #[arg(long)]
+    pub no_store: bool,
+    /// How long the whole call may take, waiting for others included [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
+}
+
+/// `tok login`: its subcommands are the profiles and providers, see [`command`].
+#[derive(Args, Clone, Debug)]
+pub struct Login {}
+
+/// `tok logout`
+#[derive(Args, Clone, Debug)]
+pub struct Logout {
+    /// A profile of the config, or a provider
+    #[arg(value_name = "PROFILE", required_unless_present = "all")]
+    pub profile: Option<String>,
+    /// Every profile of which something is kept
+    #[arg(long, conflicts_with = "profile")]
+    pub all: bool,
+    /// How long the whole call may take [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
+}
+
+/// `tok list`
+#[derive(Args, Clone, Debug)]
+pub struct List {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tok show`
+#[derive(Args, Clone, Debug)]
+pub struct Show {
+    /// A profile of the config, or a provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tok providers`
+#[derive(Args, Clone, Debug)]
+pub struct Providers {
+    /// The provider to show
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Its provider file, a start for one of your own
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub toml: bool,
+}
+
+/// `tok completions`
+#[derive(Args, Clone, Debug)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// The shells that can be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+    /// Elvish
+    Elvish,
+    /// PowerShell
+    Powershell,
+}
+
+impl Shell {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            Shell::Fish => "fish",
+            Shell::Elvish => "elvish",
+            Shell::Powershell => "powershell",
+        }
+    }
+}
+
+/// A value that can be given on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueFlag {
+    /// Its name, with `_`.
+    pub name: String,
+    /// `--x-file PATH` in place of `--x VALUE`.
+    pub secret: bool,
+    /// May be repeated.
+    pub list: bool,
+    /// One line for `--help`.
+    pub help: String,
+    /// The values allowed; empty: any.
+    pub choices: Vec<String>,
+}
+
+/// What can be logged in to.
+#[derive(Clone, Debug)]
+pub struct LoginTarget {
+    /// A profile or a provider.
+    pub name: String,
+    /// One line for `--help`.
+    pub about: String,
+    /// Its grants: name, help, values.
+    pub grants: Vec<(String, String, Vec<ValueFlag>)>,
+}
+
+/// What the providers bring to the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// The values that `get` and `header` take.
+    pub values: Vec<ValueFlag>,
+    /// What `login` takes.
+    pub logins: Vec<LoginTarget>,
+}
+
+/// A value as it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// `--x VALUE`, once or more.
+    Plain(Vec<String>),
+    /// `--x-file PATH`
+    File(PathBuf),
+}
+
+/// A login as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct LoginArgs {
+    /// The profile or provider.
+    pub target: String,
+    /// The grant, if one was named.
+    pub grant: Option<String>,
+    /// `--as`
+    pub keep_as: Option<String>,
+    /// `--keep`
+    pub keep: bool,
+    /// `--store`
+    pub store: Option<String>,
+    /// `--timeout` in seconds.
+    pub timeout: Option<i64>,
+    /// The values.
+    pub values: BTreeMap<String, Given>,
+}
+
+/// The whole command, with what the providers bring.
+pub fn command(shape: &Shape) -> Command {
+    let values = || shape.values.iter().map(|v| value_arg(v, "Values of the provider")).collect::<Vec<_>>();
+    let logins = shape.logins.iter().map(login_command).collect::<Vec<_>>();
+    Cli::command()
+        .mut_subcommand("get", |c| c.args(values()))
+        .mut_subcommand("header", |c| c.args(values()))
+        .mut_subcommand("login", |c| {
+            c.subcommands(logins)
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand_value_name("PROFILE")
+                .subcommand_help_heading("Profiles and providers")
+                .override_usage("tok login PROFILE [GRANT] [OPTIONS]")
+        })
+}
+
+fn login_command(target: &LoginTarget) -> Command {
+    let mut all: Vec<ValueFlag> = Vec::new();
+    for flag in target.grants.iter().flat_map(|(_, _, values)| values) {
+        if !all.iter().any(|known| known.name == flag.name) {
+            all.push(flag.clone());
+        }
+    }
+    let usage = format!("tok login {} [GRANT] [OPTIONS]", target.name);
+    let mut command = Command::new(target.name.clone())
+        .about(target.about.clone())
+        .args(all.iter().map(|v| value_arg(v, "Values")))
+        .args(login_args())
+        .subcommand_value_name("GRANT")
+        .subcommand_help_heading("Grants, the first is the default")
+        .override_usage(usage);
+    for (name, help, values) in &target.grants {
+        command = command.subcommand(
+            Command::new(name.clone())
+                .about(help.clone())
+                .args(values.iter().map(|v| value_arg(v, "Values")))
+                .args(login_args()),
+        );
+    }
+    command
+}
+
+fn login_args() -> Vec<Arg> {
+    vec![
+        Arg::new("as").long("as").value_name("NAME").help("Keep it as this profile: a second account at one provider"),
+        Arg::new("keep")
+            .long("keep")
+            .action(ArgAction::SetTrue)
+            .help("Keep the secrets themselves too, so that `tok get` can run this grant again by itself"),
+        Arg::new("store")
+            .long("store")
+            .value_name("STORE")
+            .help("Where to keep it: keyring, file, none or helper:NAME (docker-credential-NAME)"),
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("DUR")
+            .value_parser(timeout)
+            .help("How long the whole call may take, waiting for others included [default: 30s]"),
+    ]
+}
+
+fn value_arg(flag: &ValueFlag, heading: &str) -> Arg {
+    let dashed = flag.name.replace('_', "-");
+    let arg = if flag.secret {
+        Arg::new(format!("{}_file", flag.name))
+            .long(format!("{dashed}-file"))
+            .value_name("PATH")
+            .value_parser(clap::value_parser!(PathBuf))
+            .value_hint(clap::ValueHint::FilePath)
+            .help(format!("{}: a file that holds it, - for stdin", help(flag)))
+    } else {
+        let arg = Arg::new(flag.name.clone()).long(dashed).value_name("VALUE").action(ArgAction::Append);
+        let arg = arg.help(if flag.list { format!("{}; may be repeated", help(flag)) } else { help(flag) });
+        if flag.choices.is_empty() {
+            arg
+        } else {
+            arg.value_parser(clap::builder::PossibleValuesParser::new(flag.choices.clone()))
+        }
+    };
+    arg.help_heading(heading.to_string())
+}
+
+fn help(flag: &ValueFlag) -> String {
+    if flag.help.is_empty() { flag.name.replace('_', " ") } else { flag.help.clone() }
+}
+
+/// The values in `matches`.
+pub fn values(matches: &ArgMatches, flags: &[ValueFlag]) -> BTreeMap<String, Given> {
+    let mut given = BTreeMap::new();
+    for flag in flags {
+        if flag.secret {
+            if let Ok(Some(path)) = matches.try_get_one::<PathBuf>(&format!("{}_file", flag.name)) {
+                given.insert(flag.name.clone(), Given::File(path.clone()));
+            }
+        } else if let Ok(Some(texts)) = matches.try_get_many::<String>(&flag.name) {
+            given.insert(flag.name.clone(), Given::Plain(texts.cloned().collect()));
+        }
+    }
+    given
+}
+
+/// The login in the matches of `login`.
+pub fn login(matches: &ArgMatches, shape: &Shape) -> LoginArgs {
+    let mut login = LoginArgs::default();
+    let Some((target, outer)) = matches.subcommand() else { return login };
+    login.target = target.into();
+    let known = shape.logins.iter().find(|l| l.name == target);
+    let flags: Vec<ValueFlag> =
+        known.map(|l| l.grants.iter().flat_map(|(_, _, v)| v.clone()).collect()).unwrap_or_default();
+    let mut levels = vec![outer];
+    if let Some((grant, inner)) = outer.subcommand() {
+        login.grant = Some(grant.into());
+        levels.push(inner);
+    }
+    // An option may stand before the grant or after it; the nearer one wins.
+    for level in levels {
+        login.keep |= level.get_flag("keep");
+        login.keep_as = level.get_one::<String>("as").cloned().or(login.keep_as);
+        login.store = level.get_one::<String>("store").cloned().or(login.store);
+        login.timeout = level.get_one::<i64>("timeout").copied().or(login.timeout);
+        login.values.extend(values(level, &flags));
+    }
+    login
+}
+
+/// Reads `matches` into types.
+///
+/// # Errors
+/// Those of clap.
+pub fn typed(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(matches)
+}
+
+fn timeout(text: &str) -> Result<i64, String> {
+    match crate::duration::parse(text)? {
+        0 => Err("a call takes some time: at least 1s".into()),
+        seconds => Ok(seconds.min(86_400 * 365)),
+    }
+}
+
+/// POSIX XBD 8.1: what every shell takes as a variable's name.
+fn variable_name(text: &str) -> Result<String, String> {
+    let ok = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if ok { Ok(text.into()) } else { Err("a variable's name is letters, digits and `_`".into()) }
+}
+
+impl Cli {
+    /// Whether there is a command of that name.
+    pub fn has_verb(name: &str) -> bool {
+        Cli::command().get_subcommands().any(|c| c.get_name() == name)
+    }
+}

@@ -1,0 +1,116 @@
+//! `tok completions`: the script of a shell. It asks the program itself, so that profiles, providers and grants
+//! complete as they are at that moment.
+
+use crate::cli::{LoginTarget, Shape, Shell, ValueFlag};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::profile::{load_provider, provider_names};
+use crate::provider::{BUILT_IN, Grant, Provider};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use std::collections::BTreeSet;
+
+/// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is no setting.
+pub const VARIABLE: &str = "_TOK_COMPLETE";
+
+/// The registration script of `shell`.
+///
+/// # Errors
+/// [`Kind::Other`] where clap has none.
+pub fn script(shell: Shell) -> Result<String> {
+    let shells = clap_complete::env::Shells::builtins();
+    let mut text = Vec::new();
+    let written = shells
+        .completer(shell.name())
+        .map(|completer| completer.write_registration(VARIABLE, "tok", "tok", "tok", &mut text));
+    match (written, String::from_utf8(text)) {
+        (Some(Ok(())), Ok(text)) => Ok(text),
+        _ => Err(Error::new(Kind::Other, format!("there is no completion for {}", shell.name()), "")),
+    }
+}
+
+/// The whole command with names that complete.
+pub fn command(shape: &Shape, profiles: Vec<String>) -> clap::Command {
+    let candidates = move || profiles.iter().map(CompletionCandidate::new).collect::<Vec<_>>();
+    let mut command = crate::cli::command(shape);
+    for verb in ["get", "header", "logout", "show"] {
+        let candidates = candidates.clone();
+        command =
+            command.mut_subcommand(verb, |c| c.mut_arg("profile", |a| a.add(ArgValueCandidates::new(candidates))));
+    }
+    command
+}
+
+/// What all known providers and profiles bring to the command line; broken files bring nothing.
+pub fn shape(host: &Host, config: &Config) -> Shape {
+    let mut shape = Shape::default();
+    let names: BTreeSet<String> = provider_names(host).into_iter().chain(config.profiles.keys().cloned()).collect();
+    for name in names {
+        let own = config.profiles.get(&name).and_then(|p| p.provider.clone());
+        let of = own.clone().unwrap_or(name.clone());
+        let Ok(Some((provider, _))) = load_provider(host, &of) else { continue };
+        let about = match own.filter(|of| *of != name) {
+            Some(of) => format!("{} (a profile of {of})", provider.title),
+            None => provider.title.clone(),
+        };
+        add(&mut shape, &name, &about, &provider);
+    }
+    shape
+}
+
+/// What the built-in providers bring: for man pages.
+pub fn built_in_shape() -> Shape {
+    let mut shape = Shape::default();
+    let mut names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    for name in names {
+        if let Some(Ok(provider)) = Provider::built_in(name) {
+            add(&mut shape, name, &provider.title, &provider);
+        }
+    }
+    shape
+}
+
+/// What one provider brings, under the name of a profile.
+pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
+    for flag in provider.params.iter().map(|p| flag_of(provider, &p.name)).flatten() {
+        if flag.name != "scope" && !is_taken(&flag.name) && !shape.values.iter().any(|known| known.name == flag.name) {
+            shape.values.push(flag);
+        }
+    }
+    let grant = |g: &Grant| {
+        let used = provider.uses(g);
+        // In the order of the file, the refresh token last.
+        let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
+        let flags = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| flag_of(provider, n));
+        (g.name.clone(), g.help.clone(), flags.collect())
+    };
+    shape.logins.push(LoginTarget {
+        name: name.into(),
+        about: crate::text::escape(about),
+        grants: provider.grants.iter().map(grant).collect(),
+    });
+}
+
+fn flag_of(provider: &Provider, name: &str) -> Option<ValueFlag> {
+    if name == "refresh_token" {
+        let help = "A refresh token from elsewhere".to_string();
+        return Some(ValueFlag { name: name.into(), secret: true, list: false, help, choices: Vec::new() });
+    }
+    provider.param(name).map(|p| ValueFlag {
+        name: p.name.clone(),
+        secret: p.secret,
+        list: p.list,
+        help: crate::text::escape(&p.help),
+        choices: p.choices.clone(),
+    })
+}
+
+/// Names of options that are tok's own: a value of such a name has no flag, only its variable and the config.
+fn is_taken(name: &str) -> bool {
+    const OWN: &[&str] = &[
+        "as", "keep", "timeout", "fresh", "offline", "no_store", "output", "json", "name", "write", "verbose", "quiet",
+        "no_input", "color", "help", "version", "profile",
+    ];
+    OWN.contains(&name)
+}

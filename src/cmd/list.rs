@@ -1,0 +1,135 @@
+//! `tok list`: what is configured or kept, from the config, the index and the cache; no store is opened.
+
+use super::Context;
+use crate::error::Result;
+use crate::index::{Entry, Index};
+use crate::profile::{Profile, Wishes};
+use crate::store::cache::Cache;
+use crate::token::Expires;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// One line of the list.
+struct Row {
+    profile: String,
+    provider: String,
+    grant: Option<String>,
+    access: Option<Expires>,
+    refresh_token: bool,
+    refresh_expires_at: Option<i64>,
+    store: String,
+}
+
+/// Prints the list.
+///
+/// # Errors
+/// Only where it cannot be written: a profile that is broken is warned about.
+pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
+    let mut names: BTreeSet<String> = context.config.profiles.keys().cloned().collect();
+    names.extend(Index::profiles(context.host));
+    let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
+    names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
+    names.retain(|name| crate::provider::is_name(name));
+    let mut rows = Vec::new();
+    for name in names {
+        let noted = Index::of(context.host, &name).read().unwrap_or_default();
+        let provider = (!context.config.profiles.contains_key(&name) && !noted.provider.is_empty())
+            .then(|| noted.provider.clone());
+        let wishes = Wishes { provider, ..Wishes::default() };
+        match Profile::resolve(context.host, &context.config, &name, &wishes) {
+            Ok(profile) => rows.push(row(context, &profile, &noted)),
+            Err(error) => {
+                context.host.warn(&error.to_string());
+                let config = context.config.profiles.get(&name);
+                rows.push(Row {
+                    provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider.clone()),
+                    grant: config.and_then(|c| c.grant.clone()).or(noted.grant.clone()),
+                    access: None,
+                    refresh_token: noted.refresh_token,
+                    refresh_expires_at: noted.refresh_expires_at,
+                    store: noted.store.clone(),
+                    profile: name,
+                });
+            }
+        }
+    }
+    let now = context.host.now().secs();
+    let text = if as_json { to_json(&rows) } else { to_text(&rows, now) };
+    if rows.is_empty() && !as_json {
+        context.host.tell("nothing is configured or kept yet; see what there is: tok providers");
+    }
+    context.print(&text)
+}
+
+fn row(context: &Context, profile: &Profile, noted: &Entry) -> Row {
+    let cache = context.host.folders().ok().map(|f| Cache::new(f.cache(&profile.name)));
+    let token = profile.known().ok().zip(cache).and_then(|(known, cache)| cache.find(&known));
+    Row {
+        profile: profile.name.clone(),
+        provider: profile.provider.name.clone(),
+        grant: profile.config.grant.clone().or(noted.grant.clone()).or(Some(profile.default_grant().name.clone())),
+        access: token.map(|(_, token)| token.expires),
+        refresh_token: noted.refresh_token,
+        refresh_expires_at: noted.refresh_expires_at,
+        store: profile.store.to_string(),
+    }
+}
+
+fn to_json(rows: &[Row]) -> String {
+    let object = |row: &Row| {
+        let access = row.access.and_then(Expires::at);
+        json!({
+            "profile": row.profile,
+            "provider": row.provider,
+            "grant": row.grant,
+            "access_token": row.access.is_some(),
+            "access_expires_at": access.map(crate::date::show),
+            "access_expires_at_unix": access,
+            "refresh_token": row.refresh_token,
+            "refresh_expires_at": row.refresh_expires_at.map(crate::date::show),
+            "refresh_expires_at_unix": row.refresh_expires_at,
+            "store": row.store,
+        })
+    };
+    format!("{}\n", Value::Array(rows.iter().map(object).collect()))
+}
+
+fn to_text(rows: &[Row], now: i64) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let left = |at: i64| if at <= now { "expired".to_string() } else { crate::duration::show(at - now) };
+    let head = ["PROFILE", "PROVIDER", "GRANT", "ACCESS TOKEN", "REFRESH TOKEN", "STORE"].map(str::to_string);
+    let line = |row: &Row| {
+        let access = match row.access {
+            None => "-".to_string(),
+            Some(Expires::At(at)) => left(at),
+            Some(Expires::Never) => "no end".into(),
+            Some(Expires::Unknown) => "end unknown".into(),
+        };
+        let refresh = match (row.refresh_token, row.refresh_expires_at) {
+            (false, _) => "-".to_string(),
+            (true, None) => "yes".into(),
+            (true, Some(at)) => left(at),
+        };
+        let grant = row.grant.clone().unwrap_or("-".into());
+        [row.profile.clone(), row.provider.clone(), grant, access, refresh, row.store.clone()]
+    };
+    table(std::iter::once(head).chain(rows.iter().map(line)).collect())
+}
+
+/// Columns as wide as their widest cell.
+pub fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
+    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,153 @@
+//! `tok logout`: revokes where the provider can, then forgets refresh token, kept secrets and cached tokens.
+
+use super::Context;
+use crate::cli::Logout;
+use crate::config::StoreChoice;
+use crate::error::{Error, Kind, Result};
+use crate::index::Index;
+use crate::obtain::{self, Opened};
+use crate::profile::{Profile, Wishes};
+use crate::store::cache::Cache;
+use std::collections::BTreeSet;
+
+/// Logs out of one profile, or of all of which something is kept.
+///
+/// # Errors
+/// The first that came up; with `--all` the others are logged out of all the same.
+pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
+    if let Some(name) = &args.profile {
+        return one(context, name);
+    }
+    let mut names: BTreeSet<String> = Index::profiles(context.host).into_iter().collect();
+    let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
+    names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
+    names.extend(context.config.profiles.keys().cloned());
+    names.retain(|name| crate::provider::is_name(name));
+    let mut first = None;
+    for name in names {
+        if let Err(error) = one(context, &name) {
+            if first.is_some() {
+                context.host.warn(&error.to_string());
+            } else {
+                first = Some(error);
+            }
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn one(context: &mut Context, name: &str) -> Result<()> {
+    let index = Index::of(context.host, name);
+    let noted = index.read();
+    let resolved = resolve(context, name, noted.as_ref().map(|n| n.provider.as_str()));
+    let lock = context.lock(name)?;
+    let cache = Cache::new(context.host.folders()?.cache(name));
+    let profile = match resolved {
+        Ok(profile) => profile,
+        // A profile that is no more, or is broken, can still be forgotten.
+        Err(error) if noted.is_none() => {
+            return match cache.clear() {
+                Ok(true) => Ok(()),
+                _ => Err(error),
+            };
+        }
+        Err(error) => {
+            let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+            let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
+            if let Ok(Some(mut store)) = context.host.store(&store) {
+                any |= store.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            }
+            index.forget();
+            say(context, name, any, "it could not be revoked, as the profile is broken");
+            return Ok(());
+        }
+    };
+    let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+
+    let mut opened = Opened::open(context.host, &profile);
+    if let Some(trouble) = opened.trouble.clone() {
+        let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
+        let missing = trouble.trouble == crate::store::Trouble::Missing;
+        // Nothing was ever kept where no keyring is.
+        if holds || !missing {
+            let mut error = obtain::store_error(&profile, &trouble);
+            error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
+            return Err(error);
+        }
+    }
+    let revoked = revoke(context, &profile, &opened);
+    if !opened.kept.is_empty() {
+        any = true;
+        let empty = crate::kept::Kept::default();
+        opened.write(name, empty).map_err(|trouble| obtain::store_error(&profile, &trouble))?;
+    }
+    if let Some(noted) = &noted
+        && noted.store != profile.store.to_string()
+        && let Ok(choice) = StoreChoice::parse(&noted.store)
+        && let Ok(Some(mut other)) = context.host.store(&choice)
+    {
+        any |= other.forget(name).map_err(|trouble| obtain::store_error(&profile, &trouble))?;
+    }
+    index.forget();
+    drop(lock);
+    match revoked {
+        Revoked::Yes => say(context, name, any, "revoked"),
+        Revoked::Cannot => {
+            say(context, name, any, "the provider names no way to revoke; what it issued lives to its end")
+        }
+        Revoked::Nothing => say(context, name, any, ""),
+        Revoked::Failed(error) => {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("{name}: forgotten here, not revoked there"),
+                error.to_string(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn resolve(context: &Context, name: &str, provider: Option<&str>) -> Result<Profile> {
+    let in_config = context.config.profiles.get(name).is_some_and(|p| p.provider.is_some());
+    let provider = provider.filter(|p| !in_config && !p.is_empty() && *p != name).map(str::to_string);
+    Profile::resolve(context.host, &context.config, name, &Wishes { provider, ..Wishes::default() })
+}
+
+fn not_removed(name: &str, why: &str) -> Error {
+    Error::new(Kind::Other, format!("{name}: a cached token cannot be removed"), why)
+}
+
+fn say(context: &mut Context, name: &str, any: bool, how: &str) {
+    let text = match (any, how) {
+        (false, _) => format!("{name}: nothing was kept"),
+        (true, "") => format!("{name}: forgotten here"),
+        (true, "revoked") => format!("{name}: revoked, and forgotten here"),
+        (true, how) => format!("{name}: forgotten here; {how}"),
+    };
+    context.host.tell(&text);
+}
+
+enum Revoked {
+    Yes,
+    Cannot,
+    Nothing,
+    Failed(Error),
+}
+
+/// Revokes the session (RFC 7009).
+fn revoke(context: &mut Context, profile: &Profile, opened: &Opened) -> Revoked {
+    let Some(session) = &opened.kept.session else { return Revoked::Nothing };
+    let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
+    let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
+    let secrets = opened.secrets_for(url.as_deref());
+    let extra = [("refresh_token", &session.refresh_token)];
+    let filled = match obtain::fill(context.host, profile, call, &secrets, &extra) {
+        Ok(filled) => filled,
+        Err(error) => return Revoked::Failed(error),
+    };
+    let home = obtain::origin(&session.belongs.url);
+    match obtain::revoke(context.host, profile, call, &filled, home.as_deref()) {
+        Ok(()) => Revoked::Yes,
+        Err(error) => Revoked::Failed(error),
+    }
+}

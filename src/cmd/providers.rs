@@ -1,0 +1,151 @@
+//! `tok providers`: the known providers, or one of them.
+
+use super::list::table;
+use super::print;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::profile::{load_provider, provider_names, read_trusted, variable};
+use crate::provider::{BUILT_IN, Provider};
+use crate::text::nearest;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Prints the providers.
+///
+/// # Errors
+/// [`Kind::Config`] for one that is not known or whose file is broken.
+pub fn run(host: &mut Host, name: Option<&str>, as_json: bool, as_toml: bool) -> Result<()> {
+    let Some(name) = name else { return all(host, as_json) };
+    if as_toml {
+        let text = file(host, name)?;
+        return print(host, &text);
+    }
+    let Some((provider, file)) = load_provider(host, name)? else { return Err(unknown(host, name)) };
+    let text = if as_json { format!("{}\n", object(&provider, file.as_ref())) } else { one(&provider, file.as_ref()) };
+    print(host, &text)
+}
+
+fn unknown(host: &Host, name: &str) -> Error {
+    let names = provider_names(host);
+    let error = Error::new(
+        Kind::Config,
+        format!("there is no provider `{}`", crate::text::escape_to(name, 80)),
+        format!("known are {}", names.join(", ")),
+    );
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint("add a provider file of your own; `tok providers NAME --toml` prints one to start from"),
+    }
+}
+
+fn file(host: &Host, name: &str) -> Result<String> {
+    let own = host.folders().ok().map(|f| f.provider(name));
+    if crate::provider::is_name(name)
+        && let Some(text) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
+    {
+        return Ok(text);
+    }
+    let built_in = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
+    built_in.ok_or_else(|| unknown(host, name))
+}
+
+fn all(host: &mut Host, as_json: bool) -> Result<()> {
+    let mut providers = Vec::new();
+    for name in provider_names(host) {
+        match load_provider(host, &name) {
+            Ok(Some(found)) => providers.push(found),
+            Ok(None) => {}
+            Err(error) => host.warn(&error.to_string()),
+        }
+    }
+    if as_json {
+        let list: Vec<Value> = providers.iter().map(|(p, file)| object(p, file.as_ref())).collect();
+        return print(host, &format!("{}\n", Value::Array(list)));
+    }
+    let mut rows = vec![["PROVIDER", "TITLE", "GRANTS", "FROM"].map(str::to_string)];
+    for (provider, file) in &providers {
+        rows.push([
+            provider.name.clone(),
+            crate::text::escape(&provider.title),
+            grants(provider).join(", "),
+            from(provider, file.as_ref()),
+        ]);
+    }
+    print(host, &table(rows))
+}
+
+fn grants(provider: &Provider) -> Vec<String> {
+    provider.grants.iter().map(|g| g.name.clone()).collect()
+}
+
+fn from(provider: &Provider, file: Option<&PathBuf>) -> String {
+    match file {
+        None => "built in".into(),
+        Some(path) if Provider::built_in(&provider.name).is_some() => {
+            format!("{} (hides the built-in one)", path.display())
+        }
+        Some(path) => path.display().to_string(),
+    }
+}
+
+fn object(provider: &Provider, file: Option<&PathBuf>) -> Value {
+    let values: Vec<Value> = provider
+        .params
+        .iter()
+        .map(|p| {
+            json!({
+                "name": p.name,
+                "secret": p.secret,
+                "personal": p.personal,
+                "list": p.list,
+                "choices": p.choices,
+                "help": p.help,
+                "variable": variable(&provider.name, &p.name),
+            })
+        })
+        .collect();
+    let details: Vec<Value> = provider
+        .grants
+        .iter()
+        .map(|g| json!({ "name": g.name, "help": g.help, "values": provider.uses(g).into_keys().collect::<Vec<_>>() }))
+        .collect();
+    json!({
+        "name": provider.name,
+        "title": provider.title,
+        "docs": provider.docs,
+        "built_in": file.is_none(),
+        "file": file.map(|p| p.display().to_string()),
+        "grants": grants(provider),
+        "grant_details": details,
+        "values": values,
+    })
+}
+
+fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
+    let mut text = format!("{}: {}\n", provider.name, crate::text::escape(&provider.title));
+    if let Some(docs) = &provider.docs {
+        text.push_str(&format!("docs:  {}\n", crate::text::escape(docs)));
+    }
+    text.push_str(&format!("from:  {}\n", from(provider, file)));
+    text.push_str("\ngrants, the first is the default:\n");
+    let rows = provider.grants.iter().map(|g| {
+        let takes: Vec<String> =
+            provider.uses(g).into_iter().map(|(n, optional)| if optional { format!("[{n}]") } else { n }).collect();
+        [format!("  tok login {} {}", provider.name, g.name), g.help.clone(), format!("takes {}", takes.join(", "))]
+    });
+    text.push_str(&table(rows.collect()));
+    text.push_str("\nvalues:\n");
+    let rows = provider.params.iter().map(|p| {
+        let dashed = p.name.replace('_', "-");
+        let flag = if p.secret { format!("--{dashed}-file PATH") } else { format!("--{dashed} VALUE") };
+        let sort = match (p.secret, p.personal, p.list) {
+            (_, true, _) => "secret, personal",
+            (true, ..) => "secret",
+            (_, _, true) => "list",
+            _ => "",
+        };
+        [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), p.help.clone()]
+    });
+    text.push_str(&table(rows.collect()));
+    text
+}

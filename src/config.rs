@@ -1,0 +1,368 @@
+//! `config.toml`: what a person set, strictly read, and what `login` writes into it.
+
+use crate::document::{Document, Table, Value, unknown};
+use crate::error::{Error, Kind, Result};
+use crate::provider::{is_name, is_value_name};
+use crate::token::Secret;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::de::DeValue;
+
+/// Where refresh tokens and kept secrets go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// The platform's keyring.
+    Keyring,
+    /// `<data>/tok/secrets.json`.
+    File,
+    /// Nowhere.
+    None,
+    /// `docker-credential-NAME` on PATH.
+    Helper(String),
+}
+
+impl StoreChoice {
+    /// Reads `keyring`, `file`, `none` or `helper:NAME`; the error says what is expected.
+    pub fn parse(text: &str) -> std::result::Result<StoreChoice, String> {
+        match text {
+            "keyring" => Ok(StoreChoice::Keyring),
+            "file" => Ok(StoreChoice::File),
+            "none" => Ok(StoreChoice::None),
+            _ => match text.strip_prefix("helper:") {
+                Some(name) if is_helper_name(name) => Ok(StoreChoice::Helper(name.into())),
+                _ => Err(format!(
+                    "`{}` is no store; expected keyring, file, none or helper:NAME",
+                    crate::text::escape_to(text, 60)
+                )),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StoreChoice::Keyring => f.write_str("keyring"),
+            StoreChoice::File => f.write_str("file"),
+            StoreChoice::None => f.write_str("none"),
+            StoreChoice::Helper(name) => write!(f, "helper:{name}"),
+        }
+    }
+}
+
+/// A helper's name becomes part of a program's name, so it holds nothing that could lead elsewhere.
+fn is_helper_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// A value as the config gives it.
+#[derive(Clone, Debug)]
+pub enum ConfigValue {
+    /// The value itself.
+    Text(Secret),
+    /// Several values.
+    List(Vec<String>),
+    /// The value of that environment variable.
+    Env(String),
+    /// The content of that file.
+    File(PathBuf),
+    /// What that command prints.
+    Command(Vec<String>),
+    /// An entry of the keyring that something else put there: service and user.
+    Keyring(String, String),
+}
+
+/// What stands at the top and may stand in each profile.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `store`
+    pub store: Option<StoreChoice>,
+    /// `cache`: whether access tokens wait on disk.
+    pub cache: Option<bool>,
+    /// `min_ttl` in seconds.
+    pub min_ttl: Option<i64>,
+    /// `ca_file`
+    pub ca_file: Option<PathBuf>,
+}
+
+/// One `[profile.NAME]`.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileConfig {
+    /// `provider`; absent: the provider of the profile's name.
+    pub provider: Option<String>,
+    /// `grant`
+    pub grant: Option<String>,
+    /// The hosts whose questions `credential` answers.
+    pub hosts: Vec<String>,
+    /// Settings of this profile.
+    pub settings: Settings,
+    /// Values with the places of their keys (`FILE:LINE:COLUMN`).
+    pub values: BTreeMap<String, (ConfigValue, String)>,
+    /// Where `provider` stands.
+    pub provider_at: String,
+    /// Where `grant` stands.
+    pub grant_at: String,
+}
+
+/// The config.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Settings of all profiles.
+    pub settings: Settings,
+    /// The profiles by name.
+    pub profiles: BTreeMap<String, ProfileConfig>,
+}
+
+impl Config {
+    /// Reads the text of the config file `path`; `home` is what `~/` means in it.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] with line and column.
+    pub fn parse(path: &Path, text: &str, home: Option<&Path>) -> Result<Config> {
+        let doc = Document { name: path.display().to_string(), text };
+        let parsed = doc.parse()?;
+        let root = doc.table(parsed.get_ref(), 0..0);
+        let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new() };
+        if let Some(profiles) = root.get("profile") {
+            for (name, at, value) in profiles.table()?.all() {
+                if !is_name(&name) {
+                    return Err(doc.error(
+                        at,
+                        format!(
+                            "`{}` cannot name a profile: lower-case letters, digits and `-`, at most 63",
+                            crate::text::escape(&name)
+                        ),
+                    ));
+                }
+                config.profiles.insert(name, profile(&doc, &value.table()?, home)?);
+            }
+        }
+        root.done()?;
+        Ok(config)
+    }
+}
+
+fn settings(table: &Table, home: Option<&Path>) -> Result<Settings> {
+    Ok(Settings {
+        store: table.get("store").map(|v| StoreChoice::parse(v.text()?).map_err(|why| v.error(why))).transpose()?,
+        cache: table.get("cache").map(|v| v.choice(&[("disk", true), ("off", false)])).transpose()?,
+        min_ttl: table
+            .get("min_ttl")
+            .map(|v| crate::duration::parse(v.text()?).map_err(|why| v.error(why)))
+            .transpose()?,
+        ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
+    })
+}
+
+/// A path in a file is absolute or begins with `~/`: nothing is ever looked for in the working folder.
+fn path(value: Value, text: &str, home: Option<&Path>) -> Result<PathBuf> {
+    if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), home) {
+        return Ok(home.join(rest));
+    }
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(value.error("a path here is absolute or begins with ~/")) }
+}
+
+fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<ProfileConfig> {
+    let place = |value: Option<Value>| value.map(|v| v.error("").what).unwrap_or_default();
+    let (provider, grant) = (table.get("provider"), table.get("grant"));
+    let mut profile = ProfileConfig {
+        provider: provider.map(|v| v.text().map(str::to_string)).transpose()?,
+        grant: grant.map(|v| v.text().map(str::to_string)).transpose()?,
+        hosts: table.get("hosts").map_or(Ok(Vec::new()), |v| v.texts())?,
+        settings: settings(table, home)?,
+        values: BTreeMap::new(),
+        provider_at: place(provider),
+        grant_at: place(grant),
+    };
+    for (name, at, value) in table.rest() {
+        // Whether the provider knows this value is asked when the profile is used; a name that can be none is told
+        // at once.
+        if !is_value_name(&name) || name.ends_with("_file") {
+            let keys = crate::provider::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+            return Err(unknown(doc, at, "key", &name, keys));
+        }
+        let given = config_value(&value, home)?;
+        profile.values.insert(name, (given, doc.error(at, "").what));
+    }
+    Ok(profile)
+}
+
+fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {
+    match value.raw() {
+        DeValue::Array(_) => Ok(ConfigValue::List(value.texts()?)),
+        DeValue::Table(_) => {
+            let table = value.table()?;
+            let (env, file) = (table.get("env"), table.get("file"));
+            let (command, keyring) = (table.get("command"), table.get("keyring"));
+            table.done()?;
+            let one = || {
+                value.error(
+                    "a value is text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
+                )
+            };
+            match (env, file, command, keyring) {
+                (Some(v), None, None, None) => {
+                    let name = v.text()?;
+                    if name.is_empty() || name.contains(['=', '\0']) {
+                        return Err(v.error("this names no environment variable"));
+                    }
+                    Ok(ConfigValue::Env(name.into()))
+                }
+                (None, Some(v), None, None) => Ok(ConfigValue::File(path(v, v.text()?, home)?)),
+                (None, None, Some(v), None) => {
+                    let words = v.texts()?;
+                    match words.first() {
+                        Some(first) if !first.is_empty() => Ok(ConfigValue::Command(words)),
+                        _ => Err(v.error("expected a program and its arguments: [\"pass\", \"show\", \"name\"]")),
+                    }
+                }
+                (None, None, None, Some(v)) => match v.text()?.split_once('/') {
+                    Some((service, user)) if !service.is_empty() && !user.is_empty() => {
+                        Ok(ConfigValue::Keyring(service.into(), user.into()))
+                    }
+                    _ => Err(v.error("expected \"service/user\"")),
+                },
+                _ => Err(one()),
+            }
+        }
+        _ => {
+            let text = value.text()?;
+            if text.is_empty() {
+                return Err(value.error("this value is empty"));
+            }
+            Ok(ConfigValue::Text(Secret::new(text)))
+        }
+    }
+}
+
+/// What `login` writes into a profile.
+#[derive(Clone, Debug, Default)]
+pub struct Edit {
+    /// The provider.
+    pub provider: String,
+    /// The grant, if it is to be the profile's.
+    pub grant: Option<String>,
+    /// The store, if it was chosen for this profile.
+    pub store: Option<StoreChoice>,
+    /// Plain values.
+    pub values: Vec<(String, PlainValue)>,
+}
+
+/// A plain value as the config holds it.
+#[derive(Clone, Debug)]
+pub enum PlainValue {
+    /// One.
+    Text(String),
+    /// Several.
+    List(Vec<String>),
+}
+
+/// The text of the config with `edit` made to `[profile.NAME]`; comments and order stay. `None` where nothing changes.
+///
+/// # Errors
+/// [`Kind::Config`] where the text is no TOML, or has something else where the profile should be.
+pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<String>> {
+    use toml_edit::{DocumentMut, Item, Table, value};
+    let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
+    let mut doc: DocumentMut =
+        text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::text::escape(e.message())))?;
+    let profiles = doc.entry("profile").or_insert_with(|| {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
+    });
+    let profiles = profiles.as_table_like_mut().ok_or_else(|| wrong("`profile` is no table".into()))?;
+    let profile = profiles.entry(name).or_insert_with(|| Item::Table(Table::new()));
+    let profile = profile.as_table_like_mut().ok_or_else(|| wrong(format!("`profile.{name}` is no table")))?;
+    let mut wanted = vec![("provider".to_string(), PlainValue::Text(edit.provider.clone()))];
+    wanted.extend(edit.grant.iter().map(|g| ("grant".into(), PlainValue::Text(g.clone()))));
+    wanted.extend(edit.store.iter().map(|s| ("store".into(), PlainValue::Text(s.to_string()))));
+    wanted.extend(edit.values.iter().cloned());
+    for (key, wish) in wanted {
+        let new = match &wish {
+            PlainValue::Text(text) => value(text.as_str()),
+            PlainValue::List(items) => value(items.iter().map(String::as_str).collect::<toml_edit::Array>()),
+        };
+        match profile.get_mut(&key).and_then(Item::as_value_mut) {
+            Some(old) => {
+                if !same(old, &wish)
+                    && let Ok(mut new) = new.into_value()
+                {
+                    *new.decor_mut() = old.decor().clone();
+                    *old = new;
+                }
+            }
+            None => {
+                profile.insert(&key, new);
+            }
+        }
+    }
+    let new = doc.to_string();
+    Ok((new != text).then_some(new))
+}
+
+fn same(old: &toml_edit::Value, wish: &PlainValue) -> bool {
+    match wish {
+        PlainValue::Text(text) => old.as_str() == Some(text),
+        PlainValue::List(items) => old.as_array().is_some_and(|array| {
+            array.len() == items.len() && array.iter().zip(items).all(|(a, b)| a.as_str() == Some(b))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(Path::new("config.toml"), text, Some(Path::new("/home/u")))
+    }
+
+    fn why(text: &str) -> String {
+        parse(text).expect_err("a mistake").to_string()
+    }
+
+    #[test]
+    fn a_config_is_read() {
+        let config = parse(
+            "store = \"file\"\n[profile.shop-eu]\nprovider = \"p\"\nclient_id = \"c\"\nscope = [\"a\"]\nsecret = { file = \"~/s\" }\n",
+        )
+        .expect("a config");
+        assert_eq!(config.settings.store, Some(StoreChoice::File));
+        let profile = &config.profiles["shop-eu"];
+        assert_eq!(profile.provider.as_deref(), Some("p"));
+        assert!(matches!(&profile.values["secret"].0, ConfigValue::File(p) if p == Path::new("/home/u/s")));
+    }
+
+    #[test]
+    fn mistakes_have_a_place_and_the_right_name() {
+        assert_eq!(why("stor = \"file\""), "config.toml:1:1: there is no key `stor` here; did you mean `store`?");
+        assert!(why("\n\n[profile.Shop]\n").starts_with("config.toml:3:10: `Shop` cannot name a profile"));
+        assert!(why("store = 3").starts_with("config.toml:1:9: expected a string, found an integer"));
+        assert!(why("store = ").starts_with("config.toml:1:"));
+        assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));
+        assert!(why("[profile.a]\nx = { comand = [] }").contains("did you mean `command`?"));
+        assert!(why("[profile.a]\nx_file = \"a\"").contains("no key `x_file`"));
+    }
+
+    #[test]
+    fn an_edit_keeps_comments_and_order() {
+        let text = "# mine\nstore = \"file\" # why\n\n[profile.b] # second\nregion = \"useast\" # there\n\n[profile.a]\nprovider = \"p\"\n";
+        let wish = Edit {
+            provider: "p".into(),
+            grant: Some("g".into()),
+            values: vec![("region".into(), PlainValue::Text("euwest".into()))],
+            ..Edit::default()
+        };
+        let new = edit(Path::new("c"), text, "b", &wish).expect("an edit").expect("a change");
+        assert_eq!(
+            new,
+            "# mine\nstore = \"file\" # why\n\n[profile.b] # second\nregion = \"euwest\" # there\nprovider = \"p\"\ngrant = \"g\"\n\n[profile.a]\nprovider = \"p\"\n"
+        );
+        assert_eq!(edit(Path::new("c"), &new, "b", &wish).expect("an edit"), None);
+        let first = edit(Path::new("c"), "", "x", &wish).expect("an edit").expect("a change");
+        assert_eq!(first, "[profile.x]\nprovider = \"p\"\ngrant = \"g\"\nregion = \"euwest\"\n");
+    }
+}

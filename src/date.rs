@@ -1,0 +1,41 @@
+//! Dates, as servers write them and as we show them.
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+
+/// The last second of the year 9999: beyond it RFC 3339 has no form.
+pub const LAST: i64 = 253_402_207_200;
+
+/// Seconds since 1970 of an RFC 3339 or RFC 1123 date; `None` where it is neither.
+pub fn parse(text: &str) -> Option<i64> {
+    let text = text.trim();
+    // Only what can be a date is looked at: jiff's forms are wider than these two.
+    let (rfc3339, rest) = (text.get(..4)?.bytes().all(|b| b.is_ascii_digit()), text.get(4..)?);
+    if rfc3339 && rest.starts_with('-') {
+        return text.parse::<Timestamp>().ok().map(Timestamp::as_second);
+    }
+    DateTimeParser::new().parse_timestamp(text).ok().map(Timestamp::as_second)
+}
+
+/// `secs` since 1970 as RFC 3339 in UTC: `2027-01-15T08:00:00Z`.
+pub fn show(secs: i64) -> String {
+    Timestamp::from_second(secs.clamp(0, LAST)).map(|t| t.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_the_field_are_read() {
+        assert_eq!(parse("2027-01-15T08:00:00Z"), Some(1_800_000_000));
+        assert_eq!(parse("2027-01-15T08:00:00.999999Z"), Some(1_800_000_000));
+        assert_eq!(parse("2027-01-15T09:00:00+01:00"), Some(1_800_000_000));
+        assert_eq!(parse("Fri, 15 Jan 2027 08:00:00 GMT"), Some(1_800_000_000));
+        for text in ["", "soon", "2027", "12", "2027-01-15", "tomorrow at noon", "Fri, 99 Jan 2027 08:00:00 GMT"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(show(1_800_000_000), "2027-01-15T08:00:00Z");
+        assert!(show(i64::MAX).starts_with("9999-12-30T"));
+    }
+}

@@ -1,0 +1,209 @@
+//! Reads a TOML file that a person wrote: strictly, and with file, line and column in every complaint.
+
+use crate::error::{Error, Kind, Result};
+use crate::text::{escape, nearest};
+use std::cell::RefCell;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The text of a file and the name by which a person knows it.
+pub struct Document<'t> {
+    /// Shown before line and column.
+    pub name: String,
+    /// The whole text.
+    pub text: &'t str,
+}
+
+impl<'t> Document<'t> {
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] with line and column where it is no TOML.
+    pub fn parse(&self) -> Result<Spanned<DeTable<'t>>> {
+        DeTable::parse(self.text).map_err(|error| self.error(error.span().unwrap_or(0..0), escape(error.message())))
+    }
+
+    /// A complaint about the place `span` (bytes).
+    pub fn error(&self, span: Range<usize>, why: impl Into<String>) -> Error {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        Error::new(Kind::Config, format!("{}:{line}:{column}", self.name), why)
+    }
+
+    /// The table `table` that stands at `span`, to be read key by key.
+    pub fn table<'d>(&'d self, table: &'d DeTable<'t>, span: Range<usize>) -> Table<'d, 't> {
+        Table { doc: self, table, span, asked: RefCell::new(Vec::new()) }
+    }
+}
+
+/// A table being read. Every key that is asked for counts as known; [`Table::done`] refuses the others.
+pub struct Table<'d, 't> {
+    doc: &'d Document<'t>,
+    table: &'d DeTable<'t>,
+    /// Where it stands, in bytes.
+    pub span: Range<usize>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl<'d, 't> Table<'d, 't> {
+    /// The value of `key`, if it is there.
+    pub fn get(&self, key: &str) -> Option<Value<'d, 't>> {
+        self.asked.borrow_mut().push(key.to_string());
+        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| Value { doc: self.doc, value: v })
+    }
+
+    /// All keys and values in the order of the file, with the key's place. They count as known.
+    pub fn all(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
+        let all: Vec<_> = self
+            .table
+            .iter()
+            .map(|(k, v)| (k.get_ref().to_string(), k.span(), Value { doc: self.doc, value: v }))
+            .collect();
+        self.asked.borrow_mut().extend(all.iter().map(|(k, ..)| k.clone()));
+        all
+    }
+
+    /// The keys that nobody asked for yet.
+    pub fn rest(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
+        let asked = self.asked.borrow().clone();
+        let mut all = self.all();
+        all.retain(|(k, ..)| !asked.contains(k));
+        all
+    }
+
+    /// A complaint about this table.
+    pub fn error(&self, why: impl Into<String>) -> Error {
+        self.doc.error(self.span.clone(), why)
+    }
+
+    /// A complaint about another place of the same file.
+    pub fn error_at(&self, span: Range<usize>, why: impl Into<String>) -> Error {
+        self.doc.error(span, why)
+    }
+
+    /// # Errors
+    /// [`Kind::Config`] for a key that nobody asked for, with the nearest right name.
+    pub fn done(&self) -> Result<()> {
+        let asked = self.asked.borrow();
+        for (key, _) in self.table.iter() {
+            if !asked.iter().any(|a| a == key.get_ref()) {
+                return Err(unknown(self.doc, key.span(), "key", key.get_ref(), asked.iter().map(String::as_str)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A complaint about a name that does not exist, with the one that was probably meant, or all where they are few.
+pub fn unknown<'a>(
+    doc: &Document<'_>,
+    span: Range<usize>,
+    sort: &str,
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Error {
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut why = format!("there is no {sort} `{}` here", escape(typed));
+    if let Some(name) = nearest(typed, names.iter().copied()) {
+        why.push_str(&format!("; did you mean `{name}`?"));
+    } else if !names.is_empty() {
+        why.push_str(&format!("; expected one of: {}", names.join(", ")));
+    }
+    doc.error(span, why)
+}
+
+/// A value being read.
+#[derive(Clone, Copy)]
+pub struct Value<'d, 't> {
+    doc: &'d Document<'t>,
+    value: &'d Spanned<DeValue<'t>>,
+}
+
+impl<'d, 't> Value<'d, 't> {
+    /// The value as it was parsed.
+    pub fn raw(&self) -> &'d DeValue<'t> {
+        self.value.get_ref()
+    }
+
+    /// Where it stands, in bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    /// A complaint about this value.
+    pub fn error(&self, why: impl Into<String>) -> Error {
+        self.doc.error(self.span(), why)
+    }
+
+    fn wrong(&self, expected: &str) -> Error {
+        let found = match self.raw() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(format!("expected {expected}, found {found}"))
+    }
+
+    /// A string.
+    pub fn text(&self) -> Result<&'d str> {
+        match self.raw() {
+            DeValue::String(s) => Ok(s.as_ref()),
+            _ => Err(self.wrong("a string")),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self) -> Result<bool> {
+        match self.raw() {
+            DeValue::Boolean(b) => Ok(*b),
+            _ => Err(self.wrong("true or false")),
+        }
+    }
+
+    /// An integer.
+    pub fn integer(&self) -> Result<i64> {
+        match self.raw() {
+            DeValue::Integer(i) => {
+                i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| self.error("this integer is too large"))
+            }
+            _ => Err(self.wrong("an integer")),
+        }
+    }
+
+    /// A list.
+    pub fn list(&self) -> Result<Vec<Value<'d, 't>>> {
+        match self.raw() {
+            DeValue::Array(items) => Ok(items.iter().map(|value| Value { doc: self.doc, value }).collect()),
+            _ => Err(self.wrong("a list")),
+        }
+    }
+
+    /// A list of strings.
+    pub fn texts(&self) -> Result<Vec<String>> {
+        self.list()?.iter().map(|v| v.text().map(str::to_string)).collect()
+    }
+
+    /// A table.
+    pub fn table(&self) -> Result<Table<'d, 't>> {
+        match self.raw() {
+            DeValue::Table(table) => Ok(self.doc.table(table, self.span())),
+            _ => Err(self.wrong("a table")),
+        }
+    }
+
+    /// One of the words in `choices`.
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T> {
+        let text = self.text()?;
+        choices
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value)
+            .ok_or_else(|| unknown(self.doc, self.span(), "choice", text, choices.iter().map(|(word, _)| *word)))
+    }
+}

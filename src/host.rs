@@ -1,0 +1,393 @@
+//! The world as one value: environment, folders, clock, terminal, network, stores. What touches the world is here or
+//! is made here; everything else is handed it.
+
+use crate::config::StoreChoice;
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::http::{Client, Settings};
+use crate::request::{Request, Response};
+use crate::store::file::FileStore;
+use crate::store::helper::HelperStore;
+use crate::store::keyring::KeyringStore;
+use crate::store::split::Split;
+use crate::store::{Store, StoreError, Trouble};
+use crate::token::{Secret, Time};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The most that a file a user names, or a command's output, may hold, in bytes.
+pub const LIMIT: u64 = 1 << 20;
+/// How long a keyring is waited for where nobody can type.
+const UNATTENDED: Duration = Duration::from_secs(3);
+/// How long a keyring is waited for where a person may be unlocking it.
+const ATTENDED: Duration = Duration::from_secs(60);
+
+/// Where things are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// The user's home.
+    pub home: PathBuf,
+    /// `<config>/tok`: config.toml and providers/.
+    pub config: PathBuf,
+    /// `<data>/tok`: secrets.json.
+    pub data: PathBuf,
+    /// `<state>/tok`: cached tokens, index, locks.
+    pub state: PathBuf,
+}
+
+impl Folders {
+    /// The platform's folders.
+    fn of_platform() -> Option<Folders> {
+        let base = directories::BaseDirs::new()?;
+        Some(Folders {
+            home: base.home_dir().into(),
+            config: base.config_dir().join("tok"),
+            data: base.data_dir().join("tok"),
+            state: base.state_dir().unwrap_or(base.data_local_dir()).join("tok"),
+        })
+    }
+
+    /// Where the tokens of `profile` wait.
+    pub fn cache(&self, profile: &str) -> PathBuf {
+        self.state.join("cache").join(profile)
+    }
+
+    /// Where the locks are.
+    pub fn locks(&self) -> PathBuf {
+        self.state.join("locks")
+    }
+
+    /// What is known of each profile without opening a store.
+    pub fn index(&self) -> PathBuf {
+        self.state.join("kept")
+    }
+
+    /// The file of the user's own provider `name`.
+    pub fn provider(&self, name: &str) -> PathBuf {
+        self.config.join("providers").join(format!("{name}.toml"))
+    }
+}
+
+/// The world, as this run sees it.
+pub struct Host {
+    /// The environment.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Where things are kept; `None` where the user has no home.
+    folders: Option<Folders>,
+    /// When this run began.
+    pub started: Time,
+    /// Until when the whole call may last.
+    pub deadline: Instant,
+    /// `--timeout`, as it counts for the deadline.
+    pub timeout: Duration,
+    /// Whether a person can be asked: stdin and stderr are terminals, and `--no-input` was not given.
+    pub interactive: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_terminal: bool,
+    /// How many `-v`.
+    pub verbose: u8,
+    /// `-q`
+    pub quiet: bool,
+    /// Whether messages may be coloured.
+    pub color: bool,
+    /// The real stdout, or a test's.
+    pub out: Box<dyn Write>,
+    /// The real stderr, or a test's.
+    pub err: Box<dyn Write>,
+    client: Option<(Option<PathBuf>, Client)>,
+}
+
+impl Host {
+    /// The real world.
+    pub fn real() -> Host {
+        let stderr_terminal = std::io::stderr().is_terminal();
+        let timeout = Duration::from_secs(30);
+        Host {
+            env: std::env::vars_os().collect(),
+            folders: Folders::of_platform(),
+            started: now(),
+            deadline: Instant::now() + timeout,
+            timeout,
+            interactive: stderr_terminal && std::io::stdin().is_terminal(),
+            stderr_terminal,
+            verbose: 0,
+            quiet: false,
+            color: false,
+            out: Box::new(std::io::stdout()),
+            err: Box::new(std::io::stderr()),
+            client: None,
+        }
+    }
+
+    /// Where things are kept.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where the user has no home.
+    pub fn folders(&self) -> Result<&Folders> {
+        self.folders.as_ref().ok_or_else(|| {
+            Error::new(Kind::Other, "there is no place for config and tokens", "this user has no home folder")
+                .hint("set HOME to an absolute path")
+        })
+    }
+
+    /// The environment variable `name`, as text; an empty one is absent.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it is not UTF-8.
+    pub fn var(&self, name: &str) -> Result<Option<String>> {
+        match self.env.get(OsStr::new(name)) {
+            None => Ok(None),
+            Some(value) if value.is_empty() => Ok(None),
+            Some(value) => match value.to_str() {
+                Some(text) => Ok(Some(text.to_string())),
+                None => Err(Error::new(Kind::Usage, name, "its value is not UTF-8")),
+            },
+        }
+    }
+
+    /// Whether the variable is there and empty.
+    pub fn is_set_but_empty(&self, name: &str) -> bool {
+        self.env.get(OsStr::new(name)).is_some_and(|v| v.is_empty())
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Time {
+        now()
+    }
+
+    /// Limits the whole call to `timeout` from its start.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.deadline = self.deadline - self.timeout + timeout;
+        self.timeout = timeout;
+    }
+
+    /// Runs `ask`, in which a person takes their time: it does not count.
+    fn unhurried<T>(&mut self, ask: impl FnOnce(&mut Host) -> T) -> T {
+        let start = Instant::now();
+        let answer = ask(self);
+        self.deadline += start.elapsed();
+        answer
+    }
+
+    /// Sends `request`; the way to the network is made at the first one.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn send(&mut self, request: &Request, ca_file: Option<&Path>) -> Result<Response> {
+        if self.client.as_ref().is_none_or(|(of, _)| of.as_deref() != ca_file) {
+            let mut settings = Settings::from_env(|name| self.env.get(OsStr::new(name)).cloned());
+            settings.ca_file = ca_file.map(Path::to_path_buf);
+            settings.verbose = self.verbose;
+            self.client = Some((ca_file.map(Path::to_path_buf), Client::new(settings)));
+        }
+        let mut lines = Vec::new();
+        let answer = match &self.client {
+            Some((_, client)) => client.send(request, self.deadline, &now, &mut |line| lines.push(line.to_string())),
+            None => Err(Error::new(Kind::Other, "no way to the network", "")),
+        };
+        lines.iter().for_each(|line| self.detail(line));
+        answer
+    }
+
+    /// The store of that choice; `None` for none.
+    ///
+    /// # Errors
+    /// Where it cannot even be tried.
+    pub fn store(&self, choice: &StoreChoice) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
+        let missing = |why: &str| StoreError { trouble: Trouble::Missing, why: why.into() };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let patience = if self.interactive { ATTENDED } else { UNATTENDED.min(left) };
+        Ok(Some(match choice {
+            StoreChoice::None => return Ok(None),
+            StoreChoice::File => {
+                let folders = self.folders().map_err(|e| missing(&e.to_string()))?;
+                Box::new(FileStore::new(folders.data.join("secrets.json"), folders.locks(), self.deadline))
+            }
+            StoreChoice::Keyring => Box::new(Split::new(self.keyring(patience), entry_limit())),
+            StoreChoice::Helper(name) => Box::new(Split::new(
+                HelperStore::new(name, patience.max(UNATTENDED).min(left.max(UNATTENDED)), self.env.clone())?,
+                None,
+            )),
+        }))
+    }
+
+    /// The platform's keyring, as far as it can be looked for.
+    pub fn keyring(&self, patience: Duration) -> KeyringStore {
+        if cfg!(all(unix, not(target_os = "macos"))) && !self.has_bus() {
+            return KeyringStore::without_bus();
+        }
+        KeyringStore::new(patience)
+    }
+
+    /// How long a keyring is waited for.
+    pub fn patience(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if self.interactive { ATTENDED } else { UNATTENDED.min(left) }
+    }
+
+    fn has_bus(&self) -> bool {
+        ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"]
+            .iter()
+            .any(|name| self.env.get(OsStr::new(name)).is_some_and(|v| !v.is_empty()))
+    }
+
+    /// A file that the user named, as text without one trailing line break. `-` is stdin, where `stdin` allows it.
+    ///
+    /// # Errors
+    /// In words that never repeat the path or the content: either may be a secret typed in the wrong place.
+    pub fn read_secret_file(&self, path: &Path, stdin: bool) -> std::result::Result<Secret, String> {
+        let bytes = if stdin && path == Path::new("-") {
+            files::read_stream(std::io::stdin(), LIMIT, self.deadline)
+        } else {
+            files::read_user_file(path, LIMIT, self.deadline)
+        };
+        let bytes = zeroize::Zeroizing::new(bytes.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+            std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
+            std::io::ErrorKind::PermissionDenied => "it may not be read".to_string(),
+            std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
+            std::io::ErrorKind::TimedOut => "nothing came from it in time".to_string(),
+            _ => "it cannot be read".to_string(),
+        })?);
+        one_line(&bytes)
+    }
+
+    /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
+    /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn run_command(&self, words: &[String]) -> std::result::Result<Secret, String> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let env = self.env.iter().filter(|(name, _)| !is_own(name));
+        let bytes = crate::child::output(words, env, left, LIMIT)?;
+        one_line(&bytes)
+    }
+
+    /// Asks a person, without echo where it is a secret.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where the terminal fails; an empty answer is `None`.
+    pub fn ask(&mut self, label: &str, secret: bool) -> Result<Option<Secret>> {
+        let answer = self.unhurried(|host| {
+            let _ = write!(host.err, "{label}: ");
+            let _ = host.err.flush();
+            if secret {
+                return rpassword::read_password();
+            }
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map(|_| line.trim_end_matches(['\r', '\n']).to_string())
+        });
+        let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
+        Ok((!answer.is_empty()).then(|| Secret::new(answer)))
+    }
+
+    /// Says something that went wrong without stopping the call.
+    pub fn warn(&mut self, text: &str) {
+        if !self.quiet {
+            self.insist(text);
+        }
+    }
+
+    /// [`Host::warn`] that `-q` does not silence: a session may be lost.
+    pub fn insist(&mut self, text: &str) {
+        let (on, off) = if self.color { ("\u{1b}[33m", "\u{1b}[0m") } else { ("", "") };
+        let _ = writeln!(self.err, "tok: {on}warning:{off} {text}");
+    }
+
+    /// Says what only `-v` wants to know.
+    pub fn detail(&mut self, text: &str) {
+        if self.verbose > 0 {
+            let _ = writeln!(self.err, "tok: {text}");
+        }
+    }
+
+    /// Tells a person who watches.
+    pub fn tell(&mut self, text: &str) {
+        if self.stderr_terminal && !self.quiet {
+            let _ = writeln!(self.err, "{text}");
+        }
+    }
+}
+
+/// The wall clock.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Whether an environment variable is ours, and so may be a secret.
+pub fn is_own(name: &OsStr) -> bool {
+    name.as_encoded_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TOK_"))
+}
+
+/// CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.
+fn entry_limit() -> Option<usize> {
+    cfg!(windows).then_some(2400)
+}
+
+/// A secret as a file or a command gives it: UTF-8 on one line.
+fn one_line(bytes: &[u8]) -> std::result::Result<Secret, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
+    let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    match text.matches('\n').count() + 1 {
+        1 if !text.contains(['\r', '\0']) => Ok(Secret::new(text)),
+        1 => Err("it holds a control character".into()),
+        lines => Err(format!("it has {lines} lines; a secret is one line")),
+    }
+}
+
+/// Gives libdbus the user's bus where neither variable that leads to it is set, as in cron and in services.
+///
+/// Called by `main` alone, before anything else runs: the environment may only be changed while no other thread
+/// can look at it.
+#[allow(unsafe_code)]
+pub fn find_bus() {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        if set("DBUS_SESSION_BUS_ADDRESS") || set("XDG_RUNTIME_DIR") {
+            return;
+        }
+        if let Some(bus) = crate::store::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
+            // SAFETY: `main` calls this first; no other thread has been started.
+            unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", bus) };
+        }
+    }
+}
+
+/// Keeps what is in memory out of core dumps and from other processes of the user.
+pub fn protect() {
+    #[cfg(target_os = "linux")]
+    {
+        // A kernel that does not know it leaves things as they were.
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    }
+    #[cfg(all(unix, not(target_os = "linux")))]
+    {
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_one_line() {
+        let text = |bytes: &[u8]| one_line(bytes).map(|s| s.expose().to_string());
+        assert_eq!(text(b"abc\n"), Ok("abc".into()));
+        assert_eq!(text(b"abc\r\n"), Ok("abc".into()));
+        assert_eq!(text(b" a b "), Ok(" a b ".into()));
+        for bytes in [&b""[..], b"\n", b"a\nb", b"a\n\n", b"\xff", b"a\0b", b"a\rb"] {
+            assert!(text(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

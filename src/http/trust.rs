@@ -1,0 +1,101 @@
+//! Which certificates are trusted: the system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, and `ca_file`'s
+//! besides.
+
+use super::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::text::escape;
+use rustls_native_certs::CertificateResult;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::path::Path;
+use ureq::tls::{Certificate, RootCerts};
+
+type Certificates = Vec<CertificateDer<'static>>;
+
+/// Reads the certificates.
+///
+/// # Errors
+/// [`Kind::Config`] where `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and where there is
+/// none at all.
+pub(super) fn load(settings: &Settings) -> Result<RootCerts> {
+    let of_config = settings.ca_file.as_deref().map(|path| read("ca_file", path)).transpose()?;
+    let of_env = from_env(settings)?;
+    // Apple's and Windows' own verifiers know more than a list (revocation, an administrator's distrust), but a
+    // certificate cannot be added to them.
+    if cfg!(any(target_os = "macos", windows)) && of_config.is_none() && of_env.is_none() {
+        return Ok(RootCerts::PlatformVerifier);
+    }
+    let mut certificates = of_env.unwrap_or_else(of_system);
+    certificates.extend(of_config.unwrap_or_default());
+    if certificates.is_empty() {
+        return Err(Error::new(Kind::Config, "no server can be trusted", "this system has no certificates of its own")
+            .hint("install the system's ca-certificates, or set SSL_CERT_FILE, or ca_file in the config"));
+    }
+    let certificates: Vec<_> = certificates.iter().map(|c| Certificate::from_der(c).to_owned()).collect();
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// What the two variables name, which stands in place of the system's own (OpenSSL's convention).
+fn from_env(settings: &Settings) -> Result<Option<Certificates>> {
+    if settings.ssl_cert_file.is_none() && settings.ssl_cert_dir.is_empty() {
+        return Ok(None);
+    }
+    let mut certificates = match &settings.ssl_cert_file {
+        Some(file) => read("SSL_CERT_FILE", file)?,
+        None => Vec::new(),
+    };
+    let mut why = String::from("no certificate in it");
+    for dir in &settings.ssl_cert_dir {
+        let mut found = rustls_native_certs::load_certs_from_paths(None, Some(dir));
+        if let Some(error) = found.errors.pop() {
+            why = escape(&error.to_string());
+        }
+        certificates.append(&mut found.certs);
+    }
+    if certificates.is_empty() {
+        let hint = "set SSL_CERT_DIR to folders of certificates in PEM form, or unset it";
+        return Err(Error::new(Kind::Config, "SSL_CERT_DIR cannot be used", why).hint(hint));
+    }
+    Ok(Some(certificates))
+}
+
+/// The certificates of the file that `setting` names.
+fn read(setting: &str, path: &Path) -> Result<Certificates> {
+    let fail = |why: String| {
+        Error::new(Kind::Config, format!("{setting} {} cannot be used", escape(&path.display().to_string())), why)
+            .hint(format!("set {setting} to a file of certificates in PEM form, or unset it"))
+    };
+    let text = std::fs::read(path).map_err(|e| fail(escape(&e.to_string())))?;
+    let certificates = CertificateDer::pem_slice_iter(&text)
+        .collect::<std::result::Result<Certificates, _>>()
+        .map_err(|_| fail("it is not PEM throughout".into()))?;
+    // rustls leaves out silently what it cannot read; a file of nothing else would look like a stranger's server.
+    let (readable, _) =
+        rustls::RootCertStore::empty().add_parsable_certificates(certificates.iter().map(|c| c.as_ref().into()));
+    match readable {
+        0 => Err(fail("no certificate in it".into())),
+        _ => Ok(certificates),
+    }
+}
+
+/// The system's certificates. Of the many places only the first bundle is read: a folder beside it holds the same
+/// certificates again in 140 files, which takes longer than the request.
+#[cfg(all(unix, not(target_os = "macos")))]
+fn of_system() -> Certificates {
+    let places = openssl_probe::probe();
+    let CertificateResult { mut certs, .. } =
+        rustls_native_certs::load_certs_from_paths(places.cert_file.as_deref(), None);
+    for dir in places.cert_dir {
+        if !certs.is_empty() {
+            break;
+        }
+        certs = rustls_native_certs::load_certs_from_paths(None, Some(&dir)).certs;
+    }
+    certs
+}
+
+/// The system's certificates.
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+fn of_system() -> Certificates {
+    let CertificateResult { certs, .. } = rustls_native_certs::load_native_certs();
+    certs
+}

@@ -1,0 +1,77 @@
+//! What is kept of each profile, without a secret in it and without opening a store: one file a profile, so that no
+//! two writers meet.
+
+use crate::files::{self, Durable};
+use crate::host::Host;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What is kept of a profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// Its provider.
+    pub provider: String,
+    /// The grant that its session began with.
+    pub grant: Option<String>,
+    /// The store that holds it.
+    pub store: String,
+    /// Whether a refresh token is kept.
+    pub refresh_token: bool,
+    /// When the refresh token ends, in seconds since 1970, as far as it is known.
+    pub refresh_expires_at: Option<i64>,
+    /// The names of the kept secrets.
+    pub secrets: Vec<String>,
+    /// Where what is kept may go.
+    pub origin: Option<String>,
+}
+
+/// The index file of one profile.
+pub struct Index(Option<PathBuf>);
+
+impl Index {
+    /// The one of `profile`.
+    pub fn of(host: &Host, profile: &str) -> Index {
+        Index(host.folders().ok().map(|f| f.index().join(format!("{profile}.json"))))
+    }
+
+    /// What it says; nothing where it is not there, not ours or broken.
+    pub fn read(&self) -> Option<Entry> {
+        let bytes = files::read_private(self.0.as_ref()?, 1 << 20).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Changes what it says. It is a convenience: a failure costs a line of `tok list`.
+    pub fn update(&self, change: impl FnOnce(&mut Entry)) {
+        let Some(path) = &self.0 else { return };
+        let old = self.read();
+        let mut entry = old.clone().unwrap_or_default();
+        change(&mut entry);
+        if old.as_ref() == Some(&entry) {
+            return;
+        }
+        if let (Some(folder), Ok(text)) = (path.parent(), serde_json::to_vec(&entry))
+            && files::private_dir(folder).is_ok()
+        {
+            let _ = files::write_private(path, &text, Durable::No);
+        }
+    }
+
+    /// Forgets it.
+    pub fn forget(&self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// The profiles that have one.
+    pub fn profiles(host: &Host) -> Vec<String> {
+        let Some(entries) = host.folders().ok().and_then(|f| std::fs::read_dir(f.index()).ok()) else {
+            return Vec::new();
+        };
+        let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_string));
+        let mut names: Vec<String> = names.filter(|n| crate::provider::is_name(n)).collect();
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,28 @@
+//! Everything that is known of a token, as one JSON object.
+
+use super::{Answer, Source};
+use serde_json::json;
+
+pub fn write(answer: &Answer) -> String {
+    let token = &answer.token;
+    let at = token.expires.at();
+    let object = json!({
+        "profile": answer.profile,
+        "provider": token.provider,
+        "grant": token.grant,
+        "access_token": token.access_token.expose(),
+        "token_type": token.token_type,
+        "expires_at": at.map(crate::date::show),
+        "expires_at_unix": at,
+        "expires_in": at.map(|at| (at - answer.now).max(0)),
+        "scope": token.scope,
+        "header": { "name": token.header.0, "value": token.header.1.expose() },
+        "source": match answer.source {
+            Source::Cache => "cache",
+            Source::Refresh => "refresh",
+            Source::Grant => "grant",
+        },
+        "extra": token.extra,
+    });
+    format!("{object}\n")
+}

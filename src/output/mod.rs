@@ -1,0 +1,43 @@
+//! What is printed of a token: one format a file.
+
+mod env;
+mod header;
+mod json;
+mod token;
+
+use crate::cli::Format;
+use crate::store::cache::Cached;
+use crate::token::Secret;
+
+/// A token that is about to be handed out.
+pub struct Answer {
+    /// The profile it is for.
+    pub profile: String,
+    /// The token and what is known of it.
+    pub token: Cached,
+    /// Where it came from.
+    pub source: Source,
+    /// The clock, in seconds since 1970.
+    pub now: i64,
+}
+
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It waited on disk.
+    Cache,
+    /// A refresh token got it.
+    Refresh,
+    /// Another grant got it.
+    Grant,
+}
+
+/// The whole of what goes to stdout; `variable` is the name that a shell's format sets.
+pub fn write(answer: &Answer, format: Format, variable: &str) -> Secret {
+    Secret::new(match format {
+        Format::Token => token::write(answer),
+        Format::Header => header::write(answer),
+        Format::Json => json::write(answer),
+        Format::Env => env::write(answer, variable),
+    })
+}

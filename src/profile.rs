@@ -1,0 +1,666 @@
+//! A name becomes a profile: its provider, its settings, and its values by precedence.
+
+use crate::belongs::{Known, KnownSecret};
+use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice};
+use crate::document::{Document, unknown};
+use crate::error::{Error, Kind, Result};
+use crate::files;
+use crate::host::{Host, LIMIT};
+use crate::provider::{BUILT_IN, Grant, Param, Provider, is_name};
+use crate::request::{self, Unready, Values};
+use crate::text::nearest;
+use crate::token::Secret;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// A value as a flag gives it.
+#[derive(Clone, Debug)]
+pub enum Flag {
+    /// `--x VALUE`, once or more.
+    Plain(Vec<String>),
+    /// `--x-file PATH`.
+    File(PathBuf),
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag.
+    Flag,
+    /// An environment variable.
+    Env(String),
+    /// A file that an environment variable names.
+    EnvFile(String),
+    /// The config itself.
+    Config,
+    /// An environment variable that the config names.
+    ConfigEnv(String),
+    /// A file that the config names.
+    ConfigFile(PathBuf),
+    /// A command in the config.
+    Command(Vec<String>),
+    /// An entry of the keyring that the config names.
+    Keyring(String, String),
+    /// The store: what a login kept.
+    Store,
+    /// The provider's default.
+    Default,
+    /// A person, just now.
+    Asked,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Flag => f.write_str("a flag"),
+            Source::Env(name) => write!(f, "the environment ({name})"),
+            Source::EnvFile(name) => write!(f, "a file named by the environment ({name})"),
+            Source::Config => f.write_str("the config"),
+            Source::ConfigEnv(name) => write!(f, "the config, from the environment ({name})"),
+            Source::ConfigFile(path) => write!(f, "the config, from the file {}", path.display()),
+            Source::Command(words) => write!(f, "the config, from the command {}", words[0]),
+            Source::Keyring(service, user) => write!(f, "the config, from the keyring ({service}/{user})"),
+            Source::Store => f.write_str("the secret store"),
+            Source::Default => f.write_str("the provider's default"),
+            Source::Asked => f.write_str("the terminal"),
+        }
+    }
+}
+
+/// A value that was found.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Its text, or several; `None` while a command or the keyring would have to be asked.
+    pub text: Option<Vec<Secret>>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// One account at a provider.
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Its provider.
+    pub provider: Provider,
+    /// The user's file that the provider comes from; `None`: it is built in.
+    pub provider_file: Option<PathBuf>,
+    /// The profile in the config, empty where there is none.
+    pub config: ProfileConfig,
+    /// Where its session and secrets are kept.
+    pub store: StoreChoice,
+    /// Whether its access tokens wait on disk.
+    pub cache: bool,
+    /// The life a token should have left, where a setting says so; in seconds.
+    pub min_ttl: Option<i64>,
+    /// Certificates trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `--grant`
+    pub asked: Option<String>,
+    /// The values found without asking anybody.
+    pub given: BTreeMap<String, Given>,
+    /// Variables that are set but empty.
+    pub empty: Vec<String>,
+}
+
+/// What the command line says about a profile.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// `--grant`, or the grant of `login`.
+    pub grant: Option<String>,
+    /// Values.
+    pub flags: BTreeMap<String, Flag>,
+    /// `--store`
+    pub store: Option<StoreChoice>,
+    /// The provider, where `login PROVIDER --as NAME` names another than the profile's.
+    pub provider: Option<String>,
+}
+
+/// The config file of this run: `--config`, `$TOK_CONFIG`, or the usual one.
+///
+/// # Errors
+/// [`Kind::Usage`] for a relative `$TOK_CONFIG`.
+pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = flag {
+        return std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--config", e.to_string()));
+    }
+    match host.var("TOK_CONFIG")? {
+        Some(path) if Path::new(&path).is_absolute() => Ok(path.into()),
+        Some(_) => Err(Error::new(Kind::Usage, "TOK_CONFIG", "it must be an absolute path")),
+        None => Ok(host.folders()?.config.join("config.toml")),
+    }
+}
+
+/// The text of the config or of a provider file; `None` where there is none.
+///
+/// # Errors
+/// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
+pub fn read_trusted(path: &Path) -> Result<Option<String>> {
+    let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
+    match files::read_trusted(path, LIMIT) {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(wrong("it is not UTF-8 text".into())),
+        },
+        Err(error) => {
+            let unsafe_file = matches!(error, files::ReadError::Unsafe(_));
+            let error = wrong(error.to_string());
+            Err(if unsafe_file {
+                error.hint(format!("make it yours alone: chmod go-w {}", path.display()))
+            } else {
+                error
+            })
+        }
+    }
+}
+
+/// Reads the config.
+///
+/// # Errors
+/// [`Kind::Config`].
+pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
+    match read_trusted(path)? {
+        Some(text) => Config::parse(path, &text, host.folders().ok().map(|f| f.home.as_path())),
+        None => Ok(Config::default()),
+    }
+}
+
+/// The provider `name`: the user's file of that name, else the built-in one; and that file.
+///
+/// # Errors
+/// [`Kind::Config`] where the file is wrong. `Ok(None)`: there is no such provider.
+pub fn load_provider(host: &Host, name: &str) -> Result<Option<(Provider, Option<PathBuf>)>> {
+    let file = host.folders().ok().map(|f| f.provider(name));
+    if let Some(file) = file
+        && let Some(text) = read_trusted(&file)?
+    {
+        let provider = Provider::parse(name, &file.display().to_string(), &text)?;
+        return Ok(Some((provider, Some(file))));
+    }
+    Ok(Provider::built_in(name).transpose()?.map(|p| (p, None)))
+}
+
+/// The names of all providers, the user's among them, sorted; broken files too.
+pub fn provider_names(host: &Host) -> Vec<String> {
+    let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| name.to_string()).collect();
+    if let Ok(folders) = host.folders()
+        && let Ok(entries) = std::fs::read_dir(folders.config.join("providers"))
+    {
+        let own = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".toml").map(str::to_string));
+        names.extend(own.filter(|name| is_name(name)));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The variable of the value `value` of `profile`.
+pub fn variable(profile: &str, value: &str) -> String {
+    let upper = |text: &str| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+    };
+    format!("TOK_{}_{}", upper(profile), upper(value))
+}
+
+impl Profile {
+    /// The profile `name`, with its values as far as they are known without asking anybody.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where it is not known or something is wrong in the config; [`Kind::Usage`] for a flag that its
+    /// provider does not know.
+    pub fn resolve(host: &Host, config: &Config, name: &str, wishes: &Wishes) -> Result<Profile> {
+        let own = config.profiles.get(name).cloned().unwrap_or_default();
+        let provider_name = match (&wishes.provider, &own.provider) {
+            (Some(wish), Some(has)) if wish != has => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{name} is a profile of {has}, not of {wish}"),
+                    "a profile has one provider",
+                )
+                .hint(format!("choose another name with --as, or log out first: tok logout {name}")));
+            }
+            (Some(wish), _) => wish.clone(),
+            (None, Some(has)) => has.clone(),
+            (None, None) => name.to_string(),
+        };
+        let Some((provider, provider_file)) = load_provider(host, &provider_name)? else {
+            return Err(not_known(host, config, name, &provider_name, &own));
+        };
+        check_variables(host, config, name, &provider)?;
+        let store = match (&wishes.store, host.var("TOK_STORE")?) {
+            (Some(flag), _) => flag.clone(),
+            (None, Some(text)) => StoreChoice::parse(&text).map_err(|why| Error::new(Kind::Usage, "TOK_STORE", why))?,
+            (None, None) => {
+                let setting = own.settings.store.clone().or(config.settings.store.clone());
+                setting.unwrap_or(StoreChoice::Keyring)
+            }
+        };
+        let cache = match host.var("TOK_CACHE")?.as_deref() {
+            Some("disk") => true,
+            Some("off") => false,
+            Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off")),
+            None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
+        };
+        let mut profile = Profile {
+            name: name.into(),
+            store,
+            cache,
+            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
+            ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
+            asked: wishes.grant.clone(),
+            provider,
+            provider_file,
+            config: own,
+            given: BTreeMap::new(),
+            empty: Vec::new(),
+        };
+        profile.check_grants()?;
+        profile.check_config_values()?;
+        profile.gather(host, &wishes.flags)?;
+        Ok(profile)
+    }
+
+    fn check_grants(&self) -> Result<()> {
+        let names = || self.provider.grants.iter().map(|g| g.name.as_str());
+        let wrong = |kind, what: String, typed: &str| {
+            let grants = names().collect::<Vec<_>>().join(", ");
+            let near = nearest(typed, names()).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+            Error::new(kind, what, format!("{} has {grants}{near}", self.provider.name))
+        };
+        if let Some(grant) = &self.asked
+            && self.provider.grant(grant).is_none()
+        {
+            let what = format!("{} has no grant `{}`", self.provider.name, crate::text::escape(grant));
+            return Err(wrong(Kind::Usage, what, grant));
+        }
+        if let Some(grant) = &self.config.grant
+            && self.provider.grant(grant).is_none()
+        {
+            let what = format!("{}: there is no grant `{}`", self.config.grant_at, crate::text::escape(grant));
+            return Err(wrong(Kind::Config, what, grant));
+        }
+        Ok(())
+    }
+
+    fn check_config_values(&self) -> Result<()> {
+        for (name, (given, at)) in &self.config.values {
+            let Some(param) = self.provider.param(name).or(refresh_token_param(&self.provider, name)) else {
+                let keys = crate::provider::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+                let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
+                let doc = Document { name: String::new(), text: "" };
+                let why = unknown(&doc, 0..0, "key or value", name, names).why;
+                return Err(Error::new(Kind::Config, at, why));
+            };
+            if matches!(given, ConfigValue::List(_)) && !param.list {
+                return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks each value up: flag, environment, config.
+    fn gather(&mut self, host: &Host, flags: &BTreeMap<String, Flag>) -> Result<()> {
+        for name in flags.keys() {
+            if self.provider.param(name).is_none() && refresh_token_param(&self.provider, name).is_none() {
+                let flag = name.replace('_', "-");
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} takes no --{flag}", self.provider.name),
+                    format!("its values are {}", self.value_names()),
+                ));
+            }
+        }
+        if flags.values().filter(|f| matches!(f, Flag::File(p) if p == Path::new("-"))).count() > 1 {
+            return Err(Error::new(Kind::Usage, "stdin can give one value", "`-` stands for it more than once"));
+        }
+        let mut params = self.provider.params.clone();
+        params.extend(refresh_token_param(&self.provider, "refresh_token").cloned());
+        for param in &params {
+            let found = match flags.get(&param.name) {
+                Some(flag) => Some(from_flag(host, param, flag)?),
+                None => match self.from_environment(host, param)? {
+                    Some(given) => Some(given),
+                    None => self.from_config(host, param)?,
+                },
+            };
+            if let Some(given) = found {
+                self.check_value(param, &given)?;
+                self.given.insert(param.name.clone(), given);
+            }
+        }
+        Ok(())
+    }
+
+    fn value_names(&self) -> String {
+        let names: Vec<&str> = self.provider.params.iter().map(|p| p.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    fn from_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
+        let name = variable(&self.name, &param.name);
+        let file = format!("{name}_FILE");
+        self.empty.extend([&name, &file].into_iter().filter(|n| host.is_set_but_empty(n)).cloned());
+        Ok(match (host.var(&name)?, host.var(&file)?) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{name} and {file} are both set"),
+                    "they mean the same value",
+                ));
+            }
+            (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
+            (None, Some(path)) => {
+                let read = host.read_secret_file(Path::new(&path), false);
+                let secret = read.map_err(|why| Error::new(Kind::Usage, format!("the file that {file} names"), why))?;
+                Some(Given { text: Some(split(param, secret.expose())), source: Source::EnvFile(file) })
+            }
+        })
+    }
+
+    fn from_config(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
+        let Some((value, at)) = self.config.values.get(&param.name) else { return Ok(None) };
+        Ok(Some(match value {
+            ConfigValue::Text(text) => Given { text: Some(split(param, text.expose())), source: Source::Config },
+            ConfigValue::List(items) => {
+                Given { text: Some(items.iter().map(Secret::new).collect()), source: Source::Config }
+            }
+            ConfigValue::Env(name) => match host.var(name)? {
+                Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
+                None => {
+                    if host.is_set_but_empty(name) {
+                        self.empty.push(name.clone());
+                    }
+                    return Ok(None);
+                }
+            },
+            ConfigValue::File(path) => {
+                let secret = host
+                    .read_secret_file(path, false)
+                    .map_err(|why| Error::new(Kind::Config, at, format!("the file {}: {why}", path.display())))?;
+                Given { text: Some(split(param, secret.expose())), source: Source::ConfigFile(path.clone()) }
+            }
+            ConfigValue::Command(words) => Given { text: None, source: Source::Command(words.clone()) },
+            ConfigValue::Keyring(service, user) => {
+                Given { text: None, source: Source::Keyring(service.clone(), user.clone()) }
+            }
+        }))
+    }
+
+    /// Checks what can be checked of a value before it is used.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] or [`Kind::Config`], by where the value comes from.
+    pub fn check_value(&self, param: &Param, given: &Given) -> Result<()> {
+        let Some([text]) = given.text.as_deref() else { return Ok(()) };
+        if param.url {
+            crate::url::base(text.expose()).map_err(|why| self.blame(&param.name, &given.source, &why))?;
+        }
+        if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
+            let why = format!("is none of {}", param.choices.join(", "));
+            return Err(self.blame(&param.name, &given.source, &why));
+        }
+        Ok(())
+    }
+
+    /// A complaint about a value, in the words of where it comes from.
+    pub fn blame(&self, name: &str, source: &Source, why: &str) -> Error {
+        let (kind, what) = match source {
+            Source::Flag => (Kind::Usage, format!("--{}", name.replace('_', "-"))),
+            Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
+            Source::Asked | Source::Store => (Kind::Usage, name.to_string()),
+            Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
+            _ => {
+                let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
+                (Kind::Config, format!("{at}: {name}"))
+            }
+        };
+        Error::new(kind, what, format!("its value {why}"))
+    }
+
+    /// [`request::Unready`] as an error of this profile.
+    pub fn unready(&self, unready: Unready) -> Error {
+        match unready {
+            Unready::Missing(name) => Error::new(Kind::LoginNeeded, format!("{}: {name} is missing", self.name), ""),
+            Unready::Wrong(name, why) => {
+                let source = self.given.get(&name).map_or(Source::Default, |g| g.source.clone());
+                self.blame(&name, &source, &why)
+            }
+        }
+    }
+
+    /// The grant that a login runs where none is named: the profile's, else the provider's first.
+    pub fn default_grant(&self) -> &Grant {
+        let named = self.asked.as_deref().or(self.config.grant.as_deref());
+        named.and_then(|name| self.provider.grant(name)).unwrap_or(&self.provider.grants[0])
+    }
+
+    /// The values known without asking anybody, the defaults among them; what a command or the keyring would give
+    /// is missing.
+    pub fn known_values(&self) -> Result<Values> {
+        let mut values = Values::new();
+        for (name, given) in &self.given {
+            if let (Some(texts), Some(param)) = (&given.text, self.param(name)) {
+                values.insert(name.clone(), join(param, texts));
+            }
+        }
+        request::defaults(&self.provider, &mut values).map_err(|u| self.unready(u))?;
+        Ok(values)
+    }
+
+    /// The declared value of that name, or `refresh_token`.
+    pub fn param(&self, name: &str) -> Option<&Param> {
+        self.provider.param(name).or(refresh_token_param(&self.provider, name))
+    }
+
+    /// The text of a value that was found, asking its command or the keyring now where that is where it comes from.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where the command fails, [`Kind::Store`] where the keyring does.
+    pub fn fetch(&self, host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
+        let (Some(given), Some(param)) = (self.given.get(name), self.param(name)) else { return Ok(None) };
+        let secret = match (&given.text, &given.source) {
+            (Some(texts), _) => return Ok(Some(join(param, texts))),
+            (None, Source::Command(words)) => {
+                let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
+                let run = host.run_command(words);
+                run.map_err(|why| Error::new(Kind::Config, format!("{at}: the command for {name}"), why))?
+            }
+            (None, Source::Keyring(service, user)) => {
+                let mut keyring = host.keyring(host.patience());
+                let found = keyring.get_of(service, user).map_err(|e| {
+                    Error::new(Kind::Store, format!("{}: {name} from the keyring ({service}/{user})", self.name), e.why)
+                })?;
+                match found {
+                    Some(secret) => secret,
+                    None => return Ok(None),
+                }
+            }
+            (None, _) => return Ok(None),
+        };
+        let given = Given { text: Some(split(param, secret.expose())), source: given.source.clone() };
+        self.check_value(param, &given)?;
+        Ok(given.text.map(|texts| join(param, &texts)))
+    }
+
+    /// The settings in force, to compare a kept token with.
+    pub fn known(&self) -> Result<Known> {
+        let values = self.known_values()?;
+        let mut known = Known {
+            url: self.session_url(&values),
+            grant: self.asked.clone().or(self.config.grant.clone()),
+            refresh_grant: self.provider.refresh.as_ref().map(|r| r.grant.clone()),
+            definition: self.provider.digest.clone(),
+            ..Known::default()
+        };
+        known.usual_grants.push(self.default_grant().name.clone());
+        known.usual_grants.extend(self.provider.refresh.as_ref().and_then(|r| r.fallback.clone()));
+        for param in &self.provider.params {
+            let given = self.given.get(&param.name);
+            if param.url || param.personal {
+                continue;
+            }
+            if param.list {
+                if let Some(texts) = given.and_then(|g| g.text.as_ref()) {
+                    let mut list: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();
+                    // RFC 6749 §3.3: the order of scopes does not matter.
+                    list.sort();
+                    list.dedup();
+                    known.lists.insert(param.name.clone(), list);
+                }
+                continue;
+            }
+            if param.secret {
+                let secret = given.map(|g| match (&g.text, &g.source) {
+                    (Some(texts), _) => KnownSecret::Text(Secret::new(join(param, texts).as_str())),
+                    (None, source) => KnownSecret::Reference(reference(source)),
+                });
+                known.secrets.extend(secret.map(|s| (param.name.clone(), s)));
+                continue;
+            }
+            // The default of the client counts as known: a session of another client is another's.
+            if (given.is_some() || param.name == "client_id")
+                && let Some(value) = values.get(&param.name)
+            {
+                known.values.insert(param.name.clone(), value.to_string());
+            }
+        }
+        Ok(known)
+    }
+
+    /// The URL that names a session: where its refresh token goes, else where the token comes from.
+    pub fn session_url(&self, values: &Values) -> Option<String> {
+        let grant = self.provider.refresh_grant().unwrap_or_else(|| self.default_grant());
+        request::url(&grant.call, values).ok()
+    }
+
+    /// Whether everything that decides about this profile's token is in the config and the provider file: no
+    /// value from the environment, a file or a command.
+    pub fn is_pinned(&self) -> bool {
+        self.config
+            .values
+            .values()
+            .all(|(v, _)| matches!(v, ConfigValue::Text(_) | ConfigValue::List(_) | ConfigValue::Keyring(..)))
+            && self.given.values().all(|g| matches!(g.source, Source::Config | Source::Keyring(..)))
+    }
+
+    /// How to give the value `name`: the flag of `login`, and the variable.
+    pub fn ways(&self, name: &str) -> String {
+        variable(&self.name, name)
+    }
+}
+
+/// `refresh_token` is a secret value of every refresh grant; no file declares it.
+fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option<&'a Param> {
+    static PARAM: std::sync::OnceLock<Param> = std::sync::OnceLock::new();
+    (name == "refresh_token" && provider.refresh_grant().is_some()).then(|| {
+        PARAM.get_or_init(|| Param {
+            name: "refresh_token".into(),
+            secret: true,
+            personal: false,
+            default: None,
+            choices: Vec::new(),
+            list: false,
+            separator: " ".into(),
+            help: "A refresh token from elsewhere".into(),
+            url: false,
+        })
+    })
+}
+
+fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
+    let dashed = param.name.replace('_', "-");
+    let texts = match flag {
+        Flag::Plain(_) if param.secret => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("--{dashed} would show a secret"),
+                "arguments are seen by everybody",
+            )
+            .hint(format!("give a file, or - for stdin: --{dashed}-file PATH")));
+        }
+        Flag::File(_) if !param.secret => {
+            return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
+                .hint(format!("give it as it is: --{dashed} VALUE")));
+        }
+        Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
+            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty"));
+        }
+        Flag::Plain(texts) if texts.len() > 1 && !param.list => {
+            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once"));
+        }
+        Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
+        Flag::File(path) => {
+            let read = host.read_secret_file(path, true);
+            vec![read.map_err(|why| Error::new(Kind::Usage, format!("the file of --{dashed}-file"), why))?]
+        }
+    };
+    Ok(Given { text: Some(texts), source: Source::Flag })
+}
+
+/// A list as text becomes its items; any other value is one.
+fn split(param: &Param, text: &str) -> Vec<Secret> {
+    if !param.list {
+        return vec![Secret::new(text)];
+    }
+    let separator = if param.separator.is_empty() { " " } else { &param.separator };
+    text.split(separator).map(str::trim).filter(|t| !t.is_empty()).map(Secret::new).collect()
+}
+
+fn join(param: &Param, texts: &[Secret]) -> Zeroizing<String> {
+    Zeroizing::new(texts.iter().map(Secret::expose).collect::<Vec<_>>().join(&param.separator))
+}
+
+fn reference(source: &Source) -> String {
+    match source {
+        Source::Command(words) => format!("command {}", words.join("\u{1f}")),
+        other => other.to_string(),
+    }
+}
+
+fn not_known(host: &Host, config: &Config, name: &str, provider: &str, own: &ProfileConfig) -> Error {
+    let providers = provider_names(host);
+    if own.provider.is_some() {
+        let near = nearest(provider, providers.iter().map(String::as_str));
+        let why = format!("there is no provider `{}`", crate::text::escape(provider));
+        let why = near.map_or(why.clone(), |n| format!("{why}; did you mean `{n}`?"));
+        return Error::new(Kind::Config, &own.provider_at, why).hint("see them all: tok providers");
+    }
+    let names: Vec<&str> = providers.iter().chain(config.profiles.keys()).map(String::as_str).collect();
+    let name = crate::text::escape_to(name, 80);
+    let error = Error::new(Kind::Config, format!("there is no profile or provider `{name}`"), "");
+    match nearest(&name, names) {
+        Some(near) => error.hint(format!("did you mean {near}? See them all: tok list, tok providers")),
+        None if config.profiles.contains_key(&name) => {
+            error.hint(format!("the profile names no provider: add provider = \"…\" to [profile.{name}]"))
+        }
+        None => error.hint("see them all: tok list, tok providers"),
+    }
+}
+
+/// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
+fn check_variables(host: &Host, config: &Config, name: &str, provider: &Provider) -> Result<()> {
+    let near = |other: &str| {
+        let (short, long) = if other.len() < name.len() { (other, name) } else { (name, other) };
+        short != long && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'))
+    };
+    let others: Vec<String> =
+        config.profiles.keys().cloned().chain(provider_names(host)).filter(|other| near(other)).collect();
+    for other in others {
+        let of = config.profiles.get(&other).and_then(|p| p.provider.clone()).unwrap_or(other.clone());
+        let Ok(Some((its, _))) = load_provider(host, &of) else { continue };
+        for mine in &provider.params {
+            let taken = variable(name, &mine.name);
+            if let Some(theirs) = its.params.iter().find(|p| variable(&other, &p.name) == taken) {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!("{taken} would mean two values"),
+                    format!("{} of profile {name}, and {} of profile {other}", mine.name, theirs.name),
+                )
+                .hint("rename one of the profiles"));
+            }
+        }
+    }
+    Ok(())
+}

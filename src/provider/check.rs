@@ -1,0 +1,147 @@
+//! What must hold of a provider file as a whole: every name in it stands for something.
+
+use super::template::Piece;
+use super::{Auth, Call, Encode, Field, Provider, Template};
+use crate::document::{Document, Table, unknown};
+use crate::error::{Error, Result};
+
+/// Checks `provider`, read from `root`, and marks the values that begin a URL.
+pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result<()> {
+    let at = Places { doc, root };
+    for grant in &provider.grants {
+        let place = ["grants", &grant.name];
+        call(&at, &place, provider, &grant.call, &["refresh_token"])?;
+    }
+    if let Some(revoke) = &provider.revoke {
+        call(&at, &["revoke"], provider, revoke, &["refresh_token", "access_token"])?;
+    }
+    for param in &provider.params {
+        if let Some(default) = &param.default {
+            names(&at, &["params", &param.name, "default"], provider, default, &[])?;
+            if provider.closure(default.names().map(|(n, o)| (n.to_string(), o)).collect()).contains_key(&param.name) {
+                return Err(at.error(&["params", &param.name, "default"], "this default holds itself"));
+            }
+        }
+    }
+    let mut in_use: Vec<(&str, bool)> = provider.usage.value.names().collect();
+    in_use.retain(|(name, _)| *name != "access_token");
+    names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"])?;
+    if in_use.len() == provider.usage.value.names().count() {
+        return Err(at.error(&["use", "value"], "the header's value must hold {access_token}"));
+    }
+    if let Some(refresh) = &provider.refresh {
+        let grants = || provider.grants.iter().map(|g| g.name.as_str());
+        let Some(grant) = provider.grant(&refresh.grant) else {
+            return Err(at.unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()));
+        };
+        if !provider.uses(grant).contains_key("refresh_token") {
+            return Err(at.error(&["refresh", "grant"], "this grant takes no {refresh_token}"));
+        }
+        if let Some(fallback) = &refresh.fallback {
+            if provider.grant(fallback).is_none() {
+                return Err(at.unknown(&["refresh", "fallback"], "grant", fallback, grants()));
+            }
+            if *fallback == refresh.grant {
+                return Err(at.error(&["refresh", "fallback"], "a refresh cannot fall back on itself"));
+            }
+        }
+    }
+    let begins: Vec<String> = provider
+        .grants
+        .iter()
+        .map(|g| &g.call)
+        .chain(&provider.revoke)
+        .filter_map(|call| match call.url.0.first() {
+            Some(Piece::Value { name, .. }) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    for param in &mut provider.params {
+        param.url |= begins.contains(&param.name);
+    }
+    Ok(())
+}
+
+fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) -> Result<()> {
+    let inside = |key| [place, &[key]].concat();
+    names(at, &inside("url"), provider, &call.url, &[])?;
+    if let Some(Piece::Text(text)) = call.url.0.first()
+        && crate::url::Url::parse_start(text).is_err()
+    {
+        return Err(at.error(&inside("url"), "a URL begins with https:// or with a value"));
+    }
+    for (_, template) in &call.headers {
+        names(at, &inside("headers"), provider, template, known)?;
+    }
+    for (_, template) in &call.query {
+        names(at, &inside("query"), provider, template, known)?;
+    }
+    for (name, field) in &call.body {
+        let mut wrong = None;
+        field.each_template(&mut |template| {
+            if wrong.is_none() {
+                wrong = names(at, &[place, &["body", name]].concat(), provider, template, known).err();
+            }
+        });
+        if let Some(error) = wrong {
+            return Err(error);
+        }
+        if call.encode != Encode::Json && !matches!(field, Field::Text(_) | Field::Plain(_)) {
+            return Err(at.error(&[place, &["body", name]].concat(), "a list or a table can only be sent as JSON"));
+        }
+    }
+    if call.encode == Encode::None && !call.body.is_empty() {
+        return Err(at.error(&inside("body"), "`encode = \"none\"` sends no body"));
+    }
+    if call.auth != Auth::None {
+        for name in ["client_id", "client_secret"] {
+            if provider.param(name).is_none() {
+                return Err(at.error(&inside("auth"), format!("this needs [params.{name}]")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn names(at: &Places, place: &[&str], provider: &Provider, template: &Template, known: &[&str]) -> Result<()> {
+    for (name, _) in template.names() {
+        if provider.param(name).is_none() && !known.contains(&name) {
+            let names = provider.params.iter().map(|p| p.name.as_str()).chain(known.iter().copied());
+            return Err(at.unknown(place, "value", name, names));
+        }
+    }
+    Ok(())
+}
+
+struct Places<'a, 'd, 't> {
+    doc: &'a Document<'t>,
+    root: &'a Table<'d, 't>,
+}
+
+impl Places<'_, '_, '_> {
+    /// The place of the deepest key of `path` that the file has.
+    fn span(&self, path: &[&str]) -> std::ops::Range<usize> {
+        let mut at = 0..0;
+        let mut value = match path.first().and_then(|key| self.root.get(key)) {
+            Some(value) => value,
+            None => return at,
+        };
+        at = value.span();
+        for key in &path[1..] {
+            match value.table().ok().and_then(|t| t.get(key)) {
+                Some(inner) => value = inner,
+                None => break,
+            }
+            at = value.span();
+        }
+        at
+    }
+
+    fn error(&self, path: &[&str], why: impl Into<String>) -> Error {
+        self.doc.error(self.span(path), why)
+    }
+
+    fn unknown<'n>(&self, path: &[&str], sort: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+        unknown(self.doc, self.span(path), sort, typed, names)
+    }
+}

@@ -1,0 +1,122 @@
+//! `{name}`, `{name?}` and `{{` in a provider file.
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// Text that stands for itself.
+    Text(String),
+    /// A value; where an optional one is missing the whole entry is dropped.
+    Value {
+        /// The name of the value.
+        name: String,
+        /// Whether it was written `{name?}`.
+        optional: bool,
+    },
+}
+
+/// A text with places for values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template(pub Vec<Piece>);
+
+/// What keeps a template from being filled in.
+#[derive(Debug, PartialEq)]
+pub enum Gap {
+    /// A value is missing, and it is not optional.
+    Missing(String),
+    /// An optional value is missing: the entry is left out.
+    Dropped,
+}
+
+impl Template {
+    /// Parses `text`; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Template, String> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            plain.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(brace) {
+                plain.push_str(brace);
+                rest = after;
+            } else if brace == "}" {
+                plain.push('}');
+            } else {
+                let Some(end) = rest.find('}') else {
+                    return Err("a `{` without its `}`; a brace itself is written `{{`".into());
+                };
+                let inside = &rest[..end];
+                rest = &rest[end + 1..];
+                let name = inside.strip_suffix('?').unwrap_or(inside);
+                if !super::is_value_name(name) {
+                    return Err(format!(
+                        "`{{{inside}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`"
+                    ));
+                }
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(Piece::Value { name: name.into(), optional: name != inside });
+            }
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain));
+        }
+        Ok(Template(pieces))
+    }
+
+    /// The values it needs, with whether each is optional.
+    pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Value { name, optional } => Some((name.as_str(), *optional)),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The text with the values of `value` in their places. Values are taken as they are: a secret may hold `{b}`.
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, Gap> {
+        let mut out = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Value { name, optional } => match (value(name), optional) {
+                    (Some(text), _) => out.push_str(text),
+                    (None, true) => return Err(Gap::Dropped),
+                    (None, false) => return Err(Gap::Missing(name.clone())),
+                },
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(text: &str) -> Result<String, Gap> {
+        Template::parse(text).expect("a template").fill(|name| match name {
+            "a" => Some("1"),
+            "b" => Some("{a}"),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn values_are_filled_in_once() {
+        assert_eq!(fill("x{a}y"), Ok("x1y".into()));
+        assert_eq!(fill("{b}"), Ok("{a}".into()));
+        assert_eq!(fill("{{a}} {a}"), Ok("{a} 1".into()));
+        assert_eq!(fill("{c}"), Err(Gap::Missing("c".into())));
+        assert_eq!(fill("{c?}"), Err(Gap::Dropped));
+    }
+
+    #[test]
+    fn a_broken_template_is_told() {
+        for text in ["{", "{a", "{A}", "{a b}", "{}"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Access tokens that wait on disk: one private file a token, in a folder a profile. Whatever is wrong with one is a
+//! miss, never an error.
+//!
+//! Beside them lies `head.json`: what a plain `tok get PROFILE` resolved to last, with the stamps of the files that
+//! decide it, so that the short path (`short.rs`) need not resolve it again.
+
+use crate::belongs::{Belongs, Known};
+use crate::files::{self, Durable};
+use crate::token::{Expires, Secret, Time};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The most that an entry may hold, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
+const LIMIT: u64 = 4 << 20;
+/// The name of the head.
+pub const HEAD: &str = "head.json";
+
+/// A token as it waits.
+#[derive(Clone, Debug)]
+pub struct Cached {
+    /// The provider's name.
+    pub provider: String,
+    /// The grant that got it.
+    pub grant: String,
+    /// The token.
+    pub access_token: Secret,
+    /// As the provider wrote it.
+    pub token_type: Option<String>,
+    /// The scope granted.
+    pub scope: Option<String>,
+    /// When the reply had arrived.
+    pub received: Time,
+    /// When it expires.
+    pub expires: Expires,
+    /// The request header: name and value.
+    pub header: (String, Secret),
+    /// What else the reply brought.
+    pub extra: Map<String, Value>,
+    /// The settings it was got with.
+    pub belongs: Belongs,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    provider: String,
+    grant: String,
+    access_token: String,
+    token_type: Option<String>,
+    scope: Option<String>,
+    /// Nanoseconds since 1970.
+    received: i64,
+    /// Seconds since 1970; absent: unknown.
+    expires_at: Option<i64>,
+    #[serde(default)]
+    never_expires: bool,
+    header_name: String,
+    header_value: String,
+    #[serde(default)]
+    extra: Map<String, Value>,
+    belongs: Belongs,
+}
+
+impl Cached {
+    fn parse(bytes: &[u8]) -> Option<Cached> {
+        let wire: Wire = serde_json::from_slice(bytes).ok()?;
+        // The file is ours; a token in it that may not be handed out is a mistake all the same.
+        if !crate::token::is_token(&wire.access_token) || wire.header_value.contains(['\r', '\n', '\0']) {
+            return None;
+        }
+        Some(Cached {
+            provider: wire.provider,
+            grant: wire.grant,
+            access_token: Secret::new(wire.access_token),
+            token_type: wire.token_type,
+            scope: wire.scope,
+            received: Time(wire.received),
+            expires: match (wire.expires_at, wire.never_expires) {
+                (Some(at), _) => Expires::At(at),
+                (None, true) => Expires::Never,
+                (None, false) => Expires::Unknown,
+            },
+            header: (wire.header_name, Secret::new(wire.header_value)),
+            extra: wire.extra,
+            belongs: wire.belongs,
+        })
+    }
+
+    fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
+        let wire = Wire {
+            provider: self.provider.clone(),
+            grant: self.grant.clone(),
+            access_token: self.access_token.expose().into(),
+            token_type: self.token_type.clone(),
+            scope: self.scope.clone(),
+            received: self.received.0,
+            expires_at: self.expires.at(),
+            never_expires: self.expires == Expires::Never,
+            header_name: self.header.0.clone(),
+            header_value: self.header.1.expose().into(),
+            extra: self.extra.clone(),
+            belongs: self.belongs.clone(),
+        };
+        serde_json::to_vec(&wire).unwrap_or_default().into()
+    }
+}
+
+/// The folder of one profile's tokens.
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The cache in `folder`, which need not be there.
+    pub fn new(folder: PathBuf) -> Cache {
+        Cache { folder }
+    }
+
+    fn entries(&self) -> Vec<(String, Option<Cached>)> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let mut all = Vec::new();
+        for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+            if name == HEAD || !name.ends_with(".json") {
+                continue;
+            }
+            let bytes = files::read_private(&self.folder.join(&name), LIMIT).ok().flatten();
+            all.push((name, bytes.and_then(|b| Cached::parse(&zeroize::Zeroizing::new(b)))));
+        }
+        all
+    }
+
+    /// The newest token that nothing in `known` contradicts, and the name of its file.
+    pub fn find(&self, known: &Known) -> Option<(String, Cached)> {
+        self.entries()
+            .into_iter()
+            .filter_map(|(name, cached)| Some((name, cached?)))
+            .filter(|(_, cached)| cached.belongs.contradiction(known).is_none())
+            .max_by_key(|(_, cached)| cached.received)
+    }
+
+    /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
+    /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
+    pub fn put(&self, known: &Known, token: &Cached) -> Option<String> {
+        let old = self.answers(known, token.received.secs());
+        files::private_dir(&self.folder).ok()?;
+        let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::digest::random(8)));
+        files::write_private(&self.folder.join(&name), &token.text(), Durable::No).ok()?;
+        old.iter().filter(|n| **n != name).for_each(|n| self.remove(n));
+        Some(name)
+    }
+
+    /// Forgets the tokens that `known` does not contradict, and what nobody can use any more.
+    pub fn drop_answers(&self, known: &Known, now: i64) {
+        self.answers(known, now).iter().for_each(|name| self.remove(name));
+    }
+
+    /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
+    fn answers(&self, known: &Known, now: i64) -> Vec<String> {
+        let mut answers = Vec::new();
+        for (name, cached) in self.entries() {
+            match cached {
+                Some(cached) if cached.belongs.contradiction(known).is_none() => answers.push(name),
+                Some(cached) if cached.expires.at().is_none_or(|at| at > now) => {}
+                _ => self.remove(&name),
+            }
+        }
+        answers
+    }
+
+    fn remove(&self, name: &str) {
+        let path = self.folder.join(name);
+        if fs::remove_file(&path).is_err() {
+            // A folder planted in its place; what is in it is not ours to delete.
+            let _ = fs::remove_dir(&path);
+        }
+    }
+
+    /// Forgets all tokens of the profile. Whether there were any.
+    ///
+    /// # Errors
+    /// Where a file cannot be removed.
+    pub fn clear(&self) -> std::io::Result<bool> {
+        let mut any = false;
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            any |= entry.file_name() != HEAD;
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let _ = fs::remove_dir(&self.folder);
+        Ok(any)
+    }
+
+    /// Writes the head. A failure costs time alone.
+    pub fn put_head(&self, head: &Head) {
+        if let Ok(text) = serde_json::to_vec(head)
+            && files::private_dir(&self.folder).is_ok()
+        {
+            let _ = files::write_private(&self.folder.join(HEAD), &text, Durable::No);
+        }
+    }
+
+    /// Removes the head.
+    pub fn drop_head(&self) {
+        self.remove(HEAD);
+    }
+
+    /// The head as it is on disk.
+    pub fn head(&self) -> Option<Vec<u8>> {
+        files::read_private(&self.folder.join(HEAD), 1 << 20).ok().flatten()
+    }
+}
+
+/// What a plain `tok get PROFILE` resolves to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The build that resolved it.
+    pub build: String,
+    /// The name of the token's file.
+    pub token: String,
+    /// The life a token should have left, in seconds.
+    pub min_ttl: i64,
+    /// Whether that is asked for, and not the default.
+    pub asked: bool,
+    /// When this was written, in nanoseconds since 1970.
+    pub written: i64,
+    /// The files that decide it.
+    pub stamps: Vec<Stamp>,
+}
+
+/// A file as it was, or its absence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Its path.
+    pub path: PathBuf,
+    /// Size, inode, time of change of content and of state (nanoseconds since 1970); `None`: there was no such file.
+    pub of: Option<(u64, u64, i64, i64)>,
+}
+
+impl Stamp {
+    /// The stamp of `path` now; `None` where it cannot be told.
+    pub fn of(path: &Path) -> Option<Stamp> {
+        let of = match fs::metadata(path) {
+            Ok(data) => Some(numbers(&data)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(_) => return None,
+        };
+        Some(Stamp { path: path.into(), of })
+    }
+
+    /// Whether the file changed less than two seconds before `written` (or after it): the clock of a file system may
+    /// be that coarse, and a second change within the same tick would not show.
+    pub fn is_too_young(&self, written: i64) -> bool {
+        self.of.is_some_and(|(_, _, content, state)| content.max(state) > written.saturating_sub(2_000_000_000))
+    }
+}
+
+#[cfg(unix)]
+fn numbers(data: &fs::Metadata) -> Option<(u64, u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
+    Some((data.len(), data.ino(), nanos(data.mtime(), data.mtime_nsec()), nanos(data.ctime(), data.ctime_nsec())))
+}
+
+#[cfg(not(unix))]
+fn numbers(data: &fs::Metadata) -> Option<(u64, u64, i64, i64)> {
+    let time = data.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let nanos = i64::try_from(time.as_nanos()).ok()?;
+    Some((data.len(), 0, nanos, nanos))
+}

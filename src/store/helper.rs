@@ -1,0 +1,402 @@
+//! Entries in a program of the user's choice, by docker's credential-helper protocol.
+//!
+//! `docker-credential-NAME store|get|erase` takes JSON or a server URL on stdin and answers on stdout
+//! (docker/docker-credential-helpers, `credentials/credentials.go`).
+
+use super::{Store, StoreError, Trouble};
+use crate::text::escape;
+use crate::token::Secret;
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// What every helper says, on stdout and with status 1, when it has no such entry (`errCredentialsNotFoundMessage`).
+const NOT_FOUND: &str = "credentials not found in native keychain";
+/// The most that is kept of what a helper says, in bytes.
+const LIMIT: u64 = 4 << 20;
+/// How often a helper that has closed its output, or left it to a child, is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(10);
+/// How long after a helper's end its last words are waited for, should a child of it hold the pipe open.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Entries kept by a helper program.
+#[derive(Debug)]
+pub struct HelperStore {
+    program: String,
+    patience: Duration,
+    environment: Vec<(OsString, OsString)>,
+    given_up: Option<StoreError>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(rename = "ServerURL")]
+    server_url: &'a str,
+    username: &'a str,
+    secret: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+impl HelperStore {
+    /// The helper `docker-credential-<name>`. Each call of it is killed after `patience`. It gets `environment`
+    /// without the variables that begin with `TOK_` (secrets among them), and is looked for on the `PATH` there,
+    /// in its absolute folders only.
+    ///
+    /// # Errors
+    /// [`Trouble::Missing`] where `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
+    /// with the first call.
+    pub fn new(
+        name: &str,
+        patience: Duration,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<HelperStore, StoreError> {
+        if !is_name(name) {
+            return Err(StoreError {
+                trouble: Trouble::Missing,
+                why: format!("`{}` is no helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
+            });
+        }
+        let environment = environment.into_iter().filter(|(key, _)| !is_own(key)).collect();
+        Ok(HelperStore { program: format!("docker-credential-{name}"), patience, environment, given_up: None })
+    }
+
+    /// Sets how long each of the following calls is waited for.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    fn error(&self, trouble: Trouble, why: impl std::fmt::Display) -> StoreError {
+        StoreError { trouble, why: format!("{}: {}", self.program, escape(&why.to_string())) }
+    }
+
+    /// Runs the helper once. `Ok(None)` is its word that there is no such entry. `words` are what a message must
+    /// not repeat. After one time-out it is not run again.
+    fn run(
+        &mut self,
+        verb: &str,
+        input: Zeroizing<Vec<u8>>,
+        words: &[Zeroizing<String>],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        if let Some(error) = &self.given_up {
+            return Err(error.clone());
+        }
+        let result = self.run_once(verb, input, words);
+        if let Err(error) = &result
+            && error.trouble == Trouble::TimedOut
+        {
+            self.given_up = Some(error.clone());
+        }
+        result
+    }
+
+    fn run_once(
+        &self,
+        verb: &str,
+        input: Zeroizing<Vec<u8>>,
+        words: &[Zeroizing<String>],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let path = self
+            .environment
+            .iter()
+            .find(|(key, _)| key == "PATH" || (cfg!(windows) && key.eq_ignore_ascii_case("PATH")))
+            .map(|(_, value)| value.as_os_str())
+            .unwrap_or_default();
+        let program = find(&self.program, path)
+            .ok_or_else(|| self.error(Trouble::Missing, "there is no such program on PATH"))?;
+        let deadline = Instant::now() + self.patience;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => self.error(Trouble::Missing, error),
+            _ => self.error(Trouble::Refused, error),
+        };
+        let mut child = Command::new(program)
+            .arg(verb)
+            .env_clear()
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let done = talk(&mut child, input, deadline);
+        if !matches!(done, Ok(Some(_))) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let Some(Said { status, stdout, stderr }) = done.map_err(failed)? else {
+            let patience = crate::duration::show(self.patience.as_secs().max(1) as i64);
+            return Err(self.error(Trouble::TimedOut, format!("no answer within {patience}")));
+        };
+        if status.success() {
+            return Ok(Some(stdout));
+        }
+        let said = String::from_utf8_lossy(&stdout);
+        if said.trim() == NOT_FOUND {
+            return Ok(None);
+        }
+        // Helpers say on stdout what went wrong; a shell or a loader says it on stderr.
+        let errors = String::from_utf8_lossy(&stderr);
+        let said = if said.trim().is_empty() { errors } else { said };
+        let unfit =
+            said.trim().is_empty() || said.contains('{') || words.iter().any(|word| said.contains(word.as_str()));
+        Err(if unfit {
+            self.error(Trouble::Refused, format!("it failed ({status})"))
+        } else {
+            self.error(Trouble::Refused, said)
+        })
+    }
+}
+
+impl Store for HelperStore {
+    fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError> {
+        let url = server_url(profile);
+        let Some(stdout) = self.run("get", Zeroizing::new(url.into_bytes()), &[])? else {
+            return Ok(None);
+        };
+        // The parser's words may hold a piece of what it read.
+        let answer: Answer = serde_json::from_slice(&stdout)
+            .map_err(|_| self.error(Trouble::Corrupt, "its answer is not an entry as JSON"))?;
+        let secret = Secret::new(answer.secret);
+        // Some helpers answer for a URL that is nearly the one asked for (wincred matches by host).
+        if answer.username != profile {
+            return Err(self.error(Trouble::Corrupt, "it answered with another user's entry"));
+        }
+        Ok(Some(secret))
+    }
+
+    fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError> {
+        let input = Entry { server_url: &server_url(profile), username: profile, secret: entry.expose() };
+        // Room for all of it at once, every character escaped: a vector that grows leaves copies behind.
+        let mut json = Zeroizing::new(Vec::with_capacity(entry.expose().len() * 6 + 1024));
+        serde_json::to_writer(&mut *json, &input)
+            .map_err(|_| self.error(Trouble::Refused, "the entry cannot be written as JSON"))?;
+        match self.run("store", json, &words(entry))? {
+            Some(_) => Ok(()),
+            None => Err(self.error(Trouble::Refused, NOT_FOUND)),
+        }
+    }
+
+    fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
+        // Helpers differ in what they say to the erasing of nothing.
+        match self.get(profile) {
+            Ok(None) => return Ok(false),
+            Err(error) if error.trouble != Trouble::Corrupt => return Err(error),
+            _ => {}
+        }
+        let url = server_url(profile);
+        Ok(self.run("erase", Zeroizing::new(url.into_bytes()), &[])?.is_some())
+    }
+}
+
+/// Helpers take `http`, `https` or no scheme; the host is no name that the net knows (no top-level domain).
+fn server_url(profile: &str) -> String {
+    format!("https://tok/{profile}")
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+}
+
+fn is_own(key: &OsStr) -> bool {
+    let key = key.as_encoded_bytes();
+    key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TOK_"))
+}
+
+/// The first file `program` that can be run in the folders of `path`. Relative folders (an empty one is the
+/// working folder) are passed over: what lies in a folder somebody else filled must not be handed secrets.
+fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
+    let program = if cfg!(windows) { format!("{program}.exe") } else { program.to_owned() };
+    folders(path)
+        .into_iter()
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(&program))
+        .find(|file| is_program(file))
+}
+
+#[cfg(unix)]
+fn folders(path: &OsStr) -> Vec<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_bytes().split(|b| *b == b':').map(|folder| PathBuf::from(OsStr::from_bytes(folder))).collect()
+}
+
+#[cfg(not(unix))]
+fn folders(path: &OsStr) -> Vec<PathBuf> {
+    path.to_string_lossy().split(';').map(|folder| PathBuf::from(folder.trim_matches('"'))).collect()
+}
+
+#[cfg(unix)]
+fn is_program(file: &Path) -> bool {
+    file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn is_program(file: &Path) -> bool {
+    file.is_file()
+}
+
+/// What must not be shown: the entry as it is and as JSON text, and each string in it.
+fn words(entry: &Secret) -> Vec<Zeroizing<String>> {
+    fn strings(value: serde_json::Value, out: &mut Vec<Zeroizing<String>>) {
+        match value {
+            serde_json::Value::String(text) => {
+                out.push(Zeroizing::new(serde_json::Value::from(text.as_str()).to_string()));
+                out.push(Zeroizing::new(text));
+            }
+            serde_json::Value::Array(list) => list.into_iter().for_each(|v| strings(v, out)),
+            serde_json::Value::Object(map) => map.into_iter().for_each(|(_, v)| strings(v, out)),
+            _ => {}
+        }
+    }
+    let mut out = vec![Zeroizing::new(entry.expose().to_owned())];
+    if let Ok(value) = serde_json::from_str(entry.expose()) {
+        strings(value, &mut out);
+    }
+    // A short word is in every message, and no secret.
+    out.retain(|word| word.len() >= 6);
+    out
+}
+
+/// How a helper ended, and what it said.
+struct Said {
+    status: std::process::ExitStatus,
+    stdout: Zeroizing<Vec<u8>>,
+    stderr: Zeroizing<Vec<u8>>,
+}
+
+type Buffer = Arc<Mutex<Zeroizing<Vec<u8>>>>;
+
+fn open(buffer: &Buffer) -> MutexGuard<'_, Zeroizing<Vec<u8>>> {
+    buffer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands `input` over and collects the answer; `None` at the deadline. Threads read and write, so that no order
+/// of the helper's doings can block it; those still at it when the helper has ended are left alone.
+fn talk(child: &mut Child, input: Zeroizing<Vec<u8>>, deadline: Instant) -> io::Result<Option<Said>> {
+    let (send, receive) = mpsc::channel::<()>();
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read its input tells why by its status.
+        spawn(move || drop(stdin.write_all(&input)))?;
+    }
+    let stdout = child.stdout.take().map(|pipe| collect(pipe, send.clone()));
+    let stderr = child.stderr.take().map(|pipe| collect(pipe, send));
+    let (stdout, stderr) = (stdout.transpose()?, stderr.transpose()?);
+    let mut until = deadline;
+    let mut status = None;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        // The end of both threads disconnects the channel.
+        let silent = match receive.recv_timeout(left.min(POLL)) {
+            Ok(()) => false,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        if status.is_none() {
+            status = child.try_wait()?;
+            if status.is_some() {
+                until = deadline.min(Instant::now() + LAST_WORDS);
+            }
+        }
+        let over = Instant::now() >= until;
+        match status {
+            Some(status) if silent || over => {
+                let take = |buffer: Option<Buffer>| {
+                    buffer.map_or_else(Zeroizing::default, |buffer| std::mem::take(&mut *open(&buffer)))
+                };
+                return Ok(Some(Said { status, stdout: take(stdout), stderr: take(stderr) }));
+            }
+            None if over => return Ok(None),
+            None if silent => std::thread::sleep(left.min(POLL)),
+            _ => {}
+        }
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().spawn(work).map(drop)
+}
+
+/// Reads `pipe` to its end into a buffer, in a thread that holds `end` until then.
+fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>) -> io::Result<Buffer> {
+    let buffer = Buffer::default();
+    let filled = buffer.clone();
+    spawn(move || {
+        let mut pipe = pipe.take(LIMIT);
+        let mut piece = Zeroizing::new([0u8; 4096]);
+        loop {
+            match pipe.read(&mut *piece) {
+                Ok(0) => break,
+                Ok(length) => append(&mut open(&filled), &piece[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        drop(end);
+    })?;
+    Ok(buffer)
+}
+
+/// Appends without leaving a copy behind when the vector has to grow.
+fn append(buffer: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+    if buffer.capacity() - buffer.len() < piece.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((buffer.len() + piece.len()) * 2));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+    buffer.extend_from_slice(piece);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_path_and_no_option() {
+        for name in ["pass", "secretservice", "ecr-login", "a.b_c", "1"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "-x", ".x", "_x", "a/b", "../x", "A", "a b", "ä", "a\n"] {
+            assert!(!is_name(name), "{name}");
+            let error = HelperStore::new(name, Duration::ZERO, []).unwrap_err();
+            assert_eq!(error.trouble, Trouble::Missing);
+        }
+    }
+
+    #[test]
+    fn own_variables_are_known_in_any_case() {
+        assert!(is_own(OsStr::new("TOK_PUREWL_SECRET_KEY")));
+        assert!(is_own(OsStr::new("tok_store")));
+        assert!(!is_own(OsStr::new("TOKEN")));
+        assert!(!is_own(OsStr::new("TOK")));
+    }
+
+    #[test]
+    fn every_string_of_an_entry_is_unfit_to_show() {
+        let entry = Secret::new(r#"{"refresh_token":"r3fresh\"me","secrets":{"k":["s3cret"]},"n":"a"}"#);
+        let words = words(&entry);
+        for word in ["r3fresh\"me", r#""r3fresh\"me""#, "s3cret", entry.expose()] {
+            assert!(words.iter().any(|w| w.as_str() == word), "{word}");
+        }
+        assert!(!words.iter().any(|w| w.as_str() == "a"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_absolute_folders_are_searched() {
+        let path = OsStr::new(":.:bin:/nowhere");
+        assert_eq!(find("sh", path), None);
+        assert!(find("sh", OsStr::new("/nowhere:/bin")).is_some());
+    }
+}

@@ -1,0 +1,201 @@
+//! One at a time: a lock of the kernel on a file of its own, which goes with the process that holds it.
+//!
+//! The file is never removed and never the data file: a lock on a file that is replaced or unlinked excludes
+//! nobody (int128/kubelogin#1126).
+
+use crate::files;
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How long a waiter says nothing.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Why a lock was not taken. None of them is a licence to go on without.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process kept it until the deadline.
+    TimedOut {
+        /// Its process id, where it could be read.
+        holder: Option<u32>,
+    },
+    /// The lock file could not be opened or locked, or is not ours.
+    Failed(io::Error),
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::TimedOut { holder: Some(pid) } => write!(f, "process {pid} holds the lock"),
+            LockError::TimedOut { holder: None } => f.write_str("another process holds the lock"),
+            LockError::Failed(error) => write!(f, "cannot lock: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LockError {}
+
+impl From<io::Error> for LockError {
+    fn from(error: io::Error) -> LockError {
+        LockError::Failed(error)
+    }
+}
+
+/// A lock that is held; dropped, or with the end of the process however it comes, it is free.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing.
+    ///
+    /// `waiting` is called once, after a second without the lock, with the holder's process id if it is known.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`] at the deadline; [`LockError::Failed`] where the folder or the file is not ours alone
+    /// (a planted link is not followed) or the system cannot lock.
+    pub fn take(
+        folder: &Path,
+        name: &str,
+        deadline: Instant,
+        waiting: &mut dyn FnMut(Option<u32>),
+    ) -> Result<Lock, LockError> {
+        files::private_dir(folder)?;
+        let path = folder.join(format!("{name}.lock"));
+        let mut said = false;
+        loop {
+            let file = files::open_lock(&path)?;
+            let file = match file.try_lock() {
+                Ok(()) => file,
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) => wait(file, &path, deadline, &mut said, waiting)?,
+            };
+            // Somebody may have cleared the folder between the open and the lock.
+            if files::is_still(&file, &path)? {
+                return Ok(Lock::held(file));
+            }
+        }
+    }
+
+    fn held(mut file: File) -> Lock {
+        // For the waiters' message alone; a full disk must not cost the lock.
+        let _ = sign(&mut file, Some(std::process::id()));
+        Lock { file }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = sign(&mut self.file, None);
+        // Closing would do; where a child of ours holds a copy of the file it would not.
+        let _ = self.file.unlock();
+    }
+}
+
+fn sign(file: &mut File, pid: Option<u32>) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    if let Some(pid) = pid {
+        file.write_all(format!("{pid}\n").as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The process id in the lock file. Windows keeps others from reading a locked file: `None` there.
+fn holder(path: &Path) -> Option<u32> {
+    let mut text = String::new();
+    let file = files::open_lock(path).ok()?;
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Waits in the kernel, in a thread of its own, so that the waiter wakes the moment the lock is free. After the
+/// deadline nobody receives what the thread sends: the file is closed and with it the lock is free again.
+fn wait(
+    file: File,
+    path: &Path,
+    deadline: Instant,
+    said: &mut bool,
+    waiting: &mut dyn FnMut(Option<u32>),
+) -> Result<File, LockError> {
+    let path: PathBuf = path.to_owned();
+    let (send, receive) = mpsc::sync_channel(0);
+    std::thread::Builder::new().spawn(move || {
+        let locked = file.lock().map(|()| file);
+        // A rendezvous: either it is handed over or it comes back here and is dropped.
+        let _ = send.send(locked);
+    })?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let step = if *said { left } else { left.min(QUIET) };
+        match receive.recv_timeout(step) {
+            Ok(locked) => return Ok(locked?),
+            Err(RecvTimeoutError::Timeout) if step < left && !*said => {
+                *said = true;
+                waiting(holder(&path));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(LockError::TimedOut { holder: holder(&path) });
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("the waiting thread ended").into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon(millis: u64) -> Instant {
+        Instant::now() + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_second_taker_waits_and_is_told_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path(), "p", soon(1000), &mut |_| {}).unwrap();
+        let mut told = Vec::new();
+        let begun = Instant::now();
+        let error = Lock::take(folder.path(), "p", soon(1300), &mut |pid| told.push(pid)).unwrap_err();
+        assert!(begun.elapsed() >= Duration::from_millis(1200));
+        let me = Some(std::process::id());
+        assert!(matches!(error, LockError::TimedOut { holder } if holder == me), "{error}");
+        assert_eq!(told, [me]);
+        assert!(Lock::take(folder.path(), "other", soon(0), &mut |_| {}).is_ok());
+        drop(first);
+        Lock::take(folder.path(), "p", soon(500), &mut |_| {}).unwrap();
+    }
+
+    #[test]
+    fn a_waiter_wakes_when_the_lock_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path(), "p", soon(0), &mut |_| {}).unwrap();
+        let path = folder.path().to_owned();
+        let waiter = std::thread::spawn(move || {
+            let lock = Lock::take(&path, "p", soon(5000), &mut |_| {}).unwrap();
+            (Instant::now(), lock)
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        let freed = Instant::now();
+        drop(first);
+        let (woken, _lock) = waiter.join().unwrap();
+        assert!(woken.duration_since(freed) < Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_waiter_that_gave_up_leaves_the_lock_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path(), "p", soon(0), &mut |_| {}).unwrap();
+        for _ in 0..3 {
+            Lock::take(folder.path(), "p", soon(10), &mut |_| {}).unwrap_err();
+        }
+        drop(first);
+        Lock::take(folder.path(), "p", soon(1000), &mut |_| {}).unwrap();
+    }
+}

@@ -1,0 +1,155 @@
+//! URLs, as far as a token endpoint needs them: scheme, host, port and the rest.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// Everything but the unreserved characters of RFC 3986 §2.3.
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `text` with everything but unreserved characters percent-encoded.
+pub fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// The parts of a URL that matter for where a secret goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// `https` or `http`.
+    pub scheme: &'a str,
+    /// The host as written; an IPv6 address keeps its brackets.
+    pub host: &'a str,
+    /// The port, the scheme's where none is written.
+    pub port: u16,
+    /// Path, query and fragment.
+    pub rest: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// What is wrong, in words that follow the name of the value.
+    pub fn parse(text: &'a str) -> Result<Url<'a>, String> {
+        let (scheme, after) = Url::parse_start(text)?;
+        if text.bytes().any(|b| !(0x21..=0x7e).contains(&b) || b == b'\\') {
+            return Err("has a space, a backslash or another character that must be percent-encoded".into());
+        }
+        let end = after.find(['/', '?', '#']).unwrap_or(after.len());
+        let (authority, rest) = after.split_at(end);
+        if authority.contains('@') {
+            return Err("holds a user name or a password; give those as values of their own".into());
+        }
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(inside) => {
+                let close = inside.find(']').ok_or("has no valid host")?;
+                inside[..close].parse::<std::net::Ipv6Addr>().map_err(|_| "has no valid host")?;
+                (&authority[..close + 2], &authority[close + 2..])
+            }
+            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().ok().filter(|p| *p != 0).ok_or("has no valid port")?
+            }
+            Some(_) => return Err("has no valid port".into()),
+            None if !port.is_empty() => return Err("has no valid host".into()),
+            None if scheme == "https" => 443,
+            None => 80,
+        };
+        let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
+        if !host.starts_with('[') && (host.is_empty() || !named || host.starts_with(['-', '.'])) {
+            return Err("has no valid host".into());
+        }
+        let url = Url { scheme, host, port, rest };
+        if scheme == "http" && !url.is_loopback() {
+            return Err("is http; only https is used, but for a loopback address".into());
+        }
+        Ok(url)
+    }
+
+    /// The scheme, and what follows `://`.
+    ///
+    /// # Errors
+    /// As [`Url::parse`].
+    pub fn parse_start(text: &'a str) -> Result<(&'a str, &'a str), String> {
+        match text.split_once("://") {
+            Some((scheme @ ("https" | "http"), rest)) => Ok((scheme, rest)),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok(("https", rest)),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok(("http", rest)),
+            _ => Err("is no https URL".into()),
+        }
+    }
+
+    /// Whether it stays on this machine.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.host.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
+    /// Scheme, host and port in one form: `https://example.com`, `http://127.0.0.1:8080` (RFC 6454 §6.1).
+    pub fn origin(&self) -> String {
+        let host = self.host.to_ascii_lowercase();
+        match (self.scheme, self.port) {
+            ("https", 443) | ("http", 80) => format!("{}://{host}", self.scheme),
+            (scheme, port) => format!("{scheme}://{host}:{port}"),
+        }
+    }
+}
+
+/// Checks a value that begins a URL: https or loopback, without user info, query and fragment; a slash at its end
+/// is dropped, since a path follows.
+///
+/// # Errors
+/// What is wrong, in words that follow the name of the value.
+pub fn base(text: &str) -> Result<&str, String> {
+    let url = Url::parse(text)?;
+    if url.rest.contains(['?', '#']) {
+        return Err("has a query or a fragment".into());
+    }
+    Ok(text.strip_suffix('/').unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let url = Url::parse("https://Example.com/a?b").expect("a URL");
+        assert_eq!((url.origin().as_str(), url.rest), ("https://example.com", "/a?b"));
+        assert_eq!(Url::parse("https://[::1]:8443").map(|u| u.origin()), Ok("https://[::1]:8443".into()));
+        assert_eq!(Url::parse("http://127.0.0.1:80/x").map(|u| u.origin()), Ok("http://127.0.0.1".into()));
+        assert_eq!(base("https://a.example/x/"), Ok("https://a.example/x"));
+    }
+
+    #[test]
+    fn what_could_lead_elsewhere_is_refused() {
+        for text in [
+            "",
+            "example.com",
+            "ftp://a",
+            "http://example.com",
+            "https://",
+            "https:///x",
+            "https://a b",
+            "https://u@h",
+            "https://u:p@h",
+            "https://h:99999",
+            "https://h:",
+            "https://h:0",
+            "https://[::1",
+            "https://[zz]",
+            "https://é",
+            "https://-x",
+            "https://h\\@evil",
+            "https://h\n",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "javascript:alert(1)",
+            "https://127.0.0.1:80:80",
+            "https://a%2eb",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text}");
+        }
+        assert!(base("https://a?x").is_err() && base("https://a#x").is_err());
+    }
+}
