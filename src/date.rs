@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-/// The last second of the year 9999: beyond it RFC 3339 has no form.
+/// The last second that is shown: 9999-12-30T22:00:00Z. A year later RFC 3339 has no form any more.
 pub const LAST: i64 = 253_402_207_200;
 
 /// Seconds since 1970 of an RFC 3339 or RFC 1123 date; `None` where it is neither.
@@ -11,10 +11,14 @@ pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     // Only what can be a date is looked at: jiff's forms are wider than these two.
     let (rfc3339, rest) = (text.get(..4)?.bytes().all(|b| b.is_ascii_digit()), text.get(4..)?);
-    if rfc3339 && rest.starts_with('-') {
-        return text.parse::<Timestamp>().ok().map(Timestamp::as_second);
-    }
-    DateTimeParser::new().parse_timestamp(text).ok().map(Timestamp::as_second)
+    let parsed = if rfc3339 && rest.starts_with('-') {
+        text.parse::<Timestamp>().ok()
+    } else {
+        DateTimeParser::new().parse_timestamp(text).ok()
+    };
+    // The last day of 9999, beyond what jiff holds, is how some servers write «never».
+    let never = ["9999-12-31T", "9999-12-31 ", "Fri, 31 Dec 9999 "].iter().any(|start| text.starts_with(start));
+    parsed.map(Timestamp::as_second).or(never.then_some(LAST))
 }
 
 /// `secs` since 1970 as RFC 3339 in UTC: `2027-01-15T08:00:00Z`.
@@ -32,6 +36,7 @@ mod tests {
         assert_eq!(parse("2027-01-15T08:00:00.999999Z"), Some(1_800_000_000));
         assert_eq!(parse("2027-01-15T09:00:00+01:00"), Some(1_800_000_000));
         assert_eq!(parse("Fri, 15 Jan 2027 08:00:00 GMT"), Some(1_800_000_000));
+        assert_eq!(parse("9999-12-31T23:59:59Z"), Some(LAST));
         for text in ["", "soon", "2027", "12", "2027-01-15", "tomorrow at noon", "Fri, 99 Jan 2027 08:00:00 GMT"] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -319,9 +319,9 @@ impl Profile {
         for param in &params {
             let found = match flags.get(&param.name) {
                 Some(flag) => Some(from_flag(host, param, flag)?),
-                None => match self.from_environment(host, param)? {
+                None => match self.in_environment(host, param)? {
                     Some(given) => Some(given),
-                    None => self.from_config(host, param)?,
+                    None => self.in_config(host, param)?,
                 },
             };
             if let Some(given) = found {
@@ -337,7 +337,7 @@ impl Profile {
         names.join(", ")
     }
 
-    fn from_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
+    fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let name = variable(&self.name, &param.name);
         let file = format!("{name}_FILE");
         self.empty.extend([&name, &file].into_iter().filter(|n| host.is_set_but_empty(n)).cloned());
@@ -359,7 +359,7 @@ impl Profile {
         })
     }
 
-    fn from_config(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
+    fn in_config(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let Some((value, at)) = self.config.values.get(&param.name) else { return Ok(None) };
         Ok(Some(match value {
             ConfigValue::Text(text) => Given { text: Some(split(param, text.expose())), source: Source::Config },

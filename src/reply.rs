@@ -373,7 +373,7 @@ fn expiry(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>) -> Ex
     for rule in list {
         let Some(found) = value.pointer(&rule.at).filter(|v| !is_empty(v)) else { continue };
         let time = match (number(found), found.as_str()) {
-            (Some(n), _) if n == 0.0 => match rule.zero {
+            (Some(0.0), _) => match rule.zero {
                 Zero::Unknown => continue,
                 Zero::Never => return Expires::Never,
                 Zero::Now => now,

@@ -69,11 +69,11 @@ pub fn answer(args: &[OsString], now: i64) -> Option<Vec<u8>> {
     if !is_token(&token.access_token) || token.header_value.contains(['\r', '\n', '\0']) {
         return None;
     }
-    Some(match header {
+    let line = match header {
         false => format!("{}\n", token.access_token),
         true => format!("{}: {}\n", token.header_name, token.header_value),
-    })
-    .map(String::into_bytes)
+    };
+    Some(line.into_bytes())
 }
 
 fn has_own_variable() -> bool {

@@ -73,7 +73,7 @@ pub fn built_in_shape() -> Shape {
 
 /// What one provider brings, under the name of a profile.
 pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
-    for flag in provider.params.iter().map(|p| flag_of(provider, &p.name)).flatten() {
+    for flag in provider.params.iter().filter_map(|p| flag_of(provider, &p.name)) {
         if flag.name != "scope" && !is_taken(&flag.name) && !shape.values.iter().any(|known| known.name == flag.name) {
             shape.values.push(flag);
         }
