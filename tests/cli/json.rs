@@ -235,7 +235,7 @@ fn providers_say_grants_values_and_docs() {
         assert!(out.stdout.contains(name), "{out}");
     }
     let out = sandbox.run("providers purewl").ok().silent();
-    for text in ["secret", "refresh", "secret_key", "base_url", "https://atomapi.com", "https://www.purewl.com"] {
+    for text in ["secret", "refresh", "secret_key", "base_url", "https://www.purewl.com"] {
         assert!(out.stdout.contains(text), "{text}: {out}");
     }
 }

@@ -331,6 +331,15 @@ impl Tok {
         self
     }
 
+    /// The same, before what else is run there.
+    pub fn before(mut self, shell: &str) -> Tok {
+        self.shell = Some(match self.shell {
+            None => shell.into(),
+            Some(then) => format!("{shell}; {then}"),
+        });
+        self
+    }
+
     /// Fails the test if the run takes longer.
     pub fn timeout(mut self, timeout: Duration) -> Tok {
         self.timeout = timeout;

@@ -14,7 +14,7 @@ impl Tok {
     /// hidden prompt would prove nothing.
     #[track_caller]
     pub fn on_terminal(self) -> Terminal {
-        let this = self.after("stty sane");
+        let this = self.before("stty sane");
         let session = rexpect::session::spawn_command(this.command(), Some(PATIENCE_MS));
         Terminal(session.expect("a terminal"))
     }
