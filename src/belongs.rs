@@ -88,6 +88,22 @@ impl Known {
     }
 }
 
+impl Known {
+    /// What an access token belongs to that `session` got by `grant`: all that the session belongs to, and what is
+    /// known now besides. The caller has made sure that neither contradicts the other.
+    pub fn joined(&self, session: &Belongs, grant: &str) -> Belongs {
+        let mut belongs = session.clone();
+        for (name, value) in &self.values {
+            belongs.values.insert(name.clone(), value.clone());
+        }
+        for (name, secret) in &self.secrets {
+            belongs.secrets.insert(name.clone(), secret_digest(&belongs.salt, name, secret));
+        }
+        belongs.shape = Some(Shape { lists: self.lists.clone(), definition: self.definition.clone(), grant: grant.into() });
+        belongs
+    }
+}
+
 fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
     let (sort, text) = match secret {
         KnownSecret::Text(text) => ("is", text.expose()),

@@ -300,8 +300,15 @@ pub fn login_needed(
     contradiction: Option<&str>,
     url: Option<&str>,
 ) -> Error {
+    let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
+    let variables = variables.join(" and ");
     if let Some(trouble) = &opened.trouble {
-        return store_error(profile, trouble);
+        let error = store_error(profile, trouble);
+        // Whoever has never logged in need not care for the store at all.
+        return match error.hint.clone() {
+            Some(hint) if !variables.is_empty() => error.hint(format!("{hint}; or need no store: set {variables}")),
+            _ => error,
+        };
     }
     let login = format!("tok login {} {}", profile.name, grant.name);
     if let Some(differs) = contradiction {
@@ -325,8 +332,11 @@ pub fn login_needed(
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
     }
-    let variables: Vec<String> = missing.iter().map(|m| profile.ways(m)).collect();
-    Error::new(Kind::LoginNeeded, what, why).hint(format!("run: {login} — or set {}", variables.join(" and ")))
+    let hint = match variables.is_empty() {
+        true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
+        false => format!("run: {login} — or set {variables}"),
+    };
+    Error::new(Kind::LoginNeeded, what, why).hint(hint)
 }
 
 /// What a token is to be got for.
@@ -435,7 +445,7 @@ fn refresh(
                     keep_or_insist(host, profile, opened, kept);
                 }
                 let belongs =
-                    wanted.known.belongs(&session.belongs.url, session.belongs.grant.as_deref(), Some(&grant.name));
+                    wanted.known.joined(&session.belongs, &grant.name);
                 let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);

@@ -60,7 +60,7 @@ impl<'h> Context<'h> {
         let host = &mut *self.host;
         let mut say = |holder: Option<u32>| {
             let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-            host.tell(&format!("waiting for {who}, which is getting a token for {name}…"));
+            host.tell(&format!("{name}: waiting for {who}…"));
         };
         Lock::take(&folders.locks(), name, deadline, &mut say).map_err(|error| match error {
             LockError::TimedOut { holder } => {
@@ -68,8 +68,8 @@ impl<'h> Context<'h> {
                 let seconds = crate::duration::show(host.timeout.as_secs() as i64);
                 Error::new(
                     Kind::Unavailable,
-                    format!("{name}: {who} has been getting a token for {seconds} and is not done"),
-                    "only one at a time may ask the provider",
+                    format!("{name}: {who} holds the lock"),
+                    format!("waited {seconds} for it; only one at a time may ask the provider"),
                 )
                 .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
                     format!("wait longer with --timeout, or look at it: ps -p {pid}")
