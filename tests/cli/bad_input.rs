@@ -147,12 +147,17 @@ fn statuses_decide_whatever_the_body() {
 
 #[test]
 fn statuses_that_are_tried_again_are_6_in_the_end() {
-    for status in [429, 502, 503, 504] {
-        let server = Server::always(Reply::html(status));
-        let sandbox = plain(&server.url());
-        sandbox.run("get plain --timeout 4s").fails(6).says(&status.to_string());
-        assert!(server.count() > 1, "{status}");
-    }
+    // Side by side, for they wait between their tries.
+    std::thread::scope(|scope| {
+        for status in [429, 502, 503, 504] {
+            scope.spawn(move || {
+                let server = Server::always(Reply::html(status));
+                let sandbox = plain(&server.url());
+                sandbox.run("get plain --timeout 4s").fails(6).says(&status.to_string());
+                assert!(server.count() > 1, "{status}");
+            });
+        }
+    });
 }
 
 #[test]

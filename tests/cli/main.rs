@@ -14,6 +14,7 @@ mod identity;
 mod json;
 mod login;
 mod network;
+mod provider_rules;
 mod races;
 mod refresh;
 mod stores;

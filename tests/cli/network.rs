@@ -128,7 +128,7 @@ fn a_ca_file_that_is_missing_or_empty_is_3() {
 fn https_where_there_is_no_tls_is_6() {
     let server = Server::issuing(600);
     let sandbox = plain(&format!("https://127.0.0.1:{}", server.port()));
-    sandbox.run("get plain --timeout 5s").fails(6);
+    sandbox.run("get plain --timeout 1s").fails(6);
 }
 
 #[test]

@@ -169,6 +169,17 @@ fn without_a_keyring_a_grant_that_can_be_repeated_goes_on_without_storing() {
 }
 
 #[test]
+fn that_nothing_is_kept_is_said_where_the_secret_stands_in_the_config() {
+    let purewl = PureWl::start();
+    let mut sandbox = purewl.sandbox();
+    sandbox.unset("TOK_STORE");
+    sandbox.config(&format!("[profile.purewl]\nprovider = \"purewl\"\nsecret_key = \"{}\"\n", purewl::secret_key()));
+    let out = sandbox.run("get purewl").ok();
+    assert!(!out.stderr.is_empty(), "{out}");
+    sandbox.run("get purewl").silent().line();
+}
+
+#[test]
 fn with_a_locked_keyring_a_grant_that_can_be_repeated_goes_on_without_storing() {
     goes_on_without_storing(Some(Keyring::locked().address()));
 }
