@@ -99,7 +99,8 @@ impl Known {
         for (name, secret) in &self.secrets {
             belongs.secrets.insert(name.clone(), secret_digest(&belongs.salt, name, secret));
         }
-        belongs.shape = Some(Shape { lists: self.lists.clone(), definition: self.definition.clone(), grant: grant.into() });
+        belongs.shape =
+            Some(Shape { lists: self.lists.clone(), definition: self.definition.clone(), grant: grant.into() });
         belongs
     }
 }

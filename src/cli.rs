@@ -248,6 +248,8 @@ pub struct ValueFlag {
     pub help: String,
     /// The values allowed; empty: any.
     pub choices: Vec<String>,
+    /// Where nothing else gives it, for `--help`.
+    pub default: Option<String>,
 }
 
 /// What can be logged in to.
@@ -309,6 +311,7 @@ pub fn command(shape: &Shape) -> Command {
             c.subcommands(logins)
                 .subcommand_required(true)
                 .arg_required_else_help(true)
+                .disable_help_subcommand(true)
                 .subcommand_value_name("PROFILE")
                 .subcommand_help_heading("Profiles and providers")
                 .override_usage("tok login PROFILE [GRANT] [OPTIONS]")
@@ -327,6 +330,7 @@ fn login_command(target: &LoginTarget) -> Command {
         .about(target.about.clone())
         .args(all.iter().map(|v| value_arg(v, "Values")))
         .args(login_args())
+        .disable_help_subcommand(true)
         .subcommand_value_name("GRANT")
         .subcommand_help_heading("Grants, the first is the default")
         .override_usage(usage);
@@ -382,7 +386,11 @@ fn value_arg(flag: &ValueFlag, heading: &str) -> Arg {
 }
 
 fn help(flag: &ValueFlag) -> String {
-    if flag.help.is_empty() { flag.name.replace('_', " ") } else { flag.help.clone() }
+    let text = if flag.help.is_empty() { flag.name.replace('_', " ") } else { flag.help.clone() };
+    match &flag.default {
+        Some(default) => format!("{text} [default: {default}]"),
+        None => text,
+    }
 }
 
 /// The values in `matches`.
@@ -449,6 +457,24 @@ fn variable_name(text: &str) -> Result<String, String> {
 impl Cli {
     /// Whether there is a command of that name.
     pub fn has_verb(name: &str) -> bool {
-        Cli::command().get_subcommands().any(|c| c.get_name() == name)
+        Cli::verbs().contains(&name)
+    }
+
+    /// The names of the commands.
+    pub fn verbs() -> Vec<&'static str> {
+        vec!["get", "header", "login", "logout", "list", "show", "providers", "completions", "help"]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_are_those_of_clap() {
+        command(&Shape::default()).debug_assert();
+        let mut names: Vec<String> = Cli::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
+        names.push("help".into());
+        assert_eq!(names, Cli::verbs());
     }
 }

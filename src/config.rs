@@ -170,7 +170,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
     let mut profile = ProfileConfig {
         provider: provider.map(|v| v.text().map(str::to_string)).transpose()?,
         grant: grant.map(|v| v.text().map(str::to_string)).transpose()?,
-        hosts: table.get("hosts").map_or(Ok(Vec::new()), |v| v.texts())?,
+        hosts: table.get("hosts").map_or(Ok(Vec::new()), hosts)?,
         settings: settings(table, home)?,
         values: BTreeMap::new(),
         provider_at: place(provider),
@@ -187,6 +187,20 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         profile.values.insert(name, (given, doc.error(at, "").what));
     }
     Ok(profile)
+}
+
+/// `host[:port]` or an origin: exact, as a suffix that matches too much gives a token away (CVE-2024-53858).
+fn hosts(value: Value) -> Result<Vec<String>> {
+    for item in value.list()? {
+        let text = item.text()?;
+        let origin = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
+        match crate::url::Url::parse(&origin) {
+            Ok(url) if url.rest.is_empty() => {}
+            Ok(_) => return Err(item.error("expected host, host:port or an origin, without a path")),
+            Err(why) => return Err(item.error(format!("expected host, host:port or an origin; this {why}"))),
+        }
+    }
+    value.texts()
 }
 
 fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {

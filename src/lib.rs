@@ -82,11 +82,11 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Resu
     let shape = shape_for(&args, host);
     let matches = match cli::command(&shape).try_get_matches_from(&args) {
         Ok(matches) => matches,
-        Err(error) => return Err(usage(host, &args, &error)),
+        Err(error) => return Err(usage(host, &args, &shape, &error)),
     };
     let cli = match cli::typed(&matches) {
         Ok(cli) => cli,
-        Err(error) => return Err(usage(host, &args, &error)),
+        Err(error) => return Err(usage(host, &args, &shape, &error)),
     };
     settle(host, &cli);
     Ok(dispatch(&cli, &matches, &shape, host, plain)?)
@@ -204,36 +204,66 @@ fn token_call(host: &mut Host, timeout: Option<i64>) {
 }
 
 /// Help and version go to stdout as clap has them; a mistake is told in our two lines.
-fn usage(host: &mut Host, args: &[OsString], error: &clap::Error) -> Stop {
+fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error) -> Stop {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let rendered = error.render().to_string();
-    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
-        return match cmd::print(host, &rendered) {
-            Ok(()) => Stop::Shown(0),
-            Err(error) => Stop::Error(error),
-        };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return cmd::print(host, &rendered).map_or_else(Stop::Error, |()| Stop::Shown(0));
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = write!(host.err, "{rendered}");
+            return Stop::Shown(Kind::Usage as u8);
+        }
+        _ => {}
     }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = write!(host.err, "{rendered}");
-        return Stop::Shown(Kind::Usage as u8);
-    }
-    let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or("wrong usage");
-    let mut what = first.strip_prefix("error: ").unwrap_or(first).to_string();
-    // An argument in the wrong place may be a secret: it is not repeated.
-    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg)
-        && error.kind() == ErrorKind::UnknownArgument
-        && !typed.starts_with('-')
-    {
-        what = "there is one argument too many".into();
-    }
-    let details: Vec<&str> = lines
-        .clone()
-        .take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more") && !l.starts_with("tip:"))
-        .collect();
-    let verb = args.get(1).and_then(|a| a.to_str()).filter(|v| Cli::has_verb(v));
+    let typed =
+        [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].iter().find_map(|kind| match error.get(*kind) {
+            Some(ContextValue::String(typed)) => Some(typed.as_str()),
+            _ => None,
+        });
+    let verb = args.iter().skip(1).filter_map(|a| a.to_str()).find(|word| Cli::has_verb(word));
     let help = verb.map_or("tok --help".to_string(), |verb| format!("tok {verb} --help"));
-    let tip = rendered.lines().map(str::trim).find_map(|l| l.strip_prefix("tip: "));
-    let hint = tip.map_or(format!("see {help}"), |tip| format!("{}; see {help}", text::escape(tip)));
-    Stop::Error(Error::new(Kind::Usage, text::escape(&what), text::escape(&details.join(" "))).hint(hint))
+    let wrong = |what: String| Error::new(Kind::Usage, what, "");
+    let error = match (error.kind(), typed) {
+        (ErrorKind::InvalidSubcommand, Some(typed)) if verb == Some("login") => no_login(host, args, shape, typed),
+        (ErrorKind::InvalidSubcommand, Some(typed)) => {
+            let near = text::nearest(typed, Cli::verbs());
+            let error = wrong(format!("there is no command `{}`", text::escape_to(typed, 40)));
+            error.hint(near.map_or(format!("see {help}"), |near| format!("did you mean tok {near}?")))
+        }
+        // An argument in the wrong place may be a secret: it is not repeated.
+        (ErrorKind::UnknownArgument, Some(typed)) if !typed.starts_with('-') => {
+            wrong("there is one argument too many".into()).hint(format!("see {help}"))
+        }
+        _ => {
+            let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+            let first = lines.next().unwrap_or("wrong usage");
+            let what = first.strip_prefix("error: ").unwrap_or(first).trim_end_matches(':');
+            let end = |line: &&str| !["Usage:", "For more", "tip:"].iter().any(|start| line.starts_with(start));
+            let details: Vec<&str> = lines.take_while(end).collect();
+            let tip = rendered.lines().map(str::trim).find_map(|line| line.strip_prefix("tip: "));
+            // «to pass it as a value» is never what is meant here.
+            let tip = tip.filter(|tip| !tip.starts_with("to pass"));
+            let hint = tip.map_or(format!("see {help}"), |tip| format!("{}; see {help}", text::escape(tip)));
+            Error::new(Kind::Usage, text::escape(what), text::escape(&details.join(" "))).hint(hint)
+        }
+    };
+    Stop::Error(error)
+}
+
+/// `tok login X` or `tok login PROFILE X` where there is no X: what is broken or unknown, in the words of `tok get`.
+fn no_login(host: &mut Host, args: &[OsString], shape: &Shape, typed: &str) -> Error {
+    let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
+    let target = shape.logins.iter().find(|login| words.contains(&login.name.as_str()));
+    let (name, grant) = match target {
+        Some(login) => (login.name.clone(), Some(typed.to_string())),
+        None => (typed.to_string(), None),
+    };
+    let wishes = profile::Wishes { grant, ..Default::default() };
+    let resolved = profile::config_path(host, None)
+        .and_then(|_| config_of(&words, host))
+        .and_then(|config| profile::Profile::resolve(host, &config, &name, &wishes).map(|_| ()));
+    let unknown = Error::new(Kind::Usage, format!("`{}` is no grant of {name}", text::escape_to(typed, 40)), "");
+    resolved.err().unwrap_or(unknown.hint(format!("see tok login {name} --help")))
 }

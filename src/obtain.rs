@@ -444,8 +444,7 @@ fn refresh(
                     };
                     keep_or_insist(host, profile, opened, kept);
                 }
-                let belongs =
-                    wanted.known.joined(&session.belongs, &grant.name);
+                let belongs = wanted.known.joined(&session.belongs, &grant.name);
                 let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);

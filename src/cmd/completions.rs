@@ -95,7 +95,14 @@ pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
 fn flag_of(provider: &Provider, name: &str) -> Option<ValueFlag> {
     if name == "refresh_token" {
         let help = "A refresh token from elsewhere".to_string();
-        return Some(ValueFlag { name: name.into(), secret: true, list: false, help, choices: Vec::new() });
+        return Some(ValueFlag {
+            name: name.into(),
+            secret: true,
+            list: false,
+            help,
+            choices: Vec::new(),
+            default: None,
+        });
     }
     provider.param(name).map(|p| ValueFlag {
         name: p.name.clone(),
@@ -103,6 +110,7 @@ fn flag_of(provider: &Provider, name: &str) -> Option<ValueFlag> {
         list: p.list,
         help: crate::text::escape(&p.help),
         choices: p.choices.clone(),
+        default: p.default.as_ref().map(|d| crate::text::escape(&d.to_string())),
     })
 }
 
