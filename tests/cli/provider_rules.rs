@@ -90,8 +90,16 @@ fn a_token_may_stand_in_a_header_or_be_the_whole_body() {
     assert_eq!(sandbox.run("get plain").line(), token());
     let (_server, sandbox) = reading("format = \"text\"", Reply::new(200, "text/plain", token()));
     assert_eq!(sandbox.run("get plain").line(), token());
-    for bad in ["", "two words", "<html>no</html>"] {
+    for bad in ["", "two words", "{\"error\": \"no\"}"] {
         let (_server, sandbox) = reading("format = \"text\"", Reply::new(200, "text/plain", bad));
+        sandbox.run("get plain").fails_with_one_of(&[5, 8]);
+    }
+}
+
+#[test]
+fn a_page_is_no_token_where_the_whole_body_is_one() {
+    for (kind, page) in [("text/html", "<html>no</html>"), ("text/html", "<!doctype html><html><p>Sign in</html>")] {
+        let (_server, sandbox) = reading("format = \"text\"", Reply::new(200, kind, page));
         sandbox.run("get plain").fails(8);
     }
 }

@@ -373,7 +373,12 @@ impl Tok {
         });
         command.stdout(self.stdout.unwrap_or_else(Stdio::piped));
         command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
-        let mut child = command.spawn().expect("tok starts");
+        let cwd = self.cwd.clone();
+        let mut child = command.spawn().unwrap_or_else(|e| {
+            // Both are "not found" to the system: which of the two is gone?
+            let program = Path::new(env!("CARGO_BIN_EXE_tok")).exists();
+            panic!("tok does not start: {e}; the program is there: {program}, the folder: {}", cwd.exists())
+        });
         if let (Input::Bytes(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
             // A thread, for `tok` may end without reading all of it; then the write fails, which is its right.
             std::thread::spawn(move || pipe.write_all(&bytes));
