@@ -1,0 +1,23 @@
+//! The whole program: what the contract promises, driven through the built `tok` alone. Each test is named
+//! as the claim that it proves. Servers, keyring and terminal are real; nothing of `tok` is linked in.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod support;
+
+mod bad_input;
+mod cached;
+mod config;
+mod exit_status;
+mod get;
+mod identity;
+mod json;
+mod login;
+mod network;
+mod provider_rules;
+mod races;
+mod refresh;
+mod stores;
+mod support_itself;
+mod terminal;
+mod values;

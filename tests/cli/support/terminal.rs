@@ -1,0 +1,55 @@
+//! `tok` on a terminal, for what it asks only there.
+
+use super::{Tok, code_of};
+use rexpect::session::PtySession;
+
+/// How long a prompt may take to come.
+const PATIENCE_MS: u64 = 15_000;
+
+/// A run of `tok` whose stdin, stdout and stderr are one terminal.
+pub struct Terminal(PtySession);
+
+impl Tok {
+    /// Starts it on a terminal that echoes what is typed; `rexpect` makes one that does not, where a test for a
+    /// hidden prompt would prove nothing.
+    #[track_caller]
+    pub fn on_terminal(self) -> Terminal {
+        let this = self.before("stty sane");
+        let session = rexpect::session::spawn_command(this.command(), Some(PATIENCE_MS));
+        Terminal(session.expect("a terminal"))
+    }
+}
+
+impl Terminal {
+    /// Waits for `text` on the screen; what stood before it.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        self.0.exp_string(text).expect("the text comes")
+    }
+
+    /// Waits for text of this form (a regular expression, `(?i)` for any case).
+    #[track_caller]
+    pub fn expect_like(&mut self, regex: &str) -> String {
+        self.0.exp_regex(regex).expect("the text comes").0
+    }
+
+    /// Types a line.
+    #[track_caller]
+    pub fn type_line(&mut self, line: &str) {
+        self.0.send_line(line).expect("typed");
+    }
+
+    /// Types a control character: `'c'` for an interrupt, `'d'` for the end of input.
+    #[track_caller]
+    pub fn control(&mut self, key: char) {
+        self.0.send_control(key).expect("typed");
+    }
+
+    /// The rest of the screen up to the end, and the exit status.
+    #[track_caller]
+    pub fn end(mut self) -> (String, i32) {
+        let rest = self.0.exp_eof().expect("the end comes");
+        let status = self.0.process().wait().expect("a status");
+        (rest, code_of(&status))
+    }
+}
