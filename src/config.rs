@@ -282,13 +282,23 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     let mut doc: DocumentMut =
         text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::text::escape(e.message())))?;
+    // What stands at the end of the file, comments alone perhaps, stays before what is added.
+    let end = doc.trailing().as_str().unwrap_or_default().to_string();
+    if doc.get("profile").and_then(|p| p.get(name)).is_none() {
+        doc.set_trailing("");
+    }
     let profiles = doc.entry("profile").or_insert_with(|| {
         let mut table = Table::new();
         table.set_implicit(true);
         Item::Table(table)
     });
     let profiles = profiles.as_table_like_mut().ok_or_else(|| wrong("`profile` is no table".into()))?;
-    let profile = profiles.entry(name).or_insert_with(|| Item::Table(Table::new()));
+    let profile = profiles.entry(name).or_insert_with(|| {
+        let mut table = Table::new();
+        let gap = if text.trim().is_empty() { "" } else { "\n" };
+        table.decor_mut().set_prefix(format!("{end}{gap}"));
+        Item::Table(table)
+    });
     let profile = profile.as_table_like_mut().ok_or_else(|| wrong(format!("`profile.{name}` is no table")))?;
     let mut wanted = vec![("provider".to_string(), PlainValue::Text(edit.provider.clone()))];
     wanted.extend(edit.grant.iter().map(|g| ("grant".into(), PlainValue::Text(g.clone()))));
@@ -376,6 +386,10 @@ mod tests {
             "# mine\nstore = \"file\" # why\n\n[profile.b] # second\nregion = \"euwest\" # there\nprovider = \"p\"\ngrant = \"g\"\n\n[profile.a]\nprovider = \"p\"\n"
         );
         assert_eq!(edit(Path::new("c"), &new, "b", &wish).expect("an edit"), None);
+        let comments = edit(Path::new("c"), "# mine\n", "x", &wish).expect("an edit").expect("a change");
+        assert!(comments.starts_with("# mine\n\n[profile.x]\n"), "{comments}");
+        let last = edit(Path::new("c"), "[profile.a]\nprovider = \"p\"\n# end\n", "x", &wish).expect("an edit");
+        assert!(last.is_some_and(|text| text.contains("# end\n\n[profile.x]\n")));
         let first = edit(Path::new("c"), "", "x", &wish).expect("an edit").expect("a change");
         assert_eq!(first, "[profile.x]\nprovider = \"p\"\ngrant = \"g\"\nregion = \"euwest\"\n");
     }

@@ -281,6 +281,9 @@ impl Host {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).map(|_| line.trim_end_matches(['\r', '\n']).to_string())
         });
+        if answer.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted) {
+            crate::signals::interrupt();
+        }
         let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
         Ok((!answer.is_empty()).then(|| Secret::new(answer)))
     }

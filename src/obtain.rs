@@ -59,6 +59,17 @@ impl Opened {
         }
     }
 
+    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not. One that was read says so
+    /// already.
+    pub fn check_ready(&mut self) {
+        if self.kept.is_empty()
+            && self.trouble.is_none()
+            && let Some(store) = &mut self.store
+        {
+            self.trouble = store.ready().err();
+        }
+    }
+
     /// Whether something can be kept.
     pub fn is_usable(&self) -> bool {
         self.store.is_some() && self.trouble.is_none()
@@ -110,7 +121,10 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
             "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
         }
         Trouble::Refused => "see what is said above; another store is chosen with --store file at tok login",
-        Trouble::Corrupt => "log in again: tok login, or remove the entry",
+        Trouble::Corrupt => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
+        }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
 }
@@ -369,7 +383,6 @@ pub fn obtain(host: &mut Host, wanted: &Wanted) -> Result<(Cached, From)> {
         if profile.store == crate::config::StoreChoice::File {
             return Err(store_error(profile, trouble));
         }
-        host.detail(&store_error(profile, trouble).to_string());
     }
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref());
@@ -491,10 +504,12 @@ fn run(
     let profile = wanted.profile;
     let filled = fill(host, profile, &grant.call, secrets, &[])?;
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
-    if let Some(trouble) = &opened.trouble
-        && !filled.from_config.is_empty()
-    {
-        host.warn(&format!("{}; going on without it", store_error(profile, trouble)));
+    if profile.provider.refresh.is_some() && !apart {
+        opened.check_ready();
+    }
+    if let Some(trouble) = &opened.trouble {
+        let text = format!("{}; going on without it", store_error(profile, trouble));
+        if filled.from_config.is_empty() { host.detail(&text) } else { host.warn(&text) }
     }
     let hold = crate::signals::hold(false);
     let outcome = ask(host, profile, &grant.name, &grant.call, (&grant.response, &[]), &filled, home.as_deref())?;

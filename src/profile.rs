@@ -423,6 +423,10 @@ impl Profile {
     pub fn unready(&self, unready: Unready) -> Error {
         match unready {
             Unready::Missing(name) => Error::new(Kind::LoginNeeded, format!("{}: {name} is missing", self.name), ""),
+            Unready::Header(name) => {
+                let what = format!("{}: the request header {name} cannot be made", self.name);
+                Error::new(Kind::Config, what, "it would hold a line break or NUL")
+            }
             Unready::Wrong(name, why) => {
                 let source = self.given.get(&name).map_or(Source::Default, |g| g.source.clone());
                 self.blame(&name, &source, &why)
@@ -472,10 +476,11 @@ impl Profile {
                 let found = keyring.get_of(service, user).map_err(|e| {
                     Error::new(Kind::Store, format!("{}: {name} from the keyring ({service}/{user})", self.name), e.why)
                 })?;
-                match found {
-                    Some(secret) => secret,
-                    None => return Ok(None),
-                }
+                found.ok_or_else(|| {
+                    let what = format!("{}: {name} is missing", self.name);
+                    let why = format!("the keyring has no entry of service {service} and user {user}");
+                    Error::new(Kind::LoginNeeded, what, why).hint("the config names it; see that it is there")
+                })?
             }
             (None, _) => return Ok(None),
         };
@@ -545,9 +550,12 @@ impl Profile {
             && self.given.values().all(|g| matches!(g.source, Source::Config | Source::Keyring(..)))
     }
 
-    /// How to give the value `name`: the flag of `login`, and the variable.
+    /// The variable that gives the value `name`: the one that the config names, else its own.
     pub fn ways(&self, name: &str) -> String {
-        variable(&self.name, name)
+        match self.config.values.get(name) {
+            Some((ConfigValue::Env(variable), _)) => variable.clone(),
+            _ => variable(&self.name, name),
+        }
     }
 }
 

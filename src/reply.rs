@@ -229,6 +229,7 @@ impl Body {
         let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
         match format {
             Format::Text if trimmed.is_empty() => Body::Unreadable("it is empty".into()),
+            Format::Text if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
             Format::Text => Body::Text(trimmed.to_string()),
             _ if trimmed.is_empty() => Body::Unreadable("it is empty".into()),
             Format::Json => Body::json(text),
@@ -562,6 +563,7 @@ mod tests {
         let token = |rules: &str, body: &str| read_with(rules, body).map(|i| i.access_token.expose().to_string()).ok();
         assert_eq!(token("", "access_token=a%2Bb&scope=x+y"), Some("a+b".into()));
         assert_eq!(token("format = \"text\"", "tok123\n"), Some("tok123".into()));
+        assert_eq!(token("format = \"text\"", "<html>no</html>"), None);
         assert_eq!(token("format = \"json\"", "access_token=a"), None);
     }
 }

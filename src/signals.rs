@@ -77,14 +77,19 @@ fn ignored() -> u64 {
     mask.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
 }
 
+/// Ends the process as Ctrl-C would: a prompt without echo reads the key itself.
+pub fn interrupt() -> ! {
+    die(2)
+}
+
 /// Ends the process as the signal would have, so that a shell's loop ends too.
 #[cfg(unix)]
-fn die(signal: i32) {
+fn die(signal: i32) -> ! {
     let _ = signal_hook::low_level::emulate_default_handler(signal);
     std::process::exit(128 + signal);
 }
 
 #[cfg(not(unix))]
-fn die(signal: i32) {
+fn die(signal: i32) -> ! {
     std::process::exit(128 + signal);
 }

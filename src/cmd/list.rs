@@ -53,6 +53,15 @@ pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
             }
         }
     }
+    let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
+    for name in crate::profile::provider_names(context.host) {
+        // Those in use have been warned about with their profiles.
+        if !used.contains(name.as_str())
+            && let Err(error) = crate::profile::load_provider(context.host, &name)
+        {
+            context.host.warn(&error.to_string());
+        }
+    }
     let now = context.host.now().secs();
     let text = if as_json { to_json(&rows) } else { to_text(&rows, now) };
     if rows.is_empty() && !as_json {

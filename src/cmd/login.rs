@@ -231,6 +231,7 @@ impl Login<'_> {
 /// Opens the store: a login that cannot keep anything is refused before anything is sent.
 fn open(host: &Host, profile: &Profile) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
+    opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
         Some(StoreError { trouble: Trouble::Corrupt, .. }) if profile.store != StoreChoice::File => {

@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::index::Index;
 use crate::obtain::{self, Opened};
 use crate::profile::{Profile, Wishes};
+use crate::store::Trouble;
 use crate::store::cache::Cache;
 use std::collections::BTreeSet;
 
@@ -40,17 +41,15 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     let index = Index::of(context.host, name);
     let noted = index.read();
     let resolved = resolve(context, name, noted.as_ref().map(|n| n.provider.as_str()));
+    let folder = context.host.folders()?.cache(name);
+    // A profile that is no more, or is broken, can still be forgotten.
+    if let (Err(error), None, false) = (&resolved, &noted, folder.is_dir()) {
+        return Err(error.clone());
+    }
     let lock = context.lock(name)?;
-    let cache = Cache::new(context.host.folders()?.cache(name));
+    let cache = Cache::new(folder);
     let profile = match resolved {
         Ok(profile) => profile,
-        // A profile that is no more, or is broken, can still be forgotten.
-        Err(error) if noted.is_none() => {
-            return match cache.clear() {
-                Ok(true) => Ok(()),
-                _ => Err(error),
-            };
-        }
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
@@ -65,18 +64,24 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
 
     let mut opened = Opened::open(context.host, &profile);
+    let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
-        let missing = trouble.trouble == crate::store::Trouble::Missing;
-        // Nothing was ever kept where no keyring is.
-        if holds || !missing {
+        // Nothing was ever kept where no keyring is; what cannot be read can be removed.
+        let harmless = match trouble.trouble {
+            Trouble::Missing => !holds,
+            Trouble::Corrupt => profile.store != StoreChoice::File,
+            _ => false,
+        };
+        broken = trouble.trouble == Trouble::Corrupt;
+        if !harmless {
             let mut error = obtain::store_error(&profile, &trouble);
             error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
             return Err(error);
         }
     }
     let revoked = revoke(context, &profile, &opened);
-    if !opened.kept.is_empty() {
+    if !opened.kept.is_empty() || broken {
         any = true;
         let empty = crate::kept::Kept::default();
         opened.write(name, empty).map_err(|trouble| obtain::store_error(&profile, &trouble))?;
@@ -92,9 +97,11 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     drop(lock);
     match revoked {
         Revoked::Yes => say(context, name, any, "revoked"),
-        Revoked::Cannot => {
-            say(context, name, any, "the provider names no way to revoke; what it issued lives to its end")
-        }
+        Revoked::Cannot if any => context.host.warn(&format!(
+            "{name}: forgotten here, not revoked there: {} has no way to revoke, and what it issued lives to its end",
+            profile.provider.name
+        )),
+        Revoked::Cannot => say(context, name, any, ""),
         Revoked::Nothing => say(context, name, any, ""),
         Revoked::Failed(error) => {
             return Err(Error::new(
@@ -136,8 +143,8 @@ enum Revoked {
 
 /// Revokes the session (RFC 7009).
 fn revoke(context: &mut Context, profile: &Profile, opened: &Opened) -> Revoked {
-    let Some(session) = &opened.kept.session else { return Revoked::Nothing };
     let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
+    let Some(session) = &opened.kept.session else { return Revoked::Nothing };
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref());
     let extra = [("refresh_token", &session.refresh_token)];

@@ -144,7 +144,9 @@ fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
             (_, _, true) => "list",
             _ => "",
         };
-        [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), p.help.clone()]
+        let default = p.default.as_ref().map(|d| format!(" [default: {d}]")).unwrap_or_default();
+        let help = crate::text::escape(&format!("{}{default}", p.help));
+        [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), help]
     });
     text.push_str(&table(rows.collect()));
     text

@@ -121,6 +121,12 @@ impl Store for FileStore {
         self.write(&entries, text.len() + entry.expose().len() + profile.len() * 6 + 16)
     }
 
+    fn ready(&mut self) -> Result<(), StoreError> {
+        let refused = |error: std::io::Error| StoreError { trouble: Trouble::Refused, why: escape(&error.to_string()) };
+        let folder = self.path.parent().unwrap_or(std::path::Path::new("."));
+        files::private_dir(folder).and_then(|()| files::can_write(folder)).map_err(refused)
+    }
+
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
         // Nothing is made where nothing is kept.
         if !self.parse(&self.read()?)?.contains_key(profile) {

@@ -68,19 +68,35 @@ impl KeyringStore {
         bytes.map(as_text).transpose()
     }
 
-    /// Runs `work` on the entry of `profile` in the thread. After one time-out the thread may hang in the library
-    /// for good: no further call is made.
+    /// Runs `work` on the entry of `profile` in the thread; no such entry is `None`.
     fn call<T: Send + 'static>(
         &mut self,
         service: &str,
         profile: &str,
         work: impl FnOnce(&Entry) -> keyring_core::Result<T> + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
+        let handle = self.handle;
+        let (service, profile) = (service.to_owned(), profile.to_owned());
+        self.run(move |store| {
+            let entry = handle(store, &service, &profile).map_err(|error| translate(error, Step::Use))?;
+            match work(&entry) {
+                Ok(value) => Ok(Some(value)),
+                Err(Error::NoEntry) => Ok(None),
+                Err(error) => Err(translate(error, Step::Use)),
+            }
+        })
+    }
+
+    /// Runs `work` in the thread, over its connection. After one time-out the thread may hang in the library for
+    /// good: no further call is made.
+    fn run<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&CredentialStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         if let Some(error) = &self.given_up {
             return Err(error.clone());
         }
-        let (connect, handle) = (self.connect, self.handle);
-        let (service, profile) = (service.to_owned(), profile.to_owned());
+        let connect = self.connect;
         let (send, receive) = mpsc::channel();
         let job: Job = Box::new(move |connection| {
             let run = || {
@@ -88,12 +104,7 @@ impl KeyringStore {
                     Some(store) => store,
                     None => connection.insert(connect().map_err(|error| translate(error, Step::Connect))?),
                 };
-                let entry = handle(&**store, &service, &profile).map_err(|error| translate(error, Step::Use))?;
-                match work(&entry) {
-                    Ok(value) => Ok(Some(value)),
-                    Err(Error::NoEntry) => Ok(None),
-                    Err(error) => Err(translate(error, Step::Use)),
-                }
+                work(&**store)
             };
             // Nobody receives it after a time-out.
             let _ = send.send(run());
@@ -157,6 +168,11 @@ impl Store for KeyringStore {
             trouble: Trouble::Refused,
             why: "the entry went away while it was written".to_owned(),
         })
+    }
+
+    fn ready(&mut self) -> Result<(), StoreError> {
+        // A locked keyring answers at once that it has no such entry.
+        self.run(|_| platform::ready().map_err(|error| translate(error, Step::Use)))
     }
 
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
@@ -236,7 +252,7 @@ fn bus_in(_: &Path, _: u32) -> Option<String> {
 #[cfg(all(unix, not(target_os = "macos")))]
 mod platform {
     use super::Trouble;
-    use dbus_secret_service::Error as ServiceError;
+    use dbus_secret_service::{EncryptionType, Error as ServiceError, SecretService};
     use dbus_secret_service_keyring_store::Store;
     use keyring_core::{CredentialStore, Entry, Error, Result};
     use std::collections::HashMap;
@@ -244,6 +260,17 @@ mod platform {
 
     pub fn connect() -> Result<Arc<CredentialStore>> {
         Ok(Store::new()?)
+    }
+
+    /// Whether the default keyring is there and open; where it is locked, the service asks for its password. A
+    /// connection of its own, as the store shows none.
+    pub fn ready() -> Result<()> {
+        let open = || {
+            let service = SecretService::connect(EncryptionType::Plain)?;
+            let keyring = service.get_default_collection()?;
+            if keyring.is_locked()? { keyring.unlock() } else { Ok(()) }
+        };
+        open().map_err(|error: ServiceError| Error::PlatformFailure(Box::new(error)))
     }
 
     /// The attributes are `service` and `username` alone; the label is what keyring programs show.
@@ -292,6 +319,11 @@ mod platform {
     use keyring_core::{CredentialStore, Entry, Error, Result};
     use std::sync::Arc;
 
+    /// Its entries are there for whoever is logged in.
+    pub fn ready() -> Result<()> {
+        Ok(())
+    }
+
     pub fn connect() -> Result<Arc<CredentialStore>> {
         Ok(Store::new()?)
     }
@@ -321,6 +353,11 @@ mod platform {
     use std::collections::HashMap;
     use std::sync::Arc;
     use windows_native_keyring_store::Store;
+
+    /// Its entries are there for whoever is logged in.
+    pub fn ready() -> Result<()> {
+        Ok(())
+    }
 
     pub fn connect() -> Result<Arc<CredentialStore>> {
         Ok(Store::new()?)

@@ -39,6 +39,11 @@ pub trait Store {
     fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError>;
     /// Puts `entry` in the place of the one that is there, whole or not at all.
     fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError>;
+    /// Whether an entry could be put where there is none now; asked before something is fetched that cannot be had
+    /// twice. Where there is an entry that could be read, there is no need to ask.
+    fn ready(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Removes the entry; whether there was one.
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError>;
 }

@@ -163,6 +163,10 @@ impl<S: Store> Store for Split<S> {
         Ok(())
     }
 
+    fn ready(&mut self) -> Result<(), StoreError> {
+        self.inner.ready()
+    }
+
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
         let mut was = self.inner.forget(profile)?;
         if self.limit.is_some() {
