@@ -88,26 +88,114 @@ fn pages(command: Definition, above: &str, made: &mut Files) {
     made.insert(format!("{name}.1"), page(command, &name, above));
 }
 
-/// One page. No date: it would only say when the page was made.
+/// One page. No date: it would only tell when the page was made.
 fn page(command: Definition, name: &str, above: &str) -> String {
-    let below: Vec<String> = command.get_subcommands().map(|c| format!("{name}-{}", c.get_name())).collect();
-    let man = clap_mangen::Man::new(command)
-        .title(name.to_uppercase())
-        .source(concat!("tok ", env!("CARGO_PKG_VERSION")))
-        .manual("tok");
+    let mut below: Vec<String> = command.get_subcommands().map(|c| format!("{name}-{}", c.get_name())).collect();
+    below.sort();
+    let title = format!(".TH {} 1 \"\" \"tok {}\" \"User Commands\"", name.to_uppercase(), env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(as_manual(command));
     let mut text = Vec::new();
     man.render(&mut text).unwrap();
-    let mut text = String::from_utf8(text).unwrap();
-    // The examples after the help are lines of their own, to be copied.
-    if let Some((before, after)) = text.clone().split_once(".SH EXTRA\n") {
-        let (examples, rest) = after.split_at(after.find(".SH ").unwrap_or(after.len()));
-        text = format!("{before}.SH EXAMPLES\n.nf\n{examples}.fi\n{rest}");
+    let text = String::from_utf8(text).unwrap();
+    // The title is written here: the library leaves an empty date out, and what follows would stand in its place.
+    let lines = text.lines().map(|line| if line.starts_with(".TH ") { title.as_str() } else { line.trim_end() });
+    let mut text = lines.map(|line| format!("{line}\n")).collect::<String>();
+    // A space before the list of values, once.
+    text = text.replace(".br\n\n.br\n", ".sp\n");
+    if let Some((before, examples)) = text.clone().split_once(".SH EXTRA\n") {
+        // Lines of their own, to be copied.
+        let examples = examples.split(".SH ").next().unwrap();
+        text = format!("{before}{TOPICS}.SH EXAMPLES\n.nf\n{examples}.fi\n");
     }
-    let others = below.iter().cloned().chain((!above.is_empty()).then(|| above.to_string()));
+    let others = (!above.is_empty()).then(|| above.to_string()).into_iter().chain(below);
     let others: Vec<String> = others.map(|page| format!("\\fB{}\\fR(1)", page.replace('-', "\\-"))).collect();
     text.push_str(&format!(".SH \"SEE ALSO\"\n{}\n", others.join(",\n")));
     text
 }
+
+/// The command as a manual has it: the short usage, arguments and commands under headings like the others.
+fn as_manual(mut command: Definition) -> Definition {
+    let usage = command.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_string();
+    let heading = command.get_subcommand_help_heading().unwrap_or("Commands").to_uppercase();
+    command
+        .override_usage(usage)
+        .subcommand_help_heading(heading)
+        .mut_args(|arg| if arg.is_positional() { arg.help_heading("Arguments") } else { arg })
+}
+
+/// What tok.1 says besides: what no single command has.
+const TOPICS: &str = r#".SH "EXIT STATUS"
+.TP
+0
+Done.
+.TP
+1
+Any other failure.
+.TP
+2
+Wrong usage.
+.TP
+3
+The config or a provider file is wrong, or the profile is not known.
+.TP
+4
+A login or a value is needed.
+.TP
+5
+The provider refused.
+.TP
+6
+The provider could not be reached, or failed for now: trying later may help.
+.TP
+7
+The secret store is missing, locked or refused, and may hold what is needed.
+.TP
+8
+The provider's reply could not be understood.
+.TP
+130, 143, 129
+Interrupted by INT, TERM or HUP.
+.SH ENVIRONMENT
+.TP
+\fBTOK_\fIPROFILE\fB_\fIVALUE\fR
+A value of a profile, such as TOK_SHOP_EU_CLIENT_SECRET: upper case, every other character a _.
+.TP
+\fBTOK_\fIPROFILE\fB_\fIVALUE\fB_FILE\fR
+The path of a file that holds it.
+.TP
+\fBTOK_CONFIG\fR
+The config file, an absolute path.
+.TP
+\fBTOK_STORE\fR
+keyring, file, none or helper:NAME.
+.TP
+\fBTOK_CACHE\fR
+disk or off: where access tokens wait.
+.TP
+\fBHTTPS_PROXY\fR, \fBALL_PROXY\fR, \fBNO_PROXY\fR
+The proxy, by the rules of \fBcurl\fR(1).
+.TP
+\fBSSL_CERT_FILE\fR
+Trusted certificates in place of the system's.
+.TP
+\fBNO_COLOR\fR
+No colour in messages.
+.SH FILES
+Where XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_STATE_HOME are not set, on Linux:
+.TP
+\fI~/.config/tok/config.toml\fR
+The config; every key is optional.
+.TP
+\fI~/.config/tok/providers/NAME.toml\fR
+A provider of your own.
+.TP
+\fI~/.local/share/tok/secrets.json\fR
+What is secret, with the store file.
+.TP
+\fI~/.local/state/tok\fR
+Cached access tokens, the index for \fBtok list\fR, locks.
+"#;
 
 const SHELLS: [(Shell, &str); 5] = [
     (Shell::Bash, "tok.bash"),
