@@ -102,7 +102,8 @@ fn every_grant_has_its_folder_and_every_folder_its_grant() {
                 continue;
             }
             for file in ["values.toml", "request.http"] {
-                if !has.contains(file) && !(updating() && file == "request.http") {
+                let will_be_made = updating() && file == "request.http";
+                if !has.contains(file) && !will_be_made {
                     complaints.add(&folder.join(file), "is missing");
                 }
             }
@@ -159,16 +160,16 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         };
         let (golden, stale) = (format!("{sort}{case}.json"), format!("{other}{case}.json"));
         let text = format!("{}\n", serde_json::to_string_pretty(&shown).unwrap());
-        if has.contains(&stale) {
-            match updating() {
-                true => fs::remove_file(folder.join(&stale)).unwrap(),
-                false => complaints.add(&folder.join(&stale), format!("is wrong: this reply gives another\n{text}")),
+        match (has.contains(&stale), updating()) {
+            (true, false) => {
+                complaints.add(&folder.join(&stale), format!("is wrong: this reply gives {sort}{case}\n{text}"));
             }
-        } else {
-            complaints.compare(&folder.join(&golden), &text);
-        }
-        if updating() && has.contains(&stale) {
-            complaints.compare(&folder.join(&golden), &text);
+            (is_stale, _) => {
+                if is_stale {
+                    fs::remove_file(folder.join(&stale)).unwrap();
+                }
+                complaints.compare(&folder.join(&golden), &text);
+            }
         }
         accounted.extend([file.clone(), golden, stale]);
     }
