@@ -74,8 +74,21 @@ pub fn built_in_shape() -> Shape {
 /// What one provider brings, under the name of a profile.
 pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
     for flag in provider.params.iter().filter_map(|p| flag_of(provider, &p.name)) {
-        if flag.name != "scope" && !is_taken(&flag.name) && !shape.values.iter().any(|known| known.name == flag.name) {
-            shape.values.push(flag);
+        if flag.name == "scope" || is_taken(&flag.name) {
+            continue;
+        }
+        match shape.values.iter_mut().find(|known| known.name == flag.name) {
+            None => shape.values.push(flag),
+            // Of several providers none speaks for the others.
+            Some(known) => {
+                if known.help != flag.help {
+                    known.help.clear();
+                }
+                if known.choices != flag.choices {
+                    known.choices.clear();
+                }
+                known.default = known.default.take().filter(|default| Some(default) == flag.default.as_ref());
+            }
         }
     }
     let grant = |g: &Grant| {
