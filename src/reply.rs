@@ -127,8 +127,8 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     let expires = access_expiry(rules, value, &token, now, &mut notes);
     let refresh_expires = expiry(&rules.refresh_expires, value, now, &mut notes);
     let mut extra = Map::new();
-    for (name, place) in &rules.extra {
-        if let Some(found) = value.pointer(place).filter(|v| !is_empty(v)) {
+    for (name, places) in &rules.extra {
+        if let Some(found) = first(value, places) {
             extra.insert(name.clone(), found.clone());
         }
     }

@@ -287,7 +287,7 @@ fn rules(own: Option<&Table>, shared: Option<&Table>) -> Result<Rules> {
             &["/error_description", "/error/message", "/errors/0/detail", "/errors/0/title", "/message"],
         )?,
         extra: get("extra").map_or(Ok(Vec::new()), |v| {
-            v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointer(value)?))).collect()
+            v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointers(value)?))).collect()
         })?,
     };
     if let Some(error) = error {
