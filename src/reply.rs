@@ -285,7 +285,7 @@ impl Test {
             Test::Status(list) => Some(list.contains(&status)),
             Test::At(place, condition) => {
                 let Body::Parsed(value) = body else { return None };
-                let found = value.pointer(place).filter(|v| !v.is_null())?;
+                let found = value.pointer(place).filter(|v| !is_empty(v))?;
                 Some(match condition {
                     Condition::In(list) => list.iter().any(|v| same(v, found)),
                     Condition::NotIn(list) => !list.iter().any(|v| same(v, found)),

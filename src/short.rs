@@ -43,6 +43,10 @@ pub fn answer(args: &[OsString], now: i64) -> Option<Vec<u8>> {
     }
     let (config, state) = folders()?;
     let folder = state.join("cache").join(name);
+    // In a folder that others can change somebody may have put a token for us.
+    if !folder.ancestors().take(3).all(files::is_own_dir) {
+        return None;
+    }
     let head = files::read_private(&folder.join(HEAD), 1 << 20).ok()??;
     let head: Head = serde_json::from_slice(&head).ok()?;
     if head.build != BUILD || head.token.contains(['/', '\\']) || head.stamps.len() != 2 {

@@ -34,6 +34,15 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
     };
     let shared = root.get("request").map(|v| v.table()).transpose()?;
     let rules = root.get("response").map(|v| v.table()).transpose()?;
+    // On their own first: a mistyped key there is no missing one at each grant.
+    if let Some(shared) = &shared {
+        call_keys(shared);
+        shared.done()?;
+    }
+    if let Some(table) = &rules {
+        self::rules(Some(table), None)?;
+        table.done()?;
+    }
     let Some(grants) = root.get("grants") else {
         return Err(root.error("a provider needs at least one grant: [grants.NAME]"));
     };
@@ -57,15 +66,6 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
     }
     if provider.grants.is_empty() {
         return Err(grants.error("a provider needs at least one grant: [grants.NAME]"));
-    }
-    // Read once more on their own, so that a mistake in what no grant uses is found as well.
-    if let Some(shared) = &shared {
-        call_keys(shared);
-        shared.done()?;
-    }
-    if let Some(table) = &rules {
-        self::rules(Some(table), None)?;
-        table.done()?;
     }
     if let Some(value) = root.get("refresh") {
         provider.refresh = Some(refresh(&value.table()?)?);

@@ -117,7 +117,22 @@ impl Cache {
         Cache { folder }
     }
 
+    /// Whether the folders down to the tokens are ours alone: in others somebody may have put a token for us.
+    fn is_ours(&self) -> bool {
+        self.folder.ancestors().take(3).all(files::is_own_dir)
+    }
+
+    /// Makes them so, as far as they are missing.
+    fn make(&self) -> bool {
+        let mut folders: Vec<&Path> = self.folder.ancestors().take(3).collect();
+        folders.reverse();
+        folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
+    }
+
     fn entries(&self) -> Vec<(String, Option<Cached>)> {
+        if !self.is_ours() {
+            return Vec::new();
+        }
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let mut all = Vec::new();
         for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
@@ -143,7 +158,11 @@ impl Cache {
     /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
     pub fn put(&self, known: &Known, token: &Cached) -> Option<String> {
         let old = self.answers(known, token.received.secs());
-        files::private_dir(&self.folder).ok()?;
+        if !self.make() {
+            return None;
+        }
+        // Tokens are put here under the profile's lock.
+        files::sweep_all(&self.folder);
         let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::digest::random(8)));
         files::write_private(&self.folder.join(&name), &token.text(), Durable::No).ok()?;
         old.iter().filter(|n| **n != name).for_each(|n| self.remove(n));
@@ -204,7 +223,7 @@ impl Cache {
     /// Writes the head. A failure costs time alone.
     pub fn put_head(&self, head: &Head) {
         if let Ok(text) = serde_json::to_vec(head)
-            && files::private_dir(&self.folder).is_ok()
+            && self.is_ours()
         {
             let _ = files::write_private(&self.folder.join(HEAD), &text, Durable::No);
         }
