@@ -23,8 +23,11 @@ use tok::token::{Secret, Time, is_token};
 use tok::url::Url;
 use zeroize::Zeroizing;
 
+/// What a target does with an input: it panics where something is wrong.
+pub type Target = fn(&[u8]);
+
 /// The targets by name; each has a folder of that name under `corpus/`.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Target)] = &[
     ("reply", reply),
     ("provider_file", provider_file),
     ("config", config),
