@@ -83,6 +83,10 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
             return Err(at.error(&inside("url"), format!("this URL {why}; it begins with https:// or with a value")));
         }
     }
+    // It would never be sent, nor the query that is put after it.
+    if call.url.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('#'))) {
+        return Err(at.error(&inside("url"), "a URL here has no fragment (`#`)"));
+    }
     for (_, template) in &call.headers {
         names(at, &inside("headers"), provider, template, known)?;
     }

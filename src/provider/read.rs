@@ -7,6 +7,7 @@ use super::{
 use crate::document::{Document, Table, Value};
 use crate::error::Result;
 use crate::request::Method;
+use crate::text::escape;
 use toml::de::DeValue;
 
 /// Reads a whole provider file.
@@ -48,7 +49,9 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
     };
     for (grant, at, value) in grants.table()?.all() {
         if !is_name(&grant) {
-            return Err(doc.error(at, format!("`{grant}` cannot name a grant: lower-case letters, digits and `-`")));
+            return Err(
+                doc.error(at, format!("`{}` cannot name a grant: lower-case letters, digits and `-`", escape(&grant)))
+            );
         }
         let own = value.table()?;
         provider.grants.push(Grant {
@@ -90,7 +93,8 @@ fn params(table: &Table) -> Result<Vec<Param>> {
         let complain = |why: String| table.error_at(at.clone(), why);
         if !is_value_name(&name) || name.ends_with("_file") {
             return Err(complain(format!(
-                "`{name}` cannot name a value: lower-case letters, digits and `_`, not ending in `_file`"
+                "`{}` cannot name a value: lower-case letters, digits and `_`, not ending in `_file`",
+                escape(&name)
             )));
         }
         if CONFIG_KEYS.contains(&name.as_str()) {
@@ -227,7 +231,7 @@ fn pointer(value: Value) -> Result<String> {
         }
     }
     if !text.is_empty() && !text.starts_with('/') {
-        return Err(value.error(format!("this is no JSON Pointer; did you mean `/{text}`? (RFC 6901)")));
+        return Err(value.error(format!("this is no JSON Pointer; did you mean `/{}`? (RFC 6901)", escape(text))));
     }
     Ok(text.into())
 }

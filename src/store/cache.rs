@@ -6,7 +6,7 @@
 
 use crate::belongs::{Belongs, Known};
 use crate::files::{self, Durable};
-use crate::token::{Expires, Secret, Time};
+use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs;
@@ -63,10 +63,11 @@ struct Wire {
 }
 
 impl Cached {
-    fn parse(bytes: &[u8]) -> Option<Cached> {
+    /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
+    pub fn parse(bytes: &[u8]) -> Option<Cached> {
         let wire: Wire = serde_json::from_slice(bytes).ok()?;
         // The file is ours; a token in it that may not be handed out is a mistake all the same.
-        if !crate::token::is_token(&wire.access_token) || wire.header_value.contains(['\r', '\n', '\0']) {
+        if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
         Some(Cached {
@@ -87,7 +88,8 @@ impl Cached {
         })
     }
 
-    fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
+    /// The file's text.
+    pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let wire = Wire {
             provider: self.provider.clone(),
             grant: self.grant.clone(),
@@ -104,6 +106,11 @@ impl Cached {
         };
         serde_json::to_vec(&wire).unwrap_or_default().into()
     }
+}
+
+/// Whether these two make one header line.
+pub fn is_header(name: &str, value: &str) -> bool {
+    is_token(name) && !value.contains(['\r', '\n', '\0'])
 }
 
 /// The folder of one profile's tokens.
