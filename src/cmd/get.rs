@@ -27,7 +27,12 @@ pub fn run(
     let answer = token(context, args, values)?;
     let text = output::write(&answer, format, variable);
     match to {
-        None => context.print(text.expose()),
+        None => {
+            let hold = crate::signals::hold(false);
+            context.print(text.expose())?;
+            crate::signals::answered(hold);
+            Ok(())
+        }
         Some(path) => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
             crate::files::write_private(&path, text.expose().as_bytes(), crate::files::Durable::Yes)
