@@ -164,9 +164,10 @@ impl Session {
     }
 
     /// Ends one refresh by `signal`, `delay` after `from`, and looks at what is left.
-    fn disturb(&self, signal: Signal, from: From, delay: Duration, tally: &mut Tally) {
+    /// `old` is the token that is kept, the answer the one that is kept then.
+    fn disturb(&self, old: String, signal: Signal, from: From, delay: Duration, tally: &mut Tally) -> String {
         let shown = format!("{signal:?} {delay:?} after {from:?}");
-        let (old, before) = (self.token(), self.stamp());
+        let before = self.stamp();
         let count = self.apiax.server.sent();
         let issued = self.apiax.state(|s| s.issued);
         let start = Instant::now();
@@ -229,7 +230,9 @@ impl Session {
         }
         self.sandbox.run("get apiax --timeout 10s").silent().line();
         let next = self.sandbox.run("get apiax --fresh --timeout 10s").silent().line();
-        assert_eq!(self.token().replace("rt-", "at-"), next, "{shown}: the next call");
+        let kept = self.token();
+        assert_eq!(kept.replace("rt-", "at-"), next, "{shown}: the next call");
+        kept
     }
 
     /// Waits until the server has seen that its client is gone: a request on its way may still rotate the token.
@@ -259,11 +262,12 @@ impl Session {
             (From::Kept, after(course.kept)),
         ];
         let mut tally = Tally::default();
+        let mut kept = self.token();
         let each = rounds.div_ceil(parts.len()).max(1);
         for (from, span) in parts {
             for i in 0..each {
                 let delay = span.mul_f64(i as f64 / each as f64);
-                self.disturb(signals[i % signals.len()], from, delay, &mut tally);
+                kept = self.disturb(kept, signals[i % signals.len()], from, delay, &mut tally);
             }
         }
         windows.sort();
@@ -304,14 +308,14 @@ fn kill_at_every_instant_leaves_the_file_store_old_or_new_and_whole() {
 #[test]
 fn kill_at_every_instant_leaves_the_keyring_old_or_new_and_whole() {
     let session = Session::in_keyring();
-    session.sweep("kill -9, keyring", &[Signal::KILL], rounds(30, 600));
+    session.sweep("kill -9, keyring", &[Signal::KILL], rounds(25, 600));
     assert_eq!(session.keyring.as_ref().unwrap().count(), 1);
 }
 
 #[test]
 fn int_term_and_hup_at_every_instant_lose_nothing_in_the_file_store() {
     let signals = [Signal::INT, Signal::TERM, Signal::HUP];
-    Session::in_file().sweep("INT, TERM, HUP, file store", &signals, rounds(45, 600));
+    Session::in_file().sweep("INT, TERM, HUP, file store", &signals, rounds(30, 600));
 }
 
 #[test]

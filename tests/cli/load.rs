@@ -3,7 +3,9 @@
 use crate::support::apiax::{self, Apiax};
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::{Reply, Server, lock};
-use crate::support::{CANARY, Output, Running, Sandbox, Tok, chmod, figures, now, plain, plain_provider, put, until};
+use crate::support::{
+    CANARY, Output, Running, Sandbox, Tok, chmod, figures, full_sweeps, now, plain, plain_provider, put, until,
+};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -83,7 +85,8 @@ fn two_hundred_gets_that_nothing_holds_back_make_one_rotating_refresh() {
 fn the_lock_is_the_same_one_in_every_environment() {
     let apiax = Apiax::start();
     let url = apiax.server.url();
-    let config = format!("[profile.apiax]\nprovider = \"apiax\"\nbase_url = \"{url}\"\nclient_id = \"integration-api\"\n");
+    let config =
+        format!("[profile.apiax]\nprovider = \"apiax\"\nbase_url = \"{url}\"\nclient_id = \"integration-api\"\n");
     let sandbox = Sandbox::with_file_config(&config);
     apiax.state(|s| s.life = 1);
     apiax::login(&sandbox);
@@ -154,14 +157,15 @@ fn profiles(count: usize, url: &str) -> String {
 }
 
 #[test]
-fn two_hundred_logins_at_once_lose_no_update_in_config_cache_or_store() {
-    const COUNT: usize = 200;
+fn many_logins_at_once_lose_no_update_in_config_cache_or_store() {
+    // Each rewrites one growing config and one growing store; two hundred of them take a while.
+    let count = if full_sweeps() { 200 } else { 60 };
     let purewl = PureWl::start();
     let sandbox = Sandbox::with_file_config("# a comment that stays\n");
     let key = sandbox.file_arg("key", purewl::secret_key());
     let url = purewl.server.url();
     let begun = Instant::now();
-    let running: Vec<_> = (0..COUNT)
+    let running: Vec<_> = (0..count)
         .map(|n| {
             let name = format!("p{n}");
             let args = ["login", "purewl", "secret", "--as", &name, "--base-url", &url, "--secret-key-file", &key];
@@ -171,54 +175,64 @@ fn two_hundred_logins_at_once_lose_no_update_in_config_cache_or_store() {
     for run in running {
         run.wait().silent().prints("");
     }
-    figures(&format!("{COUNT} logins at once: {:?}", begun.elapsed()));
+    figures(&format!("{count} logins at once: {:?}", begun.elapsed()));
 
     let config = std::fs::read_to_string(sandbox.config_file()).unwrap();
     assert!(config.starts_with("store = \"file\"\n# a comment that stays\n"), "{config}");
     let secrets = sandbox.secrets();
-    assert_eq!(secrets.as_object().unwrap().len(), COUNT);
+    assert_eq!(secrets.as_object().unwrap().len(), count);
     let mut tokens = BTreeSet::new();
-    for n in 0..COUNT {
+    for n in 0..count {
         assert_eq!(config.matches(&format!("[profile.p{n}]\n")).count(), 1, "p{n} in the config");
         tokens.insert(secrets[format!("p{n}")]["refresh_token"].as_str().expect("a refresh token").to_string());
     }
-    assert_eq!(tokens.len(), COUNT, "each has its own");
+    assert_eq!(tokens.len(), count, "each has its own");
     let list = sandbox.run("list --json").json();
     let kept = list.as_array().unwrap().iter().filter(|entry| entry["refresh_token"] == true).count();
-    assert_eq!(kept, COUNT, "in the index");
+    assert_eq!(kept, count, "in the index");
 
     let begun = Instant::now();
-    let running: Vec<_> = (0..COUNT)
+    let running: Vec<_> = (0..count)
         .map(|n| sandbox.tok(["get", &format!("p{n}"), "--fresh", "--timeout", "100s"]).timeout(LONG).spawn())
         .collect();
     let access: Vec<String> = running.into_iter().map(|run| run.wait().silent().line()).collect();
-    figures(&format!("{COUNT} profiles refreshed at once: {:?}", begun.elapsed()));
-    assert_eq!(purewl.grants().iter().filter(|grant| *grant == "refresh").count(), COUNT);
+    figures(&format!("{count} profiles refreshed at once: {:?}", begun.elapsed()));
+    assert_eq!(purewl.grants().iter().filter(|grant| *grant == "refresh").count(), count);
     assert_eq!(purewl.state(|s| s.reused), 0);
     let secrets = sandbox.secrets();
     for (n, access) in access.iter().enumerate() {
-        // PureWL's tokens of one reply differ in one letter.
-        let refresh = secrets[format!("p{n}")]["refresh_token"].as_str().unwrap();
-        assert_eq!(refresh.replace(&format!("{CANARY}b"), &format!("{CANARY}a")), *access, "p{n}");
-        assert_eq!(&sandbox.cache_file(access).parent().unwrap().file_name().unwrap().to_str().unwrap()[..], format!("p{n}"));
+        assert_of_one_reply(&secrets, &format!("p{n}"), access);
     }
 }
 
 #[test]
-fn first_gets_of_many_profiles_at_once_each_keep_their_own() {
-    const COUNT: usize = 60;
+fn two_hundred_profiles_at_once_each_keep_their_own_session_and_token() {
+    const COUNT: usize = 200;
     let purewl = PureWl::start();
     let mut sandbox = Sandbox::with_file_config(&profiles(COUNT, &purewl.server.url()));
     for n in 0..COUNT {
         sandbox.set(&format!("TOK_P{n}_SECRET_KEY"), purewl::secret_key());
     }
-    // Three of each.
-    let running: Vec<_> = (0..COUNT * 3)
-        .map(|n| sandbox.tok(["get", &format!("p{}", n % COUNT), "--timeout", "100s"]).timeout(LONG).spawn())
-        .collect();
-    let tokens: BTreeSet<String> = running.into_iter().map(|run| run.wait().silent().line()).collect();
-    assert_eq!((tokens.len(), purewl.server.count()), (COUNT, COUNT));
-    assert_eq!(sandbox.secrets().as_object().unwrap().len(), COUNT);
+    let running: Vec<_> =
+        (0..COUNT).map(|n| sandbox.tok(["get", &format!("p{n}"), "--timeout", "100s"]).timeout(LONG).spawn()).collect();
+    let tokens: Vec<String> = running.into_iter().map(|run| run.wait().silent().line()).collect();
+    assert_eq!((BTreeSet::from_iter(&tokens).len(), purewl.server.count()), (COUNT, COUNT));
+    let secrets = sandbox.secrets();
+    assert_eq!(secrets.as_object().unwrap().len(), COUNT, "entries in the store");
+    let index = std::fs::read_dir(sandbox.state_dir().join("kept")).unwrap().count();
+    assert_eq!(index, COUNT, "entries in the index");
+    for (n, access) in tokens.iter().enumerate() {
+        assert_of_one_reply(&secrets, &format!("p{n}"), access);
+        let file = sandbox.cache_file(access);
+        assert_eq!(file.parent().unwrap(), sandbox.state_dir().join(format!("cache/p{n}")), "in the cache");
+    }
+}
+
+/// PureWL's tokens of one reply differ in one letter.
+#[track_caller]
+fn assert_of_one_reply(secrets: &serde_json::Value, profile: &str, access: &str) {
+    let refresh = secrets[profile]["refresh_token"].as_str().expect("a refresh token");
+    assert_eq!(refresh.replace(&format!("{CANARY}b"), &format!("{CANARY}a")), access, "{profile}");
 }
 
 #[test]

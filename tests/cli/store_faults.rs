@@ -200,6 +200,20 @@ fn a_store_lock_that_is_free_soon_after_the_timeout_still_takes_the_new_token() 
     assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-2"));
 }
 
+#[test]
+fn a_keyring_that_wakes_up_soon_after_the_timeout_still_takes_the_new_token() {
+    let (keyring, apiax, sandbox) = in_keyring();
+    let gate = apiax.server.hold();
+    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "1s"]).spawn();
+    apiax.server.until(2);
+    keyring.freeze();
+    gate.open();
+    std::thread::sleep(Duration::from_millis(1500));
+    keyring.thaw();
+    run.wait().silent().prints(&format!("at-{CANARY}-2\n"));
+    assert!(keyring.lookup("tok", "apiax").expect("the entry").contains(&format!("rt-{CANARY}-2")));
+}
+
 /// A `docker-credential-faulty` that keeps one entry in a file; `on_store` is what it does instead of storing, once
 /// the file `spoiled` is there.
 fn faulty_helper(sandbox: &mut Sandbox, on_store: &str) -> PathBuf {
@@ -413,7 +427,8 @@ fn an_odd_but_good_reply_keeps_the_session_and_its_new_refresh_token() {
     ];
     for (at, more) in odd.into_iter().enumerate() {
         let n = at + 2;
-        let mut reply = json!({"access_token": format!("at-{CANARY}-{n}"), "refresh_token": format!("rt-{CANARY}-{n}")});
+        let mut reply =
+            json!({"access_token": format!("at-{CANARY}-{n}"), "refresh_token": format!("rt-{CANARY}-{n}")});
         reply.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         server.next(Reply::json(200, reply));
         let out = sandbox.run("get plain --fresh");
