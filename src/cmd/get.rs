@@ -28,12 +28,16 @@ pub fn run(
     let answer = token(context, args, values)?;
     let text = output::write(&answer, format, variable);
     match to {
-        None => context.print(text.expose()),
-        Some(path) if path == Path::new("-") => context.print(text.expose()),
-        Some(path) => {
+        Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
             crate::files::write_user_file(&path, text.expose().as_bytes())
                 .map_err(|e| Error::new(Kind::Other, format!("{} cannot be written", path.display()), e.to_string()))
+        }
+        _ => {
+            let hold = crate::signals::hold(false);
+            context.print(text.expose())?;
+            crate::signals::answered(hold);
+            Ok(())
         }
     }
 }
