@@ -72,7 +72,9 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
             {
                 &Value::Null
             } else {
-                return Err(fail(Kind::Reply, format!("{why} (status {status})")));
+                let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
+                let packed = packed.map(|how| format!("it is packed ({}), which nobody asked for", escape(how)));
+                return Err(fail(Kind::Reply, format!("{} (status {status})", packed.as_ref().unwrap_or(why))));
             }
         }
     };
