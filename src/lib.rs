@@ -68,9 +68,9 @@ impl From<Error> for Stop {
 
 fn report(host: &mut Host, error: &Error) {
     let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-    let _ = writeln!(host.err, "{red}tok:{off} {error}");
+    let _ = writeln!(host.err, "{red}tok:{off} {}", text::line(&error.to_string()));
     if let Some(hint) = &error.hint {
-        let _ = writeln!(host.err, "hint: {hint}");
+        let _ = writeln!(host.err, "hint: {}", text::line(hint));
     }
 }
 
@@ -209,10 +209,10 @@ fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error)
     let rendered = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return cmd::print(host, &rendered).map_or_else(Stop::Error, |()| Stop::Shown(0));
+            return cmd::print(host, &text::lines(&rendered)).map_or_else(Stop::Error, |()| Stop::Shown(0));
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(host.err, "{rendered}");
+            let _ = write!(host.err, "{}", text::lines(&rendered));
             return Stop::Shown(Kind::Usage as u8);
         }
         _ => {}

@@ -11,6 +11,7 @@ mod config;
 mod exit_status;
 mod faults;
 mod get;
+mod hostile_text;
 mod identity;
 mod json;
 mod login;
