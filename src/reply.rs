@@ -167,7 +167,11 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
     let quoted = said.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
     match status {
         300..400 => {
-            let to = response.header("location").map(escape);
+            // Query and fragment may hold a code or a token.
+            let to = response.header("location").map(|to| match to.find(['?', '#']) {
+                Some(end) => escape(&to[..end]) + "?…",
+                None => escape(to),
+            });
             let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
             with(Kind::Reply, format!("it redirects {to}, which is not followed (status {status})"))
         }

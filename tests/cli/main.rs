@@ -7,10 +7,12 @@ mod support;
 
 mod bad_input;
 mod cached;
+mod canary;
 mod config;
 mod exit_status;
 mod faults;
 mod get;
+mod hostile_files;
 mod hostile_text;
 mod identity;
 mod json;
