@@ -41,6 +41,9 @@ enum End {
 }
 use End::{Refused, Replaced, Works};
 
+/// A file by its name in the table and where it lies, what is done to it, and what becomes of it.
+type Case = (&'static str, fn(&Sandbox) -> PathBuf, Trick, End);
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -227,7 +230,7 @@ fn lock(sandbox: &Sandbox) -> PathBuf {
 
 #[test]
 fn matrix_of_files_and_tricks() {
-    let mut cases: Vec<(&str, fn(&Sandbox) -> PathBuf, Trick, End)> = Vec::new();
+    let mut cases: Vec<Case> = Vec::new();
     for trick in TRICKS {
         // A config may be a link, and may be read by all: people keep it with their dotfiles.
         let trusted = match trick {
