@@ -14,6 +14,8 @@ use std::path::PathBuf;
     max_term_width = 100,
     subcommand_required = true,
     arg_required_else_help = true,
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
     after_help = "First: tok login PROVIDER (see them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
 )]
 pub struct Cli {
@@ -28,7 +30,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Say what is done; twice says more. Secrets are never shown
+    /// Say what is done, and more where given twice. Secrets are never shown
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
     /// Say nothing but errors
@@ -61,20 +63,44 @@ pub enum Color {
 #[derive(Subcommand, Debug)]
 pub enum Verb {
     /// Print a valid access token: cached, refreshed, or by a grant that needs nobody
+    ///
+    /// The cached token is printed while it is good. Then the refresh token gets another, else a grant whose values
+    /// are all known. Nothing is ever asked: where a login is needed, the exit status is 4 and the error names the
+    /// command.
     Get(Get),
     /// Print the request header line with the token: `Authorization: Bearer …`
+    ///
+    /// Gets the token as `tok get` does, and prints the header that this provider's API wants: for `curl -H @-`, and
+    /// for whatever else reads a header line.
     Header(Header),
-    /// Run one grant and keep what it returns
+    /// Log in: run one grant and keep what it returns
+    ///
+    /// Without GRANT the profile's is run, else the provider's first. A secret is never an argument: it comes from a
+    /// file (--…-file, - for stdin), from the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path),
+    /// from the config, or is asked for without echo. Nothing is printed on stdout, and a login that fails changes
+    /// nothing.
     Login(Login),
-    /// Revoke where the provider can, then forget tokens and kept secrets
+    /// Log out: revoke where the provider can, then forget tokens and kept secrets
+    ///
+    /// Forgets the refresh token, the kept secrets and the cached tokens. They are forgotten here too where the
+    /// provider could not be told; the exit status is 6 then.
     Logout(Logout),
     /// List what is configured or kept
+    ///
+    /// No keyring is opened for it.
     List(List),
     /// Show one profile in full: its values and where they come from, its token's claims and times
+    ///
+    /// The value of a secret is never shown. A JWT's claims are decoded, which does not verify them.
     Show(Show),
     /// List the known providers, or show one
+    ///
+    /// With NAME: its grants, the values they take, and where its documents are.
     Providers(Providers),
     /// Print the completion script of a shell
+    ///
+    /// For bash, now: source <(tok completions bash). The script asks tok itself, so profiles and providers complete as
+    /// they are at that moment.
     Completions(Completions),
 }
 
@@ -93,7 +119,7 @@ pub struct Get {
     /// The variable that `--output env` sets
     #[arg(long, value_name = "VAR", default_value = "ACCESS_TOKEN", value_parser = variable_name)]
     pub name: String,
-    /// Write it to this file instead, whole and for you alone (0600)
+    /// Write to this file instead of stdout: all at once, and readable by you alone (0600)
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
 }
@@ -125,19 +151,19 @@ pub struct TokenArgs {
     /// A profile of the config, or a provider
     #[arg(value_name = "PROFILE")]
     pub profile: String,
-    /// A token that is issued after this call began
+    /// Get a new token: none that was issued before this call began
     #[arg(long, conflicts_with = "offline")]
     pub fresh: bool,
-    /// The cached token or none: no network, no keyring
+    /// Print the cached token or fail: no network, no keyring
     #[arg(long)]
     pub offline: bool,
-    /// The life it must have left [default: 60s, or a tenth of its whole life where that is less]
+    /// How long the token must still be good [default: 60s, or a tenth of its whole life where that is less]
     #[arg(long, value_name = "DUR", value_parser = crate::duration::parse)]
     pub min_ttl: Option<i64>,
-    /// A scope, in place of the configured ones; may be repeated
+    /// Ask for this scope in place of the configured ones; may be repeated
     #[arg(long, value_name = "SCOPE", action = ArgAction::Append)]
     pub scope: Vec<String>,
-    /// The grant to run
+    /// The grant to use [default: the profile's, else the provider's first]
     #[arg(long, value_name = "GRANT")]
     pub grant: Option<String>,
     /// Neither read nor write the secret store and the cache
@@ -158,7 +184,7 @@ pub struct Logout {
     /// A profile of the config, or a provider
     #[arg(value_name = "PROFILE", required_unless_present = "all")]
     pub profile: Option<String>,
-    /// Every profile of which something is kept
+    /// Log out of every profile of which something is kept
     #[arg(long, conflicts_with = "profile")]
     pub all: bool,
     /// How long the whole call may take [default: 30s]
@@ -194,7 +220,7 @@ pub struct Providers {
     /// As JSON
     #[arg(long)]
     pub json: bool,
-    /// Its provider file, a start for one of your own
+    /// Print its provider file: a start for one of your own
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub toml: bool,
 }
@@ -328,6 +354,7 @@ fn login_command(target: &LoginTarget) -> Command {
     let usage = format!("tok login {} [GRANT] [OPTIONS]", target.name);
     let mut command = Command::new(target.name.clone())
         .about(target.about.clone())
+        .long_about(format!("Log in to {}: run one of its grants and keep what it returns", target.about))
         .args(all.iter().map(|v| value_arg(v, "Values")))
         .args(login_args())
         .disable_help_subcommand(true)
@@ -338,6 +365,7 @@ fn login_command(target: &LoginTarget) -> Command {
         command = command.subcommand(
             Command::new(name.clone())
                 .about(help.clone())
+                .long_about(format!("Log in to {}. {help}", target.about).trim_end_matches([' ', '.']).to_string())
                 .args(values.iter().map(|v| value_arg(v, "Values")))
                 .args(login_args()),
         );
@@ -347,15 +375,18 @@ fn login_command(target: &LoginTarget) -> Command {
 
 fn login_args() -> Vec<Arg> {
     vec![
-        Arg::new("as").long("as").value_name("NAME").help("Keep it as this profile: a second account at one provider"),
+        Arg::new("as")
+            .long("as")
+            .value_name("NAME")
+            .help("Keep it as this profile, as for a second account at one provider"),
         Arg::new("keep")
             .long("keep")
             .action(ArgAction::SetTrue)
-            .help("Keep the secrets themselves too, so that `tok get` can run this grant again by itself"),
+            .help("Keep the secrets too, so that `tok get` can run this grant again by itself"),
         Arg::new("store")
             .long("store")
             .value_name("STORE")
-            .help("Where to keep it: keyring, file, none or helper:NAME (docker-credential-NAME)"),
+            .help("Where to keep what is secret: keyring, file, none or helper:NAME (docker-credential-NAME)"),
         Arg::new("timeout")
             .long("timeout")
             .value_name("DUR")
@@ -372,7 +403,7 @@ fn value_arg(flag: &ValueFlag, heading: &str) -> Arg {
             .value_name("PATH")
             .value_parser(clap::value_parser!(PathBuf))
             .value_hint(clap::ValueHint::FilePath)
-            .help(format!("{}: a file that holds it, - for stdin", help(flag)))
+            .help(format!("{}: the file that holds it, or - for stdin", help(flag)))
     } else {
         let arg = Arg::new(flag.name.clone()).long(dashed).value_name("VALUE").action(ArgAction::Append);
         let arg = arg.help(if flag.list { format!("{}; may be repeated", help(flag)) } else { help(flag) });
@@ -386,11 +417,25 @@ fn value_arg(flag: &ValueFlag, heading: &str) -> Arg {
 }
 
 fn help(flag: &ValueFlag) -> String {
-    let text = if flag.help.is_empty() { flag.name.replace('_', " ") } else { flag.help.clone() };
+    let text = if flag.help.is_empty() { name_for_people(&flag.name) } else { flag.help.clone() };
     match &flag.default {
         Some(default) => format!("{text} [default: {default}]"),
         None => text,
     }
+}
+
+/// The name as people write it: `Client ID`.
+fn name_for_people(name: &str) -> String {
+    let mut words: Vec<String> = name.split('_').map(str::to_string).collect();
+    for (at, word) in words.iter_mut().enumerate() {
+        match word.as_str() {
+            "id" | "url" => word.make_ascii_uppercase(),
+            // A value's name begins with a letter.
+            _ if at == 0 => word[..1].make_ascii_uppercase(),
+            _ => {}
+        }
+    }
+    words.join(" ")
 }
 
 /// The values in `matches`.

@@ -160,8 +160,8 @@ pub struct Rules {
     pub error_code: Vec<String>,
     /// Where an error's message is.
     pub error_message: Vec<String>,
-    /// What else is worth carrying: name and pointer.
-    pub extra: Vec<(String, String)>,
+    /// What else is worth carrying: name and pointers, the first found wins.
+    pub extra: Vec<(String, Vec<String>)>,
 }
 
 /// What a body is.

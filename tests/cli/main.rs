@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod cached;
 mod canary;
+mod close_calls;
 mod config;
 mod exit_status;
 mod faults;
