@@ -124,6 +124,10 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadErro
 pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let file = match sys::open_trusted(path) {
         Ok(file) => file,
+        // Not the same as none: a person has put something there, and without it other settings would hold.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            return Err(ReadError::Io(io::Error::new(error.kind(), "it is a link that leads nowhere")));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };

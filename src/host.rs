@@ -12,6 +12,7 @@ use crate::store::helper::HelperStore;
 use crate::store::keyring::KeyringStore;
 use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
+use crate::text::{escape, line};
 use crate::token::{Secret, Time};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -282,7 +283,7 @@ impl Host {
     /// [`Kind::Other`] where the terminal fails; an empty answer is `None`.
     pub fn ask(&mut self, label: &str, secret: bool) -> Result<Option<Secret>> {
         let answer = self.unhurried(|host| {
-            let _ = write!(host.err, "{label}: ");
+            let _ = write!(host.err, "{}: ", escape(label));
             let _ = host.err.flush();
             if secret {
                 return rpassword::read_password();
@@ -312,13 +313,13 @@ impl Host {
     /// [`Host::warn`] that `-q` does not silence: a session may be lost.
     pub fn insist(&mut self, text: &str) {
         let (on, off) = if self.color { ("\u{1b}[33m", "\u{1b}[0m") } else { ("", "") };
-        self.say(format!("tok: {on}warning:{off} {text}"));
+        self.say(format!("tok: {on}warning:{off} {}", line(text)));
     }
 
     /// Says what only `-v` wants to know.
     pub fn detail(&mut self, text: &str) {
         if self.verbose > 0 {
-            self.say(format!("tok: {text}"));
+            self.say(format!("tok: {}", line(text)));
         }
     }
 
@@ -345,7 +346,7 @@ impl Host {
     /// Tells a person who watches.
     pub fn tell(&mut self, text: &str) {
         if self.stderr_terminal && !self.quiet {
-            let _ = writeln!(self.err, "{text}");
+            let _ = writeln!(self.err, "{}", line(text));
         }
     }
 }

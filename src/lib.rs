@@ -69,12 +69,12 @@ impl From<Error> for Stop {
 fn report(host: &mut Host, error: &Error) {
     host.speak();
     let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-    let mut text = format!("{red}tok:{off} {error}\n");
+    let mut said = format!("{red}tok:{off} {}\n", text::line(&error.to_string()));
     if let Some(hint) = &error.hint {
-        text.push_str(&format!("hint: {hint}\n"));
+        said.push_str(&format!("hint: {}\n", text::line(hint)));
     }
     // In one piece: a signal must not leave half an escape sequence.
-    let _ = host.err.write_all(text.as_bytes());
+    let _ = host.err.write_all(said.as_bytes());
 }
 
 fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Result<(), Stop> {
@@ -212,10 +212,10 @@ fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error)
     let rendered = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return cmd::print(host, &rendered).map_or_else(Stop::Error, |()| Stop::Shown(0));
+            return cmd::print(host, &text::lines(&rendered)).map_or_else(Stop::Error, |()| Stop::Shown(0));
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(host.err, "{rendered}");
+            let _ = write!(host.err, "{}", text::lines(&rendered));
             return Stop::Shown(Kind::Usage as u8);
         }
         _ => {}

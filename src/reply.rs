@@ -72,7 +72,9 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
             {
                 &Value::Null
             } else {
-                return Err(fail(Kind::Reply, format!("{why} (status {status})")));
+                let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
+                let packed = packed.map(|how| format!("it is packed ({}), which nobody asked for", escape(how)));
+                return Err(fail(Kind::Reply, format!("{} (status {status})", packed.as_ref().unwrap_or(why))));
             }
         }
     };
@@ -167,7 +169,11 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
     let quoted = said.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
     match status {
         300..400 => {
-            let to = response.header("location").map(escape);
+            // Query and fragment may hold a code or a token.
+            let to = response.header("location").map(|to| match to.find(['?', '#']) {
+                Some(end) => escape(&to[..end]) + "?…",
+                None => escape(to),
+            });
             let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
             with(Kind::Reply, format!("it redirects {to}, which is not followed (status {status})"))
         }

@@ -18,13 +18,55 @@ pub fn escape_to(text: &str, limit: usize) -> String {
             out.push('…');
             break;
         }
+        push(&mut out, c);
+    }
+    out
+}
+
+/// The longest line on stderr, in characters: a few pieces of remote text with their words around them.
+const LINE: usize = 2000;
+
+/// `text` as one line of a message, whatever is in it: the last net before stderr. What is escaped already stays as
+/// it is.
+pub fn line(text: &str) -> String {
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == LINE {
+            out.push('…');
+            break;
+        }
+        push(&mut out, c);
+    }
+    out
+}
+
+/// `text` as lines of an answer to a person: the last net before stdout. Its line breaks stay.
+pub fn lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' { out.push(c) } else { push(&mut out, c) }
+    }
+    out
+}
+
+/// A JSON value as a line whose text does nothing to a terminal: what JSON itself would let through (DEL, C1, bidi,
+/// zero-width) is escaped as JSON escapes. Nothing is cut: to a program the value is the same.
+pub fn json(value: &serde_json::Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
         if is_unsafe(c) {
-            out.extend(c.escape_default());
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         } else {
             out.push(c);
         }
     }
+    out.push('\n');
     out
+}
+
+fn push(out: &mut String, c: char) {
+    if is_unsafe(c) { out.extend(c.escape_default()) } else { out.push(c) }
 }
 
 /// Whether `c` could do more on a terminal than show itself.
@@ -37,10 +79,13 @@ pub fn is_unsafe(c: char) -> bool {
 
 /// The one of `names` that was most likely meant by `typed`, if one is near enough.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let enough = |name: &str| (name.len().max(typed.len()) / 3).max(1);
     names
         .into_iter()
+        // The lengths alone may tell; to compare a name of a megabyte takes a minute.
+        .filter(|name| typed.len() <= 4 * name.len() + 4)
         .map(|name| (distance(typed, name), name))
-        .filter(|(d, name)| *d <= (name.len().max(typed.len()) / 3).max(1))
+        .filter(|(d, name)| *d <= enough(name))
         .min_by_key(|(d, _)| *d)
         .map(|(_, name)| name)
 }
@@ -78,9 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn the_nets_before_the_terminal_let_nothing_through_and_change_nothing_twice() {
+        let nasty = "  a\u{1b}[2J\r\nb\u{202e}\u{9b}\u{e0041}é\\";
+        assert_eq!(line(nasty), "  a\\u{1b}[2J\\r\\nb\\u{202e}\\u{9b}\\u{e0041}é\\");
+        assert_eq!(line(&line(nasty)), line(nasty));
+        assert_eq!(lines(nasty), "  a\\u{1b}[2J\\r\nb\\u{202e}\\u{9b}\\u{e0041}é\\");
+        assert_eq!(line(&"x".repeat(9999)).chars().count(), LINE + 1);
+        let value = serde_json::json!({ nasty: [nasty] });
+        let text = json(&value);
+        assert!(!text.trim_end_matches('\n').contains(is_unsafe) && text.is_char_boundary(0), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).ok(), Some(value));
+    }
+
+    #[test]
     fn the_nearest_name_is_found_or_none() {
         assert_eq!(nearest("purwel", ["purewl", "xcover"]), Some("purewl"));
         assert_eq!(nearest("zzz", ["purewl", "xcover"]), None);
+        assert_eq!(nearest(&"x".repeat(1 << 20), ["purewl"]), None);
         assert_eq!(nearest("acces_token", ["access_token", "token_type"]), Some("access_token"));
     }
 }

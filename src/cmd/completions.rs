@@ -108,7 +108,7 @@ pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
         // In the order of the file, the refresh token last.
         let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
         let flags = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| flag_of(provider, n));
-        (g.name.clone(), g.help.clone(), flags.collect())
+        (g.name.clone(), crate::text::escape(&g.help), flags.collect())
     };
     shape.logins.push(LoginTarget {
         name: name.into(),

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::index::{Entry, Index};
 use crate::profile::{Profile, Wishes};
 use crate::store::cache::Cache;
+use crate::text::{escape, json, line};
 use crate::token::Expires;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -100,7 +101,7 @@ fn to_json(rows: &[Row]) -> String {
             "store": row.store,
         })
     };
-    format!("{}\n", Value::Array(rows.iter().map(object).collect()))
+    json(&Value::Array(rows.iter().map(object).collect()))
 }
 
 fn to_text(rows: &[Row], now: i64) -> String {
@@ -109,7 +110,7 @@ fn to_text(rows: &[Row], now: i64) -> String {
     }
     let left = |at: i64| if at <= now { "expired".to_string() } else { crate::duration::show(at - now) };
     let head = ["PROFILE", "PROVIDER", "GRANT", "ACCESS TOKEN", "REFRESH TOKEN", "STORE"].map(str::to_string);
-    let line = |row: &Row| {
+    let cells = |row: &Row| {
         let access = match row.access {
             None => "-".to_string(),
             Some(Expires::At(at)) => left(at),
@@ -121,23 +122,24 @@ fn to_text(rows: &[Row], now: i64) -> String {
             (true, None) => "yes".into(),
             (true, Some(at)) => left(at),
         };
-        let grant = row.grant.clone().unwrap_or("-".into());
-        [row.profile.clone(), row.provider.clone(), grant, access, refresh, row.store.clone()]
+        let grant = row.grant.as_deref().map_or("-".into(), escape);
+        [row.profile.clone(), escape(&row.provider), grant, access, refresh, escape(&row.store)]
     };
-    table(std::iter::once(head).chain(rows.iter().map(line)).collect())
+    table(std::iter::once(head).chain(rows.iter().map(cells)).collect())
 }
 
-/// Columns as wide as their widest cell.
+/// Columns as wide as their widest cell. A cell is one line, whatever is in it.
 pub fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
+    let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| line(&cell))).collect();
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in &rows {
-        let mut line = String::new();
+        let mut cells = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}  "));
+            cells.push_str(&format!("{cell:width$}  "));
         }
-        text.push_str(line.trim_end());
+        text.push_str(cells.trim_end());
         text.push('\n');
     }
     text

@@ -57,11 +57,11 @@ impl<'h> Context<'h> {
     /// no lock: then nothing is asked of the provider either.
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
         let (folders, deadline) = (self.host.folders()?.clone(), self.host.deadline);
-        let wait = |error: std::io::Error| {
-            Error::new(Kind::Other, format!("{name}: {} cannot be used", folders.state.display()), error.to_string())
-                .hint("tok needs a folder of its own that nobody else can write; see its owner and mode")
+        let unusable = |path: &std::path::Path, error: std::io::Error| {
+            Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
+                .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
         };
-        crate::files::private_dir(&folders.state).map_err(wait)?;
+        crate::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
         let host = &mut *self.host;
         let mut say = |holder: Option<u32>| {
             let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
@@ -80,7 +80,7 @@ impl<'h> Context<'h> {
                     format!("wait longer with --timeout, or look at it: ps -p {pid}")
                 }))
             }
-            LockError::Failed(error) => wait(error),
+            LockError::Failed(path, error) => unusable(&path, error),
         })
     }
 

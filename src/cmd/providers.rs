@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::profile::{load_provider, provider_names, read_trusted, variable};
 use crate::provider::{BUILT_IN, Provider};
-use crate::text::nearest;
+use crate::text::{escape, json, line, lines, nearest};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -21,7 +21,10 @@ pub fn run(host: &mut Host, name: Option<&str>, as_json: bool, as_toml: bool) ->
         return print(host, &text);
     }
     let Some((provider, file)) = load_provider(host, name)? else { return Err(unknown(host, name)) };
-    let text = if as_json { format!("{}\n", object(&provider, file.as_ref())) } else { one(&provider, file.as_ref()) };
+    let text = match as_json {
+        true => json(&object(&provider, file.as_ref())),
+        false => lines(&one(&provider, file.as_ref())),
+    };
     print(host, &text)
 }
 
@@ -60,18 +63,18 @@ fn all(host: &mut Host, as_json: bool) -> Result<()> {
     }
     if as_json {
         let list: Vec<Value> = providers.iter().map(|(p, file)| object(p, file.as_ref())).collect();
-        return print(host, &format!("{}\n", Value::Array(list)));
+        return print(host, &json(&Value::Array(list)));
     }
     let mut rows = vec![["PROVIDER", "TITLE", "GRANTS", "FROM"].map(str::to_string)];
     for (provider, file) in &providers {
         rows.push([
             provider.name.clone(),
-            crate::text::escape(&provider.title),
+            escape(&provider.title),
             grants(provider).join(", "),
             from(provider, file.as_ref()),
         ]);
     }
-    print(host, &table(rows))
+    print(host, &lines(&table(rows)))
 }
 
 fn grants(provider: &Provider) -> Vec<String> {
@@ -82,9 +85,9 @@ fn from(provider: &Provider, file: Option<&PathBuf>) -> String {
     match file {
         None => "built in".into(),
         Some(path) if Provider::built_in(&provider.name).is_some() => {
-            format!("{} (hides the built-in one)", path.display())
+            line(&format!("{} (hides the built-in one)", path.display()))
         }
-        Some(path) => path.display().to_string(),
+        Some(path) => line(&path.display().to_string()),
     }
 }
 
@@ -122,20 +125,16 @@ fn object(provider: &Provider, file: Option<&PathBuf>) -> Value {
 }
 
 fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
-    let mut text = format!("{}: {}\n", provider.name, crate::text::escape(&provider.title));
+    let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
     if let Some(docs) = &provider.docs {
-        text.push_str(&format!("docs:  {}\n", crate::text::escape(docs)));
+        text.push_str(&format!("docs:  {}\n", escape(docs)));
     }
     text.push_str(&format!("from:  {}\n", from(provider, file)));
     text.push_str("\ngrants, the first is the default:\n");
     let rows = provider.grants.iter().map(|g| {
         let takes: Vec<String> =
             provider.uses(g).into_iter().map(|(n, optional)| if optional { format!("[{n}]") } else { n }).collect();
-        [
-            format!("  tok login {} {}", provider.name, g.name),
-            crate::text::escape(&g.help),
-            format!("takes {}", takes.join(", ")),
-        ]
+        [format!("  tok login {} {}", provider.name, g.name), escape(&g.help), format!("takes {}", takes.join(", "))]
     });
     text.push_str(&table(rows.collect()));
     text.push_str("\nvalues:\n");
@@ -149,7 +148,7 @@ fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
             _ => "",
         };
         let default = p.default.as_ref().map(|d| format!(" [default: {d}]")).unwrap_or_default();
-        let help = crate::text::escape(&format!("{}{default}", p.help));
+        let help = escape(&format!("{}{default}", p.help));
         [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), help]
     });
     text.push_str(&table(rows.collect()));

@@ -6,7 +6,7 @@ use crate::index::Index;
 use crate::profile::{Profile, Source, Wishes};
 use crate::provider::Provider;
 use crate::store::cache::Cache;
-use crate::text::escape;
+use crate::text::{escape, json, lines};
 use crate::token::Expires;
 use serde_json::{Map, Value, json};
 
@@ -81,13 +81,13 @@ pub fn run(context: &mut Context, name: &str, as_json: bool) -> Result<()> {
         },
         "access_token": access,
     });
-    let text = if as_json { format!("{object}\n") } else { to_text(&profile, &object) };
+    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object)) };
     context.print(&text)
 }
 
 fn to_text(profile: &Profile, object: &Value) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
-    let mut line = |label: &str, value: String| lines.push((label.into(), value));
+    let mut line = |label: &str, value: String| lines.push((label.into(), crate::text::line(&value)));
     line("profile", profile.name.clone());
     let provider = &profile.provider;
     let file = match (&profile.provider_file, object["hides_built_in"] == true) {

@@ -24,5 +24,5 @@ pub fn write(answer: &Answer) -> String {
         },
         "extra": token.extra,
     });
-    format!("{object}\n")
+    crate::text::json(&object)
 }

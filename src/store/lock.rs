@@ -22,8 +22,8 @@ pub enum LockError {
         /// Its process id, where it could be read.
         holder: Option<u32>,
     },
-    /// The lock file could not be opened or locked, or is not ours.
-    Failed(io::Error),
+    /// The lock file or its folder, the one named, could not be opened or locked, or is not ours.
+    Failed(PathBuf, io::Error),
 }
 
 impl fmt::Display for LockError {
@@ -31,18 +31,12 @@ impl fmt::Display for LockError {
         match self {
             LockError::TimedOut { holder: Some(pid) } => write!(f, "process {pid} holds the lock"),
             LockError::TimedOut { holder: None } => f.write_str("another process holds the lock"),
-            LockError::Failed(error) => write!(f, "cannot lock: {error}"),
+            LockError::Failed(_, error) => write!(f, "cannot lock: {error}"),
         }
     }
 }
 
 impl std::error::Error for LockError {}
-
-impl From<io::Error> for LockError {
-    fn from(error: io::Error) -> LockError {
-        LockError::Failed(error)
-    }
-}
 
 /// A lock that is held; dropped, or with the end of the process however it comes, it is free.
 #[derive(Debug)]
@@ -64,18 +58,19 @@ impl Lock {
         deadline: Instant,
         waiting: &mut dyn FnMut(Option<u32>),
     ) -> Result<Lock, LockError> {
-        files::private_dir(folder)?;
+        files::private_dir(folder).map_err(|error| LockError::Failed(folder.into(), error))?;
         let path = folder.join(format!("{name}.lock"));
+        let failed = |error| LockError::Failed(path.clone(), error);
         let mut said = false;
         loop {
-            let file = files::open_lock(&path)?;
+            let file = files::open_lock(&path).map_err(failed)?;
             let file = match file.try_lock() {
                 Ok(()) => file,
-                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
                 Err(TryLockError::WouldBlock) => wait(file, &path, deadline, &mut said, waiting)?,
             };
             // Somebody may have cleared the folder between the open and the lock.
-            if files::is_still(&file, &path)? {
+            if files::is_still(&file, &path).map_err(failed)? {
                 return Ok(Lock::held(file));
             }
         }
@@ -123,17 +118,20 @@ fn wait(
     waiting: &mut dyn FnMut(Option<u32>),
 ) -> Result<File, LockError> {
     let path: PathBuf = path.to_owned();
+    let failed = |error| LockError::Failed(path.clone(), error);
     let (send, receive) = mpsc::sync_channel(0);
-    std::thread::Builder::new().spawn(move || {
-        let locked = file.lock().map(|()| file);
-        // A rendezvous: either it is handed over or it comes back here and is dropped.
-        let _ = send.send(locked);
-    })?;
+    std::thread::Builder::new()
+        .spawn(move || {
+            let locked = file.lock().map(|()| file);
+            // A rendezvous: either it is handed over or it comes back here and is dropped.
+            let _ = send.send(locked);
+        })
+        .map_err(failed)?;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let step = if *said { left } else { left.min(QUIET) };
         match receive.recv_timeout(step) {
-            Ok(locked) => return Ok(locked?),
+            Ok(locked) => return locked.map_err(failed),
             Err(RecvTimeoutError::Timeout) if step < left && !*said => {
                 *said = true;
                 waiting(holder(&path));
@@ -142,7 +140,7 @@ fn wait(
                 return Err(LockError::TimedOut { holder: holder(&path) });
             }
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(io::Error::other("the waiting thread ended").into());
+                return Err(failed(io::Error::other("the waiting thread ended")));
             }
         }
     }

@@ -573,31 +573,52 @@ pub struct Certified {
 impl Certified {
     /// For these names; `expired` since long.
     pub fn new(names: &[&str], expired: bool) -> Certified {
+        Certified::dated(names, if expired { 2019 } else { 1975 }, if expired { 2020 } else { 4096 })
+    }
+
+    /// For these names, from the first day of one year to the first of another.
+    pub fn dated(names: &[&str], from: i32, to: i32) -> Certified {
         let mut params = CertificateParams::new(Vec::new()).expect("a CA");
         params.is_ca = rcgen::IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "tok's test CA");
+        // Each CA has a name of its own: two of one name are told by their signature, which is another error.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tok's test CA {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let ca = params.self_signed(&key).expect("a CA certificate");
         let issuer = Issuer::new(params, key);
-        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
-        let mut params = CertificateParams::new(names).expect("a certificate");
-        if expired {
-            params.not_before = rcgen::date_time_ymd(2019, 1, 1);
-            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        }
+        let mut params = leaf(names);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &issuer).expect("a certificate");
-        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("TLS versions")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("a server");
-        Certified { ca: ca.pem(), config: Arc::new(config) }
+        Certified { ca: ca.pem(), config: config(leaf.der(), &key) }
     }
+
+    /// For these names, signed by nobody else.
+    pub fn self_signed(names: &[&str]) -> Certified {
+        let key = KeyPair::generate().expect("a key");
+        let leaf = leaf(names).self_signed(&key).expect("a certificate");
+        Certified { ca: leaf.pem(), config: config(leaf.der(), &key) }
+    }
+}
+
+fn leaf(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+    CertificateParams::new(names).expect("a certificate")
+}
+
+fn config(leaf: &CertificateDer<'_>, key: &KeyPair) -> Arc<rustls::ServerConfig> {
+    let chain = vec![CertificateDer::from(leaf.to_vec())];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a server");
+    Arc::new(config)
 }
 
 /// What the imitations share: the rules of the road, whose breach is a fault of `tok` and fails the test when the
