@@ -180,16 +180,26 @@ pub fn is_own_dir(path: &Path) -> bool {
     sys::is_own_dir(path)
 }
 
-/// Writes to a file that the user named: a regular one, behind a link too, is replaced whole and for its owner alone
-/// (0600); a pipe or a device gets the bytes.
+/// Writes to a file that the user named: a regular one, behind a link of the user's own or root's too, is replaced
+/// whole and for its owner alone (0600); a link of somebody else is itself replaced; a pipe or a device gets the bytes.
 ///
 /// # Errors
-/// Those of the system.
-pub fn write_user_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Those of the system; a pipe that nobody reads until `deadline` is one.
+pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(data) if !data.is_file() => fs::OpenOptions::new().write(true).open(path)?.write_all(bytes),
-        Ok(_) => write_private(&fs::canonicalize(path)?, bytes, Durable::Yes),
-        Err(_) => write_private(path, bytes, Durable::Yes),
+        Ok(data) if !data.is_file() => {
+            // A pipe may have no reader yet.
+            loop {
+                match sys::open_for_writing(path) {
+                    Err(error) if sys::has_no_reader(&error) && Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    opened => return opened?.write_all(bytes),
+                }
+            }
+        }
+        Ok(_) if !sys::is_foreign_link(path) => write_private(&fs::canonicalize(path)?, bytes, Durable::Yes),
+        _ => write_private(path, bytes, Durable::Yes),
     }
 }
 
@@ -211,7 +221,11 @@ pub fn write_config(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn can_write(folder: &Path) -> io::Result<()> {
     let temporary = folder.join(temporary_name("write")?);
     drop(sys::create_new(&temporary)?);
-    fs::remove_file(&temporary)
+    match fs::remove_file(&temporary) {
+        // Whoever holds the lock of the folder may have swept it away.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The content of a file that the user named: any owner and mode, links, pipes, `/dev/fd/N`; at most `limit` bytes.
@@ -460,6 +474,27 @@ mod sys {
         Ok(stat)
     }
 
+    /// Opens a pipe or a device without waiting for who is at its other end.
+    pub fn open_for_writing(path: &Path) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        // Once it is open, a slow reader is waited for.
+        rustix::fs::fcntl_setfl(&file, OFlags::WRONLY)?;
+        Ok(File::from(file))
+    }
+
+    /// Whether the error of [`open_for_writing`] is a pipe that nobody reads.
+    pub fn has_no_reader(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
+    }
+
+    /// Whether `path` is a link that neither this user nor root has put there.
+    pub fn is_foreign_link(path: &Path) -> bool {
+        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Symlink && !is_ours(&stat) && stat.st_uid != 0
+        })
+    }
+
     pub fn is_own_dir(path: &Path) -> bool {
         rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::Directory
@@ -575,6 +610,18 @@ mod sys {
             return Err(Unsafe::NotAFile.into());
         }
         Ok(())
+    }
+
+    pub fn open_for_writing(path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
+    }
+
+    pub fn has_no_reader(_: &io::Error) -> bool {
+        false
+    }
+
+    pub fn is_foreign_link(_: &Path) -> bool {
+        false
     }
 
     pub fn is_own_dir(path: &Path) -> bool {

@@ -30,7 +30,7 @@ pub fn run(
     match to {
         Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::files::write_user_file(&path, text.expose().as_bytes())
+            crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline)
                 .map_err(|e| Error::new(Kind::Other, format!("{} cannot be written", path.display()), e.to_string()))
         }
         _ => {
