@@ -22,6 +22,10 @@ pub struct Belongs {
     /// The salt of those digests.
     #[serde(default)]
     pub salt: String,
+    /// It was got beside what is kept, with settings that contradict it: it answers only a call that gives the same
+    /// settings again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
     /// What shapes an access token besides: lists such as the scopes. Absent for a refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
@@ -79,6 +83,7 @@ impl Known {
             values: self.values.clone(),
             secrets: self.secrets.iter().map(|(name, s)| (name.clone(), secret_digest(&salt, name, s))).collect(),
             salt,
+            apart: false,
             shape: shape.map(|grant| Shape {
                 lists: self.lists.clone(),
                 definition: self.definition.clone(),
@@ -89,6 +94,15 @@ impl Known {
 }
 
 impl Known {
+    /// With secrets that came from the store: what is got by them belongs to them.
+    pub fn with_secrets<'s>(&self, secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> Known {
+        let mut known = self.clone();
+        for (name, text) in secrets {
+            known.secrets.insert(name.into(), KnownSecret::Text(Secret::new(text)));
+        }
+        known
+    }
+
     /// What an access token belongs to that `session` got by `grant`: all that the session belongs to, and what is
     /// known now besides. The caller has made sure that neither contradicts the other.
     pub fn joined(&self, session: &Belongs, grant: &str) -> Belongs {
@@ -140,6 +154,12 @@ impl Belongs {
         for (name, secret) in &now.secrets {
             if self.secrets.get(name).is_some_and(|was| *was != secret_digest(&self.salt, name, secret)) {
                 return Some(format!("{name} (another than the one it was got with)"));
+            }
+        }
+        if self.apart {
+            let unknown = |name: &&String| !now.values.contains_key(*name) && !now.secrets.contains_key(*name);
+            if let Some(name) = self.values.keys().chain(self.secrets.keys()).find(unknown) {
+                return Some(format!("{name} (given for that call alone)"));
             }
         }
         let shape = self.shape.as_ref()?;
@@ -208,6 +228,16 @@ mod tests {
         assert_eq!(kept.contradiction(&with("one")), None);
         assert_eq!(kept.contradiction(&known(&[])), None);
         assert!(kept.contradiction(&with("two")).is_some());
+    }
+
+    #[test]
+    fn what_was_got_apart_answers_only_the_same_settings() {
+        let given = known(&[("username", "v")]);
+        let mut kept = given.belongs("https://a.example/token", Some("secret"), Some("secret"));
+        assert_eq!(kept.contradiction(&known(&[])), None);
+        kept.apart = true;
+        assert!(kept.contradiction(&known(&[])).is_some());
+        assert_eq!(kept.contradiction(&given), None);
     }
 
     #[test]

@@ -7,19 +7,34 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
+/// Why a program gave no output, in words without it.
+#[derive(Debug)]
+pub struct Failed {
+    /// In words.
+    pub why: String,
+    /// It did not end in time.
+    pub timed_out: bool,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Failed {
+        Failed { why, timed_out: false }
+    }
+}
+
 /// What the program `words[0]` with the arguments after it prints, if it ends well within `limit` with at most
 /// `most` bytes. It gets `env` and no stdin; its stderr is ours.
 ///
 /// # Errors
-/// In words without its output.
+/// [`Failed`].
 pub fn output<'e>(
     words: &[String],
     env: impl Iterator<Item = (&'e OsString, &'e OsString)>,
     limit: Duration,
     most: u64,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let Some((program, arguments)) = words.split_first() else {
-        return Err("there is no program to run".into());
+        return Err("there is no program to run".to_string().into());
     };
     let until = Instant::now() + limit;
     let mut child = Command::new(program)
@@ -55,10 +70,10 @@ pub fn output<'e>(
         }
     };
     match (read, status) {
-        (Ok(Ok(bytes)), _) if bytes.len() as u64 > most => Err(format!("it printed more than {most} bytes")),
+        (Ok(Ok(bytes)), _) if bytes.len() as u64 > most => Err(format!("it printed more than {most} bytes").into()),
         (Ok(Ok(bytes)), Some(status)) if status.success() => Ok(bytes),
-        (Ok(Ok(_)), Some(status)) => Err(format!("it failed ({status})")),
-        (Ok(Err(error)), _) => Err(format!("its output cannot be read: {error}")),
-        _ => Err("it did not end in time".into()),
+        (Ok(Ok(_)), Some(status)) => Err(format!("it failed ({status})").into()),
+        (Ok(Err(error)), _) => Err(format!("its output cannot be read: {error}").into()),
+        _ => Err(Failed { why: "it did not end in time".into(), timed_out: true }),
     }
 }

@@ -171,6 +171,24 @@ pub fn write_private(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<
     Ok(())
 }
 
+/// Whether the folder `path` is there and ours alone to write: no link, no other owner, nobody else's to change.
+pub fn is_own_dir(path: &Path) -> bool {
+    sys::is_own_dir(path)
+}
+
+/// Writes to a file that the user named: a regular one, behind a link too, is replaced whole and for its owner alone
+/// (0600); a pipe or a device gets the bytes.
+///
+/// # Errors
+/// Those of the system.
+pub fn write_user_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(data) if !data.is_file() => fs::OpenOptions::new().write(true).open(path)?.write_all(bytes),
+        Ok(_) => write_private(&fs::canonicalize(path)?, bytes, Durable::Yes),
+        Err(_) => write_private(path, bytes, Durable::Yes),
+    }
+}
+
 /// Puts `bytes` in the place of the config, whole or not at all. A new one is for its owner alone; one that is there
 /// keeps its permission bits: people share a config, as it need not hold a secret.
 ///
@@ -285,6 +303,16 @@ fn write_new(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<std::tim
         file.sync_all()?;
     }
     file.metadata()?.modified()
+}
+
+/// Removes all temporary files in `folder`, whatever their age. The caller holds the lock under which they are made,
+/// so whoever left them is dead; a refresh token may be in one.
+pub fn sweep_all(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_temporary) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes what killed processes left behind. Ages are differences of the file system's own times, so that a wrong
@@ -428,6 +456,14 @@ mod sys {
         Ok(stat)
     }
 
+    pub fn is_own_dir(path: &Path) -> bool {
+        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                && is_ours(&stat)
+                && mode_of(&stat) & 0o022 == 0
+        })
+    }
+
     /// Opens what may be a link; what counts is who can write the file it leads to.
     pub fn open_trusted(path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -535,6 +571,10 @@ mod sys {
             return Err(Unsafe::NotAFile.into());
         }
         Ok(())
+    }
+
+    pub fn is_own_dir(path: &Path) -> bool {
+        std::fs::symlink_metadata(path).is_ok_and(|data| data.is_dir())
     }
 
     pub fn open_trusted(path: &Path) -> io::Result<File> {

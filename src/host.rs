@@ -1,6 +1,7 @@
 //! The world as one value: environment, folders, clock, terminal, network, stores. What touches the world is here or
 //! is made here; everything else is handed it.
 
+use crate::child::Failed;
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -241,21 +242,26 @@ impl Host {
     ///
     /// # Errors
     /// In words that never repeat the path or the content: either may be a secret typed in the wrong place.
-    pub fn read_secret_file(&self, path: &Path, stdin: bool) -> std::result::Result<Secret, String> {
+    pub fn read_secret_file(&self, path: &Path, stdin: bool) -> std::result::Result<Secret, Failed> {
         let bytes = if stdin && path == Path::new("-") {
             files::read_stream(std::io::stdin(), LIMIT, self.deadline)
         } else {
             files::read_user_file(path, LIMIT, self.deadline)
         };
-        let bytes = zeroize::Zeroizing::new(bytes.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_string(),
-            std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-            std::io::ErrorKind::PermissionDenied => "it may not be read".to_string(),
-            std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
-            std::io::ErrorKind::TimedOut => "nothing came from it in time".to_string(),
-            _ => "it cannot be read".to_string(),
+        let bytes = zeroize::Zeroizing::new(bytes.map_err(|error| -> Failed {
+            match error.kind() {
+                std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+                std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
+                std::io::ErrorKind::PermissionDenied => "it may not be read".to_string(),
+                std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
+                std::io::ErrorKind::TimedOut => {
+                    return Failed { why: "nothing came from it in time".into(), timed_out: true };
+                }
+                _ => "it cannot be read".to_string(),
+            }
+            .into()
         })?);
-        one_line(&bytes)
+        Ok(one_line(&bytes)?)
     }
 
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
@@ -263,11 +269,11 @@ impl Host {
     ///
     /// # Errors
     /// In words without its output.
-    pub fn run_command(&self, words: &[String]) -> std::result::Result<Secret, String> {
+    pub fn run_command(&self, words: &[String]) -> std::result::Result<Secret, Failed> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let env = self.env.iter().filter(|(name, _)| !is_own(name));
         let bytes = crate::child::output(words, env, left, LIMIT)?;
-        one_line(&bytes)
+        Ok(one_line(&bytes)?)
     }
 
     /// Asks a person, without echo where it is a secret.
@@ -287,6 +293,11 @@ impl Host {
         if answer.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted) {
             crate::signals::interrupt();
         }
+        let answer = match answer {
+            // Ctrl-D is no answer.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(String::new()),
+            answer => answer,
+        };
         let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
         Ok((!answer.is_empty()).then(|| Secret::new(answer)))
     }

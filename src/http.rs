@@ -146,7 +146,8 @@ impl Client {
             Method::Post => "POST",
             Method::Put => "PUT",
         };
-        let shown = escape(&format!("{method} {}{}", way.origin, way.uri.path()));
+        // No path: it may hold a secret.
+        let shown = escape(&format!("{method} {}", way.origin));
         let mut attempt = 1;
         loop {
             let result = self.attempt(request, &way, roots.as_ref(), deadline, now);

@@ -24,6 +24,8 @@ pub struct Entry {
     pub secrets: Vec<String>,
     /// Where what is kept may go.
     pub origin: Option<String>,
+    /// A grant that was refused with a kept secret of a person: to send it again could lock the account.
+    pub refused: Option<String>,
 }
 
 /// The index file of one profile.

@@ -69,10 +69,12 @@ impl From<Error> for Stop {
 fn report(host: &mut Host, error: &Error) {
     host.speak();
     let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-    let _ = writeln!(host.err, "{red}tok:{off} {error}");
+    let mut text = format!("{red}tok:{off} {error}\n");
     if let Some(hint) = &error.hint {
-        let _ = writeln!(host.err, "hint: {hint}");
+        text.push_str(&format!("hint: {hint}\n"));
     }
+    // In one piece: a signal must not leave half an escape sequence.
+    let _ = host.err.write_all(text.as_bytes());
 }
 
 fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Result<(), Stop> {
@@ -101,8 +103,8 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
     let config =
         profile::config_path(host, None).and_then(|path| profile::load_config(host, &path)).unwrap_or_default();
     let shape = cmd::completions::shape(host, &config);
-    let names = shape.logins.iter().map(|l| l.name.clone()).collect();
-    let factory = move || cmd::completions::command(&shape, std::mem::take(&mut Vec::clone(&names)));
+    let providers = profile::provider_names(host);
+    let factory = move || cmd::completions::command(&shape, providers.clone());
     clap_complete::CompleteEnv::with_factory(factory)
         .var(cmd::completions::VARIABLE)
         .try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref())

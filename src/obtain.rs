@@ -17,6 +17,7 @@ use crate::store::{Store, StoreError, Trouble};
 use crate::token::{Expires, Secret, Time};
 use crate::url::Url;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// A store that was opened, or why it was not.
 pub struct Opened {
@@ -75,7 +76,7 @@ impl Opened {
         self.store.is_some() && self.trouble.is_none()
     }
 
-    /// Puts `kept` in the place of the entry; an empty one is removed.
+    /// Puts `kept` in the place of the entry; an empty one is removed. Without a store nothing is kept.
     ///
     /// # Errors
     /// As the store.
@@ -86,8 +87,8 @@ impl Opened {
             } else {
                 store.set(profile, &kept.write())?;
             }
+            self.kept = kept;
         }
-        self.kept = kept;
         Ok(())
     }
 
@@ -114,6 +115,12 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
+        Trouble::Refused if *store == crate::config::StoreChoice::File => {
+            "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
+        }
+        Trouble::Corrupt if *store == crate::config::StoreChoice::File => {
+            "move the file away, or mend it, and log in again"
+        }
         Trouble::Locked => {
             "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
         }
@@ -171,6 +178,15 @@ pub fn fill(
     Ok(filled)
 }
 
+impl Filled {
+    /// `known`, with the non-personal secrets that came from the store.
+    pub fn known(&self, profile: &Profile, known: &Known) -> Known {
+        let is_shared = |name: &&String| profile.provider.param(name).is_some_and(|p| p.secret && !p.personal);
+        let kept = self.from_store.iter().filter(is_shared);
+        known.with_secrets(kept.filter_map(|name| Some((name.as_str(), self.values.get(name)?.as_str()))))
+    }
+}
+
 /// What came of asking the provider.
 pub enum Outcome {
     /// A token.
@@ -198,7 +214,7 @@ pub fn ask(
     let (rules, dead) = reading;
     host.detail(&format!("{}: running the grant {name}", profile.name));
     host.hush();
-    let (response, to) = match send(host, profile, call, filled, home)? {
+    let (response, sent) = match send(host, profile, call, filled, home)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error)),
     };
@@ -213,12 +229,13 @@ pub fn ask(
             Outcome::Issued(issued, response.received)
         }
         Err(failure) => {
+            let to = &sent.to;
             let what = match failure.kind {
                 Kind::Refused => format!("{}: {to} refused the grant {name}", profile.name),
                 Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
                 _ => format!("{}: the reply of {to} cannot be understood", profile.name),
             };
-            let mut error = Error::new(failure.kind, what, hide(&failure.why, profile, &filled.values));
+            let mut error = Error::new(failure.kind, what, hide(&failure.why, profile, &sent));
             error.hint = Some(match failure.kind {
                 Kind::Refused => format!("check the values it was sent: tok show {}", profile.name),
                 Kind::Unavailable => "try again later".to_string(),
@@ -229,17 +246,27 @@ pub fn ask(
     })
 }
 
-/// Sends `call`: the reply and where it came from, or why there is none.
+/// What was sent, as far as a reply may quote it.
+struct Sent<'f> {
+    /// The values.
+    values: &'f Values,
+    /// What the `Authorization` header carries.
+    credentials: Vec<Zeroizing<String>>,
+    /// The origin that it went to.
+    to: String,
+}
+
+/// Sends `call`: the reply and what it may quote, or why there is none.
 ///
 /// # Errors
 /// What keeps the request from being sent.
-fn send(
+fn send<'f>(
     host: &mut Host,
     profile: &Profile,
     call: &Call,
-    filled: &Filled,
+    filled: &'f Filled,
     home: Option<&str>,
-) -> Result<Result<(Response, String)>> {
+) -> Result<Result<(Response, Sent<'f>)>> {
     let personal = profile
         .provider
         .closure(call.names())
@@ -263,8 +290,11 @@ fn send(
     {
         return Err(elsewhere(profile, home, &to));
     }
+    let credentials = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let credentials = credentials.filter_map(|(_, value)| value.rsplit(' ').next().map(str::to_string));
+    let sent = Sent { values: &filled.values, credentials: credentials.map(Zeroizing::new).collect(), to };
     Ok(match host.send(&request, profile.ca_file.as_deref()) {
-        Ok(response) => Ok((response, to)),
+        Ok(response) => Ok((response, sent)),
         Err(mut error) => {
             error.what = format!("{}: {}", profile.name, error.what);
             Err(error)
@@ -277,20 +307,37 @@ fn send(
 /// # Errors
 /// Where it could not be asked, or did not say yes.
 pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, filled: &Filled, home: Option<&str>) -> Result<()> {
-    let (response, to) = send(host, profile, call, filled, home)??;
+    let (response, sent) = send(host, profile, call, filled, home)??;
     match response.status {
         200..300 => Ok(()),
-        status => Err(Error::new(Kind::Unavailable, format!("{to} answered with status {status}"), "")),
+        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "")),
     }
 }
 
-/// `text` without any secret that was sent: some servers quote the request.
-fn hide(text: &str, profile: &Profile, values: &Values) -> String {
+/// `text` without any secret that was sent, in whatever form: some servers quote the request.
+fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let mut forms: Vec<Zeroizing<String>> = sent.credentials.clone();
+    for (name, value) in sent.values {
+        if profile.param(name).is_none_or(|p| p.secret) {
+            forms.push(value.clone());
+            forms.push(Zeroizing::new(crate::url::encode(value)));
+            forms.push(Zeroizing::new(request::form_encode(value)));
+            forms.push(Zeroizing::new(STANDARD.encode(value.as_bytes())));
+            forms.push(Zeroizing::new(STANDARD_NO_PAD.encode(value.as_bytes())));
+            forms.push(Zeroizing::new(URL_SAFE_NO_PAD.encode(value.as_bytes())));
+            let quoted = serde_json::Value::from(value.as_str()).to_string();
+            forms.push(Zeroizing::new(quoted.trim_matches('"').to_string()));
+        }
+    }
+    // The longest first: a form may hold another.
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     let mut text = text.to_string();
-    for (name, value) in values {
+    for form in forms {
         // A value of a few letters is in many a word, and not worth hiding.
-        if value.len() >= 4 && profile.param(name).is_none_or(|p| p.secret) {
-            text = text.replace(value.as_str(), "***").replace(&crate::text::escape(value), "***");
+        if form.len() >= 4 {
+            text = text.replace(form.as_str(), "***").replace(&crate::text::escape_to(&form, usize::MAX), "***");
         }
     }
     text
@@ -459,7 +506,7 @@ fn refresh(
                     };
                     keep_or_insist(host, profile, opened, kept);
                 }
-                let belongs = wanted.known.joined(&session.belongs, &grant.name);
+                let belongs = filled.known(profile, wanted.known).joined(&session.belongs, &grant.name);
                 let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
@@ -514,31 +561,58 @@ fn run(
         let text = format!("{}; going on without it", store_error(profile, trouble));
         if filled.from_config.is_empty() { host.detail(&text) } else { host.warn(&text) }
     }
+    let is_kept_personal = profile.provider.is_personal(grant)
+        && filled.from_store.iter().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
+    if is_kept_personal
+        && Index::of(host, &profile.name).read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name))
+    {
+        return Err(Error::new(
+            Kind::LoginNeeded,
+            format!("{}: a login is needed", profile.name),
+            format!("the provider has refused the grant {} with what is kept, and it is not sent twice", grant.name),
+        )
+        .hint(format!("run: tok login {} {}", profile.name, grant.name)));
+    }
     let hold = crate::signals::hold(false);
     let outcome = ask(host, profile, &grant.name, &grant.call, (&grant.response, &[]), &filled, home.as_deref())?;
     let (issued, received) = match outcome {
         Outcome::Issued(issued, received) => (issued, received),
-        Outcome::Dead(error) | Outcome::Failed(error) => return Err(error),
+        Outcome::Dead(error) | Outcome::Failed(error) => {
+            if is_kept_personal && error.kind == Kind::Refused {
+                Index::of(host, &profile.name).update(|entry| entry.refused = Some(grant.name.clone()));
+            }
+            return Err(error);
+        }
     };
     let url = profile.session_url(&filled.values).unwrap_or_default();
+    let known = filled.known(profile, wanted.known);
     if let (Some(token), false, true, Some(_)) =
         (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: token.clone(),
-            belongs: wanted.known.belongs(&url, Some(&grant.name), None),
+            belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
         };
         let kept = Kept { session: Some(session), ..opened.kept.clone() };
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
-    let belongs = wanted.known.belongs(&url, Some(&grant.name), Some(&grant.name));
+    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
+    belongs.apart = apart || given_beside_kept(host, profile);
     let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
     put(host, wanted, grant, &token);
     drop(hold);
     host.speak();
     Ok(token)
+}
+
+/// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
+/// call's settings alone.
+fn given_beside_kept(host: &Host, profile: &Profile) -> bool {
+    let kept = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
+    let passing = |source: &Source| matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_));
+    kept.iter().any(|name| profile.given.get(name).is_some_and(|given| passing(&given.source)))
 }
 
 /// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
@@ -619,6 +693,7 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
         entry.grant = session.and_then(|s| s.belongs.grant.clone());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
+        entry.refused = None;
         entry.refresh_expires_at = refresh_expires_at;
         entry.secrets = opened.kept.secrets.keys().cloned().collect();
         entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.kept.secrets_for.clone());

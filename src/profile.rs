@@ -1,6 +1,7 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
 use crate::belongs::{Known, KnownSecret};
+use crate::child::Failed;
 use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice};
 use crate::document::{Document, unknown};
 use crate::error::{Error, Kind, Result};
@@ -353,7 +354,8 @@ impl Profile {
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
                 let read = host.read_secret_file(Path::new(&path), false);
-                let secret = read.map_err(|why| Error::new(Kind::Usage, format!("the file that {file} names"), why))?;
+                let secret =
+                    read.map_err(|failed| unread(Kind::Usage, format!("the file that {file} names"), failed))?;
                 Some(Given { text: Some(split(param, secret.expose())), source: Source::EnvFile(file) })
             }
         })
@@ -378,7 +380,7 @@ impl Profile {
             ConfigValue::File(path) => {
                 let secret = host
                     .read_secret_file(path, false)
-                    .map_err(|why| Error::new(Kind::Config, at, format!("the file {}: {why}", path.display())))?;
+                    .map_err(|failed| unread(Kind::Config, format!("{at}: the file {}", path.display()), failed))?;
                 Given { text: Some(split(param, secret.expose())), source: Source::ConfigFile(path.clone()) }
             }
             ConfigValue::Command(words) => Given { text: None, source: Source::Command(words.clone()) },
@@ -469,7 +471,7 @@ impl Profile {
             (None, Source::Command(words)) => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
                 let run = host.run_command(words);
-                run.map_err(|why| Error::new(Kind::Config, format!("{at}: the command for {name}"), why))?
+                run.map_err(|failed| unread(Kind::Config, format!("{at}: the command for {name}"), failed))?
             }
             (None, Source::Keyring(service, user)) => {
                 let mut keyring = host.keyring(host.patience());
@@ -537,7 +539,12 @@ impl Profile {
     /// The URL that names a session: where its refresh token goes, else where the token comes from.
     pub fn session_url(&self, values: &Values) -> Option<String> {
         let grant = self.provider.refresh_grant().unwrap_or_else(|| self.default_grant());
-        request::url(&grant.call, values).ok()
+        // It is kept and shown, so a secret in its path is left out of it.
+        let mut values = values.clone();
+        for param in self.provider.params.iter().filter(|p| p.secret) {
+            values.entry(param.name.clone()).and_modify(|text| *text = Zeroizing::new("secret".into()));
+        }
+        request::url(&grant.call, &values).ok()
     }
 
     /// Whether everything that decides about this profile's token is in the config and the provider file: no
@@ -577,6 +584,14 @@ fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option<&'a Param>
     })
 }
 
+/// A file or a command that gave no value: `kind`, or [`Kind::Unavailable`] where the time ran out.
+fn unread(kind: Kind, what: String, failed: Failed) -> Error {
+    match failed.timed_out {
+        true => Error::new(Kind::Unavailable, what, failed.why).hint("allow it more time with --timeout"),
+        false => Error::new(kind, what, failed.why),
+    }
+}
+
 fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
     let dashed = param.name.replace('_', "-");
     let texts = match flag {
@@ -601,7 +616,7 @@ fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
         Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
         Flag::File(path) => {
             let read = host.read_secret_file(path, true);
-            vec![read.map_err(|why| Error::new(Kind::Usage, format!("the file of --{dashed}-file"), why))?]
+            vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
         }
     };
     Ok(Given { text: Some(texts), source: Source::Flag })

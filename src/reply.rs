@@ -83,9 +83,10 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
             None => {
                 return Err(match said(rules, value) {
                     Some(why) => refused(why),
-                    None => {
-                        fail(Kind::Reply, format!("it does not say whether it succeeded: there is no {}", test.place()))
-                    }
+                    None => fail(
+                        Kind::Reply,
+                        format!("it does not say whether it succeeded: there is no {}", escape(&test.place())),
+                    ),
                 });
             }
         }
@@ -285,7 +286,7 @@ impl Test {
             Test::Status(list) => Some(list.contains(&status)),
             Test::At(place, condition) => {
                 let Body::Parsed(value) = body else { return None };
-                let found = value.pointer(place).filter(|v| !v.is_null())?;
+                let found = value.pointer(place).filter(|v| !is_empty(v))?;
                 Some(match condition {
                     Condition::In(list) => list.iter().any(|v| same(v, found)),
                     Condition::NotIn(list) => !list.iter().any(|v| same(v, found)),
@@ -351,7 +352,7 @@ fn access_expiry(rules: &Rules, value: &Value, token: &str, now: i64, notes: &mu
     if let Some(exp) = past {
         notes.push(Note::Warning(format!(
             "the token just issued says that it expired {} ago; is the clock of this machine right?",
-            crate::duration::show(now - exp)
+            crate::duration::show(now.saturating_sub(exp))
         )));
     }
     let jwt = jwt.filter(|exp| *exp > now).map(|exp| exp.min(date::LAST));
@@ -391,7 +392,7 @@ fn expiry(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>) -> Ex
                 Unit::Auto => later(0, n / 1e3),
                 // A number where a date should be is no date.
                 Unit::Date => {
-                    notes.push(Note::Detail(format!("the expiry at {} is no date", rule.at)));
+                    notes.push(Note::Detail(format!("the expiry at {} is no date", escape(&rule.at))));
                     continue;
                 }
             },
@@ -399,7 +400,7 @@ fn expiry(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>) -> Ex
                 date::parse(text).unwrap_or(now)
             }
             _ => {
-                notes.push(Note::Detail(format!("the expiry at {} is no number and no date", rule.at)));
+                notes.push(Note::Detail(format!("the expiry at {} is no number and no date", escape(&rule.at))));
                 continue;
             }
         };

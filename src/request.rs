@@ -155,6 +155,8 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
                 return Err(wrong("stands inside a host name, so it may hold only letters, digits and hyphens"));
             }
             url.push_str(value);
+        } else if matches!(value, "." | "..") {
+            return Err(wrong("stands in a path, where dots alone lead elsewhere"));
         } else {
             url.push_str(&crate::url::encode(value));
         }
@@ -279,21 +281,22 @@ fn pairs(body: &[(String, Field)], values: &Values) -> Result<Vec<Pair>, Unready
 }
 
 /// `application/x-www-form-urlencoded` as browsers write it (WHATWG URL §5.2): a space is `+`.
-fn form(pairs: &[Pair]) -> Zeroizing<String> {
+pub fn form_encode(text: &str) -> String {
     const FORM: &percent_encoding::AsciiSet =
         &percent_encoding::NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
+    // Only an unencoded space can be one here.
+    percent_encoding::utf8_percent_encode(text, FORM).to_string().replace(' ', "+")
+}
+
+fn form(pairs: &[Pair]) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::new());
     for (i, (name, value)) in pairs.iter().enumerate() {
         if i > 0 {
             out.push('&');
         }
-        for (part, end) in [(name.as_str(), "="), (value.as_str(), "")] {
-            for piece in percent_encoding::utf8_percent_encode(part, FORM) {
-                // Only an unencoded space can be one here.
-                out.push_str(&piece.replace(' ', "+"));
-            }
-            out.push_str(end);
-        }
+        out.push_str(&form_encode(name));
+        out.push('=');
+        out.push_str(&Zeroizing::new(form_encode(value)));
     }
     out
 }

@@ -3,7 +3,7 @@
 //! path prints: a test compares.
 
 use crate::files;
-use crate::store::cache::{HEAD, Head, Stamp};
+use crate::store::cache::{HEAD, Head, Stamp, is_header};
 use crate::token::{Expires, freshness, is_token};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -43,6 +43,10 @@ pub fn answer(args: &[OsString], now: i64) -> Option<Vec<u8>> {
     }
     let (config, state) = folders()?;
     let folder = state.join("cache").join(name);
+    // In a folder that others can change somebody may have put a token for us.
+    if !folder.ancestors().take(3).all(files::is_own_dir) {
+        return None;
+    }
     let head = files::read_private(&folder.join(HEAD), 1 << 20).ok()??;
     let head: Head = serde_json::from_slice(&head).ok()?;
     if head.build != BUILD || head.token.contains(['/', '\\']) || head.stamps.len() != 2 {
@@ -58,7 +62,12 @@ pub fn answer(args: &[OsString], now: i64) -> Option<Vec<u8>> {
         }
     }
     let bytes = zeroize::Zeroizing::new(files::read_private(&folder.join(&head.token), 4 << 20).ok()??);
-    let token: Token = serde_json::from_slice(&bytes).ok()?;
+    line(&head, &bytes, header, now)
+}
+
+/// The line for the token whose file holds `bytes`, as long as it is good at `now`.
+pub fn line(head: &Head, bytes: &[u8], header: bool, now: i64) -> Option<Vec<u8>> {
+    let token: Token = serde_json::from_slice(bytes).ok()?;
     let expires = match (token.expires_at, token.never_expires) {
         (Some(at), _) => Expires::At(at),
         (None, true) => Expires::Never,
@@ -66,7 +75,7 @@ pub fn answer(args: &[OsString], now: i64) -> Option<Vec<u8>> {
     };
     let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
     freshness(seconds(token.received), expires, seconds(now), head.min_ttl, head.asked).ok()?;
-    if !is_token(&token.access_token) || token.header_value.contains(['\r', '\n', '\0']) {
+    if !is_token(&token.access_token) || !is_header(&token.header_name, &token.header_value) {
         return None;
     }
     let line = match header {

@@ -69,8 +69,21 @@ pub fn listen() {
                 }
                 die(signal);
             }
+            if !again {
+                tell("tok: a token is on its way; ending when it is kept\n");
+            }
         }
     });
+}
+
+/// Tells a person who waits.
+#[cfg(unix)]
+fn tell(text: &str) {
+    use std::io::{IsTerminal, Write};
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = stderr.write_all(text.as_bytes());
+    }
 }
 
 /// Nothing to listen for.

@@ -90,15 +90,15 @@ pub enum Stale {
 /// Whether a token received at `received` (seconds since 1970) is good at `now`. `min_ttl` is the life asked for;
 /// where it is only the default (`asked` false), a tenth of the token's whole life is enough.
 pub fn freshness(received: i64, expires: Expires, now: i64, min_ttl: i64, asked: bool) -> Result<(), Stale> {
-    if now < received - CLOCK_SLACK {
+    if now < received.saturating_sub(CLOCK_SLACK) {
         return Err(Stale::ClockSetBack);
     }
     let Expires::At(at) = expires else { return Ok(()) };
-    let left = at - now;
+    let left = at.saturating_sub(now);
     if left <= 0 {
         return Err(Stale::Expired);
     }
-    let enough = if asked { min_ttl } else { min_ttl.min((at - received) / 10) };
+    let enough = if asked { min_ttl } else { min_ttl.min(at.saturating_sub(received) / 10) };
     if left < enough { Err(Stale::Soon(left)) } else { Ok(()) }
 }
 

@@ -230,14 +230,14 @@ fn each_class_of_request_is_repeated_as_the_contract_says() {
 }
 
 #[test]
-fn the_log_has_a_line_for_each_attempt_and_no_query() {
+fn the_log_has_a_line_for_each_attempt_and_no_path_or_query() {
     let server = Server::saying(&[&reply("503 Busy"), OK]);
     let mut lines = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(20);
     let request = request(&server.url(), Repeat::Freely);
     let log = &mut |line: &str| lines.push(line.to_string());
     Client::new(Settings::default()).send(&request, deadline, &|| NOW, log).unwrap();
-    let start = format!("POST http://127.0.0.1:{}/token: ", server.port);
+    let start = format!("POST http://127.0.0.1:{}: ", server.port);
     assert!(lines[0].starts_with(&format!("{start}503; again in 0.")), "{lines:?}");
     assert_eq!(lines[1..], [format!("{start}200")]);
 }

@@ -29,14 +29,26 @@ pub fn script(shell: Shell) -> Result<String> {
     }
 }
 
-/// The whole command with names that complete.
-pub fn command(shape: &Shape, profiles: Vec<String>) -> clap::Command {
-    let candidates = move || profiles.iter().map(CompletionCandidate::new).collect::<Vec<_>>();
+/// The whole command with names that complete: profiles, the `providers`, and the grants of all of them.
+pub fn command(shape: &Shape, providers: Vec<String>) -> clap::Command {
+    fn names(mut names: Vec<String>) -> ArgValueCandidates {
+        names.sort();
+        names.dedup();
+        ArgValueCandidates::new(move || names.iter().map(CompletionCandidate::new).collect::<Vec<_>>())
+    }
+    let profiles: Vec<String> = shape.logins.iter().map(|l| l.name.clone()).collect();
+    let grants: Vec<String> = shape.logins.iter().flat_map(|l| &l.grants).map(|(name, ..)| name.clone()).collect();
     let mut command = crate::cli::command(shape);
-    for verb in ["get", "header", "logout", "show"] {
-        let candidates = candidates.clone();
-        command =
-            command.mut_subcommand(verb, |c| c.mut_arg("profile", |a| a.add(ArgValueCandidates::new(candidates))));
+    for (verb, arg, choice) in [
+        ("get", "profile", &profiles),
+        ("header", "profile", &profiles),
+        ("logout", "profile", &profiles),
+        ("show", "profile", &profiles),
+        ("providers", "name", &providers),
+        ("get", "grant", &grants),
+        ("header", "grant", &grants),
+    ] {
+        command = command.mut_subcommand(verb, |c| c.mut_arg(arg, |a| a.add(names(choice.clone()))));
     }
     command
 }
@@ -130,8 +142,8 @@ fn flag_of(provider: &Provider, name: &str) -> Option<ValueFlag> {
 /// Names of options that are tok's own: a value of such a name has no flag, only its variable and the config.
 fn is_taken(name: &str) -> bool {
     const OWN: &[&str] = &[
-        "as", "keep", "timeout", "fresh", "offline", "no_store", "output", "json", "name", "write", "verbose", "quiet",
-        "no_input", "color", "help", "version", "profile",
+        "as", "keep", "config", "store", "grant", "timeout", "fresh", "offline", "no_store", "output", "json", "name",
+        "write", "verbose", "quiet", "no_input", "color", "help", "version", "profile",
     ];
     OWN.contains(&name)
 }

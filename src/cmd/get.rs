@@ -3,6 +3,7 @@
 
 use super::Context;
 use crate::cli::{Format, Given, TokenArgs};
+use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::obtain::{Wanted, obtain};
 use crate::output::{self, Answer, Source};
@@ -27,18 +28,22 @@ pub fn run(
     let answer = token(context, args, values)?;
     let text = output::write(&answer, format, variable);
     match to {
-        None => {
-            let hold = crate::signals::hold(false);
-            context.print(text.expose())?;
-            crate::signals::answered(hold);
-            Ok(())
-        }
+        None => show(context, text.expose()),
+        Some(path) if path == Path::new("-") => show(context, text.expose()),
         Some(path) => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::files::write_private(&path, text.expose().as_bytes(), crate::files::Durable::Yes)
+            crate::files::write_user_file(&path, text.expose().as_bytes())
                 .map_err(|e| Error::new(Kind::Other, format!("{} cannot be written", path.display()), e.to_string()))
         }
     }
+}
+
+/// Writes the answer to stdout. From then on no signal makes a failure of it.
+fn show(context: &mut Context, text: &str) -> Result<()> {
+    let hold = crate::signals::hold(false);
+    context.print(text)?;
+    crate::signals::answered(hold);
+    Ok(())
 }
 
 /// The token that is asked for.
@@ -74,7 +79,15 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
         return Err(offline(&profile, reason, min_ttl));
     }
 
-    let lock = context.lock(&profile.name)?;
+    let lock = match context.lock(&profile.name) {
+        Ok(lock) => Some(lock),
+        // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
+        Err(error) if error.kind == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
+            context.host.detail(&format!("{error}; going on without a lock"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let now = context.host.now().secs();
     if let Some((file, token)) = find() {
         // Issued while we waited: that is as fresh as it gets, however short its life.
@@ -97,6 +110,11 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
     drop(lock);
     let now = token.received.secs();
     Ok(answer(token, source, now))
+}
+
+/// Neither a session nor a token waits anywhere.
+fn nothing_is_kept(profile: &Profile) -> bool {
+    profile.store == StoreChoice::None && !profile.cache
 }
 
 fn resolve(context: &Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Profile> {

@@ -1,6 +1,7 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 use super::Context;
+use crate::belongs::Known;
 use crate::cli::LoginArgs;
 use crate::config::{Edit, PlainValue, StoreChoice};
 use crate::error::{Error, Kind, Result};
@@ -97,6 +98,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         url: profile.session_url(&filled.values).unwrap_or_default(),
         used: is_refresh.then_some(refresh_token).flatten(),
         keep: args.keep,
+        known: filled.known(&profile, &profile.known()?),
         values: filled.values,
         profile: &profile,
         grant: &grant,
@@ -104,7 +106,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         issued,
         received,
     };
-    let kept = login.kept(&opened.kept)?;
+    let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = obtain::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
@@ -129,6 +131,8 @@ struct Login<'a> {
     used: Option<Secret>,
     /// `--keep`
     keep: bool,
+    /// The settings in force, with the secrets that came from the store.
+    known: Known,
     /// What was sent.
     values: Values,
     /// What names its session.
@@ -144,21 +148,18 @@ impl Login<'_> {
     }
 
     /// What the store is to hold, where it held `old`.
-    fn kept(&self, old: &Kept) -> Result<Kept> {
+    fn kept(&self, old: &Kept) -> Kept {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
         // Where it was not rotated, the one that was handed in stays.
-        let session = match new.or(self.used.as_ref()) {
-            Some(refresh_token) => Some(Session {
-                refresh_token: refresh_token.clone(),
-                belongs: self.profile.known()?.belongs(&self.url, self.began_with(), None),
-                since: self.received.secs(),
-            }),
-            None => None,
-        };
+        let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
+            refresh_token: refresh_token.clone(),
+            belongs: self.known.belongs(&self.url, self.began_with(), None),
+            since: self.received.secs(),
+        });
         if self.is_refresh {
             // It leaves the kept secrets as they are.
-            return Ok(Kept { session, ..old.clone() });
+            return Kept { session, ..old.clone() };
         }
         let home = obtain::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
@@ -177,19 +178,18 @@ impl Login<'_> {
             }
         }
         let secrets_for = if secrets.is_empty() { None } else { home };
-        Ok(Kept { session, secrets, secrets_for })
+        Kept { session, secrets, secrets_for }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
     fn cache_and_index(&self, context: &mut Context, opened: &Opened) -> Result<()> {
         let Login { profile, grant, .. } = self;
-        let known = profile.known()?;
-        let belongs = known.belongs(&self.url, self.began_with(), Some(&grant.name));
+        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&grant.name));
         let token = obtain::cached(profile, grant, &self.issued, self.received, belongs, &self.values)?;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
             let _ = cache.clear();
-            let wanted = Wanted { profile, known: &known, cache: Some(&cache), no_store: false };
+            let wanted = Wanted { profile, known: &self.known, cache: Some(&cache), no_store: false };
             obtain::put(context.host, &wanted, grant, &token);
         }
         let before = Index::of(context.host, &profile.name).read().map(|entry| entry.store);

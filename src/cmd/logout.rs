@@ -26,7 +26,13 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     names.retain(|name| crate::provider::is_name(name));
     let mut first = None;
     for name in names {
+        // A broken profile of which nothing is kept has nothing to forget.
+        let is_kept = Index::of(context.host, &name).read().is_some()
+            || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
         if let Err(error) = one(context, &name) {
+            if error.kind == Kind::Config && !is_kept {
+                continue;
+            }
             if first.is_some() {
                 context.host.warn(&error.to_string());
             } else {
@@ -81,8 +87,9 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         }
     }
     let revoked = revoke(context, &profile, &opened);
-    if !opened.kept.is_empty() || broken {
-        any = true;
+    any |= !opened.kept.is_empty() || broken;
+    if opened.trouble.is_none() || broken {
+        // Also where nothing is kept: a killed process may have left something half written.
         let empty = crate::kept::Kept::default();
         opened.write(name, empty).map_err(|trouble| obtain::store_error(&profile, &trouble))?;
     }

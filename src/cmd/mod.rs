@@ -37,9 +37,14 @@ impl<'h> Context<'h> {
     /// [`Kind::Config`].
     pub fn new(host: &'h mut Host, global: &Global, may_make: bool, plain: bool) -> Result<Context<'h>> {
         let config_path = profile::config_path(host, global.config.as_deref())?;
-        if global.config.is_some() && !may_make && !config_path.exists() {
+        let named = match (&global.config, host.var("TOK_CONFIG")?) {
+            (Some(_), _) => Some("--config"),
+            (None, Some(_)) => Some("TOK_CONFIG"),
+            (None, None) => None,
+        };
+        if let (Some(by), false, false) = (named, may_make, config_path.exists()) {
             let what = format!("there is no config {}", config_path.display());
-            return Err(Error::new(Kind::Config, what, "--config names it"));
+            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
         }
         let config = profile::load_config(host, &config_path)?;
         Ok(Context { host, config_path, config, plain })

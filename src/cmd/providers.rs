@@ -131,7 +131,11 @@ fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
     let rows = provider.grants.iter().map(|g| {
         let takes: Vec<String> =
             provider.uses(g).into_iter().map(|(n, optional)| if optional { format!("[{n}]") } else { n }).collect();
-        [format!("  tok login {} {}", provider.name, g.name), g.help.clone(), format!("takes {}", takes.join(", "))]
+        [
+            format!("  tok login {} {}", provider.name, g.name),
+            crate::text::escape(&g.help),
+            format!("takes {}", takes.join(", ")),
+        ]
     });
     text.push_str(&table(rows.collect()));
     text.push_str("\nvalues:\n");

@@ -95,7 +95,7 @@ fn to_text(profile: &Profile, object: &Value) -> String {
         (Some(path), false) => format!(", from {}", path.display()),
         (None, _) => String::new(),
     };
-    line("provider", format!("{} ({}){file}", provider.name, provider.title));
+    line("provider", format!("{} ({}){file}", provider.name, escape(&provider.title)));
     line("grant", plain(&object["grant"]));
     line("token URL", plain(&object["token_url"]));
     line("store", plain(&object["store"]));

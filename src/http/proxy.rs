@@ -131,8 +131,9 @@ fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, &'st
     let port = match (port, scheme) {
         ("", "https") => 443,
         ("", _) => 1080,
+        // Rust would also take `+80`.
         (port, _) => match port.parse() {
-            Ok(port) if port > 0 => port,
+            Ok(number) if number > 0 && !port.starts_with('+') => number,
             _ => return Err("its port is not a number from 1 to 65535"),
         },
     };
@@ -248,6 +249,7 @@ mod tests {
             "http://u:hunter2@h:0",
             "http://u:hun/ter2@h:1",
             "http://h:99999",
+            "http://h:+80",
             "http://[::1",
             "http://[x]:1",
             "http://[::1]x",

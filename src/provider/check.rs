@@ -59,16 +59,33 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
     for param in &mut provider.params {
         param.url |= begins.contains(&param.name);
     }
+    for param in &provider.params {
+        let place = ["params", param.name.as_str(), "default"];
+        let Some([Piece::Text(text)]) = param.default.as_ref().map(|d| d.0.as_slice()) else { continue };
+        if param.url {
+            crate::url::base(text).map_err(|why| at.error(&place, format!("this URL {why}")))?;
+        }
+        if !param.choices.is_empty() && !param.choices.contains(text) {
+            return Err(at.unknown(&place, "choice", text, param.choices.iter().map(String::as_str)));
+        }
+    }
     Ok(())
 }
 
 fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) -> Result<()> {
     let inside = |key| [place, &[key]].concat();
     names(at, &inside("url"), provider, &call.url, &[])?;
-    if let Some(Piece::Text(text)) = call.url.0.first()
-        && crate::url::Url::parse_start(text).is_err()
-    {
-        return Err(at.error(&inside("url"), "a URL begins with https:// or with a value"));
+    if let Some(Piece::Text(text)) = call.url.0.first() {
+        // What stands before the first value is told now; the whole when it is known.
+        let whole = call.url.0.len() == 1;
+        let wrong = if whole { crate::url::Url::parse(text).err() } else { crate::url::Url::parse_start(text).err() };
+        if let Some(why) = wrong {
+            return Err(at.error(&inside("url"), format!("this URL {why}; it begins with https:// or with a value")));
+        }
+    }
+    // It would never be sent, nor the query that is put after it.
+    if call.url.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('#'))) {
+        return Err(at.error(&inside("url"), "a URL here has no fragment (`#`)"));
     }
     for (_, template) in &call.headers {
         names(at, &inside("headers"), provider, template, known)?;

@@ -7,6 +7,7 @@ use super::{
 use crate::document::{Document, Table, Value};
 use crate::error::Result;
 use crate::request::Method;
+use crate::text::escape;
 use toml::de::DeValue;
 
 /// Reads a whole provider file.
@@ -34,12 +35,23 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
     };
     let shared = root.get("request").map(|v| v.table()).transpose()?;
     let rules = root.get("response").map(|v| v.table()).transpose()?;
+    // On their own first: a mistyped key there is no missing one at each grant.
+    if let Some(shared) = &shared {
+        call_keys(shared);
+        shared.done()?;
+    }
+    if let Some(table) = &rules {
+        self::rules(Some(table), None)?;
+        table.done()?;
+    }
     let Some(grants) = root.get("grants") else {
         return Err(root.error("a provider needs at least one grant: [grants.NAME]"));
     };
     for (grant, at, value) in grants.table()?.all() {
         if !is_name(&grant) {
-            return Err(doc.error(at, format!("`{grant}` cannot name a grant: lower-case letters, digits and `-`")));
+            return Err(
+                doc.error(at, format!("`{}` cannot name a grant: lower-case letters, digits and `-`", escape(&grant)))
+            );
         }
         let own = value.table()?;
         provider.grants.push(Grant {
@@ -57,15 +69,6 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
     }
     if provider.grants.is_empty() {
         return Err(grants.error("a provider needs at least one grant: [grants.NAME]"));
-    }
-    // Read once more on their own, so that a mistake in what no grant uses is found as well.
-    if let Some(shared) = &shared {
-        call_keys(shared);
-        shared.done()?;
-    }
-    if let Some(table) = &rules {
-        self::rules(Some(table), None)?;
-        table.done()?;
     }
     if let Some(value) = root.get("refresh") {
         provider.refresh = Some(refresh(&value.table()?)?);
@@ -90,7 +93,8 @@ fn params(table: &Table) -> Result<Vec<Param>> {
         let complain = |why: String| table.error_at(at.clone(), why);
         if !is_value_name(&name) || name.ends_with("_file") {
             return Err(complain(format!(
-                "`{name}` cannot name a value: lower-case letters, digits and `_`, not ending in `_file`"
+                "`{}` cannot name a value: lower-case letters, digits and `_`, not ending in `_file`",
+                escape(&name)
             )));
         }
         if CONFIG_KEYS.contains(&name.as_str()) {
@@ -227,7 +231,7 @@ fn pointer(value: Value) -> Result<String> {
         }
     }
     if !text.is_empty() && !text.starts_with('/') {
-        return Err(value.error(format!("this is no JSON Pointer; did you mean `/{text}`? (RFC 6901)")));
+        return Err(value.error(format!("this is no JSON Pointer; did you mean `/{}`? (RFC 6901)", escape(text))));
     }
     Ok(text.into())
 }

@@ -51,7 +51,8 @@ impl Template {
                 let name = inside.strip_suffix('?').unwrap_or(inside);
                 if !super::is_value_name(name) {
                     return Err(format!(
-                        "`{{{inside}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`"
+                        "`{{{}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`",
+                        crate::text::escape(inside)
                     ));
                 }
                 if !plain.is_empty() {

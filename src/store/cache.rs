@@ -6,7 +6,7 @@
 
 use crate::belongs::{Belongs, Known};
 use crate::files::{self, Durable};
-use crate::token::{Expires, Secret, Time};
+use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs;
@@ -63,10 +63,11 @@ struct Wire {
 }
 
 impl Cached {
-    fn parse(bytes: &[u8]) -> Option<Cached> {
+    /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
+    pub fn parse(bytes: &[u8]) -> Option<Cached> {
         let wire: Wire = serde_json::from_slice(bytes).ok()?;
         // The file is ours; a token in it that may not be handed out is a mistake all the same.
-        if !crate::token::is_token(&wire.access_token) || wire.header_value.contains(['\r', '\n', '\0']) {
+        if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
         Some(Cached {
@@ -87,7 +88,8 @@ impl Cached {
         })
     }
 
-    fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
+    /// The file's text.
+    pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let wire = Wire {
             provider: self.provider.clone(),
             grant: self.grant.clone(),
@@ -106,6 +108,11 @@ impl Cached {
     }
 }
 
+/// Whether these two make one header line.
+pub fn is_header(name: &str, value: &str) -> bool {
+    is_token(name) && !value.contains(['\r', '\n', '\0'])
+}
+
 /// The folder of one profile's tokens.
 pub struct Cache {
     folder: PathBuf,
@@ -117,7 +124,22 @@ impl Cache {
         Cache { folder }
     }
 
+    /// Whether the folders down to the tokens are ours alone: in others somebody may have put a token for us.
+    fn is_ours(&self) -> bool {
+        self.folder.ancestors().take(3).all(files::is_own_dir)
+    }
+
+    /// Makes them so, as far as they are missing.
+    fn make(&self) -> bool {
+        let mut folders: Vec<&Path> = self.folder.ancestors().take(3).collect();
+        folders.reverse();
+        folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
+    }
+
     fn entries(&self) -> Vec<(String, Option<Cached>)> {
+        if !self.is_ours() {
+            return Vec::new();
+        }
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let mut all = Vec::new();
         for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
@@ -143,7 +165,11 @@ impl Cache {
     /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
     pub fn put(&self, known: &Known, token: &Cached) -> Option<String> {
         let old = self.answers(known, token.received.secs());
-        files::private_dir(&self.folder).ok()?;
+        if !self.make() {
+            return None;
+        }
+        // Tokens are put here under the profile's lock.
+        files::sweep_all(&self.folder);
         let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::digest::random(8)));
         files::write_private(&self.folder.join(&name), &token.text(), Durable::No).ok()?;
         old.iter().filter(|n| **n != name).for_each(|n| self.remove(n));
@@ -204,7 +230,7 @@ impl Cache {
     /// Writes the head. A failure costs time alone.
     pub fn put_head(&self, head: &Head) {
         if let Ok(text) = serde_json::to_vec(head)
-            && files::private_dir(&self.folder).is_ok()
+            && self.is_ours()
         {
             let _ = files::write_private(&self.folder.join(HEAD), &text, Durable::No);
         }

@@ -84,6 +84,11 @@ impl FileStore {
         })
     }
 
+    /// Removes what killed processes left half written; only under the lock.
+    fn sweep(&self) {
+        files::sweep_all(self.path.parent().unwrap_or(Path::new(".")));
+    }
+
     fn folder(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         files::private_dir(folder).map_err(|error| StoreError {
@@ -95,6 +100,10 @@ impl FileStore {
 
 impl Store for FileStore {
     fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError> {
+        // What lies in a folder that others can change may be anybody's; a token in it is not to be spent.
+        if self.path.parent().is_some_and(|folder| folder.symlink_metadata().is_ok()) {
+            self.folder()?;
+        }
         // Without the lock: the file is replaced whole.
         let text = self.read()?;
         let entries = self.parse(&text)?;
@@ -115,6 +124,7 @@ impl Store for FileStore {
             .ok_or_else(|| self.error(Trouble::Refused, "the new entry is not a JSON object"))?;
         self.folder()?;
         let _lock = self.lock(self.deadline.max(Instant::now() + GRACE))?;
+        self.sweep();
         let text = self.read()?;
         let mut entries = self.parse(&text)?;
         entries.insert(profile.to_owned(), raw);
@@ -129,11 +139,12 @@ impl Store for FileStore {
 
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
         // Nothing is made where nothing is kept.
-        if !self.parse(&self.read()?)?.contains_key(profile) {
+        if !self.path.parent().is_some_and(Path::is_dir) {
             return Ok(false);
         }
         self.folder()?;
         let _lock = self.lock(self.deadline)?;
+        self.sweep();
         let text = self.read()?;
         let mut entries = self.parse(&text)?;
         if entries.remove(profile).is_none() {

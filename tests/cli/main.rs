@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod cached;
+mod close_calls;
 mod config;
 mod crash;
 mod exit_status;

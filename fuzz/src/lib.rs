@@ -1,0 +1,475 @@
+//! What each fuzz target asks of the library, as functions of bytes. `tests/properties.rs` includes this file and
+//! calls the same functions with every file of `corpus/`.
+//!
+//! Inputs are text where they can be, so that a corpus can be read: what steers a target stands on the first lines,
+//! the text that is parsed after them.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::OnceLock;
+use tok::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
+use tok::error::{Error, Kind};
+use tok::kept::Kept;
+use tok::provider::{BUILT_IN, Provider, Template};
+use tok::reply::{Note, read};
+use tok::request::{Repeat, Request, Response, Values, build, defaults};
+use tok::store::cache::{Cached, Head};
+use tok::store::split::Split;
+use tok::store::{Store, StoreError};
+use tok::token::{Secret, Time, is_token};
+use tok::url::Url;
+use zeroize::Zeroizing;
+
+/// What a target does with an input: it panics where something is wrong.
+pub type Target = fn(&[u8]);
+
+/// The targets by name; each has a folder of that name under `corpus/`.
+pub const ALL: &[(&str, Target)] = &[
+    ("reply", reply),
+    ("provider_file", provider_file),
+    ("config", config),
+    ("cache", cache),
+    ("kept", kept),
+    ("jwt", jwt),
+    ("duration", duration),
+    ("template", template),
+    ("retry_after", retry_after),
+    ("proxy", proxy),
+    ("url", url),
+    ("encode", encode),
+    ("split", split),
+];
+
+/// When the replies of these tests arrive.
+const NOW: i64 = 1_800_000_000;
+
+/// Rules that no built-in provider has: each format, each unit of time, each sort of test.
+const ODD: &[&str] = &[
+    "format = \"form\"\naccess_token = [\"/t\"]\nlifetime = \"unlimited\"",
+    "format = \"text\"\nlifetime = \"1h\"",
+    "access_token = { header = \"X\" }\nexpires = [{ at = \"/e\", as = \"auto\", zero = \"never\" }]",
+    "success = [{ at = \"/a\\u001b/b\", present = true }, { at = \"/c\", not-in = [0, \"x\", true, 1.5] }, { status = [200] }]",
+    "access_token = [\"\", \"/0\", \"/access_token\"]\nexpires = [{ at = \"/d\\u001b\", as = \"date\" }, { at = \"/m\", as = \"minutes\" }]\nrefresh_expires = [{ at = \"/e\", as = \"epoch-millis\", zero = \"unknown\" }, { at = \"/s\", as = \"milliseconds\" }]\nextra = { all = \"\" }",
+];
+
+/// The rules and death tests of every grant of the built-in providers, and of the odd ones.
+fn rules() -> &'static Vec<(tok::provider::Rules, Vec<tok::provider::Test>)> {
+    static RULES: OnceLock<Vec<(tok::provider::Rules, Vec<tok::provider::Test>)>> = OnceLock::new();
+    RULES.get_or_init(|| {
+        let odd = ODD.iter().map(|rules| {
+            format!(
+                "[grants.a]\nurl = \"https://a.example\"\nbody = {{ r = \"{{refresh_token}}\" }}\n[response]\n{rules}\n\
+                 [refresh]\ngrant = \"a\"\ndead = [{{ at = \"/a\", in = [1, \"x\"] }}, {{ status = [401] }}]"
+            )
+        });
+        let files = BUILT_IN.iter().map(|(_, text)| text.to_string()).chain(odd);
+        let mut all = Vec::new();
+        for provider in files.map(|text| Provider::parse("p", "p.toml", &text).unwrap_or_else(|e| panic!("{e}"))) {
+            let dead = provider.refresh.as_ref().map_or(Vec::new(), |r| r.dead.clone());
+            all.extend(provider.grants.iter().map(|grant| (grant.response.clone(), dead.clone())));
+        }
+        all
+    })
+}
+
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok()
+}
+
+/// The first line and the rest.
+fn line(text: &str) -> (&str, &str) {
+    text.split_once('\n').unwrap_or((text, ""))
+}
+
+/// Nothing in `text` can do more on a terminal than show itself.
+fn assert_safe(text: &str) {
+    assert!(!text.contains(tok::text::is_unsafe), "unsafe text: {text:?}");
+}
+
+/// A mistake in a file of the user: its kind and place, and nothing that moves a cursor.
+fn assert_config_error(error: &Error) {
+    assert_eq!(error.kind, Kind::Config);
+    assert_safe(&error.what);
+    assert_safe(&error.why);
+    assert_safe(error.hint.as_deref().unwrap_or(""));
+}
+
+/// `RULES STATUS HEADER` (a letter, three digits, the value of three headers), then the body.
+pub fn reply(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (head, body) = (String::from_utf8_lossy(&data[..at]), data.get(at + 1..).unwrap_or(&[]));
+    let mut words = head.splitn(3, ' ');
+    let rule = words.next().and_then(|w| w.bytes().next()).unwrap_or(0);
+    let (rules, dead) = &rules()[usize::from(rule.wrapping_sub(b'a')) % rules().len()];
+    let status = words.next().and_then(|w| w.parse().ok()).unwrap_or(200);
+    let value = words.next().unwrap_or("");
+    let headers = ["X", "Location", "Retry-After"].map(|name| (name.to_string(), value.to_string())).to_vec();
+    let response = Response { status, headers, body: body.to_vec().into(), received: Time::from_secs(NOW) };
+    match read(rules, dead, &response) {
+        Ok(issued) => {
+            assert!((200..300).contains(&status) && is_token(issued.access_token.expose()));
+            assert!(issued.refresh_token.is_none_or(|t| !t.expose().is_empty()));
+            assert!(issued.expires.at().is_none_or(|at| at <= tok::date::LAST));
+            for note in &issued.notes {
+                let (Note::Warning(text) | Note::Detail(text)) = note;
+                assert_safe(text);
+            }
+        }
+        Err(failure) => {
+            assert!(matches!(failure.kind, Kind::Refused | Kind::Unavailable | Kind::Reply));
+            assert!(!failure.dead || failure.kind == Kind::Refused, "only a refusal kills");
+            assert_safe(&failure.why);
+            assert!(failure.why.len() < 20_000);
+        }
+    }
+}
+
+/// A provider file. What is taken has only names that exist, and makes requests that are whole.
+pub fn provider_file(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let provider = match Provider::parse("p", "p.toml", text) {
+        Ok(provider) => provider,
+        Err(error) => return assert_config_error(&error),
+    };
+    assert!(!provider.grants.is_empty());
+    let known = |name: &str| provider.param(name).is_some() || matches!(name, "refresh_token" | "access_token");
+    assert!(provider.usage.value.names().all(|(name, _)| known(name)));
+    if let Some(refresh) = &provider.refresh {
+        assert!(provider.refresh_grant().is_some());
+        assert!(refresh.fallback.as_ref().is_none_or(|name| provider.grant(name).is_some()));
+    }
+    for grant in &provider.grants {
+        let uses = provider.uses(grant);
+        assert!(uses.keys().all(|name| known(name)), "{uses:?}");
+        let mut values = Values::new();
+        for name in uses.keys().filter(|name| provider.param(name).is_none_or(|p| p.default.is_none())) {
+            let url = provider.param(name).is_some_and(|p| p.url);
+            let value = if url { "https://host.example/x" } else { "a-1" };
+            values.insert(name.clone(), Zeroizing::new(value.into()));
+        }
+        if defaults(&provider, &mut values).is_ok()
+            && let Ok(request) = build(&grant.call, &values, Repeat::Freely)
+        {
+            assert_request(&request);
+        }
+    }
+}
+
+/// A request goes to one place, and no header of it begins another.
+fn assert_request(request: &Request) {
+    assert!(Url::parse(&request.url).is_ok() && !request.url.contains('#'), "{}", *request.url);
+    for (name, value) in &request.headers {
+        assert!(is_token(name) && !value.contains(['\r', '\n', '\0']), "{name}: {}", **value);
+    }
+}
+
+/// `PROFILE VALUE`, then a config. An edit of a good config is a good config with the values in it, and the same
+/// edit again changes nothing.
+pub fn config(data: &[u8]) {
+    let Some((head, text)) = text(data).map(line) else { return };
+    let path = Path::new("config.toml");
+    let parse = |text: &str| Config::parse(path, text, Some(Path::new("/home/u")));
+    let before = match parse(text) {
+        Ok(config) => config,
+        Err(error) => return assert_config_error(&error),
+    };
+    let (name, wish) = head.split_once(' ').unwrap_or(("a", head));
+    if !tok::provider::is_name(name) || wish.is_empty() {
+        return;
+    }
+    let edit = Edit {
+        provider: "p".into(),
+        grant: Some("g".into()),
+        store: Some(StoreChoice::File),
+        values: vec![
+            ("region".into(), PlainValue::Text(wish.into())),
+            ("scope".into(), PlainValue::List(wish.split(' ').map(str::to_string).collect())),
+        ],
+    };
+    let Some(new) = tok::config::edit(path, text, name, &edit).unwrap_or_else(|e| panic!("{e}")) else { return };
+    let after = parse(&new).unwrap_or_else(|e| panic!("{e}\n{new}"));
+    let profile = &after.profiles[name];
+    assert_eq!((profile.provider.as_deref(), profile.grant.as_deref()), (Some("p"), Some("g")));
+    assert_eq!(profile.settings.store, Some(StoreChoice::File));
+    assert!(matches!(&profile.values["region"].0, ConfigValue::Text(text) if text.expose() == wish), "{new}");
+    let scopes: Vec<&str> = wish.split(' ').collect();
+    assert!(matches!(&profile.values["scope"].0, ConfigValue::List(list) if *list == scopes), "{new}");
+    let names = |config: &Config| config.profiles.keys().cloned().collect::<BTreeSet<_>>();
+    assert!(names(&after).is_superset(&names(&before)), "a profile was lost: {new}");
+    assert_eq!(after.settings.store, before.settings.store);
+    let again = tok::config::edit(path, &new, name, &edit).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(again, None, "the second edit changes {new}");
+}
+
+/// A head on the first line, a cached token after it: what the short path prints is one line, and the same token
+/// that the full path finds.
+pub fn cache(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (head, token) = (&data[..at], data.get(at + 1..).unwrap_or(&[]));
+    let full = Cached::parse(token);
+    if let Some(cached) = &full {
+        assert!(is_token(cached.access_token.expose()));
+        let again = Cached::parse(&cached.text()).expect("what was written is read");
+        assert_eq!((again.received, again.expires), (cached.received, cached.expires));
+        assert_eq!((again.header, again.belongs), (cached.header.clone(), cached.belongs.clone()));
+        assert!(again.access_token == cached.access_token && again.scope == cached.scope);
+    }
+    let Ok(head) = serde_json::from_slice::<Head>(head) else { return };
+    for stamp in &head.stamps {
+        stamp.is_too_young(head.written);
+    }
+    for header in [false, true] {
+        let Some(out) = tok::short::line(&head, token, header, NOW * 1_000_000_000) else { continue };
+        let (last, body) = out.split_last().expect("a line");
+        assert!(*last == b'\n' && !body.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)), "{:?}", text(body));
+        let Some(full) = &full else { continue };
+        let line = match header {
+            false => full.access_token.expose().to_string(),
+            true => format!("{}: {}", full.header.0, full.header.1.expose()),
+        };
+        assert_eq!(text(body), Some(line.as_str()));
+    }
+}
+
+/// An entry of the store: read, written and read again it is the same, and a foreign one is not shown.
+pub fn kept(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let kept = match Kept::parse(&Secret::new(text)) {
+        Ok(kept) => kept,
+        Err(error) => {
+            assert_eq!(error.kind, Kind::Store);
+            assert!(!format!("{error:?}").contains("hunter2"));
+            return;
+        }
+    };
+    let again = Kept::parse(&kept.write()).expect("what was written is read");
+    assert_eq!(again.secrets, kept.secrets);
+    assert_eq!(again.secrets_for, kept.secrets_for);
+    assert_eq!(again.session.is_some(), kept.session.is_some());
+    if let (Some(a), Some(b)) = (again.session, kept.session) {
+        assert!(a.refresh_token == b.refresh_token && a.since == b.since && a.belongs == b.belongs);
+        assert!(!a.refresh_token.expose().is_empty());
+    }
+}
+
+/// A token, and the same bytes as the claims of one: read as JSON or not at all, and an `exp` in them only shortens.
+pub fn jwt(data: &[u8]) {
+    if let Some(token) = text(data)
+        && tok::jwt::claims(token).is_some()
+    {
+        assert_eq!(token.split('.').count(), 3);
+    }
+    let token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(data));
+    let claims: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(data).ok();
+    assert_eq!(tok::jwt::claims(&token), claims);
+    let body = format!("{{\"access_token\":\"{token}\",\"expires_in\":3600}}");
+    let response =
+        Response { status: 200, headers: vec![], body: body.into_bytes().into(), received: Time::from_secs(NOW) };
+    let file = "[grants.a]\nurl = \"https://a.example\"";
+    let provider = Provider::parse("p", "p.toml", file).expect("a provider");
+    if let Ok(issued) = read(&provider.grants[0].response, &[], &response) {
+        assert!(issued.expires.at().is_some_and(|at| at > NOW && at <= NOW + 3600), "{:?}", issued.expires);
+        for note in &issued.notes {
+            let (Note::Warning(text) | Note::Detail(text)) = note;
+            assert_safe(text);
+        }
+    }
+}
+
+/// A duration: what is shown of it is one, and rounded down by less than its second unit.
+pub fn duration(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    match tok::duration::parse(text) {
+        Err(why) => assert_safe(&why),
+        Ok(seconds) => {
+            assert!(seconds >= 0);
+            let shown = tok::duration::show(seconds);
+            let again = tok::duration::parse(&shown).expect("what is shown is a duration");
+            assert!(again <= seconds && seconds - again < 3600, "{seconds} is shown as {shown}");
+            assert_eq!(tok::duration::show(again), shown);
+        }
+    }
+}
+
+/// A value on the first line, a template after it: the value stands in it as it is, whatever braces it has.
+pub fn template(data: &[u8]) {
+    const MARK: &str = "\u{e000}";
+    let Some((value, text)) = text(data).map(line) else { return };
+    let template = match Template::parse(text) {
+        Ok(template) => template,
+        Err(why) => return assert_safe(&why),
+    };
+    assert!(template.names().all(|(name, _)| tok::provider::is_value_name(name)));
+    let filled = template.fill(|_| Some(value)).expect("no value is missing");
+    if !text.contains(MARK) {
+        let marked = template.fill(|_| Some(MARK)).expect("no value is missing");
+        assert_eq!(marked.matches(MARK).count(), template.names().count());
+        assert_eq!(filled, marked.replace(MARK, value));
+    }
+    if template.names().next().is_some() {
+        template.fill(|_| None).expect_err("a value is missing");
+    }
+}
+
+/// A `Retry-After`, a date. What is shown of a date is that date.
+pub fn retry_after(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    for now in [Time::from_secs(NOW), Time(i64::MIN), Time(i64::MAX)] {
+        let _ = tok::http::retry::retry_after(text, now);
+    }
+    if let Some(at) = tok::date::parse(text) {
+        assert!(at <= tok::date::LAST);
+        if at >= 0 {
+            assert_eq!(tok::date::parse(&tok::date::show(at)), Some(at));
+        }
+    }
+}
+
+/// A host, a `NO_PROXY` and a proxy, a line each. An error does not repeat what stands in the variable.
+pub fn proxy(data: &[u8]) {
+    let Some((host, rest)) = text(data).map(line) else { return };
+    let (list, proxy) = line(rest);
+    let listed = tok::http::proxy::is_listed(list, host);
+    assert!(!listed || !list.trim().is_empty());
+    let chosen = |list: &str, proxy: &str| {
+        let set: BTreeMap<&str, OsString> = [("https_proxy", proxy.into()), ("no_proxy", list.into())].into();
+        tok::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
+    };
+    if listed {
+        assert!(matches!(chosen(list, proxy), Ok(None)));
+    }
+    match chosen("", proxy) {
+        Ok(None) => assert!(proxy.is_empty()),
+        Ok(Some(found)) => {
+            assert!(found.port != 0 && !found.host.is_empty());
+            assert_safe(&found.shown());
+            let again = chosen("", &found.shown()).ok().flatten().expect("what is shown is a proxy");
+            assert_eq!((again.scheme, &again.host, again.port), (found.scheme, &found.host, found.port));
+        }
+        Err(error) => assert!(!format!("{error:?}").contains("hunter2")),
+    }
+}
+
+/// A URL. What passes goes to one origin, by https or to this machine.
+pub fn url(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(why) => {
+            assert_safe(&why);
+            assert!(tok::url::base(text).is_err());
+            return;
+        }
+    };
+    assert!(url.scheme == "https" || (url.scheme == "http" && url.is_loopback()));
+    assert!(is_token(text) && !text.contains('\\'));
+    let authority = &text[url.scheme.len() + 3..text.len() - url.rest.len()];
+    assert!(!authority.contains('@') && authority.starts_with(url.host));
+    let origin = url.origin();
+    let again = Url::parse(&origin).expect("an origin is a URL");
+    assert_eq!((again.origin(), again.rest), (origin.clone(), ""));
+    if let Ok(base) = tok::url::base(text) {
+        assert!(!base.contains(['?', '#']));
+        let below = format!("{base}/t");
+        assert_eq!(Url::parse(&below).map(|u| u.origin()), Ok(origin));
+    }
+}
+
+/// Two values: what a server decodes from a form, a query, JSON and Basic is what went in.
+pub fn encode(data: &[u8]) {
+    let Some((a, b)) = text(data).map(line) else { return };
+    static PROVIDERS: OnceLock<Vec<Provider>> = OnceLock::new();
+    let providers = PROVIDERS.get_or_init(|| {
+        let of = |encode: &str, auth: &str| {
+            let file = format!(
+                "[params.client_id]\n[params.client_secret]\nsecret = true\n[grants.g]\nurl = \"https://a.example/t\"\n\
+                 encode = \"{encode}\"\nauth = \"{auth}\"\nbody = {{ a = \"{{client_id}}\", \"k &=\" = \"{{client_secret}}\" }}"
+            );
+            Provider::parse("p", "p.toml", &file).expect("a provider")
+        };
+        vec![of("form", "basic"), of("query", "none"), of("json", "basic-raw")]
+    });
+    let values: Values =
+        [("client_id", a), ("client_secret", b)].map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).into();
+    let want = vec![("a".to_string(), a.to_string()), ("k &=".to_string(), b.to_string())];
+    for provider in providers {
+        let Ok(request) = build(&provider.grants[0].call, &values, Repeat::Freely) else {
+            assert!(a.contains(':'), "only raw Basic refuses, and only a colon");
+            continue;
+        };
+        assert_request(&request);
+        if let Some((_, query)) = request.url.split_once('?') {
+            assert_eq!(decoded(query), want);
+        }
+        let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_string());
+        let body = request.body.as_ref().map(|b| String::from_utf8(b.to_vec()).expect("text")).unwrap_or_default();
+        match header("Content-Type").as_deref() {
+            Some("application/json") => {
+                let sent: BTreeMap<String, String> = serde_json::from_str(&body).expect("JSON");
+                assert_eq!(sent.into_iter().collect::<Vec<_>>(), want);
+            }
+            Some(_) => assert_eq!(decoded(&body), want),
+            None => assert!(body.is_empty()),
+        }
+        if let Some(basic) = header("Authorization") {
+            let pair = STANDARD.decode(basic.strip_prefix("Basic ").expect("Basic")).expect("base64");
+            let pair = String::from_utf8(pair).expect("text");
+            let (id, secret) = pair.split_once(':').expect("two parts");
+            let raw = provider.grants[0].call.auth == tok::provider::Auth::BasicRaw;
+            let plain = |part: &str| if raw { part.to_string() } else { unescape(part) };
+            assert_eq!((plain(id), plain(secret)), (a.to_string(), b.to_string()));
+        }
+    }
+}
+
+/// A form as a server reads it (WHATWG URL §5.1).
+fn decoded(form: &str) -> Vec<(String, String)> {
+    let pair = |pair: &str| pair.split_once('=').map(|(n, v)| (n.to_string(), v.to_string())).expect("a pair");
+    let plain = |text: String| unescape(&text.replace('+', " "));
+    form.split('&').map(pair).map(|(n, v)| (plain(n), plain(v))).collect()
+}
+
+fn unescape(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8().expect("UTF-8").into_owned()
+}
+
+/// A store in memory.
+#[derive(Debug, Default)]
+struct Memory(BTreeMap<String, Secret>);
+
+impl Store for Memory {
+    fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError> {
+        Ok(self.0.get(profile).cloned())
+    }
+    fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError> {
+        self.0.insert(profile.into(), entry.clone());
+        Ok(())
+    }
+    fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
+        Ok(self.0.remove(profile).is_some())
+    }
+}
+
+/// A limit in the first byte, what stands in the store on the first line, an entry after it: the entry comes back,
+/// in parts that fit, and leaves nothing when it is forgotten.
+pub fn split(data: &[u8]) {
+    let Some((limit, rest)) = data.split_first() else { return };
+    let Some((old, new)) = text(rest).map(line) else { return };
+    let limit = usize::from(*limit).max(4);
+    let mut memory = Memory::default();
+    memory.0.insert("p".into(), Secret::new(old));
+    let mut store = Split::new(memory, Some(limit));
+    // It may look like a head without its parts.
+    let _ = store.get("p");
+    let entry = Secret::new(new);
+    store.set("p", &entry).expect("memory takes all");
+    assert!(store.get("p").expect("memory gives all") == Some(entry));
+    for (name, part) in &store.inner().0 {
+        assert!(name == "p" || (part.expose().len() <= limit && !part.expose().is_empty()));
+    }
+    assert!(store.forget("p").expect("memory forgets all"));
+    assert!(store.inner().0.is_empty());
+}

@@ -1,0 +1,225 @@
+//! What holds for every input: properties of the pure functions over generated values, and every file of
+//! `fuzz/corpus/` through the function that its fuzz target calls.
+// Also outside of #[test]: a generator that cannot be built is a mistake of this file.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../fuzz/src/lib.rs"]
+mod targets;
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tok::belongs::{Belongs, Known, KnownSecret};
+use tok::cli::Format;
+use tok::output::{Answer, Source};
+use tok::store::cache::Cached;
+use tok::text::{escape, escape_to, is_unsafe};
+use tok::token::{Expires, Secret, Time};
+
+#[test]
+fn the_corpus_of_every_fuzz_target_passes() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let mut folders: Vec<String> =
+        std::fs::read_dir(&corpus).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    folders.sort();
+    let mut names: Vec<&str> = targets::ALL.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(folders, names, "each target has a corpus");
+    let mut failed = Vec::new();
+    for (name, target) in targets::ALL {
+        for entry in std::fs::read_dir(corpus.join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let data = std::fs::read(&path).unwrap();
+            if std::panic::catch_unwind(|| target(&data)).is_err() {
+                failed.push(format!("{name}/{}", path.file_name().unwrap().display()));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "these fail: {failed:?}");
+}
+
+/// Text of what matters to a terminal, a form and a template: any character, and the odd ones often.
+fn odd_text() -> impl Strategy<Value = String> {
+    let odd = proptest::sample::select(
+        "\u{1b}\u{7}\r\n\t\0\u{7f}\u{9b}\u{202e}\u{200b}\u{2028}\u{feff}\u{e0041} {}%+&=:'\"\\é𝄞"
+            .chars()
+            .collect::<Vec<_>>(),
+    );
+    vec(prop_oneof![any::<char>(), odd], 0..80).prop_map(String::from_iter)
+}
+
+/// Values by name, from few names and few values, so that two maps often meet.
+fn few() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[a-c]", "[xy]", 0..4)
+}
+
+/// Settings as they may be in force, from few values.
+fn known() -> impl Strategy<Value = Known> {
+    let grant = || proptest::option::of("[gh]");
+    let secret = prop_oneof![
+        "[st]".prop_map(|text| KnownSecret::Text(Secret::new(text))),
+        "[st]".prop_map(KnownSecret::Reference),
+    ];
+    let lists = btree_map("[lm]", vec("[xy]", 0..3), 0..3);
+    let secrets = btree_map("[s-u]", secret, 0..3);
+    (proptest::option::of("https://[ab]"), grant(), few(), secrets, lists, "[de]").prop_map(
+        |(url, grant, values, secrets, lists, definition)| Known {
+            url,
+            grant,
+            usual_grants: vec!["g".into(), "h".into()],
+            refresh_grant: None,
+            values,
+            secrets,
+            lists,
+            definition,
+        },
+    )
+}
+
+/// What a token belongs to that is got with these settings.
+fn got_with(known: &Known, shape: bool) -> Belongs {
+    let grant = known.grant.as_deref().or(Some("g"));
+    known.belongs(known.url.as_deref().unwrap_or("https://a"), grant, grant.filter(|_| shape))
+}
+
+/// `token` as it would be printed.
+fn answer(token: &str) -> Answer {
+    let token = Cached {
+        provider: "p".into(),
+        grant: "g".into(),
+        access_token: Secret::new(token),
+        token_type: None,
+        scope: None,
+        received: Time::from_secs(0),
+        expires: Expires::Unknown,
+        header: ("Authorization".into(), Secret::new(format!("Bearer {token}"))),
+        extra: serde_json::Map::new(),
+        belongs: Belongs::default(),
+    };
+    Answer { profile: "p".into(), token, source: Source::Grant, now: 0 }
+}
+
+proptest! {
+    #[test]
+    fn text_from_elsewhere_only_shows_itself(text in odd_text(), limit in 0usize..100) {
+        let shown = escape_to(&text, limit);
+        prop_assert!(!shown.contains(is_unsafe));
+        // The longest escape is `\u{10ffff}`; one more character says that there was more.
+        prop_assert!(shown.chars().count() <= limit * 10 + 1);
+        let whole = escape(&text);
+        prop_assert_eq!(escape_to(&whole, usize::MAX), whole.as_str());
+        prop_assert!(text.contains(is_unsafe) || whole == text.trim());
+    }
+
+    #[test]
+    fn what_a_token_was_got_with_does_not_contradict_it(known in known(), shape: bool) {
+        prop_assert_eq!(got_with(&known, shape).contradiction(&known), None);
+        let joined = known.joined(&got_with(&known, false), "g");
+        prop_assert_eq!(joined.contradiction(&known), None);
+    }
+
+    #[test]
+    fn what_is_not_known_contradicts_no_session(was in known(), now in known(), names in "[a-cs-u]{0,6}") {
+        let session = got_with(&was, false);
+        prop_assert_eq!(session.contradiction(&Known::default()), None);
+        // To know less never finds a contradiction that was none.
+        let mut less = now.clone();
+        less.values.retain(|name, _| !names.contains(name.as_str()));
+        less.secrets.retain(|name, _| !names.contains(name.as_str()));
+        prop_assert!(session.contradiction(&now).is_some() || session.contradiction(&less).is_none());
+    }
+
+    #[test]
+    fn another_url_value_or_secret_contradicts(known in known(), shape: bool) {
+        let belongs = got_with(&known, shape);
+        let mut now = known.clone();
+        now.url = Some("https://elsewhere".into());
+        prop_assert!(belongs.contradiction(&now).is_some());
+        for name in known.values.keys() {
+            let mut now = known.clone();
+            now.values.insert(name.clone(), "z".into());
+            prop_assert!(belongs.contradiction(&now).is_some_and(|why| why.starts_with(name)));
+        }
+        for name in known.secrets.keys() {
+            let mut now = known.clone();
+            now.secrets.insert(name.clone(), KnownSecret::Text(Secret::new("hunter2")));
+            let why = belongs.contradiction(&now);
+            prop_assert!(why.is_some_and(|why| why.starts_with(name) && !why.contains("hunter2")));
+        }
+    }
+
+    #[test]
+    fn forms_queries_and_basic_are_decoded_to_what_went_in(a in odd_text(), b in odd_text()) {
+        // A line feed parts the two values of the target.
+        targets::encode(format!("{}\n{b}", a.replace('\n', "")).as_bytes());
+    }
+
+    #[test]
+    fn entries_are_split_and_joined(limit: u8, old in odd_text(), new in odd_text(), times in 1usize..8) {
+        let mut input = vec![limit];
+        input.extend(format!("{}\n{}", old.replace('\n', ""), new.repeat(times)).into_bytes());
+        targets::split(&input);
+    }
+
+    #[test]
+    fn values_in_templates_are_not_expanded(
+        value in odd_text(),
+        pieces in vec(prop_oneof!["[{}a?]{0,4}", r"\{[a-c]\??\}"], 0..8),
+    ) {
+        targets::template(format!("{}\n{}", value.replace('\n', ""), pieces.concat()).as_bytes());
+    }
+
+    #[test]
+    fn durations_are_shown_as_what_they_are(seconds in prop_oneof![0..=i64::MAX, 0i64..1_000_000], text in "[0-9dhms]{0,24}") {
+        targets::duration(seconds.to_string().as_bytes());
+        targets::duration(text.as_bytes());
+    }
+
+    #[test]
+    fn dates_are_shown_as_what_they_are(seconds in 0..=tok::date::LAST) {
+        prop_assert_eq!(tok::date::parse(&tok::date::show(seconds)), Some(seconds));
+    }
+
+    #[test]
+    fn freshness_can_tell_any_number(received: i64, at: i64, now: i64, min_ttl: i64, asked: bool) {
+        let fresh = tok::token::freshness(received, Expires::At(at), now, min_ttl, asked);
+        prop_assert!(at > now || fresh.is_err(), "an expired token is never good");
+    }
+}
+
+/// `eval` gives back the token, for every visible character and for all of them in an order that means something.
+#[cfg(unix)]
+#[test]
+fn a_shell_reads_the_token_back() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut tokens: Vec<String> = (b'!'..=b'~').map(|b| char::from(b).to_string()).collect();
+    let words = [
+        "'", "''", "'\\''", "\\", "\\'", "$(id)", "`id`", "${HOME}", "a';id;'", "!!", "~", "*", "-n", "\\n", "%s", "#x",
+    ];
+    tokens.extend(words.map(String::from));
+    let mut runner = TestRunner::deterministic();
+    tokens.extend((0..300).map(|_| "[!-~]{1,60}".new_tree(&mut runner).unwrap().current()));
+    tokens.push((b'!'..=b'~').map(char::from).collect::<String>().repeat(690));
+    // One shell for all: it is told each line as `eval "$(tok get … -o env)"` would, from a file.
+    let folder = tempfile::tempdir().unwrap();
+    for (i, token) in tokens.iter().enumerate() {
+        let text = tok::output::write(&answer(token), Format::Env, "ACCESS_TOKEN");
+        std::fs::write(folder.path().join(i.to_string()), text.expose()).unwrap();
+    }
+    let script = r#"i=0; while [ -e "$i" ]; do eval "$(cat "$i")"; printf '%s\n' "$ACCESS_TOKEN"; i=$((i+1)); done"#;
+    for shell in ["sh", "bash", "dash", "busybox", "zsh", "ksh"] {
+        let mut command = std::process::Command::new(shell);
+        if shell == "busybox" {
+            command.arg("sh");
+        }
+        let output = match command.args(["-c", script]).current_dir(folder.path()).output() {
+            Ok(output) => output,
+            Err(_) if shell != "sh" => continue,
+            Err(error) => panic!("{error}"),
+        };
+        let read = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(read.lines().collect::<Vec<_>>(), tokens, "{shell}");
+    }
+}
