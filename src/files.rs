@@ -302,8 +302,12 @@ fn split(path: &Path) -> io::Result<(&Path, &str)> {
 fn temporary_name(name: &str) -> io::Result<String> {
     let mut random = [0u8; 8];
     SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system has no random numbers"))?;
+    Ok(format!("{}{:016x}{TEMPORARY}", temporary_start(name), u64::from_ne_bytes(random)))
+}
+
+fn temporary_start(name: &str) -> String {
     let start: String = name.chars().take(32).collect();
-    Ok(format!(".{start}.{:016x}{TEMPORARY}", u64::from_ne_bytes(random)))
+    format!(".{start}.")
 }
 
 fn is_temporary(name: &str) -> bool {
@@ -328,6 +332,19 @@ fn write_new(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<std::tim
 pub fn sweep_all(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(is_temporary) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes the temporary files of `path` alone, whatever their age. The caller holds the lock under which `path` is
+/// written; others may be writing their own files beside it.
+pub fn sweep_of(path: &Path) {
+    let Ok((folder, name)) = split(path) else { return };
+    let start = temporary_start(name);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_ours = |name: &str| is_temporary(name) && name.len() == start.len() + 16 + TEMPORARY.len();
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&start) && is_ours(name)) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -33,13 +33,16 @@ pub fn run(
             crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline)
                 .map_err(|e| Error::new(Kind::Other, format!("{} cannot be written", path.display()), e.to_string()))
         }
-        _ => {
-            let hold = crate::signals::hold(false);
-            context.print(text.expose())?;
-            crate::signals::answered(hold);
-            Ok(())
-        }
+        _ => show(context, text.expose()),
     }
+}
+
+/// Puts the answer on stdout, and then lets no signal make a failure of it any more.
+fn show(context: &mut Context, text: &str) -> Result<()> {
+    let hold = crate::signals::hold(false);
+    context.print(text)?;
+    crate::signals::answered(hold);
+    Ok(())
 }
 
 /// The token that is asked for.

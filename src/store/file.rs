@@ -96,7 +96,7 @@ impl FileStore {
 
     /// Removes what killed processes left half written; only under the lock.
     fn sweep(&self) {
-        files::sweep_all(self.path.parent().unwrap_or(Path::new(".")));
+        files::sweep_of(&self.path);
     }
 
     fn folder(&self) -> Result<(), StoreError> {
