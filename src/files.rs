@@ -184,10 +184,22 @@ pub fn is_own_dir(path: &Path) -> bool {
 /// (0600); a pipe or a device gets the bytes.
 ///
 /// # Errors
-/// Those of the system.
-pub fn write_user_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// [`io::ErrorKind::TimedOut`] where a pipe has not taken them by `deadline`; else those of the system.
+pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(data) if !data.is_file() => fs::OpenOptions::new().write(true).open(path)?.write_all(bytes),
+        Ok(data) if !data.is_file() => {
+            let (path, bytes) = (path.to_owned(), zeroize::Zeroizing::new(bytes.to_vec()));
+            let (send, receive) = mpsc::channel();
+            // Opening a pipe waits for its reader; the thread of one that nobody reads ends with the process.
+            std::thread::Builder::new().spawn(move || {
+                let written = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(&bytes));
+                let _ = send.send(written);
+            })?;
+            let patience = deadline.saturating_duration_since(Instant::now());
+            receive.recv_timeout(patience).unwrap_or_else(|_| {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "nobody read it within the time allowed"))
+            })
+        }
         Ok(_) => write_private(&fs::canonicalize(path)?, bytes, Durable::Yes),
         Err(_) => write_private(path, bytes, Durable::Yes),
     }
