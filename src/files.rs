@@ -180,28 +180,29 @@ pub fn is_own_dir(path: &Path) -> bool {
     sys::is_own_dir(path)
 }
 
-/// Writes to a file that the user named: a regular one, behind a link too, is replaced whole and for its owner alone
-/// (0600); a pipe or a device gets the bytes.
+/// Writes to a file that the user named: a regular one, behind a link of the user's own or root's too, is replaced
+/// whole and for its owner alone (0600); a link of somebody else is itself replaced; a pipe or a device gets the bytes.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] where a pipe has not taken them by `deadline`; else those of the system.
+/// [`io::ErrorKind::TimedOut`] for a pipe that nobody reads until `deadline`; else those of the system.
 pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(data) if !data.is_file() => {
-            let (path, bytes) = (path.to_owned(), zeroize::Zeroizing::new(bytes.to_vec()));
-            let (send, receive) = mpsc::channel();
-            // Opening a pipe waits for its reader; the thread of one that nobody reads ends with the process.
-            std::thread::Builder::new().spawn(move || {
-                let written = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(&bytes));
-                let _ = send.send(written);
-            })?;
-            let patience = deadline.saturating_duration_since(Instant::now());
-            receive.recv_timeout(patience).unwrap_or_else(|_| {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "nobody read it within the time allowed"))
-            })
+            // A pipe may have no reader yet.
+            loop {
+                match sys::open_for_writing(path) {
+                    Err(error) if sys::has_no_reader(&error) && Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    Err(error) if sys::has_no_reader(&error) => {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody read it within the time allowed"));
+                    }
+                    opened => return opened?.write_all(bytes),
+                }
+            }
         }
-        Ok(_) => write_private(&fs::canonicalize(path)?, bytes, Durable::Yes),
-        Err(_) => write_private(path, bytes, Durable::Yes),
+        Ok(_) if !sys::is_foreign_link(path) => write_private(&fs::canonicalize(path)?, bytes, Durable::Yes),
+        _ => write_private(path, bytes, Durable::Yes),
     }
 }
 
@@ -223,7 +224,11 @@ pub fn write_config(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn can_write(folder: &Path) -> io::Result<()> {
     let temporary = folder.join(temporary_name("write")?);
     drop(sys::create_new(&temporary)?);
-    fs::remove_file(&temporary)
+    match fs::remove_file(&temporary) {
+        // Whoever holds the lock of the folder may have swept it away.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The content of a file that the user named: any owner and mode, links, pipes, `/dev/fd/N`; at most `limit` bytes.
@@ -472,6 +477,27 @@ mod sys {
         Ok(stat)
     }
 
+    /// Opens a pipe or a device without waiting for who is at its other end.
+    pub fn open_for_writing(path: &Path) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        // Once it is open, a slow reader is waited for.
+        rustix::fs::fcntl_setfl(&file, OFlags::WRONLY)?;
+        Ok(File::from(file))
+    }
+
+    /// Whether the error of [`open_for_writing`] is a pipe that nobody reads.
+    pub fn has_no_reader(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
+    }
+
+    /// Whether `path` is a link that neither this user nor root has put there.
+    pub fn is_foreign_link(path: &Path) -> bool {
+        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Symlink && !is_ours(&stat) && stat.st_uid != 0
+        })
+    }
+
     pub fn is_own_dir(path: &Path) -> bool {
         rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::Directory
@@ -587,6 +613,18 @@ mod sys {
             return Err(Unsafe::NotAFile.into());
         }
         Ok(())
+    }
+
+    pub fn open_for_writing(path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
+    }
+
+    pub fn has_no_reader(_: &io::Error) -> bool {
+        false
+    }
+
+    pub fn is_foreign_link(_: &Path) -> bool {
+        false
     }
 
     pub fn is_own_dir(path: &Path) -> bool {

@@ -100,6 +100,8 @@ pub struct Host {
     /// The real stderr, or a test's.
     pub err: Box<dyn Write>,
     client: Option<(Option<PathBuf>, Client)>,
+    /// Lines for stderr that wait, while a token is on its way from server to store.
+    hushed: Option<Vec<String>>,
 }
 
 impl Host {
@@ -121,6 +123,7 @@ impl Host {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
             client: None,
+            hushed: None,
         }
     }
 
@@ -310,13 +313,33 @@ impl Host {
     /// [`Host::warn`] that `-q` does not silence: a session may be lost.
     pub fn insist(&mut self, text: &str) {
         let (on, off) = if self.color { ("\u{1b}[33m", "\u{1b}[0m") } else { ("", "") };
-        let _ = writeln!(self.err, "tok: {on}warning:{off} {}", line(text));
+        self.say(format!("tok: {on}warning:{off} {}", line(text)));
     }
 
     /// Says what only `-v` wants to know.
     pub fn detail(&mut self, text: &str) {
         if self.verbose > 0 {
-            let _ = writeln!(self.err, "tok: {}", line(text));
+            self.say(format!("tok: {}", line(text)));
+        }
+    }
+
+    fn say(&mut self, line: String) {
+        match &mut self.hushed {
+            Some(lines) => lines.push(line),
+            None => drop(writeln!(self.err, "{line}")),
+        }
+    }
+
+    /// From now on nothing is written to stderr, which may be a terminal that takes no more for now: a new token
+    /// must not wait for it on its way to the store.
+    pub fn hush(&mut self) {
+        self.hushed.get_or_insert_default();
+    }
+
+    /// Says what waited.
+    pub fn speak(&mut self) {
+        for line in self.hushed.take().unwrap_or_default() {
+            self.say(line);
         }
     }
 

@@ -67,6 +67,7 @@ impl From<Error> for Stop {
 }
 
 fn report(host: &mut Host, error: &Error) {
+    host.speak();
     let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
     let mut said = format!("{red}tok:{off} {}\n", text::line(&error.to_string()));
     if let Some(hint) = &error.hint {

@@ -198,6 +198,7 @@ pub enum Outcome {
 }
 
 /// Sends `call` and reads the reply. `homes`: the only origin that secrets from the store may go to, if any are in it.
+/// What there is to say waits until [`Host::speak`].
 ///
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
@@ -212,6 +213,7 @@ pub fn ask(
 ) -> Result<Outcome> {
     let (rules, dead) = reading;
     host.detail(&format!("{}: running the grant {name}", profile.name));
+    host.hush();
     let (response, sent) = match send(host, profile, call, filled, home)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error)),
@@ -509,6 +511,7 @@ fn refresh(
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
                 drop(hold);
+                host.speak();
                 return Ok(Some(token));
             }
             Outcome::Failed(error) => return Err(error),
@@ -600,6 +603,7 @@ fn run(
     let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
     put(host, wanted, grant, &token);
     drop(hold);
+    host.speak();
     Ok(token)
 }
 

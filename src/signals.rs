@@ -40,10 +40,18 @@ impl Drop for Hold {
     }
 }
 
+/// The answer is out: a signal that comes now, or came while it was written, no longer makes a failure of it.
+pub fn answered(hold: Hold) {
+    state().patient = true;
+    std::mem::forget(hold);
+}
+
 /// Begins to listen for signals.
 #[cfg(unix)]
 pub fn listen() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    // A write beyond `ulimit -f` is to fail as on a full disk, not to end the process between server and store.
+    let _ = signal_hook::flag::register(SIGXFSZ, std::sync::Arc::<std::sync::atomic::AtomicBool>::default());
     let ignored = ignored();
     // `nohup` and the like: what was ignored from the start stays so.
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored & (1 << (s - 1)) == 0).collect();

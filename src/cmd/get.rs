@@ -28,15 +28,19 @@ pub fn run(
     let answer = token(context, args, values)?;
     let text = output::write(&answer, format, variable);
     match to {
-        None => context.print(text.expose()),
-        Some(path) if path == Path::new("-") => context.print(text.expose()),
-        Some(path) => {
+        Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
             crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(|error| {
                 let late = error.kind() == std::io::ErrorKind::TimedOut;
                 let kind = if late { Kind::Unavailable } else { Kind::Other };
                 Error::new(kind, format!("{} cannot be written", path.display()), error.to_string())
             })
+        }
+        _ => {
+            let hold = crate::signals::hold(false);
+            context.print(text.expose())?;
+            crate::signals::answered(hold);
+            Ok(())
         }
     }
 }

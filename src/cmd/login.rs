@@ -116,6 +116,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     login.cache_and_index(context, &opened)?;
     drop(hold);
     drop(lock);
+    context.host.speak();
     login.report(context.host, &opened);
     Ok(())
 }

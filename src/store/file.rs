@@ -1,7 +1,7 @@
 //! Entries in one file of ours, for where there is no keyring and the user chose so.
 
 use super::lock::{Lock, LockError};
-use super::{Store, StoreError, Trouble};
+use super::{GRACE, Store, StoreError, Trouble};
 use crate::files::{self, Durable, ReadError};
 use crate::text::escape;
 use crate::token::Secret;
@@ -73,8 +73,8 @@ impl FileStore {
         files::write_private(&self.path, &bytes, Durable::Yes).map_err(|error| self.error(Trouble::Refused, error))
     }
 
-    fn lock(&self) -> Result<Lock, StoreError> {
-        Lock::take(&self.locks, LOCK, self.deadline, &mut |_| {}).map_err(|error| {
+    fn lock(&self, deadline: Instant) -> Result<Lock, StoreError> {
+        Lock::take(&self.locks, LOCK, deadline, &mut |_| {}).map_err(|error| {
             let trouble = match error {
                 LockError::TimedOut { .. } => Trouble::TimedOut,
                 LockError::Failed(..) => Trouble::Refused,
@@ -123,7 +123,7 @@ impl Store for FileStore {
             .filter(|raw: &&RawValue| raw.get().starts_with('{'))
             .ok_or_else(|| self.error(Trouble::Refused, "the new entry is not a JSON object"))?;
         self.folder()?;
-        let _lock = self.lock()?;
+        let _lock = self.lock(self.deadline.max(Instant::now() + GRACE))?;
         self.sweep();
         let text = self.read()?;
         let mut entries = self.parse(&text)?;
@@ -143,7 +143,7 @@ impl Store for FileStore {
             return Ok(false);
         }
         self.folder()?;
-        let _lock = self.lock()?;
+        let _lock = self.lock(self.deadline)?;
         self.sweep();
         let text = self.read()?;
         let mut entries = self.parse(&text)?;

@@ -3,7 +3,7 @@
 //! The crates' calls cannot be given a limit (on Linux an unlock prompt that nobody answers is waited for up to a
 //! year), so one thread makes them all, over one connection, and each is waited for only so long.
 
-use super::{Store, StoreError, Trouble};
+use super::{GRACE, Store, StoreError, Trouble};
 use crate::text::escape;
 use crate::token::Secret;
 use keyring_core::{CredentialStore, Entry, Error};
@@ -163,8 +163,11 @@ impl Store for KeyringStore {
 
     fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError> {
         let secret = entry.clone();
-        let done = self.call(SERVICE, profile, move |entry| entry.set_secret(secret.expose().as_bytes()))?;
-        done.ok_or_else(|| StoreError {
+        let patience = self.patience;
+        self.patience = patience.max(GRACE);
+        let done = self.call(SERVICE, profile, move |entry| entry.set_secret(secret.expose().as_bytes()));
+        self.patience = patience;
+        done?.ok_or_else(|| StoreError {
             trouble: Trouble::Refused,
             why: "the entry went away while it was written".to_owned(),
         })

@@ -8,6 +8,7 @@ pub mod lock;
 pub mod split;
 
 use crate::token::Secret;
+use std::time::Duration;
 
 /// Why a store did not do as asked. Told apart because each needs another answer of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum Trouble {
     /// What it holds under this name is not an entry of ours.
     Corrupt,
 }
+
+/// How long a new entry may take to be put at least, whatever is left of the deadline: it may hold what cannot be had
+/// a second time.
+pub const GRACE: Duration = Duration::from_secs(3);
 
 /// A failure of a store, with the platform's own words (already escaped).
 #[derive(Clone, Debug)]

@@ -90,6 +90,16 @@ impl Keyring {
         self.start(true);
     }
 
+    /// Ends the service; the bus stays.
+    pub fn stop(&mut self) {
+        self.end();
+    }
+
+    /// The file in which the service keeps its entries.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("data/keyrings/login.keyring")
+    }
+
     /// Stops the service: it holds its name and answers nothing.
     pub fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);

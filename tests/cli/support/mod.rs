@@ -45,6 +45,16 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Whether the sweeps run at full length: `./test --full`.
+pub fn full_sweeps() -> bool {
+    std::env::var_os("FULL_SWEEPS").is_some_and(|v| !v.is_empty())
+}
+
+/// Shows what a sweep measured: the test runner hides what a test prints that passes, and these are to be seen.
+pub fn figures(text: &str) {
+    let _ = writeln!(std::io::stderr(), "    {text}");
+}
+
 /// A home folder that only one test knows, and the environment `tok` runs in: nothing of the machine's but `PATH`.
 pub struct Sandbox {
     root: tempfile::TempDir,
@@ -178,6 +188,15 @@ impl Sandbox {
         });
         assert_eq!(found.len(), 1, "one file of the state folder holds the token: {found:?}");
         found.remove(0)
+    }
+
+    /// Fails the test if a process holds one of `tok`'s locks.
+    #[track_caller]
+    pub fn assert_no_lock_is_held(&self) {
+        walk(&self.state_dir().join("locks"), &mut |path| {
+            let file = fs::File::open(path).expect("a lock file");
+            assert!(file.try_lock().is_ok(), "{} is held", path.display());
+        });
     }
 
     /// Throws cache, index and locks away, as a person may at any time.

@@ -307,6 +307,9 @@ struct Shared {
     handler: Handler,
     requests: Mutex<Vec<Received>>,
     arrived: Condvar,
+    /// When each reply began to go out, and who waits for that.
+    sent: Mutex<Vec<Instant>>,
+    answered: Condvar,
     connections: AtomicUsize,
     next: Mutex<VecDeque<Reply>>,
     gate: Mutex<Option<Gate>>,
@@ -378,6 +381,8 @@ impl Server {
             handler,
             requests: Mutex::default(),
             arrived: Condvar::new(),
+            sent: Mutex::default(),
+            answered: Condvar::new(),
             connections: AtomicUsize::new(0),
             next: Mutex::default(),
             gate: Mutex::default(),
@@ -459,6 +464,24 @@ impl Server {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         assert!(requests.len() >= count, "waited in vain for request {count}");
     }
+
+    /// How many replies have begun to go out.
+    pub fn sent(&self) -> usize {
+        lock(&self.shared.sent).len()
+    }
+
+    /// Waits until `count` replies have begun to go out: when the last of them did.
+    #[track_caller]
+    pub fn until_sent(&self, count: usize) -> Instant {
+        let sent = lock(&self.shared.sent);
+        let (sent, _) = self
+            .shared
+            .answered
+            .wait_timeout_while(sent, Duration::from_secs(10), |s| s.len() < count)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        assert!(sent.len() >= count, "waited in vain for reply {count}");
+        sent[count - 1]
+    }
 }
 
 impl Drop for Server {
@@ -498,6 +521,8 @@ impl Shared {
         if let Some(gate) = gate {
             gate.pass();
         }
+        lock(&self.sent).push(Instant::now());
+        self.answered.notify_all();
         let _ = reply.send(&mut stream, &self.stop);
         drop(stream);
         let _ = raw.shutdown(Shutdown::Both);

@@ -1,0 +1,469 @@
+//! The store fails: before the refresh token is used it is found out and nothing is spent; after it the access token
+//! is shown all the same, with a warning that nothing silences. And what does not mean that a session is dead.
+
+use crate::support::apiax::{self, Apiax};
+use crate::support::keyring::Keyring;
+use crate::support::server::{Reply, Server, lock};
+use crate::support::{CANARY, Output, Sandbox, chmod, figures, plain_provider, put};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A file system of its own, small enough to fill, mounted over a folder: only root can. Unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts it at `folder`, in which what is there is kept; `None` where that cannot be done here.
+    fn over(folder: &Path) -> Option<SmallDisk> {
+        let aside = folder.with_file_name("aside");
+        std::fs::rename(folder, &aside).unwrap();
+        std::fs::create_dir(folder).unwrap();
+        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", path(folder)]);
+        if mounted {
+            assert!(run("cp", &["-a", &format!("{}/.", path(&aside)), path(folder)]));
+            return Some(SmallDisk(folder.into()));
+        }
+        std::fs::remove_dir(folder).unwrap();
+        std::fs::rename(&aside, folder).unwrap();
+        figures("no file system can be mounted here: the tests with one prove nothing in this run");
+        None
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let _ = std::fs::write(self.0.join("filler"), vec![b'.'; 1 << 20]);
+        assert!(std::fs::write(self.0.join("more"), [b'.'; 5000]).is_err(), "it is full");
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+        std::fs::remove_file(self.0.join("more")).unwrap();
+    }
+
+    fn read_only(&self, yes: bool) {
+        let how = if yes { "remount,ro" } else { "remount,rw" };
+        assert!(run("mount", &["-o", how, path(&self.0)]), "{how}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run("umount", &["-l", path(&self.0)]);
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|out| out.status.success())
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The folder of the file store.
+fn data(sandbox: &Sandbox) -> PathBuf {
+    sandbox.secrets_file().parent().unwrap().to_path_buf()
+}
+
+/// The answer stands on stdout with status 0, and the loss on stderr with what to run, `-q` or not.
+#[track_caller]
+fn shown_with_a_warning(out: Output, token: &str) {
+    assert_eq!((out.code, out.stdout.as_str()), (0, format!("{token}\n").as_str()), "{out}");
+    let out = out.says("the new refresh token could not be kept").says("tok login apiax");
+    assert!(out.stderr.lines().all(|line| line.starts_with("tok: warning: ")), "{out}");
+}
+
+/// A session at a strict server, and a call whose reply is held back until `meanwhile` has spoiled the store.
+#[track_caller]
+fn spoiled_meanwhile(apiax: &Apiax, sandbox: &Sandbox, meanwhile: impl FnOnce()) -> Output {
+    let before = apiax.server.count();
+    let gate = apiax.server.hold();
+    let run = sandbox.tok(["-q", "get", "apiax", "--fresh"]).spawn();
+    apiax.server.until(before + 1);
+    meanwhile();
+    gate.open();
+    run.wait()
+}
+
+#[test]
+fn a_disk_that_fills_up_meanwhile_costs_no_access_token_and_leaves_the_old_entry_whole() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let Some(disk) = SmallDisk::over(&data(&sandbox)) else { return };
+    let out = spoiled_meanwhile(&apiax, &sandbox, || disk.fill());
+    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
+    // The access token waits in the cache: it is good for its life.
+    sandbox.run("get apiax").prints(&format!("at-{CANARY}-2\n"));
+    disk.empty();
+    let left: Vec<_> = std::fs::read_dir(&disk.0).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["secrets.json"], "nothing half written stays");
+    sandbox.run("get apiax --fresh").fails(4).hints_at("tok login apiax");
+    apiax::login(&sandbox);
+    sandbox.run("get apiax --fresh").silent().line();
+}
+
+#[test]
+fn a_home_on_a_full_disk_still_answers() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let Some(disk) = SmallDisk::over(&sandbox.home()) else { return };
+    let out = spoiled_meanwhile(&apiax, &sandbox, || disk.fill());
+    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"));
+    disk.empty();
+    sandbox.assert_no_lock_is_held();
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end_of_the_process() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let run = sandbox.tok(["-q", "get", "apiax", "--fresh"]).after("ulimit -f 0").run();
+    shown_with_a_warning(run, &format!("at-{CANARY}-2"));
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
+}
+
+#[test]
+fn a_store_folder_that_becomes_read_only_meanwhile_costs_no_access_token() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let folder = data(&sandbox);
+    let out = if rustix::process::getuid().is_root() {
+        // No mode stops root.
+        let Some(disk) = SmallDisk::over(&folder) else { return };
+        let out = spoiled_meanwhile(&apiax, &sandbox, || disk.read_only(true));
+        disk.read_only(false);
+        out
+    } else {
+        let out = spoiled_meanwhile(&apiax, &sandbox, || chmod(&folder, 0o500));
+        chmod(&folder, 0o700);
+        out
+    };
+    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+}
+
+#[test]
+fn a_store_folder_that_goes_away_meanwhile_costs_no_access_token() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let folder = data(&sandbox);
+    let out = spoiled_meanwhile(&apiax, &sandbox, || {
+        std::fs::rename(&folder, folder.with_file_name("away")).unwrap();
+        put(&folder, b"");
+    });
+    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+}
+
+#[test]
+fn in_a_read_only_home_the_cached_token_is_shown_and_nothing_is_refreshed_without_a_lock() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let Some(disk) = SmallDisk::over(&sandbox.home()) else { return };
+    disk.read_only(true);
+    sandbox.run("get apiax").prints(&format!("at-{CANARY}-1\n"));
+    sandbox.run("get apiax --fresh").fails(1).says("cannot be used").hints();
+    assert_eq!(apiax.server.connections(), 1, "nothing was sent");
+    disk.read_only(false);
+    sandbox.run("get apiax --fresh").silent().line();
+}
+
+#[test]
+fn a_held_store_lock_costs_no_access_token() {
+    // Every profile writes to the one file; a process that hangs there must not cost the others their token.
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let held = std::fs::File::open(sandbox.state_dir().join("locks/_secrets.lock")).unwrap();
+    held.lock().unwrap();
+    let out = sandbox.run("get apiax --fresh -q --timeout 2s");
+    assert!(out.took < Duration::from_secs(8), "{out}");
+    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+}
+
+#[test]
+fn a_store_lock_that_is_free_soon_after_the_timeout_still_takes_the_new_token() {
+    // The reply is there; to give up now, for time's sake, would end the session.
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let held = std::fs::File::open(sandbox.state_dir().join("locks/_secrets.lock")).unwrap();
+    held.lock().unwrap();
+    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "1s"]).spawn();
+    apiax.server.until_sent(2);
+    std::thread::sleep(Duration::from_millis(2000));
+    drop(held);
+    run.wait().silent().prints(&format!("at-{CANARY}-2\n"));
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-2"));
+}
+
+#[test]
+fn a_keyring_that_wakes_up_soon_after_the_timeout_still_takes_the_new_token() {
+    let (keyring, apiax, sandbox) = in_keyring();
+    let gate = apiax.server.hold();
+    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "1s"]).spawn();
+    apiax.server.until(2);
+    keyring.freeze();
+    gate.open();
+    std::thread::sleep(Duration::from_millis(1500));
+    keyring.thaw();
+    run.wait().silent().prints(&format!("at-{CANARY}-2\n"));
+    assert!(keyring.lookup("tok", "apiax").expect("the entry").contains(&format!("rt-{CANARY}-2")));
+}
+
+/// A `docker-credential-faulty` that keeps one entry in a file; `on_store` is what it does instead of storing, once
+/// the file `spoiled` is there.
+fn faulty_helper(sandbox: &mut Sandbox, on_store: &str) -> PathBuf {
+    let folder = sandbox.work();
+    let spoiled = folder.join("spoiled");
+    let entry = folder.join("entry");
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in\n\
+         store) if [ -e '{s}' ]; then {on_store}; fi; cat > '{e}' ;;\n\
+         get) if [ -e '{e}' ]; then cat '{e}'; else printf 'credentials not found in native keychain\\n'; exit 1; fi ;;\n\
+         erase) rm -f '{e}' ;;\nesac\n",
+        s = spoiled.display(),
+        e = entry.display(),
+    );
+    put(&folder.join("bin/docker-credential-faulty"), script.as_bytes());
+    chmod(&folder.join("bin/docker-credential-faulty"), 0o755);
+    let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    sandbox.set("PATH", path).set("TOK_STORE", "helper:faulty");
+    spoiled
+}
+
+#[test]
+fn a_helper_that_refuses_or_hangs_on_store_costs_no_access_token() {
+    for on_store in ["echo 'not today'; exit 1", "exit 3", "exec sleep 60", "kill -9 $$"] {
+        let apiax = Apiax::start();
+        let mut sandbox = apiax.sandbox();
+        let spoiled = faulty_helper(&mut sandbox, on_store);
+        apiax::login(&sandbox);
+        sandbox.run("get apiax --fresh").silent().line();
+        put(&spoiled, b"");
+        let out = sandbox.run("get apiax --fresh -q");
+        assert!(out.took < Duration::from_secs(6), "{on_store}: {out}");
+        shown_with_a_warning(out, &format!("at-{CANARY}-3"));
+    }
+}
+
+/// A session that is kept in a real keyring.
+fn in_keyring() -> (Keyring, Apiax, Sandbox) {
+    let keyring = Keyring::unlocked();
+    let apiax = Apiax::start();
+    let mut sandbox = apiax.sandbox();
+    sandbox.unset("TOK_STORE").set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
+    apiax::login(&sandbox);
+    (keyring, apiax, sandbox)
+}
+
+#[test]
+fn a_keyring_locked_stuck_or_gone_meanwhile_costs_no_access_token() {
+    let spoil: [fn(&mut Keyring); 3] = [|k| k.lock(), |k| k.freeze(), |k| k.stop()];
+    for spoil in spoil {
+        let (mut keyring, apiax, sandbox) = in_keyring();
+        let out = spoiled_meanwhile(&apiax, &sandbox, || spoil(&mut keyring));
+        assert!(out.took < Duration::from_secs(6), "{out}");
+        shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+    }
+}
+
+#[test]
+fn a_keyring_locked_stuck_or_absent_is_found_out_before_the_refresh_token_is_used() {
+    let (mut keyring, apiax, sandbox) = in_keyring();
+    let check = |what: &str| {
+        let out = sandbox.run("get apiax --fresh").fails(7).hints();
+        assert!(out.took < Duration::from_millis(4500), "{what}: {out}");
+        assert_eq!(apiax.server.connections(), 1, "{what}: nothing was sent");
+        // A cached token needs no keyring.
+        sandbox.run("get apiax").prints(&format!("at-{CANARY}-1\n"));
+    };
+    keyring.freeze();
+    check("stuck");
+    keyring.thaw();
+    keyring.lock();
+    check("locked");
+    keyring.stop();
+    check("absent");
+    let out = sandbox.tok(["get", "apiax", "--fresh"]).env_remove("DBUS_SESSION_BUS_ADDRESS").run();
+    out.fails(7);
+    assert_eq!(apiax.server.connections(), 1, "no bus: nothing was sent");
+    keyring.unlock();
+    sandbox.run("get apiax --fresh").prints(&format!("at-{CANARY}-2\n"));
+}
+
+#[test]
+fn what_a_keyring_holds_goes_home_only() {
+    let (_keyring, apiax, sandbox) = in_keyring();
+    let thief = Server::issuing(600);
+    let url = thief.url();
+    let home = apiax.server.url();
+    sandbox.tok(["get", "apiax", "--fresh", "--base-url", &url]).run().fails(4).says(&home);
+    sandbox.tok(["get", "apiax", "--fresh"]).env("TOK_APIAX_BASE_URL", &url).run().fails(4).says(&home);
+    let file = sandbox.file_arg("url", &url);
+    sandbox
+        .tok(["get", "apiax", "--fresh"])
+        .env_remove("TOK_APIAX_BASE_URL")
+        .env("TOK_APIAX_BASE_URL_FILE", &file)
+        .run()
+        .fails(4)
+        .says(&home);
+    sandbox.config(&format!("[profile.apiax]\nprovider = \"apiax\"\nbase_url = \"{url}\"\n"));
+    sandbox.tok(["get", "apiax", "--fresh"]).env_remove("TOK_APIAX_BASE_URL").run().fails(4).says(&home);
+    sandbox.config("");
+    // A user's provider file of the built-in one's name.
+    sandbox.provider("apiax", &plain_provider(&url, ""));
+    sandbox.tok(["get", "apiax", "--fresh"]).env_remove("TOK_APIAX_BASE_URL").run().fails(4);
+    std::fs::remove_dir_all(sandbox.config_dir().join("providers")).unwrap();
+    assert_eq!(thief.connections(), 0, "nothing was sent there");
+    assert_eq!(apiax.server.count(), 1);
+    sandbox.run("get apiax --fresh").silent().line();
+}
+
+/// A sandbox logged in at `plain` with a refresh token and no kept secret.
+fn logged_in(server: &Server) -> Sandbox {
+    let sandbox = Sandbox::with_file_store();
+    sandbox.provider("plain", &plain_provider(&server.url(), ""));
+    let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
+    sandbox.tok(["login", "plain", "--client-secret-file", &secret]).run().prints("");
+    sandbox
+}
+
+/// A good reply with tokens of the number `n`.
+fn both(n: usize) -> Reply {
+    let tokens = json!({
+        "access_token": format!("at-{CANARY}-{n}"),
+        "refresh_token": format!("rt-{CANARY}-{n}"),
+        "expires_in": 600,
+    });
+    Reply::json(200, tokens)
+}
+
+/// A server that refuses the refresh tokens of the numbers below `good`, and a sandbox whose store holds number 1.
+/// With each refusal another program puts the next number into the store.
+fn overtaken(good: usize, at_most: usize) -> (Server, Sandbox) {
+    let file: Arc<Mutex<Option<PathBuf>>> = Arc::default();
+    let its_file = file.clone();
+    let server = Server::new(move |request| {
+        let token = request.field("refresh_token");
+        let Some(n) = token.rsplit('-').next().and_then(|n| n.parse::<usize>().ok()) else { return both(1) };
+        if n >= good {
+            return both(n + 10);
+        }
+        let path = lock(&its_file).clone().expect("the store's file");
+        if n < at_most {
+            let text = std::fs::read_to_string(&path).unwrap();
+            put(&path, text.replace(&token, &format!("rt-{CANARY}-{}", n + 1)).as_bytes());
+        }
+        Reply::json(400, json!({"error": "invalid_grant"}))
+    });
+    let sandbox = logged_in(&server);
+    *lock(&file) = Some(sandbox.secrets_file());
+    (server, sandbox)
+}
+
+/// The refresh tokens that a server was sent, by their numbers.
+fn sent(server: &Server) -> Vec<String> {
+    let tokens = server.requests().into_iter().map(|r| r.field("refresh_token"));
+    tokens.filter_map(|token| token.rsplit('-').next().filter(|n| !n.is_empty()).map(str::to_string)).collect()
+}
+
+#[test]
+fn on_invalid_grant_the_store_is_read_once_more_and_a_newer_token_is_used() {
+    let (server, sandbox) = overtaken(2, 9);
+    sandbox.run("get plain --fresh").silent().prints(&format!("at-{CANARY}-12\n"));
+    assert_eq!(sent(&server), ["1", "2"]);
+    assert!(sandbox.secrets()["plain"]["refresh_token"] == format!("rt-{CANARY}-12"));
+}
+
+#[test]
+fn a_dead_token_whose_successor_is_dead_too_is_forgotten_and_nothing_newer_is() {
+    // The second one is dead as well, and nobody has put a third there.
+    let (server, sandbox) = overtaken(9, 2);
+    sandbox.run("get plain --fresh").fails(4).hints_at("tok login plain");
+    assert_eq!(sent(&server), ["1", "2"]);
+    assert!(sandbox.files_with(&format!("rt-{CANARY}")).is_empty());
+    // Here somebody has: it was not asked for, so nobody knows that it is dead.
+    let (server, sandbox) = overtaken(3, 9);
+    sandbox.run("get plain --fresh").fails(4);
+    assert_eq!(sent(&server), ["1", "2"], "once more, not for ever");
+    assert!(sandbox.secrets()["plain"]["refresh_token"] == format!("rt-{CANARY}-3"), "the newest stays");
+    sandbox.run("get plain --fresh").silent().prints(&format!("at-{CANARY}-13\n"));
+}
+
+#[test]
+fn a_store_that_cannot_be_read_again_after_invalid_grant_forgets_nothing() {
+    let (keyring, apiax, sandbox) = in_keyring();
+    apiax.state(|s| s.alive.clear());
+    let gate = apiax.server.hold();
+    let run = sandbox.tok(["get", "apiax", "--fresh"]).spawn();
+    apiax.server.until(2);
+    keyring.freeze();
+    gate.open();
+    run.wait().fails(7);
+    keyring.thaw();
+    assert!(keyring.lookup("tok", "apiax").expect("the entry").contains(&format!("rt-{CANARY}-1")));
+}
+
+#[test]
+fn an_odd_but_good_reply_keeps_the_session_and_its_new_refresh_token() {
+    let server = Server::script([both(1)]);
+    let sandbox = logged_in(&server);
+    let odd = [
+        json!({}),
+        json!({"token_type": "bearer", "expires_in": 600}),
+        json!({"token_type": "N_A", "expires_in": 600}),
+        json!({"token_type": "DPoP"}),
+        json!({"token_type": null, "expires_in": null}),
+        json!({"token_type": "x".repeat(300)}),
+        json!({"expires_in": "soon"}),
+        json!({"expires_in": -5}),
+        json!({"expires_in": "3600"}),
+        json!({"expires_in": 1e300}),
+        json!({"scope": ["a", "b"], "expires_in": 60.5}),
+    ];
+    for (at, more) in odd.into_iter().enumerate() {
+        let n = at + 2;
+        let mut reply =
+            json!({"access_token": format!("at-{CANARY}-{n}"), "refresh_token": format!("rt-{CANARY}-{n}")});
+        reply.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.next(Reply::json(200, reply));
+        let out = sandbox.run("get plain --fresh");
+        assert_eq!((out.code, out.stdout), (0, format!("at-{CANARY}-{n}\n")), "{more} {}", out.stderr);
+        assert!(sandbox.secrets()["plain"]["refresh_token"] == format!("rt-{CANARY}-{n}"), "{more}");
+        assert_eq!(server.last().field("refresh_token"), format!("rt-{CANARY}-{}", n - 1), "{more}");
+    }
+}
+
+#[test]
+fn no_failure_but_death_clears_a_session_in_the_keyring() {
+    let (keyring, apiax, sandbox) = in_keyring();
+    let before = keyring.lookup("tok", "apiax");
+    let not_death = [
+        (Reply::nothing(), 6),
+        (Reply::html(403), 5),
+        (Reply::html(200), 8),
+        (Reply::text(200, "\u{1}\u{2}garbage"), 8),
+        (Reply::text(200, "{\"token_type\":\"bearer\"}"), 8),
+        (Reply::text(400, "{\"error\":\"invalid_scope\"}"), 5),
+        (Reply::text(400, "{\"error\":\"unauthorized_client\"}"), 5),
+        (Reply::text(401, "{\"error\":\"invalid_token\"}"), 5),
+        (Reply::text(400, "{\"error\":\"INVALID_GRANT \"}"), 5),
+        (Reply::text(503, "{\"error\":\"invalid_grant\"}").header("Retry-After", "999"), 6),
+        (Reply::text(200, "{\"access_token\":\"with space\"}"), 8),
+        (Reply::token(&format!("at-{CANARY}"), 600).length(5000), 6),
+    ];
+    for (reply, code) in not_death {
+        let shown = format!("{reply:?}");
+        apiax.server.next(reply);
+        let out = sandbox.run("get apiax --fresh --timeout 5s");
+        let fits = out.code == code || (code == 6 && out.code == 8);
+        assert!(fits && out.stdout.is_empty(), "{shown} {out}");
+        assert!(keyring.lookup("tok", "apiax") == before, "{shown}");
+    }
+    sandbox.run("get apiax").prints(&format!("at-{CANARY}-1\n"));
+    sandbox.run("get apiax --fresh").silent().line();
+}
