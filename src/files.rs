@@ -184,7 +184,7 @@ pub fn is_own_dir(path: &Path) -> bool {
 /// whole and for its owner alone (0600); a link of somebody else is itself replaced; a pipe or a device gets the bytes.
 ///
 /// # Errors
-/// Those of the system; a pipe that nobody reads until `deadline` is one.
+/// [`io::ErrorKind::TimedOut`] for a pipe that nobody reads until `deadline`; else those of the system.
 pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(data) if !data.is_file() => {
@@ -193,6 +193,9 @@ pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Resu
                 match sys::open_for_writing(path) {
                     Err(error) if sys::has_no_reader(&error) && Instant::now() < deadline => {
                         std::thread::sleep(Duration::from_millis(5));
+                    }
+                    Err(error) if sys::has_no_reader(&error) => {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody read it within the time allowed"));
                     }
                     opened => return opened?.write_all(bytes),
                 }

@@ -30,8 +30,11 @@ pub fn run(
     match to {
         Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline)
-                .map_err(|e| Error::new(Kind::Other, format!("{} cannot be written", path.display()), e.to_string()))
+            crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(|error| {
+                let late = error.kind() == std::io::ErrorKind::TimedOut;
+                let kind = if late { Kind::Unavailable } else { Kind::Other };
+                Error::new(kind, format!("{} cannot be written", path.display()), error.to_string())
+            })
         }
         _ => show(context, text.expose()),
     }

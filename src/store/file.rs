@@ -84,16 +84,6 @@ impl FileStore {
         })
     }
 
-    /// What lies in a folder that others can change may not be ours, and what would follow it could not be kept: to
-    /// be found out before a refresh token is spent. One that cannot be written to at all may still be read.
-    fn trusted_folder(&self) -> Result<(), StoreError> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        match files::private_dir(folder) {
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<files::Unsafe>()) => self.folder(),
-            _ => Ok(()),
-        }
-    }
-
     /// Removes what killed processes left half written; only under the lock.
     fn sweep(&self) {
         files::sweep_of(&self.path);
@@ -119,10 +109,7 @@ impl Store for FileStore {
         let entries = self.parse(&text)?;
         match entries.get(profile) {
             None => Ok(None),
-            Some(entry) if entry.get().starts_with('{') => {
-                self.trusted_folder()?;
-                Ok(Some(Secret::new(entry.get())))
-            }
+            Some(entry) if entry.get().starts_with('{') => Ok(Some(Secret::new(entry.get()))),
             Some(_) => {
                 let why = format!("the entry of {} is not a JSON object", escape(profile));
                 Err(self.error(Trouble::Corrupt, why))

@@ -589,6 +589,16 @@ fn timeout_bounds_a_command_and_a_pipe_that_say_nothing() {
 }
 
 #[test]
+fn timeout_bounds_a_pipe_that_nobody_reads() {
+    let server = Server::issuing(600);
+    let sandbox = plain(&server.url());
+    let pipe = sandbox.work().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    ends_in_time(sandbox.tok(["get", "plain", "--timeout", "1s", "--write", pipe]).run().fails(6), 6);
+}
+
+#[test]
 fn timeout_bounds_the_tries_together_and_a_logout() {
     let server = Server::always(Reply::html(503));
     let sandbox = plain(&server.url());
