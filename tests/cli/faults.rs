@@ -541,7 +541,7 @@ fn a_clock_that_is_off_is_named_where_a_certificate_or_a_jwt_shows_it() {
 #[track_caller]
 fn ends_in_time(out: Output, status: i32) {
     assert_eq!(out.code, status, "{out}");
-    assert!(out.took < Duration::from_millis(3500), "beyond --timeout: {out}");
+    assert!(out.took < Duration::from_secs(8), "beyond --timeout: {out}");
 }
 
 #[test]
@@ -640,7 +640,7 @@ fn timeout_bounds_a_name_server_that_never_answers() {
         return println!("not tried: {said}");
     }
     assert_eq!(out.status.code(), Some(6), "{said}");
-    assert!(start.elapsed() < Duration::from_millis(3500), "{said}");
+    assert!(start.elapsed() < Duration::from_secs(8), "{said}");
     // It did ask: the name server has the question.
     let socket = silent.unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();

@@ -245,7 +245,7 @@ fn a_helper_that_refuses_or_hangs_on_store_costs_no_access_token() {
         sandbox.run("get apiax --fresh").silent().line();
         put(&spoiled, b"");
         let out = sandbox.run("get apiax --fresh -q");
-        assert!(out.took < Duration::from_secs(6), "{on_store}: {out}");
+        assert!(out.took < Duration::from_secs(8), "{on_store}: {out}");
         shown_with_a_warning(out, &format!("at-{CANARY}-3"));
     }
 }
@@ -266,7 +266,7 @@ fn a_keyring_locked_stuck_or_gone_meanwhile_costs_no_access_token() {
     for spoil in spoil {
         let (mut keyring, apiax, sandbox) = in_keyring();
         let out = spoiled_meanwhile(&apiax, &sandbox, || spoil(&mut keyring));
-        assert!(out.took < Duration::from_secs(6), "{out}");
+        assert!(out.took < Duration::from_secs(8), "{out}");
         shown_with_a_warning(out, &format!("at-{CANARY}-2"));
     }
 }
@@ -276,7 +276,7 @@ fn a_keyring_locked_stuck_or_absent_is_found_out_before_the_refresh_token_is_use
     let (mut keyring, apiax, sandbox) = in_keyring();
     let check = |what: &str| {
         let out = sandbox.run("get apiax --fresh").fails(7).hints();
-        assert!(out.took < Duration::from_millis(4500), "{what}: {out}");
+        assert!(out.took < Duration::from_secs(8), "{what}: {out}");
         assert_eq!(apiax.server.connections(), 1, "{what}: nothing was sent");
         // A cached token needs no keyring.
         sandbox.run("get apiax").prints(&format!("at-{CANARY}-1\n"));
