@@ -3,8 +3,15 @@
 #[path = "../../cli/support/mod.rs"]
 mod support;
 
-mod client_credentials;
+mod around;
+mod assertions;
+mod authorization_code;
+mod clients;
+mod dpop;
+mod one_request;
 mod person;
+mod polling;
+mod refresh;
 mod servers;
 mod table;
 
@@ -14,7 +21,18 @@ use std::process::ExitCode;
 /// Runs the tests that the command line asks for, and prints the table of them.
 pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let cases: Vec<table::Case> = [client_credentials::cases()].into_iter().flatten().collect();
+    let cases: Vec<table::Case> = [
+        one_request::cases(),
+        authorization_code::cases(),
+        polling::cases(),
+        assertions::cases(),
+        refresh::cases(),
+        dpop::cases(),
+        around::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let promised = table::promised(&cases);
     let mut trials: Vec<Trial> = cases.into_iter().map(table::Case::trial).collect();
     trials.push(Trial::test("the_table_in_the_readme_is_that_of_these_tests", move || table::compare(&promised)));

@@ -155,15 +155,31 @@ impl Server {
     /// The body of an answer to GET.
     #[track_caller]
     pub fn get(&self, path: &str) -> String {
+        self.get_headers(path, &[])
+    }
+
+    /// The same with this in `Authorization`.
+    #[track_caller]
+    pub fn get_with(&self, authorization: &str, path: &str) -> String {
+        self.get_headers(path, &[("Authorization", authorization)])
+    }
+
+    /// The same with these headers, whatever the status.
+    #[track_caller]
+    pub fn get_headers(&self, path: &str, headers: &[(&str, &str)]) -> String {
         let mut tls = ureq::tls::TlsConfig::builder();
         if let Some(ca) = self.ca() {
             let pem = fs::read(ca).expect("the CA");
             let ca = ureq::tls::Certificate::from_pem(&pem).expect("a certificate");
             tls = tls.root_certs(ureq::tls::RootCerts::new_with_certs(&[ca]));
         }
-        let agent = ureq::Agent::config_builder().proxy(None).tls_config(tls.build()).build().new_agent();
+        let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).tls_config(tls.build());
+        let mut request = config.build().new_agent().get(format!("{}{path}", self.issuer));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let mut body = String::new();
-        let answer = agent.get(format!("{}{path}", self.issuer)).call().expect("an answer");
+        let answer = request.call().expect("an answer");
         answer.into_body().into_reader().read_to_string(&mut body).expect("text");
         body
     }
