@@ -4,6 +4,8 @@ use super::clients::{self, AUTHLIB};
 use super::person::{Person, words};
 use super::servers::{Make, Server};
 use super::table::{Case, besides, cell};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The tests.
 pub fn cases() -> Vec<Case> {
@@ -13,6 +15,7 @@ pub fn cases() -> Vec<Case> {
     }
     all.extend([
         cell("jwt-bearer", "none", Make::Authlib, jwt),
+        cell("jwt-bearer", "none", Make::Authlib, from_elsewhere).named("from_elsewhere"),
         besides("an_assertion_that_was_changed_is_a_refusal", Make::Authlib, changed),
     ]);
     all
@@ -21,14 +24,14 @@ pub fn cases() -> Vec<Case> {
 fn saml(server: &'static Server, auth: &str) {
     let person = Person::at(server);
     let login = person.login("saml-bearer", &clients::authlib(&person, auth));
-    login.args(["--assertion-file", &server.file("assertion.xml")]).run().prints("");
+    login.args(["--assertion-file", &server.file("assertion.b64")]).run().prints("");
     assert!(server.get_with(&format!("Bearer {}", person.token("oidc")), "/me").contains("alice"));
 }
 
 fn changed(server: &'static Server) {
     let person = Person::at(server);
     let assertion = std::fs::read_to_string(server.file("assertion.xml")).unwrap().replace("alice", "bob");
-    let file = person.file("assertion", &assertion);
+    let file = person.file("assertion", &URL_SAFE_NO_PAD.encode(assertion));
     let login = person.login("saml-bearer", &clients::authlib(&person, "none"));
     login.args(["--assertion-file", &file]).run().fails(5).says("invalid_grant");
 }
@@ -41,4 +44,11 @@ fn jwt(server: &'static Server) {
     let token = person.token("oidc");
     assert!(server.get_with(&format!("Bearer {token}"), "/me").contains("alice"));
     assert_ne!(person.run("get oidc --fresh").line(), token, "signed anew");
+}
+
+fn from_elsewhere(server: &'static Server) {
+    let person = Person::at(server);
+    let line = ["login", "oidc", "jwt-bearer", "--issuer", &server.issuer];
+    person.sandbox.tok(line).args(["--assertion-file", &server.file("assertion.jwt")]).run().prints("");
+    assert!(server.get_with(&format!("Bearer {}", person.token("oidc")), "/me").contains("alice"));
 }

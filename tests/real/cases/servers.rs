@@ -28,13 +28,23 @@ pub enum Make {
 }
 
 impl Make {
-    /// The name in the table, and of its folder.
+    /// Its name, which is that of its folder too.
     pub fn name(self) -> &'static str {
         match self {
             Make::OidcProvider | Make::OidcProviderTls => "oidc-provider",
             Make::Authlib => "authlib",
             Make::NodeOauth => "node-oauth",
             Make::Jmondi => "jmondi",
+        }
+    }
+
+    /// The letter that stands for it in the table, and what that means.
+    pub fn legend(self) -> (char, &'static str) {
+        match self {
+            Make::OidcProvider | Make::OidcProviderTls => ('O', "npm `oidc-provider` 9.13.3"),
+            Make::Authlib => ('A', "PyPI `Authlib` 1.9.9"),
+            Make::NodeOauth => ('N', "npm `@node-oauth/oauth2-server` 5.3.0"),
+            Make::Jmondi => ('J', "npm `@jmondi/oauth2-server` 4.3.7"),
         }
     }
 }

@@ -36,8 +36,8 @@ enum Outcome {
     Failed,
 }
 
-/// Outcomes by place and the server's name.
-type Outcomes = BTreeMap<(Place, &'static str), Outcome>;
+/// Outcomes by place and what the server is.
+type Outcomes = BTreeMap<(Place, (char, &'static str)), Outcome>;
 
 static OUTCOMES: Mutex<Outcomes> = Mutex::new(BTreeMap::new());
 
@@ -83,7 +83,7 @@ impl Case {
         Trial::test(format!("{}::{name}", make.name()), move || {
             let note = |outcome| {
                 let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
-                let before = outcomes.entry((place.clone(), make.name())).or_insert(outcome);
+                let before = outcomes.entry((place.clone(), make.legend())).or_insert(outcome);
                 *before = outcome.max(*before);
             };
             match servers::shared(make) {
@@ -114,7 +114,7 @@ impl Case {
 
 /// The table with every test passed: the README's.
 pub fn promised(cases: &[Case]) -> String {
-    markdown(&cases.iter().map(|case| ((case.place.clone(), case.make.name()), Outcome::Good)).collect())
+    markdown(&cases.iter().map(|case| ((case.place.clone(), case.make.legend()), Outcome::Good)).collect())
 }
 
 /// The table of the tests that have run.
@@ -125,12 +125,12 @@ pub fn shown() -> String {
 fn markdown(outcomes: &Outcomes) -> String {
     let servers = |place: &Place| {
         let found = outcomes.iter().filter(|((at, _), _)| at == place);
-        let named = found.map(|((_, server), outcome)| match outcome {
-            Outcome::Good => (*server).to_string(),
-            Outcome::NotTried => format!("({server}: not tried)"),
-            Outcome::Failed => format!("**{server}: failed**"),
+        let named = found.map(|((_, (letter, _)), outcome)| match outcome {
+            Outcome::Good => letter.to_string(),
+            Outcome::NotTried => format!("{letter} (not tried)"),
+            Outcome::Failed => format!("**{letter} failed**"),
         });
-        named.collect::<Vec<_>>().join(", ")
+        named.collect::<Vec<_>>().join(" ")
     };
     let row = |cells: &mut dyn Iterator<Item = String>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
 
@@ -159,7 +159,10 @@ fn markdown(outcomes: &Outcomes) -> String {
     for what in others {
         text += &row(&mut [what.to_string(), servers(&Place::Also(what))].into_iter());
     }
-    text
+
+    let legend: BTreeSet<_> = outcomes.keys().map(|(_, legend)| legend).collect();
+    let legend: Vec<String> = legend.into_iter().map(|(letter, what)| format!("{letter}: {what}")).collect();
+    text + &format!("\n{}\n", legend.join("; "))
 }
 
 /// Compares the README's table with `promised`, or with `UPDATE=1` writes it.

@@ -7,7 +7,7 @@
 Unlike oidc-provider it refuses a client that uses another authentication method than the one it is
 registered for. Grants: client_credentials, password, authorization_code (PKCE), refresh_token
 (rotating; REUSE=revoke kills the family when an old one returns), device code (with slow_down),
-RFC 7523 jwt-bearer (assertions signed with KEYS_DIR/bearer.pem, RS256, iss=jwt-bearer), and RFC 7522
+RFC 7523 jwt-bearer (assertions signed with KEYS_DIR/bearer.pem, RS256, iss=jwt-bearer; KEYS_DIR/assertion.jwt is a good one for alice), and RFC 7522
 saml-bearer, which the library leaves to its users: KEYS_DIR/assertion.xml is a good one for alice, base64url in
 KEYS_DIR/assertion.b64; the signature is made and checked by signxml.
 Settings: ACCESS_TTL, REFRESH_TTL, DEVICE_TTL. User alice.
@@ -443,6 +443,8 @@ if not os.environ.get("VERBOSE"):
 listener = make_server("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0, app, threaded=True)
 base = f"http://127.0.0.1:{listener.server_port}"
 write_assertion()
+private = RSAKey.import_key((keys / "bearer.pem").read_bytes())
+(keys / "assertion.jwt").write_text(JWTBearerGrant.sign(private, "jwt-bearer", base, "alice", alg="RS256"))
 print(json.dumps({"ready": True, "issuer": base, "pid": os.getpid()}), flush=True)
 
 
