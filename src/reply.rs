@@ -23,6 +23,8 @@ pub struct Issued {
     pub expires: Expires,
     /// When the refresh token expires, in seconds since 1970, if the reply says so.
     pub refresh_expires: Expires,
+    /// The ID token, unread.
+    pub id_token: Option<Secret>,
     /// What the provider file carries besides.
     pub extra: Map<String, Value>,
     /// What should be said about it.
@@ -47,6 +49,8 @@ pub struct Failure {
     pub why: String,
     /// Whether the provider's `dead` names this refusal.
     pub dead: bool,
+    /// The provider's own code (RFC 6749 §5.2), as it wrote it.
+    pub code: Option<String>,
 }
 
 /// Reads `response`. `dead` are the tests that tell a dead refresh token from another refusal.
@@ -57,11 +61,12 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     if !(200..300).contains(&status) {
         return Err(refusal(rules, dead, response, &body));
     }
-    let fail = |kind, why: String| Failure { kind, why, dead: false };
+    let fail = |kind, why: String| Failure { kind, why, dead: false, code: None };
     let refused = |why: String| Failure {
         kind: Kind::Refused,
         why,
         dead: dead.iter().any(|test| test.holds(status, &body) == Some(true)),
+        code: code(rules, &body),
     };
     let value = match &body {
         Body::Parsed(value) => value,
@@ -142,6 +147,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         scope: first(value, &rules.scope).and_then(scope),
         expires,
         refresh_expires,
+        id_token: first(value, &rules.id_token).and_then(Value::as_str).map(Secret::new),
         extra,
         notes,
     })
@@ -165,7 +171,7 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
         Body::Parsed(value) => said(rules, value),
         _ => None,
     };
-    let with = |kind, text: String| Failure { kind, why: text, dead: false };
+    let with = |kind, text: String| Failure { kind, why: text, dead: false, code: code(rules, body) };
     let quoted = said.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
     match status {
         300..400 => {
@@ -194,9 +200,16 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
                 None => format!("status {status}, without a reason that can be read"),
             },
             dead: dead.iter().any(|test| test.holds(status, body) == Some(true)),
+            code: code(rules, body),
         },
         _ => with(Kind::Reply, format!("status {status} is no answer")),
     }
+}
+
+/// The code of the failure, as the reply has it.
+fn code(rules: &Rules, body: &Body) -> Option<String> {
+    let Body::Parsed(value) = body else { return None };
+    rules.error_code.iter().find_map(|place| value.pointer(place)?.as_str()).map(str::to_string)
 }
 
 /// What the reply says of its failure: code and message.

@@ -5,7 +5,7 @@ use super::Context;
 use crate::cli::{Format, Given, TokenArgs};
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
-use crate::obtain::{Wanted, obtain};
+use crate::obtain::obtain;
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes};
 use crate::store::cache::{Cache, Cached, Head, Stamp};
@@ -50,7 +50,7 @@ fn show(context: &mut Context, text: &str) -> Result<()> {
 
 /// The token that is asked for.
 fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Answer> {
-    let profile = resolve(context, args, values)?;
+    let mut profile = resolve(context, args, values)?;
     let known = profile.known()?;
     let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
         Some(seconds) => (seconds, true),
@@ -62,7 +62,8 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
     let good = |token: &Cached, now: i64, min_ttl: i64, asked: bool| {
         freshness(token.received.secs(), token.expires, now, min_ttl, asked)
     };
-    let answer = |token, source, now: i64| Answer { profile: profile.name.clone(), token, source, now };
+    let name = profile.name.clone();
+    let answer = |token, source, now: i64| Answer { profile: name.clone(), token, source, now };
 
     let mut reason = None;
     if !args.fresh {
@@ -102,8 +103,7 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
     if let Some(reason) = reason {
         context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
-    let wanted = Wanted { profile: &profile, known: &known, cache: cache.as_ref(), no_store: args.no_store };
-    let (token, source) = obtain(context.host, &wanted)?;
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
