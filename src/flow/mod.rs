@@ -1,0 +1,4 @@
+//! What data cannot say: a login in a browser, on another device, or by a push to a phone.
+
+pub mod callback;
+pub mod poll;
