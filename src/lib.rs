@@ -13,6 +13,7 @@ pub mod document;
 pub mod duration;
 pub mod error;
 pub mod files;
+pub mod flow;
 pub mod host;
 pub mod http;
 pub mod index;
