@@ -2,7 +2,7 @@
 
 use crate::provider::template::{Gap, Piece, Template};
 use crate::provider::{Auth, Call, Encode, Field, Provider};
-use crate::token::Time;
+use crate::token::{Secret, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -42,6 +42,23 @@ pub struct Request {
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// When it may be sent again.
     pub repeat: Repeat,
+    /// The certificate the client shows in TLS, where the server asks for one; it goes over https alone.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate in PEM form, the client's own first, then those between it and the root.
+    pub certificate: String,
+    /// Its private key in PEM form, PKCS#8, PKCS#1 or SEC1, not encrypted.
+    pub key: Secret,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -179,7 +196,7 @@ pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
     }
 }
 
-/// The request that `call` describes.
+/// The request that `call` describes, without a client certificate: that is the caller's to add.
 ///
 /// # Errors
 /// A value that is missing, or that cannot stand where it is needed.
@@ -191,10 +208,7 @@ pub fn build(call: &Call, values: &Values, repeat: Repeat) -> Result<Request, Un
             query.push((name.clone(), value));
         }
     }
-    let mut headers: Vec<(String, Zeroizing<String>)> = vec![
-        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
-        ("Accept".into(), Zeroizing::new("application/json".into())),
-    ];
+    let mut headers = own_headers();
     for (name, template) in &call.headers {
         let Some(value) = fill_entry(template, values)? else { continue };
         if value.contains(['\r', '\n', '\0']) {
@@ -237,7 +251,27 @@ pub fn build(call: &Call, values: &Values, repeat: Repeat) -> Result<Request, Un
             address.push_str(&format!("{}={}", crate::url::encode(name), crate::url::encode(value)));
         }
     }
-    Ok(Request { method: call.method, url: address, headers, body, repeat })
+    Ok(Request { method: call.method, url: address, headers, body, repeat, identity: None })
+}
+
+/// What every request says of itself.
+fn own_headers() -> Vec<(String, Zeroizing<String>)> {
+    vec![
+        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
+        ("Accept".into(), Zeroizing::new("application/json".into())),
+    ]
+}
+
+/// The request for a public document at `url`.
+pub fn get(url: &str) -> Request {
+    Request {
+        method: Method::Get,
+        url: Zeroizing::new(url.to_string()),
+        headers: own_headers(),
+        body: None,
+        repeat: Repeat::Freely,
+        identity: None,
+    }
 }
 
 /// Basic client authentication (RFC 7617). By RFC 6749 §2.3.1 both parts are encoded first; a space goes as `%20`,
