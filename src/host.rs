@@ -5,8 +5,8 @@ use crate::child::Failed;
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::http::{Client, Settings};
-use crate::request::{Request, Response};
+use crate::http::{self, Client, Settings};
+use crate::request::{Identity, Request, Response};
 use crate::store::file::FileStore;
 use crate::store::helper::HelperStore;
 use crate::store::keyring::KeyringStore;
@@ -55,6 +55,11 @@ impl Folders {
     /// Where the tokens of `profile` wait.
     pub fn cache(&self, profile: &str) -> PathBuf {
         self.state.join("cache").join(profile)
+    }
+
+    /// Where the metadata and public keys of authorization servers wait.
+    pub fn metadata(&self) -> PathBuf {
+        self.state.join("metadata")
     }
 
     /// Where the locks are.
@@ -195,6 +200,14 @@ impl Host {
         };
         lines.iter().for_each(|line| self.detail(line));
         answer
+    }
+
+    /// Whether `identity` can be shown, before anything is sent.
+    ///
+    /// # Errors
+    /// As [`http::check_identity`].
+    pub fn check_identity(&self, identity: &Identity) -> Result<()> {
+        http::check_identity(identity)
     }
 
     /// The store of that choice; `None` for none.

@@ -19,6 +19,7 @@ pub mod http;
 pub mod index;
 pub mod jwt;
 pub mod kept;
+pub mod metadata;
 pub mod obtain;
 pub mod output;
 pub mod plan;

@@ -164,6 +164,17 @@ fn scope(value: &Value) -> Option<String> {
     }
 }
 
+/// Where a 3xx leads, in words: it is not followed.
+pub fn redirect(response: &Response) -> String {
+    // Query and fragment may hold a code or a token.
+    let to = response.header("location").map(|to| match to.find(['?', '#']) {
+        Some(end) => escape(&to[..end]) + "?…",
+        None => escape(to),
+    });
+    let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
+    format!("it redirects {to}, which is not followed (status {})", response.status)
+}
+
 /// A status that is no 2xx.
 fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Failure {
     let status = response.status;
@@ -174,15 +185,7 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
     let with = |kind, text: String| Failure { kind, why: text, dead: false, code: code(rules, body) };
     let quoted = said.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
     match status {
-        300..400 => {
-            // Query and fragment may hold a code or a token.
-            let to = response.header("location").map(|to| match to.find(['?', '#']) {
-                Some(end) => escape(&to[..end]) + "?…",
-                None => escape(to),
-            });
-            let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
-            with(Kind::Reply, format!("it redirects {to}, which is not followed (status {status})"))
-        }
+        300..400 => with(Kind::Reply, redirect(response)),
         408 | 429 | 500.. => {
             let word = match status {
                 408 => "it gave up waiting for the request",

@@ -53,17 +53,23 @@ pub struct Request {
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// When it may be sent again.
     pub repeat: Repeat,
-    /// The client's certificate, for a server that asks for one (RFC 8705).
+    /// The certificate the client shows in TLS, where the server asks for one; it goes over https alone.
     pub identity: Option<Identity>,
 }
 
-/// A certificate and its key.
+/// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
 #[derive(Clone)]
 pub struct Identity {
-    /// The certificate and those it was issued by, as PEM.
+    /// The certificate in PEM form, the client's own first, then those between it and the root.
     pub certificate: String,
-    /// Its private key, as PEM.
+    /// Its private key in PEM form, PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub key: Secret,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -252,10 +258,7 @@ pub fn build(
         query.extend(fill_field(provider, name, template, values)?);
     }
     let more = more(provider, call, values)?;
-    let mut headers: Vec<Pair> = vec![
-        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
-        ("Accept".into(), Zeroizing::new("application/json".into())),
-    ];
+    let mut headers = own_headers();
     for (name, template) in &call.headers {
         let Some(value) = fill_entry(template, values)? else { continue };
         if value.contains(['\r', '\n', '\0']) {
@@ -308,6 +311,26 @@ pub fn build(
         }
     }
     Ok(Request { method: call.method, url: address, headers, body, repeat, identity: added.identity })
+}
+
+/// What every request says of itself.
+fn own_headers() -> Vec<(String, Zeroizing<String>)> {
+    vec![
+        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
+        ("Accept".into(), Zeroizing::new("application/json".into())),
+    ]
+}
+
+/// The request for a public document at `url`.
+pub fn get(url: &str) -> Request {
+    Request {
+        method: Method::Get,
+        url: Zeroizing::new(url.to_string()),
+        headers: own_headers(),
+        body: None,
+        repeat: Repeat::Freely,
+        identity: None,
+    }
 }
 
 /// The parameters that a person adds, `NAME=VALUE` each.
