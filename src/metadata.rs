@@ -176,8 +176,9 @@ fn lifetime(headers: &[(String, String)]) -> Option<i64> {
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
 /// server could not be reached or has trouble; else as [`Host::send`].
 pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Metadata> {
+    // Not shown: it may hold a password.
     let addresses = addresses(issuer).map_err(|why| {
-        Error::new(Kind::Config, format!("the issuer {} cannot be used", escape(issuer)), why)
+        Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
             .hint("give the issuer as the server's operator names it, such as https://login.example.com")
     })?;
     let place = Place::of(host, "metadata", issuer);
