@@ -174,6 +174,11 @@ impl Host {
         self.timeout = timeout;
     }
 
+    /// Starts the time of the call anew: until now a person took theirs.
+    pub fn renew(&mut self) {
+        self.deadline = Instant::now() + self.timeout;
+    }
+
     /// Runs `ask`, in which a person takes their time: it does not count.
     fn unhurried<T>(&mut self, ask: impl FnOnce(&mut Host) -> T) -> T {
         let start = Instant::now();
@@ -355,6 +360,28 @@ impl Host {
         for line in self.hushed.take().unwrap_or_default() {
             self.say(line);
         }
+    }
+
+    /// Says what a person must see to go on, whoever watches and however quiet it is to be.
+    pub fn show(&mut self, text: &str) {
+        let _ = writeln!(self.err, "{text}");
+        let _ = self.err.flush();
+    }
+
+    /// A line from stdin, which was asked for.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where stdin fails; an empty one, or none, is `None`.
+    pub fn line(&mut self) -> Result<Option<Secret>> {
+        let line = self.unhurried(|_| {
+            let mut line = zeroize::Zeroizing::new(String::new());
+            std::io::stdin().lines().next().transpose().map(|read| {
+                line.push_str(&read.unwrap_or_default());
+                line
+            })
+        });
+        let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
+        Ok((!line.trim().is_empty()).then(|| Secret::new(line.trim())))
     }
 
     /// Tells a person who watches.

@@ -6,7 +6,9 @@ use crate::client_auth::{self, Moment};
 use crate::dpop;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::id_token;
 use crate::index::Index;
+use crate::jose::{Jwks, VerifyError};
 use crate::kept::{Kept, Session};
 use crate::output::Source as From;
 use crate::plan;
@@ -18,6 +20,7 @@ use crate::store::cache::{Cache, Cached, IdToken};
 use crate::store::{Store, StoreError, Trouble};
 use crate::token::{Expires, Secret, Time};
 use crate::url::Url;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -333,15 +336,39 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
             Outcome::Issued(issued, response.received)
         }
         Err(failure) => {
-            let error = failed(profile, asking, &failure, &sent);
+            let error = failed(profile, asking.name, asking.call, &failure, &sent);
             if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error, failure.code) }
         }
     })
 }
 
+/// What a request that brings no token is told by.
+pub struct Told<'a> {
+    /// The grant's name, or what else it is for.
+    pub name: &'a str,
+    /// How its errors are read.
+    pub rules: &'a Rules,
+}
+
+/// Sends a request whose reply is a JSON object and no token.
+///
+/// # Errors
+/// What keeps it from being sent, a refusal, a reply that is none.
+pub fn ask_for_object(
+    host: &mut Host,
+    profile: &Profile,
+    told: &Told,
+    call: &Call,
+    filled: &Filled,
+    home: Option<&str>,
+) -> Result<Map<String, Value>> {
+    let (response, sent) = send(host, profile, call, filled, home)??;
+    reply::object(told.rules, &response).map_err(|failure| failed(profile, told.name, call, &failure, &sent))
+}
+
 /// A refusal, or a reply that says nothing, for a person.
-fn failed(profile: &Profile, asking: &Asking, failure: &reply::Failure, sent: &Sent) -> Error {
-    let (to, name) = (&sent.to, asking.name);
+fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, sent: &Sent) -> Error {
+    let to = &sent.to;
     let what = match failure.kind {
         Kind::Refused => format!("{}: {to} refused the grant {name}", profile.name),
         Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
@@ -349,7 +376,7 @@ fn failed(profile: &Profile, asking: &Asking, failure: &reply::Failure, sent: &S
     };
     let hint = match failure.kind {
         // RFC 6749 §5.2: the way of authentication may be the reason, and was chosen here.
-        Kind::Refused if failure.code.as_deref() == Some("invalid_client") && asking.call.auth == Auth::Auto => format!(
+        Kind::Refused if failure.code.as_deref() == Some("invalid_client") && call.auth == Auth::Auto => format!(
             "check client_id and client_secret; or the server wants them another way: --client-auth {}",
             if sent.auth == Auth::Post { "basic" } else { "post" }
         ),
@@ -813,6 +840,52 @@ fn run(
     drop(hold);
     host.speak();
     Ok(token)
+}
+
+/// Verifies the ID token of `issued` against the issuer's keys (OIDC Core §3.1.3.7), and says whether it was: not
+/// where there is none, and not where issuer or keys are not known or cannot be had now.
+///
+/// # Errors
+/// [`Kind::Reply`] where it is not to be trusted.
+pub fn verify_id_token(
+    host: &mut Host,
+    profile: &Profile,
+    token: &Secret,
+    access_token: Option<&Secret>,
+    filled: &Filled,
+) -> Result<bool> {
+    let value = |name: &str| filled.values.get(name).map(|value| value.as_str());
+    let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
+    let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else { return Ok(false) };
+    let expected = id_token::Expected {
+        issuer,
+        client_id,
+        nonce: value("nonce"),
+        access_token: access_token.map(Secret::expose),
+        max_age: None,
+        now: host.now().secs(),
+    };
+    let refuse = |why: String| {
+        Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
+            .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
+    };
+    for fresh in [false, true] {
+        let keys = match crate::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+            Ok(keys) => keys,
+            Err(error) => {
+                host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
+                return Ok(false);
+            }
+        };
+        let keys = Jwks::parse(&keys).map_err(|why| refuse(format!("its keys cannot be read: {why}")))?;
+        match id_token::check(token.expose(), &keys, &expected) {
+            Ok(_) => return Ok(true),
+            // The server may have changed its keys since.
+            Err(id_token::Refused::Signature(VerifyError::NoKey { .. })) if !fresh => {}
+            Err(why) => return Err(refuse(why.to_string())),
+        }
+    }
+    Ok(false)
 }
 
 /// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this

@@ -530,6 +530,11 @@ impl Profile {
         Ok(values)
     }
 
+    /// The plain value of that name, where it is known without asking anybody.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.known_values().ok()?.get(name).map(|value| value.to_string())
+    }
+
     /// The declared value of that name, or `refresh_token`.
     pub fn param(&self, name: &str) -> Option<&Param> {
         self.provider.param(name).or(refresh_token_param(&self.provider, name))

@@ -153,6 +153,30 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     })
 }
 
+/// A reply that is no token but a JSON object: the start of a flow, an answer about a token. Errors are read by
+/// `rules`.
+///
+/// # Errors
+/// As [`read`].
+pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, Failure> {
+    let body = Body::parse(Format::Json, &response.body);
+    if !(200..300).contains(&response.status) {
+        return Err(refusal(rules, &[], response, &body));
+    }
+    let fail = |kind, why: String| Failure { kind, why, dead: false, code: code(rules, &body) };
+    match &body {
+        Body::Parsed(Value::Object(object)) => match object.get("error") {
+            Some(Value::String(_) | Value::Object(_)) => Err(fail(
+                Kind::Refused,
+                said(rules, &Value::Object(object.clone())).unwrap_or_else(|| "it reports an error".into()),
+            )),
+            _ => Ok(object.clone()),
+        },
+        Body::Unreadable(why) => Err(fail(Kind::Reply, format!("{why} (status {})", response.status))),
+        _ => Err(fail(Kind::Reply, "it is no JSON object".into())),
+    }
+}
+
 /// A list or a string of scopes, as one string.
 fn scope(value: &Value) -> Option<String> {
     match value {

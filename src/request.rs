@@ -282,7 +282,9 @@ pub fn build(
         Encode::Form => {
             headers.push(("Content-Type".into(), Zeroizing::new("application/x-www-form-urlencoded".into())));
             let mut fields = pairs(provider, &call.body, values)?;
-            fields.extend(added.fields);
+            let new = added.fields.into_iter().filter(|(name, _)| !fields.iter().any(|(known, _)| known == name));
+            let new: Vec<Pair> = new.collect();
+            fields.extend(new);
             fields.extend(more);
             Some(Zeroizing::new(form(&fields).as_bytes().to_vec()))
         }
