@@ -88,13 +88,7 @@ fn key(values: &Values) -> Result<Key, Unready> {
 
 /// `client_assertion` and what goes with it. `client_id` is left out where the assertion says it (RFC 7521 §4.2), but
 /// many servers look for it all the same, and all allow it.
-fn asserted(
-    values: &Values,
-    key: &Key,
-    of: &str,
-    audience: &str,
-    moment: &Moment,
-) -> Result<Vec<Pair>, Unready> {
+fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Moment) -> Result<Vec<Pair>, Unready> {
     let client = values.get("client_id").ok_or_else(|| Unready::Missing("client_id".into()))?;
     let mut claims = Map::new();
     for (name, text) in [("iss", client.as_str()), ("sub", client), ("aud", audience), ("jti", &moment.id)] {
@@ -121,7 +115,7 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     let mut claims = Map::new();
     for (name, template) in &how.claims {
         let filled = template.fill(|name| match name {
-            "key_fingerprint" => fingerprint.as_deref().ok(),
+            "key_fingerprint" => fingerprint.as_deref(),
             _ => values.get(name).map(|v| v.as_str()),
         });
         match filled {

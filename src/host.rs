@@ -460,7 +460,6 @@ pub fn protect() {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn a_secret_is_one_line() {

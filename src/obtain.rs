@@ -182,8 +182,7 @@ pub fn fill(
         For::Call(call) => provider.closure(call.names()),
     };
     let refreshes = matches!(what, For::Grant(grant) if provider.refresh_grant() == Some(grant));
-    let mut filled =
-        Filled { values: Values::new(), from_store: Vec::new(), from_config: Vec::new(), dpop_key: None };
+    let mut filled = Filled { values: Values::new(), from_store: Vec::new(), from_config: Vec::new(), dpop_key: None };
     for name in names.into_keys() {
         let source = profile.given.get(&name).map(|g| &g.source);
         // Left out, the scope is what was granted; what was asked for then may be more (RFC 6749 §6).
@@ -283,7 +282,9 @@ impl Filled {
         if grant.call.dpop {
             self.dpop_key = Some(match &kept.dpop_key {
                 Some(key) => key.clone(),
-                None => crate::jose::Key::generate().map_err(|why| Error::new(Kind::Other, "no key can be made", why))?.1,
+                None => {
+                    crate::jose::Key::generate().map_err(|why| Error::new(Kind::Other, "no key can be made", why))?.1
+                }
             });
         }
         Ok(())
@@ -458,8 +459,7 @@ pub fn send<'f>(
                 proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
-        let request =
-            added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
+        let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
         let request = request.map_err(|unready| not_ready(profile, unready))?;
         let response = match host.send(&request, profile.ca_file.as_deref()) {
             Ok(response) => response,
@@ -484,7 +484,8 @@ fn wants_nonce(response: &Response) -> Option<String> {
     let nonce = response.header("dpop-nonce")?;
     let said = |text: &str| text.contains("use_dpop_nonce");
     let asked = matches!(response.status, 400 | 401)
-        && (std::str::from_utf8(&response.body).is_ok_and(said) || response.header("www-authenticate").is_some_and(said));
+        && (std::str::from_utf8(&response.body).is_ok_and(said)
+            || response.header("www-authenticate").is_some_and(said));
     asked.then(|| nonce.to_string())
 }
 
@@ -607,16 +608,11 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn obtain(
-    host: &mut Host,
-    profile: &mut Profile,
-    cache: Option<&Cache>,
-    no_store: bool,
-) -> Result<(Cached, From)> {
+pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_store: bool) -> Result<(Cached, From)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
-    let mut opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    let opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
         if profile.store == crate::config::StoreChoice::File {
@@ -640,7 +636,8 @@ pub fn obtain(
 fn lacks(profile: &Profile, grant: &Grant, kept: &dyn Fn(&str) -> bool) -> Vec<String> {
     let has_issuer = profile.known_values().is_ok_and(|values| values.contains_key("issuer"));
     plan::missing(&profile.provider, grant, &|name| {
-        let told = has_issuer && profile.metadata.is_none() && profile.param(name).is_some_and(|p| p.metadata.is_some());
+        let told =
+            has_issuer && profile.metadata.is_none() && profile.param(name).is_some_and(|p| p.metadata.is_some());
         is_given(profile, name) || kept(name) || told
     })
 }
@@ -712,8 +709,7 @@ fn refresh(
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
         let Some(session) = opened.kept.session.clone() else { return Ok(None) };
-        let mut filled =
-            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", &session.refresh_token)])?;
+        let mut filled = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", &session.refresh_token)])?;
         filled.bind(grant, &opened.kept)?;
         let home = origin(&session.belongs.url);
         let hold = crate::signals::hold(true);
@@ -856,7 +852,9 @@ pub fn verify_id_token(
 ) -> Result<bool> {
     let value = |name: &str| filled.values.get(name).map(|value| value.as_str());
     let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
-    let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else { return Ok(false) };
+    let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
+        return Ok(false);
+    };
     let expected = id_token::Expected {
         issuer,
         client_id,
@@ -881,7 +879,7 @@ pub fn verify_id_token(
         match id_token::check(token.expose(), &keys, &expected) {
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
-            Err(id_token::Refused::Signature(VerifyError::NoKey { .. })) if !fresh => {}
+            Err(id_token::Refused::Signature(VerifyError::NoKey)) if !fresh => {}
             Err(why) => return Err(refuse(why.to_string())),
         }
     }

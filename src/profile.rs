@@ -470,7 +470,8 @@ impl Profile {
         let Some([text]) = given.text.as_deref() else { return Ok(()) };
         if param.url {
             let whole = param.metadata.is_some();
-            let checked = if whole { crate::url::endpoint(text.expose()) } else { crate::url::base(text.expose()).map(drop) };
+            let checked =
+                if whole { crate::url::endpoint(text.expose()) } else { crate::url::base(text.expose()).map(drop) };
             checked.map_err(|why| self.blame(&param.name, &given.source, &why))?;
         }
         if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
@@ -641,7 +642,10 @@ impl Profile {
             .values
             .values()
             .all(|(v, _)| matches!(v, ConfigValue::Text(_) | ConfigValue::List(_) | ConfigValue::Keyring(..)))
-            && self.given.values().all(|g| matches!(g.source, Source::Config | Source::Keyring(..) | Source::Metadata(_)))
+            && self
+                .given
+                .values()
+                .all(|g| matches!(g.source, Source::Config | Source::Keyring(..) | Source::Metadata(_)))
     }
 
     /// The variable that gives the value `name`: the one that the config names, else its own.

@@ -335,7 +335,7 @@ fn the_clock_is_read_at_the_edge() {
 /// What decides and never touches the world.
 const PURE: &[&str] = &[
     "token", "provider", "plan", "request", "reply", "output", "cli", "belongs", "kept", "config", "document", "jwt",
-    "text", "url", "date", "duration", "digest", "error",
+    "text", "url", "date", "duration", "digest", "error", "jose", "id_token", "dpop", "pkce",
 ];
 
 /// The same of modules that do not all do so.

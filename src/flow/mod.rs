@@ -141,8 +141,12 @@ fn in_browser(
             host.show(&format!("Log in here:\n\n  {}\n", line(&address)));
             host.show("Then paste the address that the browser ended at, though it shows an error:");
             let pasted = host.line()?.ok_or_else(|| {
-                Error::new(Kind::LoginNeeded, format!("{}: nothing was pasted", profile.name), "the login has not ended")
-                    .hint(format!("try again: tok login {} {}", profile.name, grant.name))
+                Error::new(
+                    Kind::LoginNeeded,
+                    format!("{}: nothing was pasted", profile.name),
+                    "the login has not ended",
+                )
+                .hint(format!("try again: tok login {} {}", profile.name, grant.name))
             })?;
             callback::pasted(pasted.expose(), &expected)?
         }
@@ -222,7 +226,11 @@ fn address(
     let Some(Value::String(reference)) = reply.get("request_uri") else {
         return Err(lacks(profile, &pushed, filled, "request_uri"));
     };
-    let short = Call { query: begin.query.iter().filter(|(n, _)| n == "client_id").cloned().collect(), more: None, ..begin.clone() };
+    let short = Call {
+        query: begin.query.iter().filter(|(n, _)| n == "client_id").cloned().collect(),
+        more: None,
+        ..begin.clone()
+    };
     let address = build(&short, filled)?;
     let mark = if address.contains('?') { '&' } else { '?' };
     Ok(format!("{address}{mark}request_uri={}", crate::url::encode(reference)))
@@ -237,7 +245,8 @@ fn device(
     home: Option<&str>,
 ) -> Result<Poll> {
     let reply = ask(host, profile, grant, begin, filled, home)?;
-    let text = |names: &[&str]| names.iter().find_map(|name| reply.get(*name)?.as_str()).filter(|text| !text.is_empty());
+    let text =
+        |names: &[&str]| names.iter().find_map(|name| reply.get(*name)?.as_str()).filter(|text| !text.is_empty());
     let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, filled, names[0]));
     // Before RFC 8628 had its name it was `verification_url`; Google still says so.
     let page = need(&["verification_uri", "verification_url"])?.to_string();
@@ -316,7 +325,10 @@ fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
 
 fn terminal_columns() -> Option<usize> {
     #[cfg(unix)]
-    return rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col)).filter(|c| *c > 0);
+    return rustix::termios::tcgetwinsize(std::io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|c| *c > 0);
     #[cfg(not(unix))]
     None
 }

@@ -39,11 +39,9 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
             }
         }
     }
-    for (place, asked) in [
-        ("revoke", &provider.revoke),
-        ("introspect", &provider.introspect),
-        ("userinfo", &provider.userinfo),
-    ] {
+    for (place, asked) in
+        [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)]
+    {
         if let Some(asked) = asked {
             call(&at, &[place], provider, asked, &["refresh_token", "access_token"])?;
         }

@@ -143,6 +143,15 @@ impl Flow {
         matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
     }
 
+    /// The values that say how it goes.
+    pub fn takes(self) -> &'static [&'static str] {
+        match self {
+            Flow::AuthorizationCode => &["issuer", "jwks_url", "redirect_host", "redirect_port", "redirect_path"],
+            Flow::DeviceCode | Flow::Ciba => &["issuer", "jwks_url"],
+            Flow::Direct | Flow::Signed => &[],
+        }
+    }
+
     /// The values that it finds by itself.
     pub fn finds(self) -> &'static [&'static str] {
         match self {
@@ -477,10 +486,14 @@ impl Provider {
     pub fn uses(&self, grant: &Grant) -> BTreeMap<String, bool> {
         let mut all = grant.names();
         if let Some(assertion) = &grant.assertion {
-            all.extend(assertion.names().into_iter().map(|(name, _)| (name, true)));
+            all.extend(assertion.names().into_keys().map(|name| (name, true)));
             all.insert("assertion".into(), true);
         }
+        all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
         let mut all = self.closure(all);
+        if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
+            all.entry("issuer".into()).or_insert(true);
+        }
         all.retain(|name, _| self.param(name).is_some() || name == "refresh_token");
         all
     }
@@ -502,6 +515,15 @@ impl Provider {
         all
     }
 
+    /// The values that a session uses beside its grant: to be revoked and asked about.
+    pub fn uses_besides(&self) -> BTreeMap<String, bool> {
+        let calls = [&self.revoke, &self.introspect, &self.userinfo].into_iter().flatten();
+        let names = calls.flat_map(Call::names).map(|(name, _)| (name, true));
+        let mut all = self.closure(names.chain([("jwks_url".to_string(), true)]).collect());
+        all.retain(|name, _| self.param(name).is_some());
+        all
+    }
+
     /// All its requests.
     pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
         let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);
@@ -518,7 +540,8 @@ impl Provider {
 impl Param {
     /// The values that it is made of where it is not given itself, with whether each can be done without.
     pub fn leads_to(&self) -> Vec<(String, bool)> {
-        let default = self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
+        let default =
+            self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
         default.chain(self.inside.iter().map(|inside| (inside.value.clone(), false))).collect()
     }
 }

@@ -174,7 +174,11 @@ fn grant(
         response: self::rules(reply.as_ref(), rules, base.map(|b| &b.response))?,
         assertion,
         client: own.get("client").map_or(Ok(base.map_or(Client::Named, |b| b.client)), |v| {
-            v.choice(&[("optional", Client::Optional), ("named", Client::Named), ("confidential", Client::Confidential)])
+            v.choice(&[
+                ("optional", Client::Optional),
+                ("named", Client::Named),
+                ("confidential", Client::Confidential),
+            ])
         })?,
         defaults: own.get("defaults").map_or(Ok(base.map(|b| b.defaults.clone()).unwrap_or_default()), templates)?,
         warning: text("warning")?.or(base.and_then(|b| b.warning.clone())),
