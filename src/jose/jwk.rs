@@ -1,6 +1,6 @@
 //! JSON Web Keys (RFC 7517, 7518 §6, 8037 §2), private and public.
 
-use super::key::{Parsed, Private};
+use super::key::{Key, Private};
 use super::public::{Curve, Public};
 use super::{Algorithm, from_base64url};
 use ring::rsa::{KeyPairComponents, PublicKeyComponents};
@@ -47,7 +47,7 @@ pub(super) fn set(text: &[u8]) -> Option<Vec<Jwk>> {
 ///
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
-pub(super) fn private(text: &str) -> Result<Parsed, String> {
+pub(super) fn private(text: &str) -> Result<Key, String> {
     if let Some(keys) = set(text.as_bytes()) {
         let count = keys.len();
         let mut private = keys.into_iter().filter(|key| key.is_private() && key.is_for("sign"));
@@ -96,7 +96,7 @@ impl Jwk {
         }
     }
 
-    fn private(self) -> Result<Parsed, String> {
+    fn private(self) -> Result<Key, String> {
         let secret = |member: &Option<Zeroizing<String>>, name: &str| {
             let text = member.as_ref().ok_or_else(|| format!("is a JWK without `{name}`"))?;
             from_base64url(text).map(Zeroizing::new).ok_or_else(|| format!("is a JWK whose `{name}` is no base64url"))
@@ -138,7 +138,7 @@ impl Jwk {
                 _ => return Err("is a JWK whose `alg` is no signature algorithm of such a key".into()),
             },
         };
-        Ok(Parsed { private, id: self.kid, algorithm })
+        Ok(Key { private, id: self.kid, algorithm })
     }
 }
 

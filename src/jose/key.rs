@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 /// What signs: a private key or a shared secret. `Debug` shows nothing of it.
 pub struct Key {
     pub(super) private: Private,
-    id: Option<String>,
+    pub(super) id: Option<String>,
     /// What its JWK is meant for.
-    algorithm: Option<Algorithm>,
+    pub(super) algorithm: Option<Algorithm>,
 }
 
 pub(super) enum Private {
@@ -30,13 +30,6 @@ pub(super) enum Private {
     P521(Box<p521::ecdsa::SigningKey>),
     Ed25519(Box<Ed25519KeyPair>),
     Shared(Zeroizing<Vec<u8>>),
-}
-
-/// A key as its text has it.
-pub(super) struct Parsed {
-    pub(super) private: Private,
-    pub(super) id: Option<String>,
-    pub(super) algorithm: Option<Algorithm>,
 }
 
 impl fmt::Debug for Key {
@@ -53,16 +46,15 @@ impl Key {
     /// What is wrong, in words that follow the name of the value and show nothing of it.
     pub fn parse(text: &Secret) -> Result<Key, String> {
         let text = text.expose().trim_start_matches('\u{feff}').trim();
-        let Parsed { private, id, algorithm } = if text.starts_with('{') {
-            jwk::private(text)?
+        if text.starts_with('{') {
+            jwk::private(text)
         } else if text.contains("-----BEGIN ") {
-            Parsed { private: pem::private(text)?, id: None, algorithm: None }
+            Ok(Key { private: pem::private(text)?, id: None, algorithm: None })
         } else if ["ssh-", "ecdsa-sha2-", "---- BEGIN SSH2"].iter().any(|start| text.starts_with(start)) {
-            return Err("is a public key; the private key is needed".into());
+            Err("is a public key; the private key is needed".into())
         } else {
-            return Err("is no key: neither PEM (-----BEGIN …) nor a JWK".into());
-        };
-        Ok(Key { private, id, algorithm })
+            Err("is no key: neither PEM (-----BEGIN …) nor a JWK".into())
+        }
     }
 
     /// A shared secret for HS256, HS384 and HS512: the bytes of its UTF-8 (OpenID Connect Core §10.1).
@@ -76,7 +68,7 @@ impl Key {
     /// # Errors
     /// Where the system has no random numbers.
     pub fn generate() -> Result<(Key, Secret), String> {
-        // Two numbers of 2^256 are none of the curve's: a second try is never needed in practice.
+        // Zero, and one in 2^32 of the largest numbers, is no private key.
         for _ in 0..8 {
             let mut d = Zeroizing::new([0; 32]);
             crate::digest::fill(d.as_mut_slice());
