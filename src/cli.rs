@@ -135,6 +135,8 @@ pub enum Format {
     Json,
     /// `export ACCESS_TOKEN='…'`, for a shell's `eval`
     Env,
+    /// The ID token, verified
+    IdToken,
 }
 
 /// `tok header`
@@ -143,6 +145,23 @@ pub struct Header {
     /// The token that is asked for.
     #[command(flatten)]
     pub token: TokenArgs,
+    /// The request that the header is for.
+    #[command(flatten)]
+    pub api: ApiCall,
+}
+
+/// A request to an API, for a token that is bound to a key (RFC 9449).
+#[derive(Args, Clone, Debug, Default)]
+pub struct ApiCall {
+    /// The method of the request it is for, where the token needs a proof (DPoP)
+    #[arg(long, value_name = "METHOD", requires = "url")]
+    pub method: Option<String>,
+    /// The URL of the request it is for, where the token needs a proof (DPoP)
+    #[arg(long, value_name = "URL", requires = "method")]
+    pub url: Option<String>,
+    /// The DPoP-Nonce that the API has answered with
+    #[arg(long, value_name = "NONCE", requires = "method")]
+    pub nonce: Option<String>,
 }
 
 /// What is asked of a token.
@@ -209,6 +228,15 @@ pub struct Show {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// Ask the provider what it knows of the access token (RFC 7662)
+    #[arg(long)]
+    pub introspect: bool,
+    /// Ask the provider who the access token is for (OpenID Connect)
+    #[arg(long)]
+    pub userinfo: bool,
+    /// How long the whole call may take [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
 }
 
 /// `tok providers`
@@ -322,6 +350,8 @@ pub struct LoginArgs {
     pub store: Option<String>,
     /// `--timeout` in seconds.
     pub timeout: Option<i64>,
+    /// `--no-browser`
+    pub no_browser: bool,
     /// The values.
     pub values: BTreeMap<String, Given>,
 }
@@ -387,11 +417,13 @@ fn login_args() -> Vec<Arg> {
             .long("store")
             .value_name("STORE")
             .help("Where to keep what is secret: keyring, file, none or helper:NAME (docker-credential-NAME)"),
-        Arg::new("timeout")
-            .long("timeout")
-            .value_name("DUR")
-            .value_parser(timeout)
-            .help("How long the whole call may take, waiting for others included [default: 30s]"),
+        Arg::new("no_browser")
+            .long("no-browser")
+            .action(ArgAction::SetTrue)
+            .help("Open no browser: show the address, and take the one where the login ended"),
+        Arg::new("timeout").long("timeout").value_name("DUR").value_parser(timeout).help(
+            "How long the whole call may take, waiting for others included [default: 30s, and 5m for a person's part]",
+        ),
     ]
 }
 
@@ -469,6 +501,7 @@ pub fn login(matches: &ArgMatches, shape: &Shape) -> LoginArgs {
     // An option may stand before the grant or after it; the nearer one wins.
     for level in levels {
         login.keep |= level.get_flag("keep");
+        login.no_browser |= level.get_flag("no_browser");
         login.keep_as = level.get_one::<String>("as").cloned().or(login.keep_as);
         login.store = level.get_one::<String>("store").cloned().or(login.store);
         login.timeout = level.get_one::<i64>("timeout").copied().or(login.timeout);

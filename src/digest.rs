@@ -2,6 +2,7 @@
 
 use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
+use subtle::ConstantTimeEq;
 
 /// SHA-256 of the parts, each with its length before it so that no two lists of parts are alike; lower-case hex.
 pub fn hex(parts: &[&[u8]]) -> String {
@@ -19,11 +20,35 @@ pub fn hex(parts: &[&[u8]]) -> String {
 /// Where the system has no random numbers: nothing here may go on without.
 pub fn random(bytes: usize) -> String {
     let mut buffer = vec![0; bytes];
-    #[expect(clippy::expect_used, reason = "a system without random numbers cannot keep a secret")]
-    SystemRandom::new().fill(&mut buffer).expect("random numbers");
+    fill(&mut buffer);
     to_hex(&buffer)
+}
+
+/// Fills `buffer` with random bytes.
+///
+/// # Panics
+/// As [`random`].
+pub fn fill(buffer: &mut [u8]) {
+    #[expect(clippy::expect_used, reason = "a system without random numbers cannot keep a secret")]
+    SystemRandom::new().fill(buffer).expect("random numbers");
+}
+
+/// Whether the two are equal; the time it takes says only whether they are of one length.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
 }
 
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_is_equal_in_every_byte() {
+        assert!(constant_time_eq(b"", b"") && constant_time_eq(b"abc", b"abc"));
+        assert!(!constant_time_eq(b"abc", b"abd") && !constant_time_eq(b"abc", b"abcd"));
+    }
 }

@@ -5,8 +5,8 @@ use crate::child::Failed;
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::http::{Client, Settings};
-use crate::request::{Request, Response};
+use crate::http::{self, Client, Settings};
+use crate::request::{Identity, Request, Response};
 use crate::store::file::FileStore;
 use crate::store::helper::HelperStore;
 use crate::store::keyring::KeyringStore;
@@ -55,6 +55,11 @@ impl Folders {
     /// Where the tokens of `profile` wait.
     pub fn cache(&self, profile: &str) -> PathBuf {
         self.state.join("cache").join(profile)
+    }
+
+    /// Where the metadata and public keys of authorization servers wait.
+    pub fn metadata(&self) -> PathBuf {
+        self.state.join("metadata")
     }
 
     /// Where the locks are.
@@ -169,6 +174,11 @@ impl Host {
         self.timeout = timeout;
     }
 
+    /// Starts the time of the call anew: until now a person took theirs.
+    pub fn renew(&mut self) {
+        self.deadline = Instant::now() + self.timeout;
+    }
+
     /// Runs `ask`, in which a person takes their time: it does not count.
     fn unhurried<T>(&mut self, ask: impl FnOnce(&mut Host) -> T) -> T {
         let start = Instant::now();
@@ -195,6 +205,14 @@ impl Host {
         };
         lines.iter().for_each(|line| self.detail(line));
         answer
+    }
+
+    /// Whether `identity` can be shown, before anything is sent.
+    ///
+    /// # Errors
+    /// As [`http::check_identity`].
+    pub fn check_identity(&self, identity: &Identity) -> Result<()> {
+        http::check_identity(identity)
     }
 
     /// The store of that choice; `None` for none.
@@ -240,10 +258,11 @@ impl Host {
     }
 
     /// A file that the user named, as text without one trailing line break. `-` is stdin, where `stdin` allows it.
+    /// `lines`: it may have several.
     ///
     /// # Errors
     /// In words that never repeat the path or the content: either may be a secret typed in the wrong place.
-    pub fn read_secret_file(&self, path: &Path, stdin: bool) -> std::result::Result<Secret, Failed> {
+    pub fn read_secret_file(&self, path: &Path, stdin: bool, lines: bool) -> std::result::Result<Secret, Failed> {
         let bytes = if stdin && path == Path::new("-") {
             files::read_stream(std::io::stdin(), LIMIT, self.deadline)
         } else {
@@ -262,19 +281,19 @@ impl Host {
             }
             .into()
         })?);
-        Ok(one_line(&bytes)?)
+        Ok(text(&bytes, lines)?)
     }
 
-    /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
+    /// What the command prints, without one trailing line break, and in several lines where `lines` allows. It runs without a shell, without stdin and without
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
     /// In words without its output.
-    pub fn run_command(&self, words: &[String]) -> std::result::Result<Secret, Failed> {
+    pub fn run_command(&self, words: &[String], lines: bool) -> std::result::Result<Secret, Failed> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let env = self.env.iter().filter(|(name, _)| !is_own(name));
         let bytes = crate::child::output(words, env, left, LIMIT)?;
-        Ok(one_line(&bytes)?)
+        Ok(text(&bytes, lines)?)
     }
 
     /// Asks a person, without echo where it is a secret.
@@ -343,6 +362,28 @@ impl Host {
         }
     }
 
+    /// Says what a person must see to go on, whoever watches and however quiet it is to be.
+    pub fn show(&mut self, text: &str) {
+        let _ = writeln!(self.err, "{text}");
+        let _ = self.err.flush();
+    }
+
+    /// A line from stdin, which was asked for.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where stdin fails; an empty one, or none, is `None`.
+    pub fn line(&mut self) -> Result<Option<Secret>> {
+        let line = self.unhurried(|_| {
+            let mut line = zeroize::Zeroizing::new(String::new());
+            std::io::stdin().lines().next().transpose().map(|read| {
+                line.push_str(&read.unwrap_or_default());
+                line
+            })
+        });
+        let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
+        Ok((!line.trim().is_empty()).then(|| Secret::new(line.trim())))
+    }
+
     /// Tells a person who watches.
     pub fn tell(&mut self, text: &str) {
         if self.stderr_terminal && !self.quiet {
@@ -367,12 +408,15 @@ fn entry_limit() -> Option<usize> {
     cfg!(windows).then_some(2400)
 }
 
-/// A secret as a file or a command gives it: UTF-8 on one line.
-fn one_line(bytes: &[u8]) -> std::result::Result<Secret, String> {
+/// A secret as a file or a command gives it: UTF-8, on one line unless it may have several.
+fn text(bytes: &[u8], lines: bool) -> std::result::Result<Secret, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
     let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
     if text.is_empty() {
         return Err("it is empty".into());
+    }
+    if lines && !text.contains('\0') {
+        return Ok(Secret::new(text));
     }
     match text.matches('\n').count() + 1 {
         1 if !text.contains(['\r', '\0']) => Ok(Secret::new(text)),
@@ -416,16 +460,18 @@ pub fn protect() {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn a_secret_is_one_line() {
-        let text = |bytes: &[u8]| one_line(bytes).map(|s| s.expose().to_string());
+        let text = |bytes: &[u8]| super::text(bytes, false).map(|s| s.expose().to_string());
         assert_eq!(text(b"abc\n"), Ok("abc".into()));
         assert_eq!(text(b"abc\r\n"), Ok("abc".into()));
         assert_eq!(text(b" a b "), Ok(" a b ".into()));
         for bytes in [&b""[..], b"\n", b"a\nb", b"a\n\n", b"\xff", b"a\0b", b"a\rb"] {
             assert!(text(bytes).is_err(), "{bytes:?}");
         }
+        let lines = |bytes: &[u8]| super::text(bytes, true).map(|s| s.expose().to_string());
+        assert_eq!(lines(b"a\r\nb\n"), Ok("a\r\nb".into()));
+        assert!(lines(b"a\0b").is_err() && lines(b"").is_err());
     }
 }

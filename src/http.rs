@@ -4,18 +4,19 @@
 //! deadline and notes a reset; [`Mark`] notes when the connection stands, for until then certainly nothing of the
 //! request was sent.
 
+mod identity;
 pub mod proxy;
 mod resolve;
 pub mod retry;
 mod trust;
 
 use crate::error::{Error, Kind, Result};
-use crate::request::{Method, Request, Response};
+use crate::request::{Identity, Method, Request, Response};
 use crate::text::escape;
 use crate::token::Time;
 use proxy::Proxy;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use ureq::config::AutoHeaderValue;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{ClientCert, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, SocksConnector,
     TcpConnector, Transport,
@@ -41,6 +42,9 @@ const LONGEST_BODY: u64 = 1 << 20;
 /// How long name, connection and TLS handshake may take before they are tried again; a lost first packet or a
 /// stale path is then tried anew well within the default 30 s.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The hint where a server ended a connection with a client certificate and does not say why.
+const NOT_ACCEPTED: &str = "it may not accept the client certificate";
 
 /// What the environment and the config say about the network.
 #[derive(Clone, Default)]
@@ -100,6 +104,8 @@ struct Way {
     proxy: Option<Proxy>,
     /// From the call to the deadline.
     whole: Duration,
+    /// What the client shows of itself.
+    identity: Option<ClientCert>,
 }
 
 /// An attempt that brought no reply.
@@ -125,7 +131,8 @@ impl Client {
     /// # Errors
     /// [`Kind::Unavailable`] where no whole reply came in time; [`Kind::Reply`] for one that is longer than 1 MiB
     /// or not HTTP; [`Kind::Config`] for a URL that is neither https nor loopback and for certificates that cannot
-    /// be read; [`Kind::Usage`] for a proxy variable that cannot be.
+    /// be read; [`Kind::Usage`] for a proxy variable that cannot be; [`Kind::Refused`] where the server wants a
+    /// client certificate, or another one. As [`check_identity`] for the request's own.
     pub fn send(
         &self,
         request: &Request,
@@ -197,9 +204,13 @@ impl Client {
         if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
             return Err(refuse(&format!("the port of {origin} is not a number up to 65535")));
         }
+        if request.identity.is_some() && !https {
+            return Err(refuse(&format!("{origin} is plain http, where no client certificate can be shown")));
+        }
+        let identity = request.identity.as_ref().map(identity::load).transpose()?;
         let proxy = self.settings.proxies.proxy_for(https, host)?;
         let whole = deadline.saturating_duration_since(Instant::now());
-        Ok(Way { https, origin, proxy, whole, uri })
+        Ok(Way { https, origin, proxy, whole, uri, identity })
     }
 
     fn attempt(
@@ -284,7 +295,7 @@ impl Way {
         // A proxy is told the same name as the server, and none where the request has none.
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         let agent = agent.map_or(AutoHeaderValue::None, |(_, v)| AutoHeaderValue::Provided(v.to_string().into()));
-        let mut tls = TlsConfig::builder();
+        let mut tls = TlsConfig::builder().client_cert(self.identity.clone());
         if let Some(roots) = roots {
             tls = tls.root_certs(roots.clone());
         }
@@ -395,6 +406,10 @@ impl Way {
         if let (true, Some(proxy)) = (nothing_sent, &self.proxy) {
             error = error.hint(format!("look at {}; NO_PROXY lists hosts that need no proxy", proxy.variable));
         }
+        // TLS 1.3 refuses a client after the handshake, and the alert may be lost with the connection.
+        if !nothing_sent && may_pass && self.identity.is_some() {
+            error = error.hint(NOT_ACCEPTED);
+        }
         Failure { error, again: nothing_sent && may_pass }
     }
 
@@ -446,9 +461,7 @@ impl Way {
                     .unreachable(format!("the certificate is not trusted: {}", escape(&other.to_string())))
                     .hint(ISSUER),
             },
-            TlsError::AlertReceived(alert) => {
-                self.unreachable(format!("the server ended TLS: {}", escape(&format!("{alert:?}"))))
-            }
+            TlsError::AlertReceived(alert) => self.alert(*alert),
             TlsError::InvalidMessage(_) => {
                 self.unreachable("it does not speak TLS at this port").hint("look at the URL's scheme and port")
             }
@@ -456,6 +469,51 @@ impl Way {
             other => self.unreachable(format!("TLS failed: {}", escape(&other.to_string()))),
         }
     }
+
+    /// Why the server ended TLS (RFC 8446 §6.2).
+    fn alert(&self, alert: AlertDescription) -> Error {
+        use AlertDescription as A;
+        let refused = |why: &str, hint: &str| {
+            Error::new(Kind::Refused, format!("{} refused the connection", self.origin), why).hint(hint)
+        };
+        let not_this = |why: &str| {
+            let why = format!("it does not accept the client certificate: {why}");
+            refused(&why, "give a certificate that the server knows for this client, with its chain")
+        };
+        match (alert, self.identity.is_some()) {
+            (A::CertificateRequired, false) => {
+                refused("it wants a client certificate (mutual TLS)", "give a client certificate and its key")
+            }
+            (A::CertificateRequired, true) => not_this("it is of another kind than the server asks for"),
+            (A::UnknownCA, true) => not_this("its issuer is unknown there"),
+            (A::CertificateExpired, true) => not_this("it has expired or is not yet valid"),
+            (A::CertificateRevoked, true) => not_this("it was revoked"),
+            (A::UnsupportedCertificate, true) => not_this("it is of a kind or for a use that is not taken"),
+            (A::BadCertificate | A::CertificateUnknown | A::AccessDenied | A::DecryptError, true) => {
+                not_this(&escape(&format!("{alert:?}")))
+            }
+            _ => {
+                let error = self.unreachable(format!("the server ended TLS: {}", escape(&format!("{alert:?}"))));
+                match (alert, self.identity.is_some()) {
+                    // Before TLS 1.3 there was no alert of its own.
+                    (A::HandshakeFailure | A::BadCertificate, false) => {
+                        error.hint("it may want a client certificate (mutual TLS)")
+                    }
+                    (_, true) => error.hint(NOT_ACCEPTED),
+                    _ => error,
+                }
+            }
+        }
+    }
+}
+
+/// Whether `identity` can be used, before anything is sent.
+///
+/// # Errors
+/// [`Kind::Config`] where a certificate or a private key is missing, broken or encrypted, or where they do not belong
+/// together. No error repeats either.
+pub fn check_identity(identity: &Identity) -> Result<()> {
+    identity::load(identity).map(|_| ())
 }
 
 fn is_timeout(error: &ureq::Error) -> bool {

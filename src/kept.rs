@@ -26,6 +26,8 @@ pub struct Kept {
     pub secrets: BTreeMap<String, Secret>,
     /// The origin that the kept secrets were kept for: they go nowhere else.
     pub secrets_for: Option<String>,
+    /// The key that tokens are bound to (RFC 9449), as a private JWK.
+    pub dpop_key: Option<Secret>,
 }
 
 /// The form in the store. The contract names `refresh_token` and `secrets`.
@@ -41,6 +43,8 @@ struct Wire<'a> {
     secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     secrets_for: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dpop_key: Option<String>,
 }
 
 impl Kept {
@@ -69,6 +73,7 @@ impl Kept {
             session,
             secrets: wire.secrets.into_iter().map(|(n, s)| (n, Secret::new(s))).collect(),
             secrets_for: wire.secrets_for,
+            dpop_key: wire.dpop_key.map(Secret::new),
         })
     }
 
@@ -80,11 +85,12 @@ impl Kept {
             since: self.session.as_ref().map(|s| s.since),
             secrets: self.secrets.iter().map(|(n, s)| (n.clone(), s.expose().to_string())).collect(),
             secrets_for: self.secrets_for.clone(),
+            dpop_key: self.dpop_key.as_ref().map(|key| key.expose().to_string()),
         };
         Secret::new(serde_json::to_string(&wire).unwrap_or_default())
     }
 
-    /// Whether nothing is kept.
+    /// Whether nothing is kept that would get a token; a key alone does not.
     pub fn is_empty(&self) -> bool {
         self.session.is_none() && self.secrets.is_empty()
     }
@@ -104,6 +110,7 @@ mod tests {
             }),
             secrets: [("secret_key".to_string(), Secret::new("k"))].into(),
             secrets_for: Some("https://a.example".into()),
+            dpop_key: None,
         };
         let back = Kept::parse(&kept.write()).expect("an entry");
         let session = back.session.expect("a session");

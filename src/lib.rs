@@ -5,21 +5,28 @@
 pub mod belongs;
 pub mod child;
 pub mod cli;
+pub mod client_auth;
 pub mod cmd;
 pub mod config;
 pub mod date;
 pub mod digest;
 pub mod document;
+pub mod dpop;
 pub mod duration;
 pub mod error;
 pub mod files;
+pub mod flow;
 pub mod host;
 pub mod http;
+pub mod id_token;
 pub mod index;
+pub mod jose;
 pub mod jwt;
 pub mod kept;
+pub mod metadata;
 pub mod obtain;
 pub mod output;
+pub mod pkce;
 pub mod plan;
 pub mod profile;
 pub mod provider;
@@ -172,12 +179,14 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
             token_call(host, args.token.timeout);
             let mut context = Context::new(host, global, false, plain)?;
             let format = if args.json { Format::Json } else { args.output };
-            cmd::get::run(&mut context, &args.token, values("get"), format, &args.name, args.write.as_deref())
+            let out = cmd::get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
+            cmd::get::run(&mut context, &args.token, values("get"), &out)
         }
         Verb::Header(args) => {
             token_call(host, args.token.timeout);
             let mut context = Context::new(host, global, false, plain)?;
-            cmd::get::run(&mut context, &args.token, values("header"), Format::Header, "", None)
+            let out = cmd::get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
+            cmd::get::run(&mut context, &args.token, values("header"), &out)
         }
         Verb::Login(_) => {
             let login = matches.subcommand_matches("login").map(|m| cli::login(m, shape)).unwrap_or_default();
@@ -189,7 +198,10 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
             cmd::logout::run(&mut Context::new(host, global, false, false)?, args)
         }
         Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, false)?, args.json),
-        Verb::Show(args) => cmd::show::run(&mut Context::new(host, global, false, false)?, &args.profile, args.json),
+        Verb::Show(args) => {
+            token_call(host, args.timeout);
+            cmd::show::run(&mut Context::new(host, global, false, false)?, args)
+        }
         Verb::Providers(args) => cmd::providers::run(host, args.name.as_deref(), args.json, args.toml),
         Verb::Completions(args) => {
             let text = cmd::completions::script(args.shell)?;

@@ -2,21 +2,27 @@
 //! `cmd/login.rs` say when.
 
 use crate::belongs::Known;
+use crate::client_auth::{self, Moment};
+use crate::dpop;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::id_token;
 use crate::index::Index;
+use crate::jose::{Jwks, VerifyError};
 use crate::kept::{Kept, Session};
 use crate::output::Source as From;
 use crate::plan;
-use crate::profile::{Profile, Source};
-use crate::provider::{Call, Grant, Rules, Test};
+use crate::profile::{Profile, Source, is_pem};
+use crate::provider::{Auth, Call, Flow, Grant, Rules, Test};
 use crate::reply::{self, Issued, Note};
 use crate::request::{self, Repeat, Response, Unready, Values};
-use crate::store::cache::{Cache, Cached};
+use crate::store::cache::{Cache, Cached, IdToken};
 use crate::store::{Store, StoreError, Trouble};
 use crate::token::{Expires, Secret, Time};
 use crate::url::Url;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// A store that was opened, or why it was not.
@@ -136,6 +142,15 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
 }
 
+/// What is to be sent.
+#[derive(Clone, Copy)]
+pub enum For<'a> {
+    /// A grant, with its flow.
+    Grant(&'a Grant),
+    /// Another request.
+    Call(&'a Call),
+}
+
 /// A grant with everything it needs.
 pub struct Filled {
     /// The values.
@@ -144,26 +159,39 @@ pub struct Filled {
     pub from_store: Vec<String>,
     /// Names of those that came from neither environment, file nor command.
     pub from_config: Vec<String>,
+    /// The key that the token is to be bound to (RFC 9449), where it is.
+    pub dpop_key: Option<Secret>,
 }
 
-/// Finds the values of `call`: what was given, else what the store kept for the place it goes to. `extra` are
-/// values that only the caller knows, such as the refresh token.
+/// Finds the values of `what`: what was given, else what the store kept for the place it goes to, else the defaults.
+/// `extra` are values that only the caller knows, such as the refresh token. An assertion that the grant makes itself
+/// is made here.
 ///
 /// # Errors
 /// [`Kind::Config`] or [`Kind::Store`] where a command or the keyring fails.
 pub fn fill(
     host: &Host,
     profile: &Profile,
-    call: &Call,
+    what: For,
     kept: &BTreeMap<String, Secret>,
     extra: &[(&str, &Secret)],
 ) -> Result<Filled> {
-    let mut filled = Filled { values: Values::new(), from_store: Vec::new(), from_config: Vec::new() };
-    for name in profile.provider.closure(call.names()).into_keys() {
+    let provider = &profile.provider;
+    let names = match what {
+        For::Grant(grant) => provider.uses(grant),
+        For::Call(call) => provider.closure(call.names()),
+    };
+    let refreshes = matches!(what, For::Grant(grant) if provider.refresh_grant() == Some(grant));
+    let mut filled = Filled { values: Values::new(), from_store: Vec::new(), from_config: Vec::new(), dpop_key: None };
+    for name in names.into_keys() {
+        let source = profile.given.get(&name).map(|g| &g.source);
+        // Left out, the scope is what was granted; what was asked for then may be more (RFC 6749 §6).
+        if refreshes && name == "scope" && !source.is_some_and(is_of_this_call) {
+            continue;
+        }
         if let Some((_, secret)) = extra.iter().find(|(n, _)| *n == name) {
             filled.values.insert(name, secret.expose().to_string().into());
         } else if let Some(value) = profile.fetch(host, &name)? {
-            let source = profile.given.get(&name).map(|g| &g.source);
             let is_secret = profile.param(&name).is_some_and(|p| p.secret);
             if is_secret && matches!(source, Some(Source::Config | Source::Keyring(..))) {
                 filled.from_config.push(name.clone());
@@ -174,8 +202,68 @@ pub fn fill(
             filled.from_store.push(name);
         }
     }
-    request::defaults(&profile.provider, &mut filled.values).map_err(|u| profile.unready(u))?;
+    if let For::Grant(grant) = what {
+        defaults(profile, grant, &mut filled.values);
+    }
+    request::defaults(provider, &mut filled.values).map_err(|u| profile.unready(u))?;
+    for param in provider.params.iter().filter(|p| p.file) {
+        let Some(value) = filled.values.get(&param.name).filter(|value| !is_pem(value)) else { continue };
+        let read = host.read_secret_file(Path::new(value.as_str()), false, true);
+        let text = read.map_err(|failed| {
+            let source = profile.given.get(&param.name).map_or(Source::Default, |g| g.source.clone());
+            profile.blame(&param.name, &source, &format!("names a file, and {}", failed.why))
+        })?;
+        filled.values.insert(param.name.clone(), text.expose().to_string().into());
+    }
+    if let For::Grant(Grant { assertion: Some(how), .. }) = what
+        && !filled.values.contains_key("assertion")
+    {
+        let made = client_auth::assertion(how, &filled.values, &moment(host));
+        let made = made.map_err(|unready| not_ready(profile, unready))?;
+        filled.values.insert("assertion".into(), made.expose().to_string().into());
+    }
     Ok(filled)
+}
+
+/// The grant's own defaults. Of a list only what the server knows is asked for: some refuse all for one unknown item.
+fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
+    for (name, template) in &grant.defaults {
+        if values.contains_key(name) {
+            continue;
+        }
+        let Ok(text) = template.fill(|name| values.get(name).map(|v| v.as_str())) else { continue };
+        let param = profile.provider.param(name);
+        let supported = param.and_then(|p| p.supported.as_ref()).and_then(|key| profile.metadata.as_ref()?.list(key));
+        let text = match (supported, param) {
+            (Some(known), Some(param)) => {
+                let items = text.split(&param.separator).filter(|item| known.iter().any(|k| k == item));
+                items.collect::<Vec<_>>().join(&param.separator)
+            }
+            _ => text,
+        };
+        if !text.is_empty() {
+            values.insert(name.clone(), text.into());
+        }
+    }
+}
+
+/// What is signed now.
+fn moment(host: &Host) -> Moment {
+    Moment { now: host.now().secs(), id: crate::digest::random(16) }
+}
+
+/// Whether a value is given for this call alone.
+fn is_of_this_call(source: &Source) -> bool {
+    matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_))
+}
+
+/// [`Unready`] in the words of somebody who wants a token.
+fn not_ready(profile: &Profile, unready: Unready) -> Error {
+    match unready {
+        Unready::Missing(value) => Error::new(Kind::LoginNeeded, format!("{}: {value} is missing", profile.name), "")
+            .hint(format!("set {}, or log in: tok login {}", profile.ways(&value), profile.name)),
+        wrong => profile.unready(wrong),
+    }
 }
 
 impl Filled {
@@ -185,6 +273,22 @@ impl Filled {
         let kept = self.from_store.iter().filter(is_shared);
         known.with_secrets(kept.filter_map(|name| Some((name.as_str(), self.values.get(name)?.as_str()))))
     }
+
+    /// Takes the profile's key where `grant` binds its token to one, or makes one.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where there is no randomness.
+    pub fn bind(&mut self, grant: &Grant, kept: &Kept) -> Result<()> {
+        if grant.call.dpop {
+            self.dpop_key = Some(match &kept.dpop_key {
+                Some(key) => key.clone(),
+                None => {
+                    crate::jose::Key::generate().map_err(|why| Error::new(Kind::Other, "no key can be made", why))?.1
+                }
+            });
+        }
+        Ok(())
+    }
 }
 
 /// What came of asking the provider.
@@ -193,32 +297,36 @@ pub enum Outcome {
     Issued(Issued, Time),
     /// The provider refused, in a way that its `dead` names.
     Dead(Error),
-    /// Anything else that went wrong.
-    Failed(Error),
+    /// Anything else that went wrong; the provider's code for it, if it gave one.
+    Failed(Error, Option<String>),
 }
 
-/// Sends `call` and reads the reply. `homes`: the only origin that secrets from the store may go to, if any are in it.
-/// What there is to say waits until [`Host::speak`].
+/// How a request is made and its reply read.
+pub struct Asking<'a> {
+    /// The grant's name, for messages.
+    pub name: &'a str,
+    /// The request.
+    pub call: &'a Call,
+    /// How to read the reply.
+    pub rules: &'a Rules,
+    /// Which refusals mean a dead refresh token.
+    pub dead: &'a [Test],
+    /// The only origin that secrets from the store may go to, if any are in it.
+    pub home: Option<&'a str>,
+}
+
+/// Sends a request and reads the reply. What there is to say waits until [`Host::speak`].
 ///
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
-pub fn ask(
-    host: &mut Host,
-    profile: &Profile,
-    name: &str,
-    call: &Call,
-    reading: (&Rules, &[Test]),
-    filled: &Filled,
-    home: Option<&str>,
-) -> Result<Outcome> {
-    let (rules, dead) = reading;
-    host.detail(&format!("{}: running the grant {name}", profile.name));
+pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled) -> Result<Outcome> {
+    host.detail(&format!("{}: running the grant {}", profile.name, asking.name));
     host.hush();
-    let (response, sent) = match send(host, profile, call, filled, home)? {
+    let (response, sent) = match send(host, profile, asking.call, filled, asking.home)? {
         Ok(answered) => answered,
-        Err(error) => return Ok(Outcome::Failed(error)),
+        Err(error) => return Ok(Outcome::Failed(error, None)),
     };
-    Ok(match reply::read(rules, dead, &response) {
+    Ok(match reply::read(asking.rules, asking.dead, &response) {
         Ok(issued) => {
             for note in &issued.notes {
                 match note {
@@ -229,38 +337,74 @@ pub fn ask(
             Outcome::Issued(issued, response.received)
         }
         Err(failure) => {
-            let to = &sent.to;
-            let what = match failure.kind {
-                Kind::Refused => format!("{}: {to} refused the grant {name}", profile.name),
-                Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
-                _ => format!("{}: the reply of {to} cannot be understood", profile.name),
-            };
-            let mut error = Error::new(failure.kind, what, hide(&failure.why, profile, &sent));
-            error.hint = Some(match failure.kind {
-                Kind::Refused => format!("check the values it was sent: tok show {}", profile.name),
-                Kind::Unavailable => "try again later".to_string(),
-                _ => format!("see whether {to} is the right place: tok show {}", profile.name),
-            });
-            if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error) }
+            let error = failed(profile, asking.name, asking.call, &failure, &sent);
+            if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error, failure.code) }
         }
     })
 }
 
+/// What a request that brings no token is told by.
+pub struct Told<'a> {
+    /// The grant's name, or what else it is for.
+    pub name: &'a str,
+    /// How its errors are read.
+    pub rules: &'a Rules,
+}
+
+/// Sends a request whose reply is a JSON object and no token.
+///
+/// # Errors
+/// What keeps it from being sent, a refusal, a reply that is none.
+pub fn ask_for_object(
+    host: &mut Host,
+    profile: &Profile,
+    told: &Told,
+    call: &Call,
+    filled: &Filled,
+    home: Option<&str>,
+) -> Result<Map<String, Value>> {
+    let (response, sent) = send(host, profile, call, filled, home)??;
+    reply::object(told.rules, &response).map_err(|failure| failed(profile, told.name, call, &failure, &sent))
+}
+
+/// A refusal, or a reply that says nothing, for a person.
+fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, sent: &Sent) -> Error {
+    let to = &sent.to;
+    let what = match failure.kind {
+        Kind::Refused => format!("{}: {to} refused the grant {name}", profile.name),
+        Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
+        _ => format!("{}: the reply of {to} cannot be understood", profile.name),
+    };
+    let hint = match failure.kind {
+        // RFC 6749 §5.2: the way of authentication may be the reason, and was chosen here.
+        Kind::Refused if failure.code.as_deref() == Some("invalid_client") && call.auth == Auth::Auto => format!(
+            "check client_id and client_secret; or the server wants them another way: --client-auth {}",
+            if sent.auth == Auth::Post { "basic" } else { "post" }
+        ),
+        Kind::Refused => format!("check the values it was sent: tok show {}", profile.name),
+        Kind::Unavailable => "try again later".to_string(),
+        _ => format!("see whether {to} is the right place: tok show {}", profile.name),
+    };
+    Error::new(failure.kind, what, hide(&failure.why, profile, sent)).hint(hint)
+}
+
 /// What was sent, as far as a reply may quote it.
-struct Sent<'f> {
+pub struct Sent<'f> {
     /// The values.
     values: &'f Values,
-    /// What the `Authorization` header carries.
+    /// What the `Authorization` header carries, and what else was made for this request alone.
     credentials: Vec<Zeroizing<String>>,
     /// The origin that it went to.
     to: String,
+    /// Client authentication.
+    auth: Auth,
 }
 
 /// Sends `call`: the reply and what it may quote, or why there is none.
 ///
 /// # Errors
 /// What keeps the request from being sent.
-fn send<'f>(
+pub fn send<'f>(
     host: &mut Host,
     profile: &Profile,
     call: &Call,
@@ -279,27 +423,70 @@ fn send<'f>(
     } else {
         Repeat::Freely
     };
-    let request = request::build(call, &filled.values, repeat).map_err(|unready| match unready {
-        Unready::Missing(value) => Error::new(Kind::LoginNeeded, format!("{}: {value} is missing", profile.name), "")
-            .hint(format!("set {}, or log in: tok login {}", profile.ways(&value), profile.name)),
-        wrong => profile.unready(wrong),
-    })?;
-    let to = origin(&request.url).unwrap_or_default();
+    let auth = match call.auth {
+        Auth::Auto => {
+            let metadata = profile.metadata.as_ref();
+            let supported = metadata.and_then(|m| m.list("token_endpoint_auth_methods_supported"));
+            client_auth::choose(&filled.values, &supported.unwrap_or_default())
+        }
+        named => named,
+    };
+    let url = request::url(call, &filled.values).map_err(|unready| not_ready(profile, unready))?;
+    let to = origin(&url).unwrap_or_default();
     if let Some(home) = home
         && home != to
     {
         return Err(elsewhere(profile, home, &to));
     }
-    let credentials = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    let credentials = credentials.filter_map(|(_, value)| value.rsplit(' ').next().map(str::to_string));
-    let sent = Sent { values: &filled.values, credentials: credentials.map(Zeroizing::new).collect(), to };
-    Ok(match host.send(&request, profile.ca_file.as_deref()) {
-        Ok(response) => Ok((response, sent)),
-        Err(mut error) => {
-            error.what = format!("{}: {}", profile.name, error.what);
-            Err(error)
+    let key = match &filled.dpop_key {
+        Some(key) if call.dpop => Some(crate::jose::Key::parse(key).map_err(|why| {
+            Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
+                .hint(format!("log in again: tok login {}", profile.name))
+        })?),
+        _ => None,
+    };
+    // The server may want a number of its own in the proof: it is told once (RFC 9449 §8).
+    let mut nonce: Option<String> = None;
+    loop {
+        let moment = moment(host);
+        let audience = filled.values.get("token_url").map_or(url.as_str(), |token_url| token_url.as_str());
+        let mut added = client_auth::add(auth, &filled.values, audience, &moment);
+        if let (Some(key), Ok(added)) = (&key, &mut added) {
+            let access = filled.values.get("access_token").map(|token| token.as_str());
+            let id = crate::digest::random(16);
+            let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
+            let proof =
+                proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
+            added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
-    })
+        let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
+        let request = request.map_err(|unready| not_ready(profile, unready))?;
+        let response = match host.send(&request, profile.ca_file.as_deref()) {
+            Ok(response) => response,
+            Err(mut error) => {
+                error.what = format!("{}: {}", profile.name, error.what);
+                return Ok(Err(error));
+            }
+        };
+        if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
+            host.detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
+            nonce = Some(asked);
+            continue;
+        }
+        let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
+        return Ok(Ok((response, Sent { values: &filled.values, credentials: made.collect(), to, auth })));
+    }
+}
+
+/// The number that a server wants in the proof (RFC 9449 §8 and §9).
+fn wants_nonce(response: &Response) -> Option<String> {
+    let nonce = response.header("dpop-nonce")?;
+    let said = |text: &str| text.contains("use_dpop_nonce");
+    let asked = matches!(response.status, 400 | 401)
+        && (std::str::from_utf8(&response.body).is_ok_and(said)
+            || response.header("www-authenticate").is_some_and(said));
+    asked.then(|| nonce.to_string())
 }
 
 /// Asks the provider to revoke what `filled` holds. RFC 7009 §2.2: the status alone counts.
@@ -391,11 +578,15 @@ pub fn login_needed(
         _ => format!("{}: a login is needed", profile.name),
     };
     let values: Vec<&str> = missing.iter().map(String::as_str).collect();
-    let mut why = format!("the grant {} lacks {}", grant.name, values.join(" and "));
+    let mut why = match values.is_empty() {
+        true => format!("the grant {} needs a person, and no session is kept", grant.name),
+        false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
+    };
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
     }
     let hint = match variables.is_empty() {
+        _ if grant.flow.needs_person() => format!("run: {login}"),
         true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
         false => format!("run: {login} — or set {variables}"),
     };
@@ -404,38 +595,63 @@ pub fn login_needed(
 
 /// What a token is to be got for.
 pub struct Wanted<'a> {
-    /// The profile.
+    /// The profile; what it needs of its issuer's metadata is known.
     pub profile: &'a Profile,
     /// The settings in force.
     pub known: &'a Known,
     /// Where access tokens wait; `None`: nowhere.
     pub cache: Option<&'a Cache>,
-    /// Neither read nor write the store.
-    pub no_store: bool,
 }
 
 /// Gets a token from the provider: by the refresh token, else by a grant that needs nobody. The caller holds the
-/// profile's lock.
+/// profile's lock. `no_store`: neither read nor write the store.
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn obtain(host: &mut Host, wanted: &Wanted) -> Result<(Cached, From)> {
-    let Wanted { profile, known, .. } = wanted;
-    let provider = &profile.provider;
-    let given = |name: &str| name != "refresh_token" && profile.given.contains_key(name);
-    let grant = profile.default_grant();
+pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_store: bool) -> Result<(Cached, From)> {
+    let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
-    let self_sufficient = provider.refresh.is_none() && plan::missing(provider, grant, &given).is_empty();
-    let mut opened = if wanted.no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
+    let opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
         if profile.store == crate::config::StoreChoice::File {
             return Err(store_error(profile, trouble));
         }
     }
+    // Nobody is asked for endpoints that would not be used.
+    let kept = |name: &str| opened.kept.secrets.contains_key(name);
+    let runs = !grant.flow.needs_person() && lacks(profile, &grant, &kept).is_empty();
+    if runs || opened.kept.session.is_some() {
+        let refresh = profile.provider.refresh_grant().filter(|_| opened.kept.session.is_some());
+        let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
+        profile.discover(host, names)?;
+    }
+    let known = profile.known()?;
+    obtain_with(host, &Wanted { profile, known: &known, cache }, &grant, opened)
+}
+
+/// What `grant` lacks of the values given, apart from those that `kept` has and from endpoints that the issuer will
+/// tell.
+fn lacks(profile: &Profile, grant: &Grant, kept: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let has_issuer = profile.known_values().is_ok_and(|values| values.contains_key("issuer"));
+    plan::missing(&profile.provider, grant, &|name| {
+        let told =
+            has_issuer && profile.metadata.is_none() && profile.param(name).is_some_and(|p| p.metadata.is_some());
+        is_given(profile, name) || kept(name) || told
+    })
+}
+
+fn is_given(profile: &Profile, name: &str) -> bool {
+    name != "refresh_token" && profile.given.contains_key(name)
+}
+
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Cached, From)> {
+    let Wanted { profile, known, .. } = wanted;
+    let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref());
-    let is_known = |name: &str| given(name) || secrets.contains_key(name);
+    let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name);
     let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {
         host.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
@@ -470,9 +686,10 @@ pub fn obtain(host: &mut Host, wanted: &Wanted) -> Result<(Cached, From)> {
             let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
             Ok((token, From::Grant))
         }
-        plan::Step::LoginNeeded(grant, missing) => {
-            Err(login_needed(profile, grant, &missing, &opened, contradiction.as_deref(), url.as_deref()))
-        }
+        plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
+            Some(error) if lacking == grant => error,
+            _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
+        }),
         // `after_death` has no refresh token to offer.
         plan::Step::Refresh => Err(Error::new(Kind::Other, format!("{}: nothing to do", profile.name), "")),
     }
@@ -492,29 +709,37 @@ fn refresh(
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
         let Some(session) = opened.kept.session.clone() else { return Ok(None) };
-        let filled = fill(host, profile, &grant.call, secrets, &[("refresh_token", &session.refresh_token)])?;
+        let mut filled = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", &session.refresh_token)])?;
+        filled.bind(grant, &opened.kept)?;
         let home = origin(&session.belongs.url);
         let hold = crate::signals::hold(true);
-        let reading = (&grant.response, rules.dead.as_slice());
-        match ask(host, profile, &grant.name, &grant.call, reading, &filled, home.as_deref())? {
+        let asking = Asking {
+            name: &grant.name,
+            call: &grant.call,
+            rules: &grant.response,
+            dead: &rules.dead,
+            home: home.as_deref(),
+        };
+        match ask(host, profile, &asking, &filled)? {
             Outcome::Issued(issued, received) => {
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
                     let kept = Kept {
                         session: Some(Session { refresh_token: new, ..session.clone() }),
+                        dpop_key: filled.dpop_key.clone(),
                         ..opened.kept.clone()
                     };
                     keep_or_insist(host, profile, opened, kept);
                 }
                 let belongs = filled.known(profile, wanted.known).joined(&session.belongs, &grant.name);
-                let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
+                let token = cached(profile, grant, &issued, received, belongs, &filled)?;
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
                 drop(hold);
                 host.speak();
                 return Ok(Some(token));
             }
-            Outcome::Failed(error) => return Err(error),
+            Outcome::Failed(error, _) => return Err(error),
             Outcome::Dead(error) => {
                 host.detail(&error.to_string());
                 opened.read(profile);
@@ -552,7 +777,8 @@ fn run(
     apart: bool,
 ) -> Result<Cached> {
     let profile = wanted.profile;
-    let filled = fill(host, profile, &grant.call, secrets, &[])?;
+    let mut filled = fill(host, profile, For::Grant(grant), secrets, &[])?;
+    filled.bind(grant, &opened.kept)?;
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
     if profile.provider.refresh.is_some() && !apart {
         opened.check_ready();
@@ -574,10 +800,15 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name)));
     }
     let hold = crate::signals::hold(false);
-    let outcome = ask(host, profile, &grant.name, &grant.call, (&grant.response, &[]), &filled, home.as_deref())?;
+    let asking =
+        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let outcome = match grant.flow {
+        Flow::Signed => signed(grant, &filled, host.now()),
+        _ => ask(host, profile, &asking, &filled)?,
+    };
     let (issued, received) = match outcome {
         Outcome::Issued(issued, received) => (issued, received),
-        Outcome::Dead(error) | Outcome::Failed(error) => {
+        Outcome::Dead(error) | Outcome::Failed(error, _) => {
             if is_kept_personal && error.kind == Kind::Refused {
                 Index::of(host, &profile.name).update(|entry| entry.refused = Some(grant.name.clone()));
             }
@@ -594,25 +825,72 @@ fn run(
             belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
         };
-        let kept = Kept { session: Some(session), ..opened.kept.clone() };
+        let kept = Kept { session: Some(session), dpop_key: filled.dpop_key.clone(), ..opened.kept.clone() };
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
     let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
     belongs.apart = apart || given_beside_kept(host, profile);
-    let token = cached(profile, grant, &issued, received, belongs, &filled.values)?;
+    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
     put(host, wanted, grant, &token);
     drop(hold);
     host.speak();
     Ok(token)
 }
 
+/// Verifies the ID token of `issued` against the issuer's keys (OIDC Core §3.1.3.7), and says whether it was: not
+/// where there is none, and not where issuer or keys are not known or cannot be had now.
+///
+/// # Errors
+/// [`Kind::Reply`] where it is not to be trusted.
+pub fn verify_id_token(
+    host: &mut Host,
+    profile: &Profile,
+    token: &Secret,
+    access_token: Option<&Secret>,
+    filled: &Filled,
+) -> Result<bool> {
+    let value = |name: &str| filled.values.get(name).map(|value| value.as_str());
+    let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
+    let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
+        return Ok(false);
+    };
+    let expected = id_token::Expected {
+        issuer,
+        client_id,
+        nonce: value("nonce"),
+        access_token: access_token.map(Secret::expose),
+        max_age: None,
+        now: host.now().secs(),
+    };
+    let refuse = |why: String| {
+        Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
+            .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
+    };
+    for fresh in [false, true] {
+        let keys = match crate::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+            Ok(keys) => keys,
+            Err(error) => {
+                host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
+                return Ok(false);
+            }
+        };
+        let keys = Jwks::parse(&keys).map_err(|why| refuse(format!("its keys cannot be read: {why}")))?;
+        match id_token::check(token.expose(), &keys, &expected) {
+            Ok(_) => return Ok(true),
+            // The server may have changed its keys since.
+            Err(id_token::Refused::Signature(VerifyError::NoKey)) if !fresh => {}
+            Err(why) => return Err(refuse(why.to_string())),
+        }
+    }
+    Ok(false)
+}
+
 /// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
 /// call's settings alone.
 fn given_beside_kept(host: &Host, profile: &Profile) -> bool {
     let kept = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
-    let passing = |source: &Source| matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_));
-    kept.iter().any(|name| profile.given.get(name).is_some_and(|given| passing(&given.source)))
+    kept.iter().any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
 }
 
 /// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
@@ -624,25 +902,56 @@ fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept:
     }
 }
 
+/// The assertion of `grant` as its token: what it says is known here.
+pub fn signed(grant: &Grant, filled: &Filled, now: Time) -> Outcome {
+    let life = grant.assertion.as_ref().map_or(0, |how| how.lifetime);
+    let text = filled.values.get("assertion").map(|text| text.as_str()).unwrap_or_default();
+    let issued = Issued {
+        access_token: Secret::new(text),
+        refresh_token: None,
+        token_type: None,
+        scope: None,
+        expires: Expires::At(now.secs() + life),
+        refresh_expires: Expires::Unknown,
+        id_token: None,
+        extra: Default::default(),
+        notes: Vec::new(),
+    };
+    Outcome::Issued(issued, now)
+}
+
 /// The token as it waits and is shown.
 ///
 /// # Errors
-/// [`Kind::Config`] where the request header cannot be made.
+/// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is bound to a key that was
+/// not asked to be (RFC 9449 §5), or is not.
 pub fn cached(
     profile: &Profile,
     grant: &Grant,
     issued: &Issued,
     received: Time,
     belongs: crate::belongs::Belongs,
-    values: &Values,
+    filled: &Filled,
 ) -> Result<Cached> {
     let usage = &profile.provider.usage;
+    let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
+    if bound != filled.dpop_key.is_some() && grant.flow != Flow::Signed {
+        let (why, hint) = match bound {
+            true => ("it is bound to a key (DPoP), which was not asked for", "ask for it: --dpop true"),
+            false => ("it is not bound to the key, as was asked (--dpop)", "the server may know no DPoP: --dpop false"),
+        };
+        let what = format!("{}: the token cannot be used", profile.name);
+        return Err(Error::new(Kind::Reply, what, why).hint(hint));
+    }
     let value = usage.value.fill(|name| match name {
         "access_token" => Some(issued.access_token.expose()),
-        _ => values.get(name).map(|v| v.as_str()),
+        _ => filled.values.get(name).map(|v| v.as_str()),
     });
     let wrong = |why: &str| Error::new(Kind::Config, format!("{}: the header {}", profile.name, usage.header), why);
-    let value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
+    let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
+    if let Some(token) = value.strip_prefix("Bearer ").filter(|_| bound) {
+        value = format!("DPoP {token}");
+    }
     if value.contains(['\r', '\n', '\0']) {
         return Err(wrong("would hold a line break or NUL"));
     }
@@ -655,6 +964,8 @@ pub fn cached(
         received,
         expires: issued.expires,
         header: (usage.header.clone(), Secret::new(value)),
+        id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
+        dpop_key: filled.dpop_key.clone(),
         extra: issued.extra.clone(),
         belongs,
     })
@@ -668,7 +979,7 @@ pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Cached) {
         Expires::At(at) => at > now,
         Expires::Never => true,
         // To get it again would need a person again.
-        Expires::Unknown => wanted.profile.provider.is_personal(grant),
+        Expires::Unknown => wanted.profile.provider.is_personal(grant) || grant.flow.needs_person(),
     };
     if !waits {
         cache.drop_answers(wanted.known, now);

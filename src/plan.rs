@@ -1,6 +1,6 @@
 //! What to do for a token when the cache has none: refresh, run a grant, or say what is missing. Pure.
 
-use crate::provider::{Grant, Provider};
+use crate::provider::{Grant, Param, Provider};
 
 /// What the decision rests on.
 pub struct Situation<'a> {
@@ -25,7 +25,7 @@ pub enum Step<'a> {
     Refresh,
     /// Run this grant: it needs nobody.
     Run(&'a Grant),
-    /// A person is needed: this grant lacks these values. No name: only the refresh token is missing.
+    /// A person is needed: this grant lacks these values, or is one that a person must help with.
     LoginNeeded(&'a Grant, Vec<String>),
 }
 
@@ -62,23 +62,32 @@ fn run<'a>(situation: &Situation<'a>, wanted: Option<&str>) -> Step<'a> {
     let first = || provider.grants.iter().find(|g| !is_refresh(g)).unwrap_or(&provider.grants[0]);
     let grant = wanted.and_then(|name| provider.grant(name)).unwrap_or_else(first);
     let missing = missing(provider, grant, situation.known);
-    if missing.is_empty() { Step::Run(grant) } else { Step::LoginNeeded(grant, missing) }
+    match missing.is_empty() && !grant.flow.needs_person() {
+        true => Step::Run(grant),
+        false => Step::LoginNeeded(grant, missing),
+    }
 }
 
 /// The values that `grant` needs and that are not known; `refresh_token` among them.
 pub fn missing(provider: &Provider, grant: &Grant, known: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let direct = grant.call.names();
     let mut missing = Vec::new();
-    let mut check: Vec<(String, bool)> = direct.into_iter().collect();
+    let mut check: Vec<(String, bool)> = grant.needs(known).into_iter().collect();
     let mut seen = Vec::new();
     while let Some((name, optional)) = check.pop() {
         if optional || seen.contains(&name) || known(&name) {
             continue;
         }
         seen.push(name.clone());
-        match provider.param(&name).and_then(|p| p.default.as_ref()) {
-            Some(default) => check.extend(default.names().map(|(n, o)| (n.to_string(), o))),
-            None => missing.push(name),
+        let param = provider.param(&name);
+        let own = grant.defaults.iter().find(|(n, _)| *n == name);
+        match (own, param.map(Param::leads_to)) {
+            (Some((_, default)), _) => check.extend(default.names().map(|(n, o)| (n.to_string(), o))),
+            // A default without a value in it leads nowhere, and is enough.
+            (None, Some(to)) if !to.is_empty() || param.is_some_and(|p| p.default.is_some()) => check.extend(to),
+            _ if provider.discover && param.is_some_and(|p| p.metadata.is_some()) && !known("issuer") => {
+                check.push(("issuer".into(), false));
+            }
+            _ => missing.push(name),
         }
     }
     // In the order of the file: a person is asked in that order too.

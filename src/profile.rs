@@ -2,12 +2,14 @@
 
 use crate::belongs::{Known, KnownSecret};
 use crate::child::Failed;
+use crate::client_auth;
 use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice};
 use crate::document::{Document, unknown};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::host::{Host, LIMIT};
-use crate::provider::{BUILT_IN, Grant, Param, Provider, is_name};
+use crate::metadata::{self, Metadata};
+use crate::provider::{Auth, BUILT_IN, Call, Grant, Param, Provider, is_name};
 use crate::request::{self, Unready, Values};
 use crate::text::nearest;
 use crate::token::Secret;
@@ -45,6 +47,8 @@ pub enum Source {
     Keyring(String, String),
     /// The store: what a login kept.
     Store,
+    /// What the issuer publishes.
+    Metadata(String),
     /// The provider's default.
     Default,
     /// A person, just now.
@@ -63,6 +67,7 @@ impl std::fmt::Display for Source {
             Source::Command(words) => write!(f, "the config, from the command {}", words[0]),
             Source::Keyring(service, user) => write!(f, "the config, from the keyring ({service}/{user})"),
             Source::Store => f.write_str("the secret store"),
+            Source::Metadata(issuer) => write!(f, "the metadata of {issuer}"),
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }
@@ -102,6 +107,8 @@ pub struct Profile {
     pub given: BTreeMap<String, Given>,
     /// Variables that are set but empty.
     pub empty: Vec<String>,
+    /// What the issuer publishes, once it was asked.
+    pub metadata: Option<Metadata>,
 }
 
 /// What the command line says about a profile.
@@ -255,11 +262,76 @@ impl Profile {
             config: own,
             given: BTreeMap::new(),
             empty: Vec::new(),
+            metadata: None,
         };
         profile.check_grants()?;
         profile.check_config_values()?;
         profile.gather(host, &wishes.flags)?;
+        let values = profile.known_values()?;
+        profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
         Ok(profile)
+    }
+
+    /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
+    /// nothing where all are known, or where no issuer is.
+    ///
+    /// # Errors
+    /// As [`metadata::discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
+    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>) -> Result<()> {
+        let values = self.known_values()?;
+        let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
+        let names = self.provider.closure(names);
+        let lacks = |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name);
+        let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
+        if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
+            return Ok(());
+        }
+        let metadata = metadata::discover(host, &issuer, self.ca_file.as_deref(), false)?;
+        let mutual = self.settle_auth(&metadata, &values);
+        for param in self.provider.params.iter().filter(|p| lacks(p)) {
+            let Some(key) = &param.metadata else { continue };
+            match metadata.endpoint_with(key, mutual) {
+                Ok(Some(url)) => {
+                    let given = Given { text: Some(vec![Secret::new(url)]), source: Source::Metadata(issuer.clone()) };
+                    self.given.insert(param.name.clone(), given);
+                }
+                Err(why) if needed(param) => {
+                    let what = format!("{}: the metadata of {issuer} cannot be used", self.name);
+                    return Err(Error::new(Kind::Reply, what, why)
+                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-"))));
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        self.metadata = Some(metadata);
+        Ok(())
+    }
+
+    /// Whether the client shows a certificate, which servers may want at addresses of their own (RFC 8705 §5).
+    fn settle_auth(&mut self, metadata: &Metadata, values: &Values) -> bool {
+        let supported = metadata.list("token_endpoint_auth_methods_supported").unwrap_or_default();
+        let mut names = values.clone();
+        names.extend(self.given.keys().map(|name| (name.clone(), Zeroizing::new(String::new()))));
+        let chosen = client_auth::choose(&names, &supported);
+        let tls = |auth| matches!(auth, Auth::Tls | Auth::TlsSelfSigned);
+        for call in self.provider.calls_mut().filter(|call| call.auth == Auth::Auto && tls(chosen)) {
+            call.auth = chosen;
+        }
+        self.provider.grants.iter().any(|grant| tls(grant.call.auth))
+    }
+
+    /// What the metadata lack of `missing`, as an error: nobody can type what the server does not have.
+    pub fn not_offered(&self, grant: &Grant, missing: &[String]) -> Option<Error> {
+        self.metadata.as_ref()?;
+        let value = missing.iter().find(|name| self.param(name).is_some_and(|p| p.metadata.is_some()))?;
+        let key = self.param(value)?.metadata.clone()?;
+        let issuer = self.known_values().ok()?.get("issuer")?.to_string();
+        let what = format!("{}: {issuer} does not offer the grant {}", self.name, grant.name);
+        let flag = value.replace('_', "-");
+        Some(
+            Error::new(Kind::Reply, what, format!("its metadata name no {key}"))
+                .hint(format!("if it has one all the same, give it: --{flag} URL")),
+        )
     }
 
     fn check_grants(&self) -> Result<()> {
@@ -353,7 +425,7 @@ impl Profile {
             }
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
-                let read = host.read_secret_file(Path::new(&path), false);
+                let read = host.read_secret_file(Path::new(&path), false, param.lines || param.file);
                 let secret =
                     read.map_err(|failed| unread(Kind::Usage, format!("the file that {file} names"), failed))?;
                 Some(Given { text: Some(split(param, secret.expose())), source: Source::EnvFile(file) })
@@ -379,7 +451,7 @@ impl Profile {
             },
             ConfigValue::File(path) => {
                 let secret = host
-                    .read_secret_file(path, false)
+                    .read_secret_file(path, false, param.lines || param.file)
                     .map_err(|failed| unread(Kind::Config, format!("{at}: the file {}", path.display()), failed))?;
                 Given { text: Some(split(param, secret.expose())), source: Source::ConfigFile(path.clone()) }
             }
@@ -397,7 +469,10 @@ impl Profile {
     pub fn check_value(&self, param: &Param, given: &Given) -> Result<()> {
         let Some([text]) = given.text.as_deref() else { return Ok(()) };
         if param.url {
-            crate::url::base(text.expose()).map_err(|why| self.blame(&param.name, &given.source, &why))?;
+            let whole = param.metadata.is_some();
+            let checked =
+                if whole { crate::url::endpoint(text.expose()) } else { crate::url::base(text.expose()).map(drop) };
+            checked.map_err(|why| self.blame(&param.name, &given.source, &why))?;
         }
         if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
             let why = format!("is none of {}", param.choices.join(", "));
@@ -412,6 +487,7 @@ impl Profile {
             Source::Flag => (Kind::Usage, format!("--{}", name.replace('_', "-"))),
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked | Source::Store => (Kind::Usage, name.to_string()),
+            Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
@@ -455,6 +531,11 @@ impl Profile {
         Ok(values)
     }
 
+    /// The plain value of that name, where it is known without asking anybody.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.known_values().ok()?.get(name).map(|value| value.to_string())
+    }
+
     /// The declared value of that name, or `refresh_token`.
     pub fn param(&self, name: &str) -> Option<&Param> {
         self.provider.param(name).or(refresh_token_param(&self.provider, name))
@@ -470,7 +551,7 @@ impl Profile {
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
-                let run = host.run_command(words);
+                let run = host.run_command(words, param.lines || param.file);
                 run.map_err(|failed| unread(Kind::Config, format!("{at}: the command for {name}"), failed))?
             }
             (None, Source::Keyring(service, user)) => {
@@ -503,9 +584,13 @@ impl Profile {
         };
         known.usual_grants.push(self.default_grant().name.clone());
         known.usual_grants.extend(self.provider.refresh.as_ref().and_then(|r| r.fallback.clone()));
+        let in_url = self.session_call().url.names().map(|(name, _)| (name.to_string(), true)).collect();
+        let mut in_url = self.provider.closure(in_url);
+        in_url.retain(|name, _| self.param(name).is_some_and(|p| p.url));
         for param in &self.provider.params {
             let given = self.given.get(&param.name);
-            if param.url || param.personal {
+            // The URL says what its parts are; what the metadata say, the issuer does.
+            if param.personal || in_url.contains_key(&param.name) || param.metadata.is_some() {
                 continue;
             }
             if param.list {
@@ -538,13 +623,16 @@ impl Profile {
 
     /// The URL that names a session: where its refresh token goes, else where the token comes from.
     pub fn session_url(&self, values: &Values) -> Option<String> {
-        let grant = self.provider.refresh_grant().unwrap_or_else(|| self.default_grant());
         // It is kept and shown, so a secret in its path is left out of it.
         let mut values = values.clone();
         for param in self.provider.params.iter().filter(|p| p.secret) {
             values.entry(param.name.clone()).and_modify(|text| *text = Zeroizing::new("secret".into()));
         }
-        request::url(&grant.call, &values).ok()
+        request::url(self.session_call(), &values).ok()
+    }
+
+    fn session_call(&self) -> &Call {
+        &self.provider.refresh_grant().unwrap_or_else(|| self.default_grant()).call
     }
 
     /// Whether everything that decides about this profile's token is in the config and the provider file: no
@@ -554,7 +642,10 @@ impl Profile {
             .values
             .values()
             .all(|(v, _)| matches!(v, ConfigValue::Text(_) | ConfigValue::List(_) | ConfigValue::Keyring(..)))
-            && self.given.values().all(|g| matches!(g.source, Source::Config | Source::Keyring(..)))
+            && self
+                .given
+                .values()
+                .all(|g| matches!(g.source, Source::Config | Source::Keyring(..) | Source::Metadata(_)))
     }
 
     /// The variable that gives the value `name`: the one that the config names, else its own.
@@ -573,13 +664,9 @@ fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option<&'a Param>
         PARAM.get_or_init(|| Param {
             name: "refresh_token".into(),
             secret: true,
-            personal: false,
-            default: None,
-            choices: Vec::new(),
-            list: false,
             separator: " ".into(),
             help: "A refresh token from elsewhere".into(),
-            url: false,
+            ..Param::default()
         })
     })
 }
@@ -613,9 +700,15 @@ fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
         Flag::Plain(texts) if texts.len() > 1 && !param.list => {
             return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once"));
         }
+        // It is kept in the config, which is read from anywhere.
+        Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {
+            let path = std::path::absolute(&texts[0]);
+            let path = path.ok().and_then(|path| path.into_os_string().into_string().ok());
+            vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
+        }
         Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
         Flag::File(path) => {
-            let read = host.read_secret_file(path, true);
+            let read = host.read_secret_file(path, true, param.lines);
             vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
         }
     };
@@ -632,7 +725,13 @@ fn split(param: &Param, text: &str) -> Vec<Secret> {
 }
 
 fn join(param: &Param, texts: &[Secret]) -> Zeroizing<String> {
-    Zeroizing::new(texts.iter().map(Secret::expose).collect::<Vec<_>>().join(&param.separator))
+    let joined = Zeroizing::new(texts.iter().map(Secret::expose).collect::<Vec<_>>().join(&param.separator));
+    if param.upper { Zeroizing::new(joined.to_uppercase()) } else { joined }
+}
+
+/// Whether a value that may be a path is the text itself.
+pub fn is_pem(text: &str) -> bool {
+    text.trim_start().starts_with("-----BEGIN")
 }
 
 fn reference(source: &Source) -> String {

@@ -23,6 +23,8 @@ pub struct Issued {
     pub expires: Expires,
     /// When the refresh token expires, in seconds since 1970, if the reply says so.
     pub refresh_expires: Expires,
+    /// The ID token, unread.
+    pub id_token: Option<Secret>,
     /// What the provider file carries besides.
     pub extra: Map<String, Value>,
     /// What should be said about it.
@@ -47,6 +49,8 @@ pub struct Failure {
     pub why: String,
     /// Whether the provider's `dead` names this refusal.
     pub dead: bool,
+    /// The provider's own code (RFC 6749 §5.2), as it wrote it.
+    pub code: Option<String>,
 }
 
 /// Reads `response`. `dead` are the tests that tell a dead refresh token from another refusal.
@@ -57,11 +61,12 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     if !(200..300).contains(&status) {
         return Err(refusal(rules, dead, response, &body));
     }
-    let fail = |kind, why: String| Failure { kind, why, dead: false };
+    let fail = |kind, why: String| Failure { kind, why, dead: false, code: None };
     let refused = |why: String| Failure {
         kind: Kind::Refused,
         why,
         dead: dead.iter().any(|test| test.holds(status, &body) == Some(true)),
+        code: code(rules, &body),
     };
     let value = match &body {
         Body::Parsed(value) => value,
@@ -142,9 +147,34 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         scope: first(value, &rules.scope).and_then(scope),
         expires,
         refresh_expires,
+        id_token: first(value, &rules.id_token).and_then(Value::as_str).map(Secret::new),
         extra,
         notes,
     })
+}
+
+/// A reply that is no token but a JSON object: the start of a flow, an answer about a token. Errors are read by
+/// `rules`.
+///
+/// # Errors
+/// As [`read`].
+pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, Failure> {
+    let body = Body::parse(Format::Json, &response.body);
+    if !(200..300).contains(&response.status) {
+        return Err(refusal(rules, &[], response, &body));
+    }
+    let fail = |kind, why: String| Failure { kind, why, dead: false, code: code(rules, &body) };
+    match &body {
+        Body::Parsed(Value::Object(object)) => match object.get("error") {
+            Some(Value::String(_) | Value::Object(_)) => Err(fail(
+                Kind::Refused,
+                said(rules, &Value::Object(object.clone())).unwrap_or_else(|| "it reports an error".into()),
+            )),
+            _ => Ok(object.clone()),
+        },
+        Body::Unreadable(why) => Err(fail(Kind::Reply, format!("{why} (status {})", response.status))),
+        _ => Err(fail(Kind::Reply, "it is no JSON object".into())),
+    }
 }
 
 /// A list or a string of scopes, as one string.
@@ -158,6 +188,17 @@ fn scope(value: &Value) -> Option<String> {
     }
 }
 
+/// Where a 3xx leads, in words: it is not followed.
+pub fn redirect(response: &Response) -> String {
+    // Query and fragment may hold a code or a token.
+    let to = response.header("location").map(|to| match to.find(['?', '#']) {
+        Some(end) => escape(&to[..end]) + "?…",
+        None => escape(to),
+    });
+    let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
+    format!("it redirects {to}, which is not followed (status {})", response.status)
+}
+
 /// A status that is no 2xx.
 fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Failure {
     let status = response.status;
@@ -165,18 +206,10 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
         Body::Parsed(value) => said(rules, value),
         _ => None,
     };
-    let with = |kind, text: String| Failure { kind, why: text, dead: false };
+    let with = |kind, text: String| Failure { kind, why: text, dead: false, code: code(rules, body) };
     let quoted = said.as_deref().map(|s| format!(": {s}")).unwrap_or_default();
     match status {
-        300..400 => {
-            // Query and fragment may hold a code or a token.
-            let to = response.header("location").map(|to| match to.find(['?', '#']) {
-                Some(end) => escape(&to[..end]) + "?…",
-                None => escape(to),
-            });
-            let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
-            with(Kind::Reply, format!("it redirects {to}, which is not followed (status {status})"))
-        }
+        300..400 => with(Kind::Reply, redirect(response)),
         408 | 429 | 500.. => {
             let word = match status {
                 408 => "it gave up waiting for the request",
@@ -194,9 +227,16 @@ fn refusal(rules: &Rules, dead: &[Test], response: &Response, body: &Body) -> Fa
                 None => format!("status {status}, without a reason that can be read"),
             },
             dead: dead.iter().any(|test| test.holds(status, body) == Some(true)),
+            code: code(rules, body),
         },
         _ => with(Kind::Reply, format!("status {status} is no answer")),
     }
+}
+
+/// The code of the failure, as the reply has it.
+fn code(rules: &Rules, body: &Body) -> Option<String> {
+    let Body::Parsed(value) = body else { return None };
+    rules.error_code.iter().find_map(|place| value.pointer(place)?.as_str()).map(str::to_string)
 }
 
 /// What the reply says of its failure: code and message.

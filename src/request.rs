@@ -1,8 +1,8 @@
 //! The request to a token endpoint, and the reply as it comes from the wire.
 
 use crate::provider::template::{Gap, Piece, Template};
-use crate::provider::{Auth, Call, Encode, Field, Provider};
-use crate::token::Time;
+use crate::provider::{Call, Encode, Field, Provider};
+use crate::token::{Secret, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -29,6 +29,17 @@ pub enum Method {
     Put,
 }
 
+impl Method {
+    /// As it stands in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        }
+    }
+}
+
 /// A request, whole: nothing is added to it but what HTTP itself needs. Holds secrets, so `Debug` shows none.
 #[derive(Clone)]
 pub struct Request {
@@ -42,6 +53,23 @@ pub struct Request {
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// When it may be sent again.
     pub repeat: Repeat,
+    /// The certificate the client shows in TLS, where the server asks for one; it goes over https alone.
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate in PEM form, the client's own first, then those between it and the root.
+    pub certificate: String,
+    /// Its private key in PEM form, PKCS#8, PKCS#1 or SEC1, not encrypted.
+    pub key: Secret,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -97,11 +125,22 @@ pub type Values = BTreeMap<String, Zeroizing<String>>;
 pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready> {
     // A default may hold another value that has a default: as many rounds as there are values suffice.
     for _ in 0..=provider.params.len() {
+        let before = values.len();
         for param in &provider.params {
-            let Some(default) = &param.default else { continue };
             if values.contains_key(&param.name) {
                 continue;
             }
+            if let Some(inside) = &param.inside
+                && let Some(whole) = values.get(&inside.value)
+            {
+                let found = within(whole, &inside.at).ok_or_else(|| {
+                    let why = format!("is no JSON object with a text at {}", inside.at);
+                    Unready::Wrong(inside.value.clone(), why)
+                })?;
+                values.insert(param.name.clone(), found);
+                continue;
+            }
+            let Some(default) = &param.default else { continue };
             let filled = if param.url { fill_url(default, values) } else { fill(default, values) };
             match filled {
                 Ok(text) => values.insert(param.name.clone(), text),
@@ -109,8 +148,17 @@ pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready>
                 Err(wrong) => return Err(wrong),
             };
         }
+        if values.len() == before {
+            break;
+        }
     }
     Ok(())
+}
+
+/// The text at `place` in a value that is JSON.
+fn within(whole: &str, place: &str) -> Option<Zeroizing<String>> {
+    let json: serde_json::Value = serde_json::from_str(whole).ok()?;
+    json.pointer(place)?.as_str().map(|text| Zeroizing::new(text.to_string()))
 }
 
 fn fill(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
@@ -131,24 +179,27 @@ fn fill_entry(template: &Template, values: &Values) -> Result<Option<Zeroizing<S
 }
 
 /// A URL: the value it begins with is one itself; in the host only what can be part of a name; elsewhere
-/// percent-encoded.
+/// percent-encoded. A value that is the whole URL stays as it is, down to a slash at its end.
 fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
     let mut url = Zeroizing::new(String::new());
     for piece in &template.0 {
-        let (name, optional) = match piece {
+        let (name, or, optional) = match piece {
             Piece::Text(text) => {
                 url.push_str(text);
                 continue;
             }
-            Piece::Value { name, optional } => (name, *optional),
+            Piece::Value { name, or, optional } => (name, or.as_ref(), *optional),
         };
-        let value = match values.get(name) {
+        let value = match values.get(name).or_else(|| values.get(or?)) {
             Some(value) => value.as_str(),
             None if optional => continue,
-            None => return Err(Unready::Missing(name.clone())),
+            None => return Err(Unready::Missing(or.unwrap_or(name).clone())),
         };
         let wrong = |why: &str| Unready::Wrong(name.clone(), why.to_string());
-        if url.is_empty() {
+        if template.0.len() == 1 {
+            crate::url::endpoint(value).map_err(|why| wrong(&why))?;
+            url.push_str(value);
+        } else if url.is_empty() {
             url.push_str(crate::url::base(value).map_err(|why| wrong(&why))?);
         } else if url.split_once("://").is_none_or(|(_, rest)| !rest.contains(['/', '?', '#'])) {
             if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
@@ -179,22 +230,35 @@ pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
     }
 }
 
-/// The request that `call` describes.
+/// What client authentication and proofs add to a request.
+#[derive(Clone, Default)]
+pub struct Added {
+    /// Fields of the body, before the call's own.
+    pub fields: Vec<Pair>,
+    /// Header lines.
+    pub headers: Vec<Pair>,
+    /// The client's certificate.
+    pub identity: Option<Identity>,
+}
+
+/// The request that `call` of `provider` describes.
 ///
 /// # Errors
 /// A value that is missing, or that cannot stand where it is needed.
-pub fn build(call: &Call, values: &Values, repeat: Repeat) -> Result<Request, Unready> {
+pub fn build(
+    provider: &Provider,
+    call: &Call,
+    values: &Values,
+    repeat: Repeat,
+    added: Added,
+) -> Result<Request, Unready> {
     let mut address = Zeroizing::new(url(call, values)?);
     let mut query = Vec::new();
     for (name, template) in &call.query {
-        if let Some(value) = fill_entry(template, values)? {
-            query.push((name.clone(), value));
-        }
+        query.extend(fill_field(provider, name, template, values)?);
     }
-    let mut headers: Vec<(String, Zeroizing<String>)> = vec![
-        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
-        ("Accept".into(), Zeroizing::new("application/json".into())),
-    ];
+    let more = more(provider, call, values)?;
+    let mut headers = own_headers();
     for (name, template) in &call.headers {
         let Some(value) = fill_entry(template, values)? else { continue };
         if value.contains(['\r', '\n', '\0']) {
@@ -203,26 +267,37 @@ pub fn build(call: &Call, values: &Values, repeat: Repeat) -> Result<Request, Un
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         headers.push((name.clone(), value));
     }
-    if call.auth != Auth::None {
-        headers.push(("Authorization".into(), basic(call.auth, values)?));
-    }
+    headers.extend(added.headers);
     let body = match call.encode {
-        Encode::None => None,
+        Encode::None => {
+            query.extend(more);
+            None
+        }
         Encode::Query => {
-            query.extend(pairs(&call.body, values)?);
+            query.extend(added.fields);
+            query.extend(pairs(provider, &call.body, values)?);
+            query.extend(more);
             None
         }
         Encode::Form => {
             headers.push(("Content-Type".into(), Zeroizing::new("application/x-www-form-urlencoded".into())));
-            Some(Zeroizing::new(form(&pairs(&call.body, values)?).as_bytes().to_vec()))
+            let mut fields = pairs(provider, &call.body, values)?;
+            let new = added.fields.into_iter().filter(|(name, _)| !fields.iter().any(|(known, _)| known == name));
+            let new: Vec<Pair> = new.collect();
+            fields.extend(new);
+            fields.extend(more);
+            Some(Zeroizing::new(form(&fields).as_bytes().to_vec()))
         }
         Encode::Json => {
             headers.push(("Content-Type".into(), Zeroizing::new("application/json".into())));
             let mut object = serde_json::Map::new();
             for (name, field) in &call.body {
-                if let Some(value) = json(field, values)? {
+                if let Some(value) = json(provider, field, values)? {
                     object.insert(name.clone(), value);
                 }
+            }
+            for (name, value) in added.fields.into_iter().chain(more) {
+                object.insert(name, value.as_str().into());
             }
             Some(Zeroizing::new(serde_json::Value::Object(object).to_string().into_bytes()))
         }
@@ -237,40 +312,73 @@ pub fn build(call: &Call, values: &Values, repeat: Repeat) -> Result<Request, Un
             address.push_str(&format!("{}={}", crate::url::encode(name), crate::url::encode(value)));
         }
     }
-    Ok(Request { method: call.method, url: address, headers, body, repeat })
+    Ok(Request { method: call.method, url: address, headers, body, repeat, identity: added.identity })
 }
 
-/// Basic client authentication (RFC 7617). By RFC 6749 §2.3.1 both parts are encoded first; a space goes as `%20`,
-/// which every server that decodes takes, and one of them refuses `+`.
-fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
-    use base64::Engine;
-    let part = |name: &str| {
-        let value = values.get(name).ok_or_else(|| Unready::Missing(name.into()))?;
-        Ok(Zeroizing::new(if auth == Auth::Basic { crate::url::encode(value) } else { value.to_string() }))
-    };
-    let (id, secret) = (part("client_id")?, part("client_secret")?);
-    if auth == Auth::BasicRaw && id.contains(':') {
-        return Err(Unready::Wrong(
-            "client_id".into(),
-            "has a colon, which raw Basic authentication cannot carry".into(),
-        ));
+/// What every request says of itself.
+fn own_headers() -> Vec<(String, Zeroizing<String>)> {
+    vec![
+        ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
+        ("Accept".into(), Zeroizing::new("application/json".into())),
+    ]
+}
+
+/// The request for a public document at `url`.
+pub fn get(url: &str) -> Request {
+    Request {
+        method: Method::Get,
+        url: Zeroizing::new(url.to_string()),
+        headers: own_headers(),
+        body: None,
+        repeat: Repeat::Freely,
+        identity: None,
     }
-    let joined = Zeroizing::new(format!("{}:{}", *id, *secret));
-    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(joined.as_bytes()));
-    Ok(Zeroizing::new(format!("Basic {}", *encoded)))
 }
 
-type Pair = (String, Zeroizing<String>);
+/// The parameters that a person adds, `NAME=VALUE` each.
+fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, Unready> {
+    let Some(list) = &call.more else { return Ok(Vec::new()) };
+    let (Some(param), Some(text)) = (provider.param(list), values.get(list)) else { return Ok(Vec::new()) };
+    let mut more = Vec::new();
+    for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
+        let wrong = |why: String| Unready::Wrong(list.clone(), why);
+        let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(wrong("is not of the form NAME=VALUE".into()));
+        };
+        let has = call.body.iter().map(|(n, _)| n).chain(call.query.iter().map(|(n, _)| n)).any(|n| n == name);
+        if has || ["client_id", "client_secret", "client_assertion", "client_assertion_type"].contains(&name) {
+            return Err(wrong(format!("names `{}`, which this request has already", crate::text::escape(name))));
+        }
+        more.push((name.to_string(), Zeroizing::new(value.to_string())));
+    }
+    Ok(more)
+}
 
-fn pairs(body: &[(String, Field)], values: &Values) -> Result<Vec<Pair>, Unready> {
+/// A name and its text.
+pub type Pair = (String, Zeroizing<String>);
+
+/// A field, dropped where an optional value is missing, and as many of them as a list has items where each is one.
+fn fill_field(provider: &Provider, name: &str, template: &Template, values: &Values) -> Result<Vec<Pair>, Unready> {
+    let Some(value) = fill_entry(template, values)? else { return Ok(Vec::new()) };
+    let repeated = match template.0.as_slice() {
+        [Piece::Value { name, .. }] => provider.param(name).filter(|param| param.repeat),
+        _ => None,
+    };
+    Ok(match repeated {
+        Some(param) => value
+            .split(&param.separator)
+            .filter(|item| !item.is_empty())
+            .map(|item| (name.to_string(), Zeroizing::new(item.to_string())))
+            .collect(),
+        None => vec![(name.to_string(), value)],
+    })
+}
+
+fn pairs(provider: &Provider, body: &[(String, Field)], values: &Values) -> Result<Vec<Pair>, Unready> {
     let mut pairs = Vec::new();
     for (name, field) in body {
         match field {
-            Field::Text(template) => {
-                if let Some(value) = fill_entry(template, values)? {
-                    pairs.push((name.clone(), value));
-                }
-            }
+            Field::Text(template) => pairs.extend(fill_field(provider, name, template, values)?),
             Field::Plain(serde_json::Value::String(text)) => pairs.push((name.clone(), Zeroizing::new(text.clone()))),
             Field::Plain(value) => pairs.push((name.clone(), Zeroizing::new(value.to_string()))),
             // The check of the provider file lets these through for JSON alone.
@@ -301,21 +409,30 @@ fn form(pairs: &[Pair]) -> Zeroizing<String> {
     out
 }
 
-fn json(field: &Field, values: &Values) -> Result<Option<serde_json::Value>, Unready> {
+fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<serde_json::Value>, Unready> {
     Ok(match field {
-        Field::Text(template) => fill_entry(template, values)?.map(|text| text.as_str().into()),
+        Field::Text(template) => {
+            let is_list = matches!(template.0.as_slice(), [Piece::Value { name, .. }]
+                if provider.param(name).is_some_and(|p| p.repeat));
+            if is_list {
+                let items = fill_field(provider, "", template, values)?;
+                let items: Vec<serde_json::Value> = items.iter().map(|(_, item)| item.as_str().into()).collect();
+                return Ok((!items.is_empty()).then(|| items.into()));
+            }
+            fill_entry(template, values)?.map(|text| text.as_str().into())
+        }
         Field::Plain(value) => Some(value.clone()),
         Field::List(items) => {
             let mut list = Vec::new();
             for item in items {
-                list.extend(json(item, values)?);
+                list.extend(json(provider, item, values)?);
             }
             Some(list.into())
         }
         Field::Table(entries) => {
             let mut object = serde_json::Map::new();
             for (name, inner) in entries {
-                if let Some(value) = json(inner, values)? {
+                if let Some(value) = json(provider, inner, values)? {
                     object.insert(name.clone(), value);
                 }
             }
@@ -342,7 +459,7 @@ mod tests {
         let (provider, call) = call(request);
         let mut values: Values = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect();
         defaults(&provider, &mut values)?;
-        build(&call, &values, Repeat::Freely)
+        build(&provider, &call, &values, Repeat::Freely, Added::default())
     }
 
     fn body(request: &Request) -> String {
@@ -383,18 +500,6 @@ mod tests {
     }
 
     #[test]
-    fn basic_is_encoded_unless_raw() {
-        let header = |auth: &str| {
-            let request = format!("url = \"{{base_url}}/t\"\nauth = \"{auth}\"");
-            let made = built(&request, &[("client_id", "a b:c"), ("client_secret", "p%@+/ w")]);
-            made.map(|r| r.headers.iter().find(|(n, _)| n == "Authorization").expect("it").1.to_string())
-        };
-        // a%20b%3Ac:p%25%40%2B%2F%20w
-        assert_eq!(header("basic").as_deref(), Ok("Basic YSUyMGIlM0FjOnAlMjUlNDAlMkIlMkYlMjB3"));
-        assert!(matches!(header("basic-raw"), Err(Unready::Wrong(..))));
-    }
-
-    #[test]
     fn a_header_holds_no_line_break() {
         let request =
             "url = \"{base_url}/t\"\nheaders = { X-A = \"{x}\", Accept = \"text/plain\", X-B = \"{client_id?}\" }";
@@ -408,7 +513,8 @@ mod tests {
     fn every_url_of_a_built_in_provider_begins_with_a_value() {
         for (name, _) in crate::provider::BUILT_IN {
             let provider = Provider::built_in(name).expect("built in").unwrap_or_else(|e| panic!("{e}"));
-            for call in provider.grants.iter().map(|g| &g.call).chain(&provider.revoke) {
+            let begins = provider.grants.iter().filter_map(|g| g.begin.as_ref());
+            for call in provider.grants.iter().map(|g| &g.call).chain(begins).chain(&provider.revoke) {
                 assert!(matches!(call.url.0.first(), Some(Piece::Value { .. })), "{name}");
             }
         }

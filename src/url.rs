@@ -108,6 +108,17 @@ pub fn base(text: &str) -> Result<&str, String> {
     Ok(text.strip_suffix('/').unwrap_or(text))
 }
 
+/// Checks a value that is a URL as a whole: as [`base`], but a query may be part of it (RFC 6749 §3.2).
+///
+/// # Errors
+/// What is wrong, in words that follow the name of the value.
+pub fn endpoint(text: &str) -> Result<(), String> {
+    match Url::parse(text)?.rest.contains('#') {
+        true => Err("has a fragment".into()),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

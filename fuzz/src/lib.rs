@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tok::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
 use tok::error::{Error, Kind};
+use tok::jose::{Jwks, Key, verify};
 use tok::kept::Kept;
 use tok::provider::{BUILT_IN, Provider, Template};
 use tok::reply::{Note, read};
@@ -34,6 +35,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("cache", cache),
     ("kept", kept),
     ("jwt", jwt),
+    ("jose", jose),
     ("duration", duration),
     ("template", template),
     ("retry_after", retry_after),
@@ -277,6 +279,32 @@ pub fn jwt(data: &[u8]) {
             assert_safe(text);
         }
     }
+}
+
+/// A key, a set of keys, a signed JWT: a key that is read signs what its public half accepts, and nothing is accepted
+/// that was not signed.
+pub fn jose(data: &[u8]) {
+    static OWN: OnceLock<(Jwks, Secret)> = OnceLock::new();
+    let set = |key: &Key| {
+        let public = key.public_jwk()?;
+        Jwks::parse(serde_json::json!({ "keys": [public] }).to_string().as_bytes()).ok()
+    };
+    let (own, token) = OWN.get_or_init(|| {
+        let (key, _) = Key::generate().expect("a key");
+        let token = key.sign(key.algorithms()[0], &Default::default(), &Default::default()).expect("a token");
+        (set(&key).expect("a set"), token)
+    });
+    let Some(text) = text(data) else { return };
+    assert!(verify(text, own).is_err());
+    if let Ok(set) = Jwks::parse(data) {
+        assert!(verify(token.expose(), &set).is_err());
+    }
+    let _ = tok::jose::certificate_thumbprint(text);
+    let Ok(key) = Key::parse(&Secret::new(text)) else { return };
+    let Some(set) = set(&key) else { return };
+    assert!(key.fingerprint().is_some());
+    let signed = key.sign(key.algorithms()[0], &Default::default(), &Default::default()).expect("a signature");
+    assert!(verify(signed.expose(), &set).is_ok());
 }
 
 /// A duration: what is shown of it is one, and rounded down by less than its second unit.

@@ -104,7 +104,8 @@ pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
         }
     }
     let grant = |g: &Grant| {
-        let used = provider.uses(g);
+        let mut used = provider.uses(g);
+        used.extend(provider.uses_besides());
         // In the order of the file, the refresh token last.
         let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
         let flags = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| flag_of(provider, n));
@@ -142,8 +143,32 @@ fn flag_of(provider: &Provider, name: &str) -> Option<ValueFlag> {
 /// Names of options that are tok's own: a value of such a name has no flag, only its variable and the config.
 fn is_taken(name: &str) -> bool {
     const OWN: &[&str] = &[
-        "as", "keep", "config", "store", "grant", "timeout", "fresh", "offline", "no_store", "output", "json", "name",
-        "write", "verbose", "quiet", "no_input", "color", "help", "version", "profile",
+        "as",
+        "keep",
+        "config",
+        "store",
+        "grant",
+        "timeout",
+        "fresh",
+        "offline",
+        "no_store",
+        "output",
+        "json",
+        "name",
+        "write",
+        "verbose",
+        "quiet",
+        "no_input",
+        "color",
+        "help",
+        "version",
+        "profile",
+        "method",
+        "url",
+        "nonce",
+        "no_browser",
+        "introspect",
+        "userinfo",
     ];
     OWN.contains(&name)
 }

@@ -2,32 +2,45 @@
 //! that needs nobody.
 
 use super::Context;
-use crate::cli::{Format, Given, TokenArgs};
+use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
-use crate::obtain::{Wanted, obtain};
+use crate::obtain::{For, fill, obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes};
 use crate::store::cache::{Cache, Cached, Head, Stamp};
-use crate::token::{MIN_TTL, Stale, freshness};
+use crate::token::{MIN_TTL, Secret, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Gets the token and writes it to stdout, or to the file `to`.
+/// How the token is handed out.
+pub struct Out<'a> {
+    /// In this format.
+    pub format: Format,
+    /// The variable that a shell's format sets.
+    pub variable: &'a str,
+    /// The file that it goes to; `None`: stdout.
+    pub to: Option<&'a Path>,
+    /// The request that a header is for.
+    pub api: Option<&'a ApiCall>,
+}
+
+/// Gets the token and writes it to stdout, or to a file.
 ///
 /// # Errors
 /// Each kind of the contract; stdout is then empty.
-pub fn run(
-    context: &mut Context,
-    args: &TokenArgs,
-    values: BTreeMap<String, Given>,
-    format: Format,
-    variable: &str,
-    to: Option<&Path>,
-) -> Result<()> {
-    let answer = token(context, args, values)?;
-    let text = output::write(&answer, format, variable);
-    match to {
+pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>, out: &Out) -> Result<()> {
+    let mut answer = token(context, args, values.clone())?;
+    if out.format == Format::IdToken {
+        answer = with_id_token(context, args, values, answer)?;
+    }
+    let answer = answer.answer;
+    let mut text = output::write(&answer, out.format, out.variable)?;
+    if let (Some(key), Format::Header) = (&answer.token.dpop_key, out.format) {
+        let proof = proof(&answer, key, out.api)?;
+        text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
+    }
+    match out.to {
         Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
             crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(|error| {
@@ -40,6 +53,90 @@ pub fn run(
     }
 }
 
+/// The proof for one request to an API (RFC 9449 §7.1): without it the token is refused there.
+fn proof(answer: &Answer, key: &Secret, api: Option<&ApiCall>) -> Result<Secret> {
+    let name = &answer.profile;
+    let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{name}: the token is bound to a key (DPoP)"),
+            "each request needs a proof of its own, for its method and URL",
+        )
+        .hint(format!("tok header {name} --method GET --url https://…")));
+    };
+    crate::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
+    if !crate::token::is_token(method) {
+        return Err(Error::new(Kind::Usage, "--method", "its value is no method"));
+    }
+    let fail = |why: String| Error::new(Kind::Other, format!("{name}: no DPoP proof"), why);
+    let key = crate::jose::Key::parse(key).map_err(fail)?;
+    let (access, id) = (answer.token.access_token.expose(), crate::digest::random(16));
+    crate::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id).map_err(fail)
+}
+
+/// A token, and the profile that it is for.
+pub struct Got {
+    /// The token.
+    pub answer: Answer,
+    /// The profile, with what was found out for it.
+    pub profile: Profile,
+}
+
+/// The answer with an ID token that is good now and verified.
+fn with_id_token(
+    context: &mut Context,
+    args: &TokenArgs,
+    values: BTreeMap<String, Given>,
+    mut got: Got,
+) -> Result<Got> {
+    let is_over = |got: &Got| {
+        let claims = got.answer.token.id_token.as_ref().and_then(|id| crate::jwt::claims(id.text.expose()));
+        claims.and_then(|c| c.get("exp")?.as_i64()).is_none_or(|end| end <= got.answer.now)
+    };
+    // A newer one may come with a newer access token.
+    if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
+        got = token(context, &TokenArgs { fresh: true, ..args.clone() }, values)?;
+    }
+    let name = &got.answer.profile.clone();
+    let again = format!("log in for one: tok login {name} --scope openid");
+    let Some(id) = got.answer.token.id_token.clone() else {
+        return Err(Error::new(
+            Kind::LoginNeeded,
+            format!("{name}: there is no ID token"),
+            "none came with the access token",
+        )
+        .hint(again));
+    };
+    if is_over(&got) {
+        return Err(Error::new(
+            Kind::LoginNeeded,
+            format!("{name}: the ID token has ended"),
+            "none came with the last refresh",
+        )
+        .hint(again));
+    }
+    if !id.verified {
+        let names = [("jwks_url".to_string(), false)].into();
+        got.profile.discover(context.host, names)?;
+        let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
+        let filled = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
+        let filled = filled.map(|mut filled| {
+            filled.values.extend(got.profile.value("issuer").map(|issuer| ("issuer".to_string(), issuer.into())));
+            filled
+        })?;
+        let access = &got.answer.token.access_token;
+        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &filled)? {
+            return Err(Error::new(
+                Kind::Reply,
+                format!("{name}: the ID token cannot be verified"),
+                "the issuer's keys are not known, or cannot be had now",
+            )
+            .hint("the values that are needed: issuer, client_id and jwks_url (which the issuer's metadata tell)"));
+        }
+    }
+    Ok(got)
+}
+
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.
 fn show(context: &mut Context, text: &str) -> Result<()> {
     let hold = crate::signals::hold(false);
@@ -49,8 +146,11 @@ fn show(context: &mut Context, text: &str) -> Result<()> {
 }
 
 /// The token that is asked for.
-fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Answer> {
-    let profile = resolve(context, args, values)?;
+///
+/// # Errors
+/// Each kind of the contract.
+pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Got> {
+    let mut profile = resolve(context, args, values)?;
     let known = profile.known()?;
     let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
         Some(seconds) => (seconds, true),
@@ -62,7 +162,11 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
     let good = |token: &Cached, now: i64, min_ttl: i64, asked: bool| {
         freshness(token.received.secs(), token.expires, now, min_ttl, asked)
     };
-    let answer = |token, source, now: i64| Answer { profile: profile.name.clone(), token, source, now };
+    let name = profile.name.clone();
+    let answer = |profile, token, source, now: i64| Got {
+        answer: Answer { profile: name.clone(), token, source, now },
+        profile,
+    };
 
     let mut reason = None;
     if !args.fresh {
@@ -70,8 +174,8 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
         if let Some((file, token)) = find() {
             match good(&token, now, min_ttl, asked) {
                 Ok(()) => {
-                    write_head(context, &profile, &folders, cache.as_ref(), file, min_ttl, asked);
-                    return Ok(answer(token, Source::Cache, now));
+                    write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+                    return Ok(answer(profile, token, Source::Cache, now));
                 }
                 Err(stale) => reason = Some(stale),
             }
@@ -95,23 +199,22 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
         // Issued while we waited: that is as fresh as it gets, however short its life.
         let meanwhile = token.received >= context.host.started && good(&token, now, 0, true).is_ok();
         if meanwhile || (!args.fresh && good(&token, now, min_ttl, asked).is_ok()) {
-            write_head(context, &profile, &folders, cache.as_ref(), file, min_ttl, asked);
-            return Ok(answer(token, Source::Cache, now));
+            write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+            return Ok(answer(profile, token, Source::Cache, now));
         }
     }
     if let Some(reason) = reason {
         context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
-    let wanted = Wanted { profile: &profile, known: &known, cache: cache.as_ref(), no_store: args.no_store };
-    let (token, source) = obtain(context.host, &wanted)?;
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
-        write_head(context, &profile, &folders, cache.as_ref(), file, min_ttl, asked);
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
     }
     drop(lock);
     let now = token.received.secs();
-    Ok(answer(token, source, now))
+    Ok(answer(profile, token, source, now))
 }
 
 /// Neither a session nor a token waits anywhere.
@@ -154,12 +257,13 @@ fn write_head(
     profile: &Profile,
     folders: &crate::host::Folders,
     cache: Option<&Cache>,
-    token: String,
+    (file, token): (String, &Cached),
     min_ttl: i64,
     asked: bool,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
-    if !profile.is_pinned() {
+    // The header of a token that is bound to a key is another each time.
+    if !profile.is_pinned() || token.dpop_key.is_some() {
         return cache.drop_head();
     }
     let stamps = [context.config_path.clone(), folders.provider(&profile.provider.name)];
@@ -167,7 +271,7 @@ fn write_head(
     let Some(stamps) = stamps else { return };
     cache.put_head(&Head {
         build: crate::short::BUILD.into(),
-        token,
+        token: file,
         min_ttl,
         asked,
         written: context.host.now().0,

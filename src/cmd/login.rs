@@ -6,19 +6,23 @@ use crate::cli::LoginArgs;
 use crate::config::{Edit, PlainValue, StoreChoice};
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::flow::poll::{self, Answer, Poll};
+use crate::flow::{self, Begun, Person};
 use crate::host::Host;
 use crate::index::Index;
 use crate::kept::{Kept, Session};
-use crate::obtain::{self, Opened, Outcome, Wanted};
+use crate::obtain::{self, Asking, Filled, For, Opened, Outcome, Wanted};
 use crate::plan;
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
-use crate::provider::{Grant, is_name};
+use crate::provider::{Flow, Grant, Param, is_name};
 use crate::reply::Issued;
-use crate::request::Values;
-use crate::store::cache::Cache;
+use crate::signals::Hold;
+use crate::store::cache::{Cache, Cached};
+use crate::store::lock::Lock;
 use crate::store::{StoreError, Trouble};
 use crate::token::{Secret, Time};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Runs the login.
 ///
@@ -50,6 +54,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     profile.asked = Some(grant.name.clone());
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
+    discover(context.host, &mut profile, &grant)?;
     let opened = open(context.host, &profile)?;
     let kept = usable_secrets(&profile, &opened)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
@@ -57,6 +62,9 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
             || kept.contains_key(name)
             || (name == "refresh_token" && opened.kept.session.is_some())
     });
+    if let Some(error) = profile.not_offered(&grant, &missing) {
+        return Err(error);
+    }
     if !missing.is_empty() && !context.host.interactive {
         return Err(cannot_ask(&profile, &grant, &missing, &opened));
     }
@@ -66,46 +74,56 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     }
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
+    if let Some(warning) = &grant.warning {
+        context.host.warn(warning);
+    }
 
-    let lock = context.lock(&name)?;
-    // Another process may have changed the entry while a person was typing.
-    let mut opened = open(context.host, &profile)?;
-    let kept = usable_secrets(&profile, &opened)?;
-    let token_given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
-    let session = opened.kept.session.clone();
-    let refresh_token = token_given.clone().or(session.as_ref().map(|s| s.refresh_token.clone()));
-    let extra: Vec<(&str, &Secret)> = refresh_token.iter().map(|t| ("refresh_token", t)).collect();
-    let filled = obtain::fill(context.host, &profile, &grant.call, &kept, &extra)?;
-    let home = match (&token_given, &session) {
-        (None, Some(session)) if is_refresh => obtain::origin(&session.belongs.url),
-        _ if !filled.from_store.is_empty() => opened.kept.secrets_for.clone(),
-        _ => None,
-    };
-    let hold = crate::signals::hold(is_refresh);
-    let reading = (&grant.response, [].as_slice());
-    let outcome = obtain::ask(context.host, &profile, &grant.name, &grant.call, reading, &filled, home.as_deref())?;
-    let (issued, received) = match outcome {
-        Outcome::Issued(issued, received) => (issued, received),
-        Outcome::Dead(mut error) | Outcome::Failed(mut error) => {
-            if error.kind == Kind::Refused {
-                error.hint = Some(again(&profile, &grant));
+    let limit = args.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+    let person = Person { browser: !args.no_browser, limit };
+    // A person takes their time before anybody has to wait for it.
+    let begun = match grant.flow.needs_person() {
+        true => {
+            let mut filled = obtain::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
+            let home = home(&filled, &opened);
+            let begun = flow::begin(context.host, &profile, &grant, &mut filled, home.as_deref(), person)?;
+            if limit.is_none() {
+                context.host.renew();
             }
-            return Err(error);
+            Some((filled, begun))
         }
+        false => None,
     };
+    let asked = match begun {
+        None => ask(context, &profile, &grant, is_refresh)?,
+        Some((filled, Begun::Ready)) => {
+            let lock = context.lock(&name)?;
+            let opened = open(context.host, &profile)?;
+            ask_with(context.host, &profile, &grant, filled, opened, lock)?
+        }
+        Some((filled, Begun::Poll(poll))) => wait(context, &profile, &grant, filled, opened, (poll, limit))?,
+    };
+    let Asked { lock, mut opened, filled, issued, received, used, hold } = asked;
 
+    let verified = match &issued.id_token {
+        Some(token) => obtain::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &filled)?,
+        None => false,
+    };
     let login = Login {
         url: profile.session_url(&filled.values).unwrap_or_default(),
-        used: is_refresh.then_some(refresh_token).flatten(),
+        used,
         keep: args.keep,
         known: filled.known(&profile, &profile.known()?),
-        values: filled.values,
+        filled,
         profile: &profile,
         grant: &grant,
         is_refresh,
         issued,
         received,
     };
+    let mut token = login.token()?;
+    if let Some(id) = &mut token.id_token {
+        id.verified = verified;
+    }
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = obtain::store_error(&profile, &trouble);
@@ -113,12 +131,169 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         return Err(error);
     }
     write_config(context, &name, &edit)?;
-    login.cache_and_index(context, &opened)?;
+    login.cache_and_index(context, &opened, &token)?;
     drop(hold);
     drop(lock);
     context.host.speak();
     login.report(context.host, &opened);
     Ok(())
+}
+
+/// Finds the endpoints of `grant`. The issuer that tells them is asked for first.
+fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()> {
+    let lacks = |profile: &Profile| {
+        let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
+        missing.iter().any(|name| name == "issuer")
+    };
+    if lacks(profile) && host.interactive {
+        let given = prompt(host, profile, "issuer")?;
+        profile.given.insert("issuer".into(), given);
+    }
+    // A login reads them anew, as far as the server lets it: it may be there to mend a change.
+    profile.discover(host, grant.names())
+}
+
+/// Where kept secrets may go, if any are in `filled`.
+fn home(filled: &Filled, opened: &Opened) -> Option<String> {
+    if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() }
+}
+
+/// A grant that was answered with a token.
+struct Asked {
+    lock: Lock,
+    opened: Opened,
+    filled: Filled,
+    issued: Issued,
+    received: Time,
+    /// The refresh token that it was got with.
+    used: Option<Secret>,
+    hold: Hold,
+}
+
+/// Runs a grant that needs no flow.
+fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
+    let lock = context.lock(&profile.name)?;
+    // Another process may have changed the entry while a person was typing.
+    let opened = open(context.host, profile)?;
+    let kept = usable_secrets(profile, &opened)?;
+    let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
+    let session = opened.kept.session.as_ref();
+    let refresh_token = given.clone().or(session.map(|s| s.refresh_token.clone()));
+    let extra: Vec<(&str, &Secret)> = refresh_token.iter().map(|t| ("refresh_token", t)).collect();
+    let mut filled = obtain::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
+    filled.bind(grant, &opened.kept)?;
+    let home = match (&given, session) {
+        (None, Some(session)) if is_refresh => obtain::origin(&session.belongs.url),
+        _ => home(&filled, &opened),
+    };
+    let hold = crate::signals::hold(is_refresh);
+    let asking =
+        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let outcome = match grant.flow {
+        Flow::Signed => obtain::signed(grant, &filled, context.host.now()),
+        _ => obtain::ask(context.host, profile, &asking, &filled)?,
+    };
+    let (issued, received) = granted(profile, grant, outcome)?;
+    Ok(Asked { lock, opened, filled, issued, received, used: refresh_token.filter(|_| is_refresh), hold })
+}
+
+/// Exchanges the code that a flow has brought.
+fn ask_with(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    mut filled: Filled,
+    opened: Opened,
+    lock: Lock,
+) -> Result<Asked> {
+    filled.bind(grant, &opened.kept)?;
+    let home = home(&filled, &opened);
+    let hold = crate::signals::hold(false);
+    let asking =
+        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let outcome = obtain::ask(host, profile, &asking, &filled)?;
+    let (issued, received) = granted(profile, grant, outcome)?;
+    Ok(Asked { lock, opened, filled, issued, received, used: None, hold })
+}
+
+/// Asks for the token until the person has decided. The lock is held for each request, and not between them.
+fn wait(
+    context: &mut Context,
+    profile: &Profile,
+    grant: &Grant,
+    mut filled: Filled,
+    mut opened: Opened,
+    (mut poll, limit): (Poll, Option<Duration>),
+) -> Result<Asked> {
+    filled.bind(grant, &opened.kept)?;
+    let home = home(&filled, &opened);
+    let asking =
+        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let ended = |why: &str, kind: Kind| {
+        Error::new(kind, format!("{}: the login has not come to an end", profile.name), why)
+            .hint(format!("start again: tok login {} {}", profile.name, grant.name))
+    };
+    let deadline = limit.map(|_| context.host.deadline);
+    let mut pause = poll.first();
+    loop {
+        if deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
+            std::thread::sleep(deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(Instant::now())));
+            return Err(ended("nobody logged in within --timeout", Kind::Unavailable));
+        }
+        std::thread::sleep(pause);
+        if deadline.is_none() {
+            context.host.renew();
+        }
+        let lock = context.lock(&profile.name)?;
+        let outcome = obtain::ask(context.host, profile, &asking, &filled)?;
+        let (error, code) = match outcome {
+            Outcome::Issued(issued, received) => {
+                let hold = crate::signals::hold(false);
+                opened.read(profile);
+                if let Some(trouble) = &opened.trouble {
+                    return Err(obtain::store_error(profile, trouble));
+                }
+                return Ok(Asked { lock, opened, filled, issued, received, used: None, hold });
+            }
+            Outcome::Dead(error) => (error, None),
+            Outcome::Failed(error, code) => (error, code),
+        };
+        drop(lock);
+        context.host.speak();
+        let answer = match code.as_deref().and_then(Answer::of) {
+            Some(answer) => answer,
+            None if error.kind == Kind::Unavailable => Answer::Unreachable,
+            None => return Err(error),
+        };
+        pause = match poll.next(answer, Instant::now()) {
+            poll::Step::Wait(pause) => pause,
+            poll::Step::GiveUp(why) => {
+                return Err(match why {
+                    poll::Why::Denied => ended("the person refused (access_denied)", Kind::Refused),
+                    poll::Why::Expired => {
+                        ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
+                    }
+                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
+                    poll::Why::Unreachable => error,
+                });
+            }
+        };
+    }
+}
+
+/// The token, or the refusal in the words of a login.
+fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued, Time)> {
+    match outcome {
+        Outcome::Issued(issued, received) => Ok((issued, received)),
+        Outcome::Dead(mut error) | Outcome::Failed(mut error, _) => {
+            // A hint that knows more stays.
+            let usual = error.hint.as_ref().is_none_or(|hint| !hint.contains("--client-auth"));
+            if error.kind == Kind::Refused && usual {
+                error.hint = Some(again(profile, grant));
+            }
+            Err(error)
+        }
+    }
 }
 
 /// A login that the provider has granted.
@@ -134,7 +309,7 @@ struct Login<'a> {
     /// The settings in force, with the secrets that came from the store.
     known: Known,
     /// What was sent.
-    values: Values,
+    filled: Filled,
     /// What names its session.
     url: String,
     issued: Issued,
@@ -147,6 +322,12 @@ impl Login<'_> {
         (!self.is_refresh).then_some(self.grant.name.as_str())
     }
 
+    /// The token as it waits.
+    fn token(&self) -> Result<Cached> {
+        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
+        obtain::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)
+    }
+
     /// What the store is to hold, where it held `old`.
     fn kept(&self, old: &Kept) -> Kept {
         let provider = &self.profile.provider;
@@ -157,40 +338,41 @@ impl Login<'_> {
             belongs: self.known.belongs(&self.url, self.began_with(), None),
             since: self.received.secs(),
         });
+        let dpop_key = self.filled.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
             // It leaves the kept secrets as they are.
-            return Kept { session, ..old.clone() };
+            return Kept { session, dpop_key, ..old.clone() };
         }
         let home = obtain::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
-        let needed = session.is_none() || is_fallback;
+        // A confidential client proves itself at each refresh too.
+        let for_refresh = provider.refresh_grant().map(|refresh| provider.uses(refresh)).unwrap_or_default();
         let mut secrets = if old.secrets_for == home { old.secrets.clone() } else { Default::default() };
         for name in provider.uses(self.grant).into_keys() {
             let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
+            let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
             let wanted = match self.profile.given.get(&name).map(|g| &g.source) {
                 Some(Source::Flag | Source::Asked) => self.keep || (needed && !param.personal),
                 // What came from the environment is not kept, unless that is asked for.
                 Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
                 _ => false,
             };
-            if let (true, Some(value)) = (wanted, self.values.get(&name)) {
+            if let (true, Some(value)) = (wanted, self.filled.values.get(&name)) {
                 secrets.insert(name, Secret::new(value.as_str()));
             }
         }
         let secrets_for = if secrets.is_empty() { None } else { home };
-        Kept { session, secrets, secrets_for }
+        Kept { session, secrets, secrets_for, dpop_key }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
-    fn cache_and_index(&self, context: &mut Context, opened: &Opened) -> Result<()> {
+    fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Cached) -> Result<()> {
         let Login { profile, grant, .. } = self;
-        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&grant.name));
-        let token = obtain::cached(profile, grant, &self.issued, self.received, belongs, &self.values)?;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
             let _ = cache.clear();
-            let wanted = Wanted { profile, known: &self.known, cache: Some(&cache), no_store: false };
-            obtain::put(context.host, &wanted, grant, &token);
+            let wanted = Wanted { profile, known: &self.known, cache: Some(&cache) };
+            obtain::put(context.host, &wanted, grant, token);
         }
         let before = Index::of(context.host, &profile.name).read().map(|entry| entry.store);
         obtain::index(context.host, profile, opened, &self.issued);
@@ -220,6 +402,13 @@ impl Login<'_> {
         };
         if profile.store == StoreChoice::None {
             host.warn(&format!("{}: {kept}: the store is none", profile.name));
+        }
+        let scopes = self.filled.values.get("scope").map(|scope| scope.as_str()).unwrap_or_default();
+        if opened.kept.session.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
+            host.warn(&format!(
+                "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
+                profile.name
+            ));
         }
         let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
         host.tell(&format!(
@@ -278,6 +467,9 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     };
     let choices = if param.choices.is_empty() { String::new() } else { format!(" ({})", param.choices.join(", ")) };
     let label = if param.help.is_empty() { name.replace('_', " ") } else { param.help.clone() };
+    if param.lines {
+        return prompt_file(host, profile, param, &label);
+    }
     let Some(answer) = host.ask(&format!("{label}{choices}"), param.secret)? else {
         return Err(Error::new(
             Kind::LoginNeeded,
@@ -288,6 +480,17 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
     Ok(given)
+}
+
+/// A value of several lines cannot be typed: the file that holds it is asked for.
+fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, label: &str) -> Result<Given> {
+    let missing =
+        |why: &str| Error::new(Kind::LoginNeeded, format!("{}: {} is missing", profile.name, param.name), why);
+    let path =
+        host.ask(&format!("{label}, the file that holds it"), false)?.ok_or_else(|| missing("the answer was empty"))?;
+    let text = host.read_secret_file(std::path::Path::new(path.expose()), false, true);
+    let text = text.map_err(|failed| missing(&failed.why))?;
+    Ok(Given { text: Some(vec![text]), source: Source::Asked })
 }
 
 /// What the config is to say: what was typed, not what came from elsewhere.

@@ -5,8 +5,9 @@ use crate::cli::Logout;
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::index::Index;
-use crate::obtain::{self, Opened};
+use crate::obtain::{self, For, Opened};
 use crate::profile::{Profile, Wishes};
+use crate::provider::Call;
 use crate::store::Trouble;
 use crate::store::cache::Cache;
 use std::collections::BTreeSet;
@@ -54,7 +55,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     }
     let lock = context.lock(name)?;
     let cache = Cache::new(folder);
-    let profile = match resolved {
+    let mut profile = match resolved {
         Ok(profile) => profile,
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
@@ -86,7 +87,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             return Err(error);
         }
     }
-    let revoked = revoke(context, &profile, &opened);
+    let revoked = revoke(context, &mut profile, &opened);
     any |= !opened.kept.is_empty() || broken;
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
@@ -149,13 +150,24 @@ enum Revoked {
 }
 
 /// Revokes the session (RFC 7009).
-fn revoke(context: &mut Context, profile: &Profile, opened: &Opened) -> Revoked {
-    let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
+fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened) -> Revoked {
+    if profile.provider.revoke.is_none() {
+        return Revoked::Cannot;
+    }
     let Some(session) = &opened.kept.session else { return Revoked::Nothing };
+    let names = profile.provider.revoke.iter().flat_map(Call::names).map(|(name, _)| (name, false)).collect();
+    if let Err(error) = profile.discover(context.host, names) {
+        return Revoked::Failed(error);
+    }
+    let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
+    // A server without an address for it.
+    if call.url.names().any(|(name, optional)| optional && !profile.given.contains_key(name)) {
+        return Revoked::Cannot;
+    }
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref());
     let extra = [("refresh_token", &session.refresh_token)];
-    let filled = match obtain::fill(context.host, profile, call, &secrets, &extra) {
+    let filled = match obtain::fill(context.host, profile, For::Call(call), &secrets, &extra) {
         Ok(filled) => filled,
         Err(error) => return Revoked::Failed(error),
     };

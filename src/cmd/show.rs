@@ -1,20 +1,29 @@
 //! `tok show`: one profile in full, without a secret and without opening a store.
 
 use super::Context;
-use crate::error::Result;
+use super::get::Got;
+use crate::cli::{Show, TokenArgs};
+use crate::error::{Error, Kind, Result};
 use crate::index::Index;
+use crate::obtain::{self, For, Opened, Told};
 use crate::profile::{Profile, Source, Wishes};
 use crate::provider::Provider;
+use crate::provider::template::{Piece, Template};
+use crate::request;
 use crate::store::cache::Cache;
 use crate::text::{escape, json, lines};
 use crate::token::Expires;
 use serde_json::{Map, Value, json};
 
-/// Prints what is known of the profile.
+/// Prints what is known of the profile; or, where that is asked for, what the provider says of its token.
 ///
 /// # Errors
-/// [`crate::error::Kind::Config`] where it is not known or broken.
-pub fn run(context: &mut Context, name: &str, as_json: bool) -> Result<()> {
+/// [`Kind::Config`] where it is not known or broken; where the provider is asked, each kind of the contract.
+pub fn run(context: &mut Context, args: &Show) -> Result<()> {
+    if args.introspect || args.userinfo {
+        return ask(context, args);
+    }
+    let (name, as_json) = (args.profile.as_str(), args.json);
     let noted = Index::of(context.host, name).read();
     let provider = noted
         .as_ref()
@@ -83,6 +92,71 @@ pub fn run(context: &mut Context, name: &str, as_json: bool) -> Result<()> {
     });
     let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object)) };
     context.print(&text)
+}
+
+/// Asks the provider about the token that `get` would print (RFC 7662), or about whom it is for (OIDC Core §5.3).
+fn ask(context: &mut Context, args: &Show) -> Result<()> {
+    let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
+    let mut got = super::get::token(context, &token, Default::default())?;
+    let mut all = Map::new();
+    for (wanted, name, what) in
+        [(args.introspect, "introspection", "introspection"), (args.userinfo, "userinfo", "userinfo")]
+    {
+        if wanted {
+            all.insert(name.into(), Value::Object(ask_one(context, &mut got, what)?));
+        }
+    }
+    let object = match all.len() {
+        1 => all.into_iter().next().map(|(_, one)| one).unwrap_or_default(),
+        _ => Value::Object(all),
+    };
+    let text = match args.json {
+        true => json(&object),
+        false => lines(&rows(&object)),
+    };
+    context.print(&text)
+}
+
+fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<String, Value>> {
+    let of = |profile: &Profile| match what {
+        "userinfo" => profile.provider.userinfo.clone(),
+        _ => profile.provider.introspect.clone(),
+    };
+    let unknown = |profile: &Profile| {
+        let failed = format!("{}: {} cannot be asked for {what}", profile.name, profile.provider.name);
+        Error::new(Kind::Config, failed, "there is no address for it")
+            .hint(format!("give one in the config: {what}_url = \"https://…\""))
+    };
+    let call = of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
+    let names = call.names().into_iter().filter(|(name, _)| call.url.names().any(|(n, _)| n == name));
+    got.profile.discover(context.host, names.map(|(name, _)| (name, false)).collect())?;
+    let profile = &got.profile;
+    let mut call = of(profile).ok_or_else(|| unknown(profile))?;
+    let token = &got.answer.token;
+    // As the API that it is: by the header that an API wants.
+    if what == "userinfo" {
+        call.headers.push((token.header.0.clone(), Template(vec![Piece::Text(token.header.1.expose().into())])));
+    }
+    let opened = Opened::open(context.host, profile);
+    let url = profile.session_url(&profile.known_values()?);
+    let secrets = opened.secrets_for(url.as_deref());
+    let mut filled =
+        obtain::fill(context.host, profile, For::Call(&call), &secrets, &[("access_token", &token.access_token)])?;
+    filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
+    filled.dpop_key = token.dpop_key.clone();
+    call.dpop = what == "userinfo" && filled.dpop_key.is_some();
+    let address = request::url(&call, &filled.values).ok().filter(|url| !url.is_empty());
+    let to = address.as_deref().and_then(obtain::origin).ok_or_else(|| unknown(profile))?;
+    let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
+    context.host.detail(&format!("{}: asking {to} for {what}", profile.name));
+    let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
+    let told = Told { name: what, rules: &grant.response };
+    obtain::ask_for_object(context.host, profile, &told, &call, &filled, home.as_deref())
+}
+
+fn rows(object: &Value) -> String {
+    let entries = object.as_object().into_iter().flatten();
+    entries.map(|(name, value)| format!("{}  {}\n", escape(name), plain(value))).collect()
 }
 
 fn to_text(profile: &Profile, object: &Value) -> String {

@@ -2,10 +2,12 @@
 
 mod env;
 mod header;
+mod id_token;
 mod json;
 mod token;
 
 use crate::cli::Format;
+use crate::error::Result;
 use crate::store::cache::Cached;
 use crate::token::Secret;
 
@@ -33,11 +35,15 @@ pub enum Source {
 }
 
 /// The whole of what goes to stdout; `variable` is the name that a shell's format sets.
-pub fn write(answer: &Answer, format: Format, variable: &str) -> Secret {
-    Secret::new(match format {
+///
+/// # Errors
+/// [`crate::error::Kind::LoginNeeded`] where there is no ID token to print.
+pub fn write(answer: &Answer, format: Format, variable: &str) -> Result<Secret> {
+    Ok(Secret::new(match format {
         Format::Token => token::write(answer),
         Format::Header => header::write(answer),
         Format::Json => json::write(answer),
         Format::Env => env::write(answer, variable),
-    })
+        Format::IdToken => id_token::write(answer)?,
+    }))
 }

@@ -1,7 +1,7 @@
 //! What must hold of a provider file as a whole: every name in it stands for something.
 
 use super::template::Piece;
-use super::{Auth, Call, Encode, Field, Provider, Template};
+use super::{Auth, Call, Encode, Field, Flow, Provider, Template};
 use crate::document::{Document, Table, unknown};
 use crate::error::{Error, Result};
 
@@ -9,18 +9,55 @@ use crate::error::{Error, Result};
 pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result<()> {
     let at = Places { doc, root };
     for grant in &provider.grants {
-        let place = ["grants", &grant.name];
-        call(&at, &place, provider, &grant.call, &["refresh_token"])?;
+        let place = ["grants", grant.name.as_str()];
+        let known = [&["refresh_token"], grant.flow.finds()].concat();
+        call(&at, &place, provider, &grant.call, &known)?;
+        if let Some(begin) = &grant.begin {
+            call(&at, &["grants", &grant.name, "begin"], provider, begin, &known)?;
+        }
+        if let Some(push) = &grant.push {
+            names(&at, &["grants", &grant.name, "push"], provider, push, &[])?;
+        }
+        for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
+            names(&at, &["grants", &grant.name, "assertion", claim], provider, template, &["key_fingerprint"])?;
+        }
+        for (name, template) in &grant.defaults {
+            let place = ["grants", &grant.name, "defaults"];
+            if provider.param(name).is_none_or(|p| p.secret) {
+                return Err(at.error(&place, format!("`{name}` is no value that could have a default")));
+            }
+            names(&at, &place, provider, template, &[])?;
+        }
+        if grant.flow == Flow::Signed && grant.assertion.is_none() {
+            return Err(at.error(&place, "what is signed is missing: [grants.NAME.assertion]"));
+        }
+        if grant.assertion.is_some() {
+            for name in ["private_key", "assertion"] {
+                if provider.param(name).is_none_or(|p| !p.secret) {
+                    return Err(at.error(&place, format!("this needs [params.{name}], a secret")));
+                }
+            }
+        }
     }
-    if let Some(revoke) = &provider.revoke {
-        call(&at, &["revoke"], provider, revoke, &["refresh_token", "access_token"])?;
+    for (place, asked) in
+        [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)]
+    {
+        if let Some(asked) = asked {
+            call(&at, &[place], provider, asked, &["refresh_token", "access_token"])?;
+        }
     }
     for param in &provider.params {
         if let Some(default) = &param.default {
             names(&at, &["params", &param.name, "default"], provider, default, &[])?;
-            if provider.closure(default.names().map(|(n, o)| (n.to_string(), o)).collect()).contains_key(&param.name) {
-                return Err(at.error(&["params", &param.name, "default"], "this default holds itself"));
-            }
+        }
+        if let Some(inside) = &param.inside
+            && provider.param(&inside.value).is_none()
+        {
+            let names = provider.params.iter().map(|p| p.name.as_str());
+            return Err(at.unknown(&["params", &param.name, "inside"], "value", &inside.value, names));
+        }
+        if provider.closure(param.leads_to().into_iter().collect()).contains_key(&param.name) {
+            return Err(at.error(&["params", &param.name, "default"], "this default holds itself"));
         }
     }
     let mut in_use: Vec<(&str, bool)> = provider.usage.value.names().collect();
@@ -49,8 +86,9 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
     let begins: Vec<String> = provider
         .grants
         .iter()
-        .map(|g| &g.call)
-        .chain(&provider.revoke)
+        .flat_map(|g| [Some(&g.call), g.begin.as_ref()])
+        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].map(Option::as_ref))
+        .flatten()
         .filter_map(|call| match call.url.0.first() {
             Some(Piece::Value { name, .. }) => Some(name.clone()),
             _ => None,
@@ -111,11 +149,22 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         return Err(at.error(&inside("body"), "`encode = \"none\"` sends no body"));
     }
     if call.auth != Auth::None {
-        for name in ["client_id", "client_secret"] {
+        let needed = call.auth.names().iter().filter(|(name, optional)| !optional || *name == "client_id");
+        for (name, _) in needed {
             if provider.param(name).is_none() {
                 return Err(at.error(&inside("auth"), format!("this needs [params.{name}]")));
             }
         }
+    }
+    for (key, template) in [("auth", &call.auth_by), ("dpop", &call.dpop_by)] {
+        if let Some(template) = template {
+            names(at, &inside(key), provider, template, &[])?;
+        }
+    }
+    if let Some(name) = &call.more
+        && provider.param(name).is_none_or(|p| !p.list || p.secret)
+    {
+        return Err(at.error(&inside("more"), format!("`{name}` is no value that is a list")));
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("xcover", include_str!("../providers/xcover.toml")),
     ("elasticpath", include_str!("../providers/elasticpath.toml")),
     ("apiax", include_str!("../providers/apiax.toml")),
+    ("oidc", include_str!("../providers/oidc.toml")),
+    ("oauth2", include_str!("../providers/oauth2.toml")),
 ];
 
 /// A provider: one token endpoint and its ways to a token.
@@ -33,8 +35,14 @@ pub struct Provider {
     pub grants: Vec<Grant>,
     /// How a refresh token is used, if it gives any.
     pub refresh: Option<Refresh>,
-    /// How a token is revoked, if it can be.
+    /// How a token is revoked, if it can be (RFC 7009).
     pub revoke: Option<Call>,
+    /// How a token is asked about, if it can be (RFC 7662).
+    pub introspect: Option<Call>,
+    /// Who a token is for, if that can be asked (OIDC Core §5.3).
+    pub userinfo: Option<Call>,
+    /// Its endpoints come from what the issuer publishes (RFC 8414), so the issuer is asked for, and not each of them.
+    pub discover: bool,
     /// How an API wants the access token.
     pub usage: Use,
     /// A digest of the file: a token got by another definition is not this one's.
@@ -42,7 +50,7 @@ pub struct Provider {
 }
 
 /// A value that grants need.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Param {
     /// `[a-z][a-z0-9_]*`
     pub name: String,
@@ -62,6 +70,29 @@ pub struct Param {
     pub help: String,
     /// It begins a URL, so it must be one.
     pub url: bool,
+    /// A secret that may have several lines, such as a PEM.
+    pub lines: bool,
+    /// No secret, and too long to type: a path, or the text itself where that begins with `-----BEGIN`.
+    pub file: bool,
+    /// Each item of the list is a field of its own (RFC 8707 §2), not all in one.
+    pub repeat: bool,
+    /// Its name in the issuer's metadata (RFC 8414 §2), where nothing else gives it.
+    pub metadata: Option<String>,
+    /// The list in the issuer's metadata that says which items of a grant's default can be asked for.
+    pub supported: Option<String>,
+    /// Where it stands in another value, which is JSON.
+    pub inside: Option<Inside>,
+    /// It is sent in upper case, however it was typed.
+    pub upper: bool,
+}
+
+/// A place in a value that is JSON.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// The name of that value.
+    pub value: String,
+    /// The JSON Pointer in it.
+    pub at: String,
 }
 
 /// One way to a token.
@@ -71,10 +102,87 @@ pub struct Grant {
     pub name: String,
     /// One line for `--help`.
     pub help: String,
-    /// The request.
+    /// What happens before the request, or in its place.
+    pub flow: Flow,
+    /// The request that a flow begins with; of [`Flow::AuthorizationCode`] the address that a browser is sent to.
+    pub begin: Option<Call>,
+    /// Where the parameters of that address are pushed first, if the server takes them (RFC 9126).
+    pub push: Option<Template>,
+    /// The request for the token.
     pub call: Call,
     /// How to read the reply.
     pub response: Rules,
+    /// How the value `assertion` is made where none is given.
+    pub assertion: Option<Assertion>,
+    /// Whether the client must name itself, or prove who it is.
+    pub client: Client,
+    /// Values where nothing else gives them, for this grant alone.
+    pub defaults: Vec<(String, Template)>,
+    /// What a person should know before using it.
+    pub warning: Option<String>,
+}
+
+/// What a grant does beside sending its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Nothing.
+    Direct,
+    /// A person logs in with a browser, which comes back to this machine with a code (RFC 6749 §4.1, RFC 8252).
+    AuthorizationCode,
+    /// A person logs in elsewhere, with a code shown here (RFC 8628).
+    DeviceCode,
+    /// A person is asked by the provider, on a device of theirs (OpenID CIBA, poll mode).
+    Ciba,
+    /// Nothing is sent: the assertion is the token.
+    Signed,
+}
+
+impl Flow {
+    /// Whether a person must help.
+    pub fn needs_person(self) -> bool {
+        matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
+    }
+
+    /// The values that say how it goes.
+    pub fn takes(self) -> &'static [&'static str] {
+        match self {
+            Flow::AuthorizationCode => &["issuer", "jwks_url", "redirect_host", "redirect_port", "redirect_path"],
+            Flow::DeviceCode | Flow::Ciba => &["issuer", "jwks_url"],
+            Flow::Direct | Flow::Signed => &[],
+        }
+    }
+
+    /// The values that it finds by itself.
+    pub fn finds(self) -> &'static [&'static str] {
+        match self {
+            Flow::Direct | Flow::Signed => &[],
+            Flow::AuthorizationCode => &["code", "redirect_uri", "state", "nonce", "code_verifier", "code_challenge"],
+            Flow::DeviceCode => &["device_code"],
+            Flow::Ciba => &["auth_req_id"],
+        }
+    }
+}
+
+/// What a grant asks of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// It may be unnamed.
+    Optional,
+    /// It has a `client_id`.
+    Named,
+    /// It proves who it is (RFC 6749 §4.4: confidential clients only).
+    Confidential,
+}
+
+/// An assertion that is signed here (RFC 7523 §3).
+#[derive(Clone, Debug)]
+pub struct Assertion {
+    /// Its claims; `iat`, `exp` and `jti` are added.
+    pub claims: Vec<(String, Template)>,
+    /// How long it is good, in seconds.
+    pub lifetime: i64,
+    /// How far back it is dated, in seconds, for a server whose clock is behind.
+    pub backdate: i64,
 }
 
 /// A request as templates.
@@ -94,6 +202,14 @@ pub struct Call {
     pub body: Vec<(String, Field)>,
     /// Client authentication.
     pub auth: Auth,
+    /// Names the client authentication by a value: [`Call::settle`] puts it into `auth`.
+    pub auth_by: Option<Template>,
+    /// Whether the token is to be bound to a key (RFC 9449).
+    pub dpop: bool,
+    /// Says so by a value: [`Call::settle`] puts it into `dpop`.
+    pub dpop_by: Option<Template>,
+    /// The list whose items `NAME=VALUE` are sent besides.
+    pub more: Option<String>,
 }
 
 /// How the fields of a body travel.
@@ -109,15 +225,70 @@ pub enum Encode {
     None,
 }
 
-/// Client authentication by header.
+/// Client authentication (RFC 6749 §2.3, OIDC Core §9, RFC 8705 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// None, or by fields of the body.
+    /// Nothing is added: the file says all.
     None,
+    /// What the values at hand and the server allow.
+    Auto,
+    /// `client_id` alone.
+    Public,
     /// HTTP Basic of the percent-encoded id and secret (RFC 6749 §2.3.1).
     Basic,
     /// HTTP Basic of id and secret as they are, for servers that do not decode.
     BasicRaw,
+    /// Id and secret in the body.
+    Post,
+    /// An assertion signed with the client's secret.
+    ClientSecretJwt,
+    /// An assertion signed with the client's key.
+    PrivateKeyJwt,
+    /// A certificate that the server's authority has issued.
+    Tls,
+    /// A certificate that the server knows.
+    TlsSelfSigned,
+}
+
+/// The names of [`Auth`] as a value has them.
+pub const AUTHS: &[(&str, Auth)] = &[
+    ("auto", Auth::Auto),
+    ("none", Auth::Public),
+    ("basic", Auth::Basic),
+    ("basic-raw", Auth::BasicRaw),
+    ("post", Auth::Post),
+    ("client-secret-jwt", Auth::ClientSecretJwt),
+    ("private-key-jwt", Auth::PrivateKeyJwt),
+    ("tls", Auth::Tls),
+    ("tls-self-signed", Auth::TlsSelfSigned),
+];
+
+impl Auth {
+    /// The values it takes, with whether each can be done without.
+    fn names(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Auth::None => &[],
+            Auth::Auto => &[
+                ("client_id", true),
+                ("client_secret", true),
+                ("private_key", true),
+                ("certificate", true),
+                ("key_id", true),
+                ("algorithm", true),
+            ],
+            Auth::Public => &[("client_id", false)],
+            Auth::Basic | Auth::BasicRaw | Auth::Post => &[("client_id", false), ("client_secret", false)],
+            Auth::ClientSecretJwt => &[("client_id", false), ("client_secret", false), ("algorithm", true)],
+            Auth::PrivateKeyJwt => &[
+                ("client_id", false),
+                ("private_key", false),
+                ("certificate", true),
+                ("key_id", true),
+                ("algorithm", true),
+            ],
+            Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
+        }
+    }
 }
 
 /// A field of a body. In JSON it may be any value; elsewhere it is text.
@@ -148,6 +319,8 @@ pub struct Rules {
     pub token_type: Vec<String>,
     /// Where the scope is.
     pub scope: Vec<String>,
+    /// Where the ID token is (OIDC Core §3.1.3.3).
+    pub id_token: Vec<String>,
     /// Where the access token's expiry is.
     pub expires: Vec<Expiry>,
     /// Where the refresh token's expiry is.
@@ -308,9 +481,21 @@ impl Provider {
         self.refresh.as_ref().and_then(|r| self.grant(&r.grant))
     }
 
-    /// The values that `grant` uses, directly or through the default of another, with whether each is optional.
+    /// The values that `grant` uses, directly or through the default of another, with whether each is optional; not
+    /// those that its flow finds.
     pub fn uses(&self, grant: &Grant) -> BTreeMap<String, bool> {
-        self.closure(grant.call.names())
+        let mut all = grant.names();
+        if let Some(assertion) = &grant.assertion {
+            all.extend(assertion.names().into_keys().map(|name| (name, true)));
+            all.insert("assertion".into(), true);
+        }
+        all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
+        let mut all = self.closure(all);
+        if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
+            all.entry("issuer".into()).or_insert(true);
+        }
+        all.retain(|name, _| self.param(name).is_some() || name == "refresh_token");
+        all
     }
 
     /// `names`, and the names in the defaults of those.
@@ -318,16 +503,32 @@ impl Provider {
         let mut all = names;
         let mut queue: Vec<(String, bool)> = all.iter().map(|(n, o)| (n.clone(), *o)).collect();
         while let Some((name, optional)) = queue.pop() {
-            let Some(default) = self.param(&name).and_then(|p| p.default.as_ref()) else { continue };
-            for (inner, inner_optional) in default.names() {
+            let Some(param) = self.param(&name) else { continue };
+            for (inner, inner_optional) in param.leads_to() {
                 let optional = optional || inner_optional;
-                if all.get(inner).is_none_or(|was| *was && !optional) {
-                    all.insert(inner.to_string(), optional);
-                    queue.push((inner.to_string(), optional));
+                if all.get(&inner).is_none_or(|was| *was && !optional) {
+                    all.insert(inner.clone(), optional);
+                    queue.push((inner, optional));
                 }
             }
         }
         all
+    }
+
+    /// The values that a session uses beside its grant: to be revoked and asked about.
+    pub fn uses_besides(&self) -> BTreeMap<String, bool> {
+        let calls = [&self.revoke, &self.introspect, &self.userinfo].into_iter().flatten();
+        let names = calls.flat_map(Call::names).map(|(name, _)| (name, true));
+        let mut all = self.closure(names.chain([("jwks_url".to_string(), true)]).collect());
+        all.retain(|name, _| self.param(name).is_some());
+        all
+    }
+
+    /// All its requests.
+    pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+        let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);
+        let others = [self.revoke.as_mut(), self.introspect.as_mut(), self.userinfo.as_mut()];
+        grants.chain(others).flatten()
     }
 
     /// Whether a person's own secret goes into `grant`: it is never sent twice by itself.
@@ -336,7 +537,81 @@ impl Provider {
     }
 }
 
+impl Param {
+    /// The values that it is made of where it is not given itself, with whether each can be done without.
+    pub fn leads_to(&self) -> Vec<(String, bool)> {
+        let default =
+            self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
+        default.chain(self.inside.iter().map(|inside| (inside.value.clone(), false))).collect()
+    }
+}
+
+impl Assertion {
+    /// The values it uses, with whether each can be done without.
+    pub fn names(&self) -> BTreeMap<String, bool> {
+        let mut all: BTreeMap<String, bool> = BTreeMap::new();
+        let fixed = [("private_key", false), ("key_id", true), ("algorithm", true), ("certificate", true)];
+        for (name, optional) in self.claims.iter().flat_map(|(_, t)| t.names()).chain(fixed) {
+            let known = all.entry(name.into()).or_insert(optional);
+            *known = *known && optional;
+        }
+        all.remove("key_fingerprint");
+        all
+    }
+}
+
+impl Grant {
+    /// The values that its requests use, with whether each is optional everywhere it stands.
+    pub fn names(&self) -> BTreeMap<String, bool> {
+        let mut all = self.call.names();
+        for (name, optional) in self.begin.iter().flat_map(Call::names) {
+            let known = all.entry(name).or_insert(optional);
+            *known = *known && optional;
+        }
+        for (name, _) in self.push.iter().flat_map(Template::names) {
+            all.entry(name.into()).or_insert(true);
+        }
+        if self.client != Client::Optional && self.call.auth != Auth::None {
+            all.insert("client_id".into(), false);
+        }
+        all
+    }
+
+    /// The values that it needs where `known` says which are at hand; not those that its flow finds.
+    pub fn needs(&self, known: &dyn Fn(&str) -> bool) -> BTreeMap<String, bool> {
+        let mut all = self.names();
+        if let Some(assertion) = &self.assertion
+            && !known("assertion")
+        {
+            all.remove("assertion");
+            for (name, optional) in assertion.names() {
+                let known = all.entry(name).or_insert(optional);
+                *known = *known && optional;
+            }
+        }
+        if self.client == Client::Confidential
+            && self.call.auth == Auth::Auto
+            && !["client_secret", "private_key"].iter().any(|name| known(name))
+        {
+            all.insert("client_secret".into(), false);
+        }
+        all.retain(|name, _| !self.flow.finds().contains(&name.as_str()));
+        all
+    }
+}
+
 impl Call {
+    /// Puts what `value` says into effect, where client authentication or DPoP are named by values.
+    pub fn settle<'v>(&mut self, value: impl Fn(&str) -> Option<&'v str>) {
+        let filled = |template: &Option<Template>| template.as_ref().and_then(|t| t.fill(&value).ok());
+        if let Some(name) = filled(&self.auth_by) {
+            self.auth = AUTHS.iter().find(|(n, _)| *n == name).map_or(Auth::Auto, |(_, auth)| *auth);
+        }
+        if let Some(text) = filled(&self.dpop_by) {
+            self.dpop = text == "true";
+        }
+    }
+
     /// The values it uses, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = BTreeMap::new();
@@ -349,9 +624,15 @@ impl Call {
         add(&self.url);
         self.headers.iter().chain(&self.query).for_each(|(_, t)| add(t));
         self.body.iter().for_each(|(_, f)| f.each_template(&mut add));
-        if self.auth != Auth::None {
-            all.insert("client_id".into(), false);
-            all.insert("client_secret".into(), false);
+        for (name, optional) in self.auth.names() {
+            let known = all.entry(name.to_string()).or_insert(*optional);
+            *known = *known && *optional;
+        }
+        for (name, _) in self.auth_by.iter().chain(&self.dpop_by).flat_map(Template::names) {
+            all.entry(name.into()).or_insert(true);
+        }
+        if let Some(name) = &self.more {
+            all.entry(name.clone()).or_insert(true);
         }
         all
     }

@@ -1,8 +1,8 @@
 //! A provider file, from TOML to types.
 
 use super::{
-    Auth, CONFIG_KEYS, Call, Condition, Encode, Expiry, Field, Find, Format, Grant, Lifetime, Param, Provider, Refresh,
-    Rules, Template, Test, Unit, Use, Zero, check, is_name, is_value_name,
+    AUTHS, Assertion, Auth, CONFIG_KEYS, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant,
+    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check, is_name, is_value_name,
 };
 use crate::document::{Document, Table, Value};
 use crate::error::Result;
@@ -15,23 +15,23 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
     let doc = Document { name: file.into(), text };
     let parsed = doc.parse()?;
     let root = doc.table(parsed.get_ref(), 0..0);
+    let base = root.get("like").map(like).transpose()?;
+    let base = base.as_ref();
+    let same = |of: fn(&Provider) -> &Option<Call>| base.and_then(|b| of(b).clone());
     let mut provider = Provider {
         name: name.into(),
         title: root.get("title").map_or(Ok(name), |v| v.text())?.into(),
         docs: root.get("docs").map(|v| v.text().map(str::to_string)).transpose()?,
-        params: match root.get("params") {
-            Some(value) => params(&value.table()?)?,
-            None => Vec::new(),
-        },
+        params: params(root.get("params").map(|v| v.table()).transpose()?.as_ref(), base)?,
         grants: Vec::new(),
-        refresh: None,
-        revoke: None,
-        usage: Use {
-            header: "Authorization".into(),
-            value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
-            hosts: Vec::new(),
-        },
-        digest: crate::digest::hex(&[text.as_bytes()]),
+        refresh: base.and_then(|b| b.refresh.clone()),
+        revoke: same(|b| &b.revoke),
+        introspect: same(|b| &b.introspect),
+        userinfo: same(|b| &b.userinfo),
+        discover: root.get("discover").map_or(Ok(base.is_some_and(|b| b.discover)), |v| v.flag())?,
+        usage: base.map_or_else(usual_use, |b| b.usage.clone()),
+        // What it is like shapes a token as much as the file itself.
+        digest: crate::digest::hex(&[text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
     let shared = root.get("request").map(|v| v.table()).transpose()?;
     let rules = root.get("response").map(|v| v.table()).transpose()?;
@@ -41,53 +41,172 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
         shared.done()?;
     }
     if let Some(table) = &rules {
-        self::rules(Some(table), None)?;
+        self::rules(Some(table), None, None)?;
         table.done()?;
     }
-    let Some(grants) = root.get("grants") else {
-        return Err(root.error("a provider needs at least one grant: [grants.NAME]"));
+    if let Some(value) = root.get("refresh") {
+        provider.refresh = Some(refresh(&value.table()?)?);
+    }
+    let Some(grants) = root.get("grants").map(|v| Ok((v, v.table()?))).transpose()? else {
+        let Some(base) = base else {
+            return Err(root.error("a provider needs at least one grant: [grants.NAME]"));
+        };
+        for grant in &base.grants {
+            provider.grants.push(inherited(grant, shared.as_ref(), rules.as_ref(), &root)?);
+        }
+        return rest(&doc, &root, provider);
     };
-    for (grant, at, value) in grants.table()?.all() {
+    for (grant, at, value) in grants.1.all() {
         if !is_name(&grant) {
             return Err(
                 doc.error(at, format!("`{}` cannot name a grant: lower-case letters, digits and `-`", escape(&grant)))
             );
         }
         let own = value.table()?;
-        provider.grants.push(Grant {
-            name: grant,
-            help: own.get("help").map_or(Ok(""), |v| v.text())?.into(),
-            call: call(Some(&own), shared.as_ref(), &own)?,
-            response: {
-                let own = own.get("response").map(|v| v.table()).transpose()?;
-                let response = self::rules(own.as_ref(), rules.as_ref())?;
-                own.as_ref().map_or(Ok(()), Table::done)?;
-                response
-            },
-        });
+        let same = base.and_then(|b| b.grant(&grant));
+        provider.grants.push(self::grant(grant, &own, shared.as_ref(), rules.as_ref(), same)?);
         own.done()?;
     }
     if provider.grants.is_empty() {
-        return Err(grants.error("a provider needs at least one grant: [grants.NAME]"));
+        return Err(grants.0.error("a provider needs at least one grant: [grants.NAME]"));
     }
-    if let Some(value) = root.get("refresh") {
-        provider.refresh = Some(refresh(&value.table()?)?);
+    // A file that names some grants of another offers those; a session that they begin goes on all the same.
+    if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
+        && provider.grant(&refresh).is_none()
+        && let Some(same) = base.and_then(|b| b.grant(&refresh))
+    {
+        provider.grants.push(inherited(same, shared.as_ref(), rules.as_ref(), &root)?);
     }
-    if let Some(value) = root.get("revoke") {
-        let table = value.table()?;
-        provider.revoke = Some(call(Some(&table), None, &table)?);
-        table.done()?;
+    rest(&doc, &root, provider)
+}
+
+/// What stands beside the grants, and the check of the whole.
+fn rest(doc: &Document, root: &Table, mut provider: Provider) -> Result<Provider> {
+    for (key, place) in [
+        ("revoke", &mut provider.revoke),
+        ("introspect", &mut provider.introspect),
+        ("userinfo", &mut provider.userinfo),
+    ] {
+        if let Some(value) = root.get(key) {
+            let table = value.table()?;
+            *place = Some(call(Some(&table), None, &table, place.as_ref())?);
+            table.done()?;
+        }
     }
     if let Some(value) = root.get("use") {
         provider.usage = usage(&value.table()?, provider.usage)?;
     }
     root.done()?;
-    check::provider(&doc, &root, &mut provider)?;
+    check::provider(doc, root, &mut provider)?;
     Ok(provider)
 }
 
-fn params(table: &Table) -> Result<Vec<Param>> {
-    let mut params = Vec::new();
+fn usual_use() -> Use {
+    Use {
+        header: "Authorization".into(),
+        value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
+        hosts: Vec::new(),
+    }
+}
+
+/// The built-in provider that a file is like: it begins with all that stands there.
+fn like(value: Value) -> Result<Provider> {
+    let name = value.text()?;
+    match Provider::built_in(name) {
+        Some(provider) => provider,
+        None => {
+            let names = super::BUILT_IN.iter().map(|(name, _)| *name);
+            let near = crate::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+            Err(value.error(format!("there is no built-in provider `{}`{near}", escape(name))))
+        }
+    }
+}
+
+/// A grant that the file does not name: as it is there, with the file's own [request] and [response].
+fn inherited(grant: &Grant, shared: Option<&Table>, rules: Option<&Table>, at: &Table) -> Result<Grant> {
+    Ok(Grant {
+        call: call(None, shared, at, Some(&grant.call))?,
+        response: self::rules(None, rules, Some(&grant.response))?,
+        ..grant.clone()
+    })
+}
+
+fn grant(
+    name: String,
+    own: &Table,
+    shared: Option<&Table>,
+    rules: Option<&Table>,
+    base: Option<&Grant>,
+) -> Result<Grant> {
+    let table = |key: &str| own.get(key).map(|v| v.table()).transpose();
+    let text = |key: &str| own.get(key).map(|v| v.text().map(str::to_string)).transpose();
+    let flow = own.get("flow").map_or(Ok(base.map_or(Flow::Direct, |b| b.flow)), |v| {
+        v.choice(&[
+            ("authorization-code", Flow::AuthorizationCode),
+            ("device-code", Flow::DeviceCode),
+            ("ciba", Flow::Ciba),
+            ("signed", Flow::Signed),
+        ])
+    })?;
+    let begin = match table("begin")? {
+        Some(table) => {
+            let begin = call(Some(&table), None, &table, base.and_then(|b| b.begin.as_ref()))?;
+            table.done()?;
+            Some(begin)
+        }
+        None => base.and_then(|b| b.begin.clone()),
+    };
+    if begin.is_none() && flow.needs_person() {
+        return Err(own.error("this flow begins with a request of its own: [grants.NAME.begin]"));
+    }
+    let assertion = match table("assertion")? {
+        Some(table) => Some(assertion(&table, base.and_then(|b| b.assertion.as_ref()))?),
+        None => base.and_then(|b| b.assertion.clone()),
+    };
+    let reply = table("response")?;
+    let grant = Grant {
+        name,
+        help: text("help")?.or(base.map(|b| b.help.clone())).unwrap_or_default(),
+        flow,
+        begin,
+        push: own.get("push").map(template).transpose()?.or(base.and_then(|b| b.push.clone())),
+        call: call(Some(own), shared, own, base.map(|b| &b.call))?,
+        response: self::rules(reply.as_ref(), rules, base.map(|b| &b.response))?,
+        assertion,
+        client: own.get("client").map_or(Ok(base.map_or(Client::Named, |b| b.client)), |v| {
+            v.choice(&[
+                ("optional", Client::Optional),
+                ("named", Client::Named),
+                ("confidential", Client::Confidential),
+            ])
+        })?,
+        defaults: own.get("defaults").map_or(Ok(base.map(|b| b.defaults.clone()).unwrap_or_default()), templates)?,
+        warning: text("warning")?.or(base.and_then(|b| b.warning.clone())),
+    };
+    reply.as_ref().map_or(Ok(()), Table::done)?;
+    Ok(grant)
+}
+
+/// How an assertion is made: RFC 7523 §3 wants `iss`, `sub`, `aud` and `exp`.
+fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
+    let seconds = |key: &str, default: i64| table.get(key).map_or(Ok(default), |v| duration(v, v.text()?));
+    let assertion = Assertion {
+        claims: match (table.get("claims"), base) {
+            (Some(value), _) => templates(value)?,
+            (None, Some(base)) => base.claims.clone(),
+            (None, None) => return Err(table.error("`claims` are missing: what the assertion says")),
+        },
+        lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime))?,
+        backdate: seconds("backdate", base.map_or(0, |b| b.backdate))?,
+    };
+    table.done()?;
+    Ok(assertion)
+}
+
+/// The values: those of `base`, changed where the file says so, and the file's own.
+fn params(table: Option<&Table>, base: Option<&Provider>) -> Result<Vec<Param>> {
+    let mut params = base.map(|b| b.params.clone()).unwrap_or_default();
+    let Some(table) = table else { return Ok(params) };
     for (name, at, value) in table.all() {
         let own = value.table()?;
         let complain = |why: String| table.error_at(at.clone(), why);
@@ -103,18 +222,8 @@ fn params(table: &Table) -> Result<Vec<Param>> {
         if name == "refresh_token" || name == "access_token" {
             return Err(complain(format!("`{name}` is known to every provider; it is not declared")));
         }
-        let flag = |key: &str| own.get(key).map_or(Ok(false), |v| v.flag());
-        let param = Param {
-            secret: flag("secret")?,
-            personal: flag("personal")?,
-            default: own.get("default").map(template).transpose()?,
-            choices: own.get("choices").map_or(Ok(Vec::new()), |v| v.texts())?,
-            list: flag("list")?,
-            separator: own.get("separator").map_or(Ok(" "), |v| v.text())?.into(),
-            help: own.get("help").map_or(Ok(""), |v| v.text())?.into(),
-            url: name.ends_with("_url"),
-            name,
-        };
+        let place = params.iter().position(|p| p.name == name);
+        let param = param(name, &own, place.map(|at| &params[at]))?;
         own.done()?;
         if param.personal && !param.secret {
             return Err(own.error("a personal value is a secret: `secret = true` is missing"));
@@ -122,9 +231,52 @@ fn params(table: &Table) -> Result<Vec<Param>> {
         if param.secret && param.default.is_some() {
             return Err(own.error("a secret has no default"));
         }
-        params.push(param);
+        match place {
+            Some(at) => params[at] = param,
+            None => params.push(param),
+        }
     }
     Ok(params)
+}
+
+fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
+    let flag = |key: &str, default: Option<bool>| own.get(key).map_or(Ok(default.unwrap_or(false)), |v| v.flag());
+    let text = |key: &str, default: Option<&String>| match own.get(key) {
+        Some(value) => Ok(Some(value.text()?.to_string())),
+        None => Ok(default.cloned()),
+    };
+    Ok(Param {
+        secret: flag("secret", base.map(|b| b.secret))?,
+        personal: flag("personal", base.map(|b| b.personal))?,
+        default: own.get("default").map(template).transpose()?.or(base.and_then(|b| b.default.clone())),
+        choices: match own.get("choices") {
+            Some(value) => value.texts()?,
+            None => base.map(|b| b.choices.clone()).unwrap_or_default(),
+        },
+        list: flag("list", base.map(|b| b.list))?,
+        separator: text("separator", base.map(|b| &b.separator))?.unwrap_or(" ".into()),
+        help: text("help", base.map(|b| &b.help))?.unwrap_or_default(),
+        url: flag("url", Some(base.is_some_and(|b| b.url) || name.ends_with("_url")))?,
+        lines: flag("lines", base.map(|b| b.lines))?,
+        file: flag("file", base.map(|b| b.file))?,
+        repeat: flag("repeat", base.map(|b| b.repeat))?,
+        metadata: text("metadata", base.and_then(|b| b.metadata.as_ref()))?,
+        supported: text("supported", base.and_then(|b| b.supported.as_ref()))?,
+        inside: match own.get("inside") {
+            Some(value) => {
+                let table = value.table()?;
+                let (Some(of), Some(at)) = (table.get("value"), table.get("at")) else {
+                    return Err(value.error("expected { value = \"NAME\", at = \"/pointer\" }"));
+                };
+                let inside = Inside { value: of.text()?.into(), at: pointer(at)? };
+                table.done()?;
+                Some(inside)
+            }
+            None => base.and_then(|b| b.inside.clone()),
+        },
+        upper: flag("upper", base.map(|b| b.upper))?,
+        name,
+    })
 }
 
 fn template(value: Value) -> Result<Template> {
@@ -132,26 +284,39 @@ fn template(value: Value) -> Result<Template> {
 }
 
 fn call_keys(table: &Table) {
-    for key in ["url", "method", "encode", "headers", "query", "body", "auth"] {
+    for key in ["url", "method", "encode", "headers", "query", "body", "auth", "dpop", "more"] {
         table.get(key);
     }
 }
 
-/// A request: each key from `own`, else from `shared`.
-fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table) -> Result<Call> {
+/// A request: each key from `own`, else from `shared`, else from `base`.
+fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base: Option<&Call>) -> Result<Call> {
     let get = |key: &str| {
         let own = own.and_then(|t| t.get(key));
         own.or_else(|| shared.and_then(|t| t.get(key)))
     };
-    let Some(url) = get("url") else {
-        return Err(at.error("a `url` is missing, here or under [request]"));
+    let url = match (get("url"), base) {
+        (Some(url), _) => template(url)?,
+        (None, Some(base)) => base.url.clone(),
+        (None, None) => return Err(at.error("a `url` is missing, here or under [request]")),
+    };
+    let (auth, auth_by) = match get("auth") {
+        Some(value) => auth(value)?,
+        None => base.map_or((Auth::None, None), |b| (b.auth, b.auth_by.clone())),
+    };
+    let (dpop, dpop_by) = match get("dpop") {
+        Some(value) => match value.raw() {
+            DeValue::Boolean(flag) => (*flag, None),
+            _ => (false, Some(template(value)?)),
+        },
+        None => base.map_or((false, None), |b| (b.dpop, b.dpop_by.clone())),
     };
     Ok(Call {
-        url: template(url)?,
-        method: get("method").map_or(Ok(Method::Post), |v| {
+        url,
+        method: get("method").map_or(Ok(base.map_or(Method::Post, |b| b.method)), |v| {
             v.choice(&[("POST", Method::Post), ("GET", Method::Get), ("PUT", Method::Put)])
         })?,
-        encode: get("encode").map_or(Ok(Encode::Form), |v| {
+        encode: get("encode").map_or(Ok(base.map_or(Encode::Form, |b| b.encode)), |v| {
             v.choice(&[
                 ("form", Encode::Form),
                 ("json", Encode::Json),
@@ -159,15 +324,29 @@ fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table) -> Result<Call>
                 ("none", Encode::None),
             ])
         })?,
-        headers: get("headers").map_or(Ok(Vec::new()), headers)?,
-        query: get("query").map_or(Ok(Vec::new()), templates)?,
-        body: get("body").map_or(Ok(Vec::new()), |v| {
+        headers: get("headers").map_or(Ok(base.map(|b| b.headers.clone()).unwrap_or_default()), headers)?,
+        query: get("query").map_or(Ok(base.map(|b| b.query.clone()).unwrap_or_default()), templates)?,
+        body: get("body").map_or(Ok(base.map(|b| b.body.clone()).unwrap_or_default()), |v| {
             v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, field(value)?))).collect()
         })?,
-        auth: get("auth").map_or(Ok(Auth::None), |v| {
-            v.choice(&[("none", Auth::None), ("basic", Auth::Basic), ("basic-raw", Auth::BasicRaw)])
-        })?,
+        auth,
+        auth_by,
+        dpop,
+        dpop_by,
+        more: match get("more") {
+            Some(value) => Some(value.text()?.into()),
+            None => base.and_then(|b| b.more.clone()),
+        },
     })
+}
+
+/// `none`, where the file says all that the client sends; a way by name; or the value that names one.
+fn auth(value: Value) -> Result<(Auth, Option<Template>)> {
+    match value.text()? {
+        "none" => Ok((Auth::None, None)),
+        text if text.contains('{') => Ok((Auth::Auto, Some(template(value)?))),
+        _ => Ok((value.choice(AUTHS)?, None)),
+    }
 }
 
 fn templates(value: Value) -> Result<Vec<(String, Template)>> {
@@ -247,57 +426,86 @@ fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| s.to_string()).collect()
 }
 
-/// How a reply is read: each key from `own`, else from `shared`, else as RFC 6749 says.
-fn rules(own: Option<&Table>, shared: Option<&Table>) -> Result<Rules> {
+/// How a reply is read: each key from `own`, else from `shared`, else from `base`, else as RFC 6749 says.
+fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&Rules>) -> Result<Rules> {
+    let usual = usual_rules();
+    let base = base.unwrap_or(&usual);
     let get = |key: &str| {
         let own = own.and_then(|t| t.get(key));
         // Asked for in both, so that both know the key.
         let shared = shared.and_then(|t| t.get(key));
         own.or(shared)
     };
-    let list = |key: &str, default: &[&str]| get(key).map_or(Ok(strings(default)), pointers);
-    let expiries = |key: &str, default: &[&str]| match get(key) {
+    let list = |key: &str, base: &Vec<String>| get(key).map_or_else(|| Ok(base.clone()), pointers);
+    let expiries = |key: &str, base: &Vec<Expiry>| match get(key) {
         Some(value) => value.list()?.into_iter().map(expiry).collect(),
-        None => {
-            Ok(default.iter().map(|at| Expiry { at: at.to_string(), unit: Unit::Seconds, zero: Zero::Now }).collect())
-        }
+        None => Ok(base.clone()),
     };
     let error = get("error").map(|v| v.table()).transpose()?;
-    let error_list = |key: &str, default: &[&str]| match error.as_ref().and_then(|t| t.get(key)) {
+    let error_list = |key: &str, base: &Vec<String>| match error.as_ref().and_then(|t| t.get(key)) {
         Some(value) => pointers(value),
-        None => Ok(strings(default)),
+        None => Ok(base.clone()),
     };
     let rules = Rules {
-        format: get("format").map_or(Ok(Format::Auto), |v| {
+        format: get("format").map_or(Ok(base.format), |v| {
             v.choice(&[("auto", Format::Auto), ("json", Format::Json), ("form", Format::Form), ("text", Format::Text)])
         })?,
-        success: get("success").map_or(Ok(Vec::new()), tests)?,
-        access_token: get("access_token").map_or(Ok(Find::At(strings(&["/access_token"]))), find)?,
-        refresh_token: list("refresh_token", &["/refresh_token"])?,
-        token_type: list("token_type", &["/token_type"])?,
-        scope: list("scope", &["/scope"])?,
-        expires: expiries("expires", &["/expires_in"])?,
-        refresh_expires: expiries("refresh_expires", &[])?,
-        lifetime: get("lifetime")
-            .map(|v| match v.text()? {
-                "unlimited" => Ok(Lifetime::Unlimited),
-                text => duration(v, text).map(Lifetime::Seconds),
-            })
-            .transpose()?,
-        refresh_lifetime: get("refresh_lifetime").map(|v| duration(v, v.text()?)).transpose()?,
-        error_code: error_list("code", &["/error", "/error/code", "/errors/0/status"])?,
-        error_message: error_list(
-            "message",
-            &["/error_description", "/error/message", "/errors/0/detail", "/errors/0/title", "/message"],
+        success: get("success").map_or_else(|| Ok(base.success.clone()), tests)?,
+        access_token: get("access_token").map_or_else(|| Ok(base.access_token.clone()), find)?,
+        refresh_token: list("refresh_token", &base.refresh_token)?,
+        token_type: list("token_type", &base.token_type)?,
+        scope: list("scope", &base.scope)?,
+        id_token: list("id_token", &base.id_token)?,
+        expires: expiries("expires", &base.expires)?,
+        refresh_expires: expiries("refresh_expires", &base.refresh_expires)?,
+        lifetime: match get("lifetime") {
+            Some(value) => Some(match value.text()? {
+                "unlimited" => Lifetime::Unlimited,
+                text => Lifetime::Seconds(duration(value, text)?),
+            }),
+            None => base.lifetime,
+        },
+        refresh_lifetime: match get("refresh_lifetime") {
+            Some(value) => Some(duration(value, value.text()?)?),
+            None => base.refresh_lifetime,
+        },
+        error_code: error_list("code", &base.error_code)?,
+        error_message: error_list("message", &base.error_message)?,
+        extra: get("extra").map_or_else(
+            || Ok(base.extra.clone()),
+            |v| v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointers(value)?))).collect(),
         )?,
-        extra: get("extra").map_or(Ok(Vec::new()), |v| {
-            v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointers(value)?))).collect()
-        })?,
     };
     if let Some(error) = error {
         error.done()?;
     }
     Ok(rules)
+}
+
+/// As RFC 6749 §5 says, and where errors stand besides.
+fn usual_rules() -> Rules {
+    Rules {
+        format: Format::Auto,
+        success: Vec::new(),
+        access_token: Find::At(strings(&["/access_token"])),
+        refresh_token: strings(&["/refresh_token"]),
+        token_type: strings(&["/token_type"]),
+        scope: strings(&["/scope"]),
+        id_token: strings(&["/id_token"]),
+        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now }],
+        refresh_expires: Vec::new(),
+        lifetime: None,
+        refresh_lifetime: None,
+        error_code: strings(&["/error", "/error/code", "/errors/0/status"]),
+        error_message: strings(&[
+            "/error_description",
+            "/error/message",
+            "/errors/0/detail",
+            "/errors/0/title",
+            "/message",
+        ]),
+        extra: Vec::new(),
+    }
 }
 
 fn duration(value: Value, text: &str) -> Result<i64> {

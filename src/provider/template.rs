@@ -1,4 +1,4 @@
-//! `{name}`, `{name?}` and `{{` in a provider file.
+//! `{name}`, `{name?}`, `{name|other}` and `{{` in a provider file.
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,6 +9,8 @@ pub enum Piece {
     Value {
         /// The name of the value.
         name: String,
+        /// The value that stands in where that one is missing: `{name|other}`.
+        or: Option<String>,
         /// Whether it was written `{name?}`.
         optional: bool,
     },
@@ -48,8 +50,9 @@ impl Template {
                 };
                 let inside = &rest[..end];
                 rest = &rest[end + 1..];
-                let name = inside.strip_suffix('?').unwrap_or(inside);
-                if !super::is_value_name(name) {
+                let all = inside.strip_suffix('?').unwrap_or(inside);
+                let (name, or) = all.split_once('|').map_or((all, None), |(name, or)| (name, Some(or)));
+                if !super::is_value_name(name) || or.is_some_and(|or| !super::is_value_name(or)) {
                     return Err(format!(
                         "`{{{}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`",
                         crate::text::escape(inside)
@@ -58,7 +61,7 @@ impl Template {
                 if !plain.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut plain)));
                 }
-                pieces.push(Piece::Value { name: name.into(), optional: name != inside });
+                pieces.push(Piece::Value { name: name.into(), or: or.map(str::to_string), optional: all != inside });
             }
         }
         plain.push_str(rest);
@@ -68,11 +71,12 @@ impl Template {
         Ok(Template(pieces))
     }
 
-    /// The values it needs, with whether each is optional.
+    /// The values it needs, with whether each can be done without.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Value { name, optional } => Some((name.as_str(), *optional)),
-            Piece::Text(_) => None,
+        self.0.iter().flat_map(|piece| match piece {
+            Piece::Value { name, or: None, optional } => vec![(name.as_str(), *optional)],
+            Piece::Value { name, or: Some(or), .. } => vec![(name.as_str(), true), (or.as_str(), true)],
+            Piece::Text(_) => Vec::new(),
         })
     }
 
@@ -82,11 +86,13 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Value { name, optional } => match (value(name), optional) {
-                    (Some(text), _) => out.push_str(text),
-                    (None, true) => return Err(Gap::Dropped),
-                    (None, false) => return Err(Gap::Missing(name.clone())),
-                },
+                Piece::Value { name, or, optional } => {
+                    match (value(name).or_else(|| or.as_deref().and_then(&value)), optional) {
+                        (Some(text), _) => out.push_str(text),
+                        (None, true) => return Err(Gap::Dropped),
+                        (None, false) => return Err(Gap::Missing(or.as_ref().unwrap_or(name).clone())),
+                    }
+                }
             }
         }
         Ok(out)
@@ -98,7 +104,10 @@ impl std::fmt::Display for Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
-                Piece::Value { name, optional } => write!(f, "{{{name}{}}}", if *optional { "?" } else { "" })?,
+                Piece::Value { name, or, optional } => {
+                    let or = or.as_ref().map(|or| format!("|{or}")).unwrap_or_default();
+                    write!(f, "{{{name}{or}{}}}", if *optional { "?" } else { "" })?;
+                }
             }
         }
         Ok(())
@@ -124,11 +133,13 @@ mod tests {
         assert_eq!(fill("{{a}} {a}"), Ok("{a} 1".into()));
         assert_eq!(fill("{c}"), Err(Gap::Missing("c".into())));
         assert_eq!(fill("{c?}"), Err(Gap::Dropped));
+        assert_eq!((fill("{a|b}"), fill("{c|a}")), (Ok("1".into()), Ok("1".into())));
+        assert_eq!((fill("{c|d}"), fill("{c|d?}")), (Err(Gap::Missing("d".into())), Err(Gap::Dropped)));
     }
 
     #[test]
     fn a_broken_template_is_told() {
-        for text in ["{", "{a", "{A}", "{a b}", "{}"] {
+        for text in ["{", "{a", "{A}", "{a b}", "{}", "{a|}", "{|a}", "{a|b|c}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

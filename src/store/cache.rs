@@ -36,10 +36,23 @@ pub struct Cached {
     pub expires: Expires,
     /// The request header: name and value.
     pub header: (String, Secret),
+    /// The ID token that came with it.
+    pub id_token: Option<IdToken>,
+    /// The key that it is bound to (RFC 9449), as a private JWK: without it the token is of no use.
+    pub dpop_key: Option<Secret>,
     /// What else the reply brought.
     pub extra: Map<String, Value>,
     /// The settings it was got with.
     pub belongs: Belongs,
+}
+
+/// An ID token (OIDC Core §2).
+#[derive(Clone, Debug)]
+pub struct IdToken {
+    /// As it came.
+    pub text: Secret,
+    /// Whether it was verified when it came.
+    pub verified: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +70,12 @@ struct Wire {
     never_expires: bool,
     header_name: String,
     header_value: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    id_token_verified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dpop_key: Option<String>,
     #[serde(default)]
     extra: Map<String, Value>,
     belongs: Belongs,
@@ -83,6 +102,8 @@ impl Cached {
                 (None, false) => Expires::Unknown,
             },
             header: (wire.header_name, Secret::new(wire.header_value)),
+            id_token: wire.id_token.map(|text| IdToken { text: Secret::new(text), verified: wire.id_token_verified }),
+            dpop_key: wire.dpop_key.map(Secret::new),
             extra: wire.extra,
             belongs: wire.belongs,
         })
@@ -101,6 +122,9 @@ impl Cached {
             never_expires: self.expires == Expires::Never,
             header_name: self.header.0.clone(),
             header_value: self.header.1.expose().into(),
+            id_token: self.id_token.as_ref().map(|id| id.text.expose().into()),
+            id_token_verified: self.id_token.as_ref().is_some_and(|id| id.verified),
+            dpop_key: self.dpop_key.as_ref().map(|key| key.expose().into()),
             extra: self.extra.clone(),
             belongs: self.belongs.clone(),
         };

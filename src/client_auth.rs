@@ -1,0 +1,214 @@
+//! Client authentication: what it adds to a request (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2). Pure.
+
+use crate::jose::{Algorithm, Key};
+use crate::provider::{Assertion, Auth};
+use crate::request::{Added, Identity, Pair, Unready, Values};
+use crate::token::Secret;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+/// RFC 7523 §2.2
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How long a client's assertion is good, in seconds: as long as a request may take with clocks that differ.
+const LIFETIME: i64 = 120;
+
+/// What is signed differs each time.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// The clock, in seconds since 1970.
+    pub now: i64,
+    /// A number that nobody has used (`jti`).
+    pub id: String,
+}
+
+/// The way that the values at hand allow and the server knows (`supported`, its
+/// `token_endpoint_auth_methods_supported`; empty where it does not say).
+pub fn choose(values: &Values, supported: &[String]) -> Auth {
+    let has = |name: &str| values.contains_key(name);
+    let mut ways: Vec<(Auth, &str)> = Vec::new();
+    // Where an assertion is sent, the key is taken for its own.
+    if has("private_key") && !has("assertion") {
+        ways.push((Auth::PrivateKeyJwt, "private_key_jwt"));
+        if has("certificate") {
+            ways.push((Auth::Tls, "tls_client_auth"));
+            ways.push((Auth::TlsSelfSigned, "self_signed_tls_client_auth"));
+        }
+    }
+    if has("client_secret") {
+        ways.push((Auth::Basic, "client_secret_basic"));
+        ways.push((Auth::Post, "client_secret_post"));
+        ways.push((Auth::ClientSecretJwt, "client_secret_jwt"));
+    }
+    let known = ways.iter().find(|(_, name)| supported.iter().any(|s| s == name));
+    match known.or(ways.first()) {
+        Some((way, _)) => *way,
+        None if has("client_id") => Auth::Public,
+        None => Auth::None,
+    }
+}
+
+/// What `auth` adds to a request of a client. `audience`: whom an assertion is for, the token endpoint.
+///
+/// # Errors
+/// A value that is missing, or that cannot be used so.
+pub fn add(auth: Auth, values: &Values, audience: &str, moment: &Moment) -> Result<Added, Unready> {
+    let value = |name: &str| values.get(name).ok_or_else(|| Unready::Missing(name.into()));
+    let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
+    let mut added = Added::default();
+    match auth {
+        Auth::None | Auth::Auto => {}
+        Auth::Public => added.fields.push(field("client_id", value("client_id")?)),
+        Auth::Basic | Auth::BasicRaw => added.headers.push(("Authorization".into(), basic(auth, values)?)),
+        Auth::Post => {
+            added.fields.push(field("client_id", value("client_id")?));
+            added.fields.push(field("client_secret", value("client_secret")?));
+        }
+        Auth::ClientSecretJwt => {
+            let key = Key::shared(&Secret::new(value("client_secret")?.as_str()));
+            added.fields = asserted(values, &key, "client_secret", audience, moment)?;
+        }
+        Auth::PrivateKeyJwt => {
+            let key = key(values)?;
+            added.fields = asserted(values, &key, "private_key", audience, moment)?;
+        }
+        Auth::Tls | Auth::TlsSelfSigned => {
+            added.fields.push(field("client_id", value("client_id")?));
+            let key = Secret::new(value("private_key")?.as_str());
+            added.identity = Some(Identity { certificate: value("certificate")?.to_string(), key });
+        }
+    }
+    Ok(added)
+}
+
+/// The private key.
+fn key(values: &Values) -> Result<Key, Unready> {
+    let text = values.get("private_key").ok_or_else(|| Unready::Missing("private_key".into()))?;
+    Key::parse(&Secret::new(text.as_str())).map_err(|why| Unready::Wrong("private_key".into(), why))
+}
+
+/// `client_assertion` and what goes with it. `client_id` is left out where the assertion says it (RFC 7521 §4.2), but
+/// many servers look for it all the same, and all allow it.
+fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Moment) -> Result<Vec<Pair>, Unready> {
+    let client = values.get("client_id").ok_or_else(|| Unready::Missing("client_id".into()))?;
+    let mut claims = Map::new();
+    for (name, text) in [("iss", client.as_str()), ("sub", client), ("aud", audience), ("jti", &moment.id)] {
+        claims.insert(name.into(), text.into());
+    }
+    claims.insert("iat".into(), moment.now.into());
+    claims.insert("exp".into(), (moment.now + LIFETIME).into());
+    let signed = signed(values, key, of, &claims)?;
+    let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
+    Ok(vec![
+        field("client_id", client),
+        field("client_assertion_type", ASSERTION_TYPE),
+        field("client_assertion", signed.expose()),
+    ])
+}
+
+/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat`, `exp` and `jti`.
+///
+/// # Errors
+/// As [`add`].
+pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Secret, Unready> {
+    let key = key(values)?;
+    let fingerprint = key.fingerprint();
+    let mut claims = Map::new();
+    for (name, template) in &how.claims {
+        let filled = template.fill(|name| match name {
+            "key_fingerprint" => fingerprint.as_deref(),
+            _ => values.get(name).map(|v| v.as_str()),
+        });
+        match filled {
+            Ok(text) => drop(claims.insert(name.clone(), text.into())),
+            Err(crate::provider::template::Gap::Dropped) => {}
+            Err(crate::provider::template::Gap::Missing(name)) => return Err(Unready::Missing(name)),
+        }
+    }
+    claims.insert("iat".into(), (moment.now - how.backdate).into());
+    claims.insert("exp".into(), (moment.now + how.lifetime).into());
+    claims.insert("jti".into(), moment.id.as_str().into());
+    signed(values, &key, "private_key", &claims)
+}
+
+/// `claims` as a JWT, signed with `key`, which is the value `of`.
+fn signed(values: &Values, key: &Key, of: &str, claims: &Map<String, Value>) -> Result<Secret, Unready> {
+    let wrong = |name: &str, why: String| Unready::Wrong(name.into(), why);
+    let algorithm = match values.get("algorithm") {
+        Some(name) => {
+            let known = Algorithm::parse(name).ok_or_else(|| wrong("algorithm", "is no signing algorithm".into()))?;
+            if !key.algorithms().contains(&known) {
+                let can: Vec<&str> = key.algorithms().iter().map(|a| a.name()).collect();
+                return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can.join(", "))));
+            }
+            known
+        }
+        None => *key.algorithms().first().ok_or_else(|| wrong(of, "is a key that cannot sign".into()))?,
+    };
+    let mut header = Map::new();
+    header.insert("typ".into(), "JWT".into());
+    if let Some(id) = values.get("key_id").map(|id| id.as_str()).or(key.key_id()) {
+        header.insert("kid".into(), id.into());
+    }
+    if let Some(certificate) = values.get("certificate").filter(|_| of == "private_key") {
+        let thumbprint = crate::jose::certificate_thumbprint(certificate).map_err(|why| wrong("certificate", why))?;
+        header.insert("x5t#S256".into(), thumbprint.into());
+    }
+    key.sign(algorithm, &header, claims).map_err(|why| wrong(of, why))
+}
+
+/// Basic client authentication (RFC 7617). By RFC 6749 §2.3.1 both parts are encoded first; a space goes as `%20`,
+/// which every server that decodes takes, and one of them refuses `+`.
+fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
+    use base64::Engine;
+    let part = |name: &str| {
+        let value = values.get(name).ok_or_else(|| Unready::Missing(name.into()))?;
+        Ok(Zeroizing::new(if auth == Auth::Basic { crate::url::encode(value) } else { value.to_string() }))
+    };
+    let (id, secret) = (part("client_id")?, part("client_secret")?);
+    if auth == Auth::BasicRaw && id.contains(':') {
+        return Err(Unready::Wrong(
+            "client_id".into(),
+            "has a colon, which raw Basic authentication cannot carry".into(),
+        ));
+    }
+    let joined = Zeroizing::new(format!("{}:{}", *id, *secret));
+    let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(joined.as_bytes()));
+    Ok(Zeroizing::new(format!("Basic {}", *encoded)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(given: &[(&str, &str)]) -> Values {
+        given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect()
+    }
+
+    const MOMENT: fn() -> Moment = || Moment { now: 1_000, id: "x".into() };
+
+    #[test]
+    fn basic_is_encoded_unless_raw() {
+        let values = values(&[("client_id", "a b:c"), ("client_secret", "p%@+/ w")]);
+        let header = |auth| add(auth, &values, "", &MOMENT()).map(|a| a.headers[0].1.to_string());
+        // a%20b%3Ac:p%25%40%2B%2F%20w
+        assert_eq!(header(Auth::Basic).as_deref(), Ok("Basic YSUyMGIlM0FjOnAlMjUlNDAlMkIlMkYlMjB3"));
+        assert!(matches!(header(Auth::BasicRaw), Err(Unready::Wrong(..))));
+    }
+
+    #[test]
+    fn the_way_is_what_is_at_hand_and_what_the_server_knows() {
+        let secret = values(&[("client_id", "c"), ("client_secret", "s")]);
+        let list = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(choose(&secret, &[]), Auth::Basic);
+        assert_eq!(choose(&secret, &list(&["client_secret_post", "none"])), Auth::Post);
+        assert_eq!(choose(&secret, &list(&["private_key_jwt", "client_secret_jwt"])), Auth::ClientSecretJwt);
+        assert_eq!(choose(&secret, &list(&["none"])), Auth::Basic);
+        assert_eq!(choose(&values(&[("client_id", "c")]), &[]), Auth::Public);
+        assert_eq!(choose(&values(&[]), &[]), Auth::None);
+        let key = values(&[("client_id", "c"), ("private_key", "k"), ("certificate", "c")]);
+        assert_eq!(choose(&key, &[]), Auth::PrivateKeyJwt);
+        assert_eq!(choose(&key, &list(&["tls_client_auth"])), Auth::Tls);
+        let bearer = values(&[("client_id", "c"), ("private_key", "k"), ("assertion", "a")]);
+        assert_eq!(choose(&bearer, &[]), Auth::Public);
+    }
+}

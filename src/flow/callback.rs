@@ -1,0 +1,341 @@
+//! What a redirect back from the authorization endpoint means (RFC 6749 §4.1.2, RFC 9207). Pure.
+
+use crate::error::{Error, Kind, Result};
+use crate::text::escape;
+use crate::token::Secret;
+use percent_encoding::percent_decode_str;
+use ring::hmac;
+use ring::rand::SystemRandom;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+/// The parameters that count. RFC 6749 §3.1 forbids each of them to come twice.
+const NAMES: [&str; 5] = ["code", "state", "iss", "error", "error_description"];
+
+/// What the redirect of this login looks like.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The `state` of the authorization request.
+    pub state: Secret,
+    /// The issuer that was asked; where it is not known, `iss` is not looked at.
+    pub issuer: Option<String>,
+    /// The metadata said `authorization_response_iss_parameter_supported` (RFC 9207 §3): a redirect without `iss` is
+    /// none of this issuer's.
+    pub issuer_required: bool,
+    /// The path of the redirect URI, beginning with a slash.
+    pub path: String,
+}
+
+/// The answer to this login's authorization request: it carries the right `state`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callback {
+    /// The authorization code.
+    Code(Secret),
+    /// The provider refuses (RFC 6749 §4.1.2.1). As it came: not safe for a terminal.
+    Denied {
+        /// `error`
+        code: String,
+        /// `error_description`
+        description: Option<String>,
+    },
+    /// It is not from the issuer that was asked (RFC 9207 §2.4): the code in it must not go to this token endpoint.
+    MixUp {
+        /// `iss`, as it came; `None` where it is missing and must not.
+        issuer: Option<String>,
+    },
+}
+
+impl Callback {
+    /// The authorization code.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] or, where the provider says it is for now, [`Kind::Unavailable`]; [`Kind::Reply`] where the
+    /// answer is from another issuer.
+    pub fn code(self) -> Result<Secret> {
+        match self {
+            Callback::Code(code) => Ok(code),
+            Callback::Denied { code, description } => {
+                let kind = match code.as_str() {
+                    "server_error" | "temporarily_unavailable" => Kind::Unavailable,
+                    _ => Kind::Refused,
+                };
+                let why = match description {
+                    Some(text) => format!("{} ({})", escape(&code), escape(&text)),
+                    None => escape(&code),
+                };
+                Err(Error::new(kind, "the provider ended the login", why))
+            }
+            Callback::MixUp { issuer } => {
+                let why = match issuer {
+                    Some(issuer) => format!("it is from {}, which was not asked", escape(&issuer)),
+                    None => "it does not say which issuer it is from, as it must here".into(),
+                };
+                let error = Error::new(Kind::Reply, "the answer to the login cannot be trusted", why);
+                Err(error.hint(
+                    "log in again; if it happens again, compare the configured issuer with the provider's (RFC 9207)",
+                ))
+            }
+        }
+    }
+}
+
+/// A request that is no answer to this login, and why: it is turned away, and the wait goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign(pub &'static str);
+
+/// What a request for `target` (path and query, as in a request line) means.
+///
+/// # Errors
+/// [`Foreign`]: it is not about this login, or nobody could tell.
+pub fn read(target: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if path != expected.path {
+        return Err(Foreign("its path is not the redirect's"));
+    }
+    read_query(query, expected)
+}
+
+fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
+    let mut given = parameters(query)?;
+    let state = given.remove("state").ok_or(Foreign("it has no state"))?;
+    if !same(&state, expected.state.expose()) {
+        return Err(Foreign("its state is of another login"));
+    }
+    let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
+    let plain = |value: Zeroizing<String>| value.to_string();
+    let issuer = text("iss");
+    let (error, description, code) = (text("error"), text("error_description"), text("code"));
+    if error.is_none() && code.is_none() {
+        return Err(Foreign("it has neither a code nor an error"));
+    }
+    let trusted = match (&issuer, &expected.issuer) {
+        (Some(issuer), Some(asked)) => **issuer == *asked,
+        (Some(_), None) => true,
+        (None, _) => !expected.issuer_required,
+    };
+    if !trusted {
+        return Ok(Callback::MixUp { issuer: issuer.map(plain) });
+    }
+    match (error, code) {
+        // A code beside an error is not spent.
+        (Some(code), _) => Ok(Callback::Denied { code: plain(code), description: description.map(plain) }),
+        // RFC 6749 A.11
+        (None, Some(code)) if code.bytes().all(|b| (0x20..=0x7e).contains(&b)) => {
+            Ok(Callback::Code(Secret::new(code.as_str())))
+        }
+        (None, _) => Err(Foreign("its code has characters that no code has")),
+    }
+}
+
+/// What a person pasted: the whole address to which the browser was sent, or what follows its question mark.
+///
+/// # Errors
+/// [`Kind::Usage`], in words that do not repeat it.
+pub fn pasted(text: &str, expected: &Expected) -> Result<Callback> {
+    let wrong = |why: &str| {
+        Error::new(Kind::Usage, "this is not the address that the login ended at", why)
+            .hint("paste all of the browser's address line, as it is after the login")
+    };
+    let text = text.trim().trim_matches(['"', '\'', '<', '>']);
+    let text = text.split('#').next().unwrap_or(text);
+    let (address, query) = text.split_once('?').unwrap_or(("", text));
+    if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name))) {
+        return Err(match text {
+            "" => wrong("it is empty"),
+            _ if address.is_empty() && !text.contains("://") => {
+                wrong("a code alone does not tell whether it is of this login: the state is missing")
+            }
+            _ => wrong("it has neither a code nor an error"),
+        });
+    }
+    if !address.is_empty() {
+        let after = address.split_once("://").map_or(address, |(_, after)| after);
+        let path = after.find('/').map_or("/", |at| &after[at..]);
+        if path != expected.path {
+            return Err(wrong("its path is not the redirect's"));
+        }
+    }
+    read_query(query, expected).map_err(|Foreign(why)| wrong(why))
+}
+
+/// The parameters of [`NAMES`] in a query (application/x-www-form-urlencoded).
+fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizing<String>>, Foreign> {
+    let mut found = BTreeMap::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(name)?, decode(value)?);
+        let Some(name) = NAMES.iter().find(|known| **known == *name) else { continue };
+        if found.insert(*name, value).is_some() {
+            return Err(Foreign("it has a parameter twice"));
+        }
+    }
+    Ok(found)
+}
+
+fn decode(text: &str) -> std::result::Result<Zeroizing<String>, Foreign> {
+    let spaced = Zeroizing::new(text.replace('+', " "));
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| Foreign("it is not UTF-8"))?;
+    Ok(Zeroizing::new(decoded.into_owned()))
+}
+
+/// Whether both are the same, in a time that does not tell how much of them is: under a key that nobody knows, their
+/// tags are compared in constant time.
+fn same(one: &str, other: &str) -> bool {
+    // Without random numbers nothing is the same.
+    hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).is_ok_and(|key| {
+        let tag = hmac::sign(&key, other.as_bytes());
+        hmac::verify(&key, one.as_bytes(), tag.as_ref()).is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected() -> Expected {
+        Expected {
+            state: Secret::new("st-1"),
+            issuer: Some("https://as.example".into()),
+            issuer_required: false,
+            path: "/callback".into(),
+        }
+    }
+
+    fn code(text: &str) -> std::result::Result<Callback, Foreign> {
+        Ok(Callback::Code(Secret::new(text)))
+    }
+
+    #[test]
+    fn a_code_with_the_right_state_is_taken() {
+        let read = |query: &str| read(&format!("/callback?{query}"), &expected());
+        assert_eq!(read("code=abc&state=st-1"), code("abc"));
+        assert_eq!(read("state=st%2D1&x=y&&scope=a+b&code=4%2Fa%2Bb%3D"), code("4/a+b="));
+        assert_eq!(read("code=a+b&state=st-1"), code("a b"));
+        assert_eq!(read("c%6Fde=abc&state=st-1&session_state="), code("abc"));
+        assert_eq!(read("code=100%&state=st-1&error="), code("100%"));
+    }
+
+    #[test]
+    fn what_is_not_of_this_login_is_foreign() {
+        for target in [
+            "/",
+            "",
+            "*",
+            "/callback",
+            "/callback?",
+            "/callback/?code=abc&state=st-1",
+            "/CALLBACK?code=abc&state=st-1",
+            "//callback?code=abc&state=st-1",
+            "http://127.0.0.1/callback?code=abc&state=st-1",
+            "/callback?code=abc",
+            "/callback?code=abc&state",
+            "/callback?code=abc&state=",
+            "/callback?code=abc&state=st-2",
+            "/callback?code=abc&state=st-",
+            "/callback?code=abc&state=st-11",
+            "/callback?code=abc&state=ST-1",
+            "/callback?code=abc&state=+st-1",
+            "/callback?error=access_denied",
+            "/callback?error=access_denied&state=st-2",
+            "/callback?state=st-1",
+            "/callback?state=st-1&code=&error=",
+            "/callback?state=st-1&code",
+            "/callback?code=abc&state=st-1&state=st-1",
+            "/callback?code=abc&state=st-1&state=st-2",
+            "/callback?code=abc&code=abc&state=st-1",
+            "/callback?code=abc&c%6fde=abd&state=st-1",
+            "/callback?code=abc&state=st-1&iss=https://as.example&iss=https://evil.example",
+            "/callback?error=a&error=b&state=st-1",
+            "/callback?code=%ff&state=st-1",
+            "/callback?code=abc&state=st-1&%ff=1",
+            "/callback?code=a%00b&state=st-1",
+            "/callback?code=a%0ab&state=st-1",
+            "/callback?code=%c3%a9&state=st-1",
+            "/callback?code=abc;state=st-1",
+        ] {
+            assert!(read(target, &expected()).is_err(), "{target}");
+        }
+    }
+
+    #[test]
+    fn an_error_with_the_right_state_is_told() {
+        let denied = read("/callback?error=access_denied&error_description=No+%1b[2Jway&state=st-1", &expected());
+        let Ok(Callback::Denied { code, description }) = &denied else { panic!("{denied:?}") };
+        assert_eq!((code.as_str(), description.as_deref()), ("access_denied", Some("No \u{1b}[2Jway")));
+        let error = denied.expect("an answer").code().expect_err("no code");
+        assert_eq!((error.kind, error.why.as_str()), (Kind::Refused, "access_denied (No \\u{1b}[2Jway)"));
+        for (query, kind) in [
+            ("error=server_error", Kind::Unavailable),
+            ("error=temporarily_unavailable", Kind::Unavailable),
+            ("error=%1b&code=abc", Kind::Refused),
+        ] {
+            let answer = read(&format!("/callback?state=st-1&{query}"), &expected()).expect("an answer");
+            let error = answer.code().expect_err("no code");
+            assert!(error.kind == kind && !error.why.contains('\u{1b}'), "{query}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_issuer_is_not_taken() {
+        let read = |query: &str, required: bool| {
+            read(&format!("/callback?state=st-1&{query}"), &Expected { issuer_required: required, ..expected() })
+        };
+        let mixed = |issuer: Option<&str>| Ok(Callback::MixUp { issuer: issuer.map(Into::into) });
+        assert_eq!(read("code=abc&iss=https%3A%2F%2Fas.example", true), code("abc"));
+        assert_eq!(read("code=abc", false), code("abc"));
+        assert_eq!(read("code=abc", true), mixed(None));
+        assert_eq!(read("code=abc&iss=", true), mixed(None));
+        assert_eq!(read("error=access_denied", true), mixed(None));
+        for other in ["https://evil.example", "https://as.example/", "https://AS.example"] {
+            assert_eq!(read(&format!("code=abc&iss={other}"), false), mixed(Some(other)));
+            assert_eq!(read(&format!("error=access_denied&iss={other}"), false), mixed(Some(other)));
+        }
+        let error = read("code=abc&iss=%1b[2J", false).expect("an answer").code().expect_err("no code");
+        assert!(error.kind == Kind::Reply && !error.why.contains('\u{1b}'), "{error:?}");
+        // A wrong state comes first: anybody could end the login otherwise.
+        assert!(super::read("/callback?state=st-2&code=abc&iss=https://evil.example", &expected()).is_err());
+        let unknown = Expected { issuer: None, ..expected() };
+        assert_eq!(super::read("/callback?state=st-1&code=abc&iss=https://as.example", &unknown), code("abc"));
+    }
+
+    #[test]
+    fn what_a_person_pastes_is_read_in_every_form() {
+        for text in [
+            "http://127.0.0.1:8400/callback?code=abc&state=st-1",
+            "  http://[::1]:8400/callback?code=abc&state=st-1#_=_\n",
+            "\"https://app.example/callback?code=abc&state=st-1\"",
+            "localhost:8400/callback?state=st-1&code=abc",
+            "?code=abc&state=st-1",
+            "code=abc&state=st-1",
+        ] {
+            assert_eq!(pasted(text, &expected()).ok(), code("abc").ok(), "{text}");
+        }
+        let root = Expected { path: "/".into(), ..expected() };
+        for text in ["http://127.0.0.1:8400/?code=abc&state=st-1", "http://127.0.0.1:8400?code=abc&state=st-1"] {
+            assert_eq!(pasted(text, &root).ok(), code("abc").ok(), "{text}");
+        }
+        let denied = pasted("error=access_denied&state=st-1", &expected()).expect("an answer");
+        assert_eq!(denied, Callback::Denied { code: "access_denied".into(), description: None });
+    }
+
+    #[test]
+    fn what_a_person_pastes_by_mistake_is_refused_without_repeating_it() {
+        for (text, why) in [
+            ("", "it is empty"),
+            (" \n", "it is empty"),
+            ("4x0AbCdsecret", "a code alone"),
+            ("c2VjcmV0==", "a code alone"),
+            ("4/0Asecret", "a code alone"),
+            ("code=secret", "it has no state"),
+            ("code=secret&state=st-2", "its state is of another login"),
+            ("https://as.example/authorize?state=st-1&client_id=secret", "its path"),
+            ("http://127.0.0.1:8400/callback?state=st-1", "it has neither"),
+            ("http://127.0.0.1:8400/callback", "it has neither"),
+            ("http://127.0.0.1:8400/other?code=secret&state=st-1", "its path"),
+        ] {
+            let error = pasted(text, &expected()).expect_err(text);
+            assert!(error.kind == Kind::Usage && error.why.starts_with(why), "{text:?}: {error:?}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+}

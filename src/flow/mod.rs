@@ -1,0 +1,338 @@
+//! What data cannot say: a login in a browser, on another device, or by a push to a phone. Each begins with a request
+//! of its own and ends with a code for the request of the token.
+
+pub mod browser;
+pub mod callback;
+pub mod listener;
+pub mod poll;
+pub mod qr;
+
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::obtain::{self, Filled, Told};
+use crate::pkce;
+use crate::profile::Profile;
+use crate::provider::{Call, Encode, Field, Flow, Grant};
+use crate::request::{self, Added, Method, Repeat};
+use crate::text::{escape, line};
+use crate::token::Secret;
+use crate::url::Url;
+use callback::Expected;
+use listener::{Listener, Loopback};
+use poll::Poll;
+use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
+
+/// How long a person has for a login in a browser, where nothing else is said.
+const BROWSER: Duration = Duration::from_secs(300);
+
+/// How a person takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Person {
+    /// Whether a browser may be opened here; else the URL is shown, and where it ended is pasted.
+    pub browser: bool,
+    /// `--timeout`: how long all of it may take, a person's time included.
+    pub limit: Option<Duration>,
+}
+
+/// What a flow has come to.
+pub enum Begun {
+    /// The token can be asked for.
+    Ready,
+    /// The token is asked for again and again, at this pace.
+    Poll(Poll),
+}
+
+/// Runs the flow of `grant` up to the request for the token, whose values it adds to `filled`. `home`: the only origin
+/// that secrets from the store may go to, if any are in it.
+///
+/// # Errors
+/// Each kind of the contract.
+pub fn begin(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    filled: &mut Filled,
+    home: Option<&str>,
+    person: Person,
+) -> Result<Begun> {
+    let Some(begin) = &grant.begin else { return Ok(Begun::Ready) };
+    ask_for_consent(filled);
+    match grant.flow {
+        Flow::Direct | Flow::Signed => Ok(Begun::Ready),
+        Flow::AuthorizationCode => {
+            in_browser(host, profile, grant, begin, filled, home, person)?;
+            Ok(Begun::Ready)
+        }
+        Flow::DeviceCode => device(host, profile, grant, begin, filled, home).map(Begun::Poll),
+        Flow::Ciba => ciba(host, profile, grant, begin, filled, home).map(Begun::Poll),
+    }
+}
+
+/// OpenID Connect Core §11: `offline_access` is ignored without `prompt=consent`.
+fn ask_for_consent(filled: &mut Filled) {
+    let scopes = filled.values.get("scope").map(|scope| scope.as_str()).unwrap_or_default();
+    let has = |name: &str| scopes.split(' ').any(|scope| scope == name);
+    if has("openid") && has("offline_access") && !filled.values.contains_key("prompt") {
+        filled.values.insert("prompt".into(), "consent".to_string().into());
+    }
+}
+
+fn in_browser(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    begin: &Call,
+    filled: &mut Filled,
+    home: Option<&str>,
+    person: Person,
+) -> Result<()> {
+    let value = |filled: &Filled, name: &str| filled.values.get(name).map(|value| value.to_string());
+    let loopback = match value(filled, "redirect_host").as_deref() {
+        Some("[::1]") => Loopback::V6,
+        Some("localhost") => Loopback::Name,
+        _ => Loopback::V4,
+    };
+    let path = value(filled, "redirect_path").unwrap_or_else(|| "/".into());
+    let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
+    if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+        return Err(wrong("redirect_path", "is no path: it begins with a slash"));
+    }
+    let port = match value(filled, "redirect_port") {
+        None => None,
+        Some(text) => {
+            let port = text.parse::<u16>().ok().filter(|port| *port != 0);
+            Some(port.ok_or_else(|| wrong("redirect_port", "is no port: a number up to 65535"))?)
+        }
+    };
+    // Where the address is pasted nobody listens: a port that is free now is as good as any.
+    let listener = match (person.browser, port) {
+        (false, Some(_)) => None,
+        _ => Some(Listener::bind(loopback, port)?),
+    };
+    let redirect_uri = match (&listener, port) {
+        (Some(listener), _) => listener.redirect_uri(&path),
+        (None, port) => format!("http://{}:{}{path}", loopback.host(), port.unwrap_or_default()),
+    };
+    let listener = listener.filter(|_| person.browser);
+
+    let state = Secret::new(crate::digest::random(32));
+    let verifier = pkce::verifier();
+    let is_openid = value(filled, "scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid"));
+    for (name, text) in [
+        ("redirect_uri", redirect_uri.as_str()),
+        ("state", state.expose()),
+        ("code_verifier", verifier.expose()),
+        ("code_challenge", &pkce::challenge(&verifier)),
+    ] {
+        filled.values.insert(name.into(), text.to_string().into());
+    }
+    if is_openid {
+        filled.values.insert("nonce".into(), crate::digest::random(16).into());
+    }
+    let address = address(host, profile, grant, begin, filled, home)?;
+    let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
+    let expected =
+        Expected { state, issuer: value(filled, "issuer"), issuer_required: required.unwrap_or(false), path };
+
+    let answer = match listener {
+        Some(listener) => listen(host, profile, &address, listener, &expected, person)?,
+        None => {
+            host.show(&format!("Log in here:\n\n  {}\n", line(&address)));
+            host.show("Then paste the address that the browser ended at, though it shows an error:");
+            let pasted = host.line()?.ok_or_else(|| {
+                Error::new(
+                    Kind::LoginNeeded,
+                    format!("{}: nothing was pasted", profile.name),
+                    "the login has not ended",
+                )
+                .hint(format!("try again: tok login {} {}", profile.name, grant.name))
+            })?;
+            callback::pasted(pasted.expose(), &expected)?
+        }
+    };
+    let code = answer.code().map_err(|mut error| {
+        error.what = format!("{}: {}", profile.name, error.what);
+        error
+    })?;
+    filled.values.insert("code".into(), code.expose().to_string().into());
+    Ok(())
+}
+
+/// Opens the browser and waits for it to come back.
+fn listen(
+    host: &mut Host,
+    profile: &Profile,
+    address: &str,
+    listener: Listener,
+    expected: &Expected,
+    person: Person,
+) -> Result<callback::Callback> {
+    let limit = person.limit.unwrap_or(BROWSER);
+    let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
+    let opened = match browser::open(address, &host.env) {
+        Ok(opened) => {
+            host.tell(&format!("waiting for the login in your browser; if none opens, go to {address}"));
+            Some(opened)
+        }
+        Err(why) => {
+            host.show(&elsewhere(&format!("no browser was opened: {why}")));
+            None
+        }
+    };
+    let mut told = opened.is_none();
+    let answer = listener.wait(Instant::now() + limit, expected, &mut || {
+        if !told && opened.as_ref().is_some_and(browser::Opened::failed) {
+            told = true;
+            host.show(&elsewhere("the browser could not be opened"));
+        }
+    });
+    answer.map_err(|late| {
+        let what = format!("{}: nobody logged in within {}", profile.name, crate::duration::show(whole(limit)));
+        let why = late.turned_away.map_or("the browser did not come back".to_string(), |foreign| {
+            format!("the last that came was turned away: {}", foreign.0)
+        });
+        Error::new(Kind::Unavailable, what, why)
+            .hint("is the browser on another machine? Add --no-browser, or use a device code; more time: --timeout 10m")
+    })
+}
+
+/// The address that the browser is sent to; its parameters are pushed first where the server takes that (RFC 9126).
+fn address(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    begin: &Call,
+    filled: &mut Filled,
+    home: Option<&str>,
+) -> Result<String> {
+    let provider = &profile.provider;
+    let build = |call: &Call, filled: &Filled| {
+        let made = request::build(provider, call, &filled.values, Repeat::Freely, Added::default());
+        made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))
+    };
+    let push = grant.push.clone().filter(|push| push.names().all(|(name, _)| filled.values.contains_key(name)));
+    let Some(push) = push else { return build(begin, filled) };
+    let pushed = Call {
+        url: push,
+        method: Method::Post,
+        encode: Encode::Form,
+        query: Vec::new(),
+        body: begin.query.iter().map(|(name, template)| (name.clone(), Field::Text(template.clone()))).collect(),
+        auth: grant.call.auth,
+        ..begin.clone()
+    };
+    let reply = ask(host, profile, grant, &pushed, filled, home)?;
+    let Some(Value::String(reference)) = reply.get("request_uri") else {
+        return Err(lacks(profile, &pushed, filled, "request_uri"));
+    };
+    let short = Call {
+        query: begin.query.iter().filter(|(n, _)| n == "client_id").cloned().collect(),
+        more: None,
+        ..begin.clone()
+    };
+    let address = build(&short, filled)?;
+    let mark = if address.contains('?') { '&' } else { '?' };
+    Ok(format!("{address}{mark}request_uri={}", crate::url::encode(reference)))
+}
+
+fn device(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    begin: &Call,
+    filled: &mut Filled,
+    home: Option<&str>,
+) -> Result<Poll> {
+    let reply = ask(host, profile, grant, begin, filled, home)?;
+    let text =
+        |names: &[&str]| names.iter().find_map(|name| reply.get(*name)?.as_str()).filter(|text| !text.is_empty());
+    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, filled, names[0]));
+    // Before RFC 8628 had its name it was `verification_url`; Google still says so.
+    let page = need(&["verification_uri", "verification_url"])?.to_string();
+    let user_code = need(&["user_code"])?.to_string();
+    let device_code = need(&["device_code"])?.to_string();
+    let whole = text(&["verification_uri_complete", "verification_url_complete"]);
+    for address in [Some(page.as_str()), whole].into_iter().flatten() {
+        Url::parse(address).map_err(|why| {
+            Error::new(
+                Kind::Reply,
+                format!("{}: the page that the login is at cannot be used", profile.name),
+                format!("{} {why}", escape(address)),
+            )
+        })?;
+    }
+    if host.stderr_terminal
+        && let Some(lines) = qr::lines(whole.unwrap_or(&page), terminal_columns(), &host.env)
+    {
+        lines.iter().for_each(|line| host.show(line));
+    }
+    host.show(&format!("To log in, open {} and enter the code {}", escape(&page), escape(&user_code)));
+    if let Some(whole) = whole {
+        host.show(&format!("or open {}", escape(whole)));
+    }
+    let poll = pace(&reply);
+    filled.values.insert("device_code".into(), device_code.into());
+    Ok(poll)
+}
+
+fn ciba(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    begin: &Call,
+    filled: &mut Filled,
+    home: Option<&str>,
+) -> Result<Poll> {
+    let reply = ask(host, profile, grant, begin, filled, home)?;
+    let Some(id) = reply.get("auth_req_id").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
+        return Err(lacks(profile, begin, filled, "auth_req_id"));
+    };
+    filled.values.insert("auth_req_id".into(), id.to_string().into());
+    let who = filled.values.get("login_hint").map(|who| escape(who)).unwrap_or_default();
+    host.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
+    Ok(pace(&reply))
+}
+
+fn pace(reply: &Map<String, Value>) -> Poll {
+    // Some servers send numbers as strings.
+    let number = |name: &str| match reply.get(name)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    Poll::new(Instant::now(), number("interval"), number("expires_in"))
+}
+
+/// Sends the request that a flow begins with.
+fn ask(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    call: &Call,
+    filled: &Filled,
+    home: Option<&str>,
+) -> Result<Map<String, Value>> {
+    let told = Told { name: &grant.name, rules: &grant.response };
+    obtain::ask_for_object(host, profile, &told, call, filled, home)
+}
+
+fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
+    let to = request::url(call, &filled.values).ok().and_then(|url| obtain::origin(&url)).unwrap_or_default();
+    let what = format!("{}: the reply of {to} cannot be understood", profile.name);
+    Error::new(Kind::Reply, what, format!("there is no {name} in it"))
+}
+
+fn terminal_columns() -> Option<usize> {
+    #[cfg(unix)]
+    return rustix::termios::tcgetwinsize(std::io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|c| *c > 0);
+    #[cfg(not(unix))]
+    None
+}
+
+fn whole(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

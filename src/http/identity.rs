@@ -1,0 +1,63 @@
+//! The certificate with which the client shows who it is in TLS (RFC 8705 §2).
+
+use crate::error::{Error, Kind, Result};
+use crate::request::Identity;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use ureq::tls::{Certificate, ClientCert, PrivateKey};
+use zeroize::Zeroize;
+
+/// Reads certificate and key, and checks them as ureq will do, which panics where they do not fit.
+///
+/// # Errors
+/// As [`super::check_identity`].
+pub(super) fn load(identity: &Identity) -> Result<ClientCert> {
+    let wrong = |what: &str, why: &str| Error::new(Kind::Config, what, why);
+    let of_certificate = |why: &str| {
+        wrong("the client certificate cannot be used", why)
+            .hint("give a file with -----BEGIN CERTIFICATE----- in it, the client's own certificate first")
+    };
+    let of_key = |why: &str| wrong("the key of the client certificate cannot be used", why);
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|_| of_certificate("it is not PEM throughout"))?;
+    if chain.is_empty() {
+        return Err(of_certificate("the certificate file holds no certificate"));
+    }
+    let pem = identity.key.expose();
+    if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(of_key("it is encrypted with a passphrase")
+            .hint("give a key without a passphrase, as `openssl pkey -in KEY -out PLAIN` makes it"));
+    }
+    let Ok(mut der) = PrivateKeyDer::from_pem_slice(pem.as_bytes()) else {
+        return Err(of_key("the key file holds no private key that can be read")
+            .hint("give a key in PEM form: PKCS#8 (-----BEGIN PRIVATE KEY-----), PKCS#1 or SEC1"));
+    };
+    let signer = any_supported_type(&der);
+    der.zeroize();
+    let Ok(signer) = signer else {
+        return Err(of_key("it is of a kind that cannot be used, or broken")
+            .hint("use RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"));
+    };
+    let fits = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], signer.clone()).keys_match()
+    };
+    match fits(&chain[0]) {
+        // Nothing to compare with: ureq lets it pass as well.
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(TlsError::InconsistentKeys(_)) => {
+            let hint = match chain.iter().position(|certificate| fits(certificate).is_ok()) {
+                Some(at) => format!("put the client's own certificate first in its file; it is number {}", at + 1),
+                None => "give the key that the certificate was made for".into(),
+            };
+            let what = "the client certificate cannot be used";
+            return Err(wrong(what, "the certificate and the key do not belong together").hint(hint));
+        }
+        Err(_) => return Err(of_certificate("the first certificate in it cannot be read")),
+    }
+    let chain: Vec<_> = chain.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+    let key = PrivateKey::from_pem(pem.as_bytes()).map_err(|_| of_key("it cannot be read"))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
+}

@@ -1,0 +1,248 @@
+//! The check of an ID token (OpenID Connect Core §3.1.3.7).
+
+use crate::digest::constant_time_eq;
+use crate::jose::{Algorithm, Jwks, VerifyError, base64url, verify};
+use crate::text::escape_to;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// What the two clocks may differ by, in seconds, where it is about the end of a token's life.
+const SLACK: i64 = 60;
+/// By how many seconds a token may come from «the future»: a clock that is this slow harms nobody.
+const AHEAD: i64 = 300;
+
+/// What the ID token must fit.
+pub struct Expected<'a> {
+    /// The server's `issuer`, compared to the letter.
+    pub issuer: &'a str,
+    /// The client that asked.
+    pub client_id: &'a str,
+    /// What was sent as `nonce`.
+    pub nonce: Option<&'a str>,
+    /// The access token that came with it.
+    pub access_token: Option<&'a str>,
+    /// What was sent as `max_age`, in seconds.
+    pub max_age: Option<i64>,
+    /// The time, in seconds since 1970.
+    pub now: i64,
+}
+
+/// Why an ID token is not accepted. Displayed, it is in words that follow the name of the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is no JWT, or its signature is not right. With [`VerifyError::NoKey`] the server may have newer keys.
+    Signature(VerifyError),
+    /// A claim is missing or wrong: what.
+    Claim(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Signature(why) => why.fmt(f),
+            Refused::Claim(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The claims of the ID token `token`, once all of OpenID Connect Core §3.1.3.7 has been checked.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check(token: &str, jwks: &Jwks, expected: &Expected<'_>) -> Result<Map<String, Value>, Refused> {
+    let verified = verify(token, jwks).map_err(Refused::Signature)?;
+    checked(&verified.claims, verified.algorithm, expected).map_err(Refused::Claim)?;
+    Ok(verified.claims)
+}
+
+fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expected<'_>) -> Result<(), String> {
+    let issuer = text(claims, "iss")?.ok_or("does not say who issued it (`iss`)")?;
+    if issuer != expected.issuer {
+        return Err(format!("was issued by {}, not by {}", escape_to(issuer, 200), escape_to(expected.issuer, 200)));
+    }
+    if text(claims, "sub")?.is_none_or(str::is_empty) {
+        return Err("does not say whom it is about (`sub`)".into());
+    }
+    audience(claims, expected.client_id)?;
+    let expires = seconds(claims, "exp")?.ok_or("does not say when it expires (`exp`)")?;
+    let now = expected.now;
+    if now >= expires.saturating_add(SLACK) {
+        return Err("has expired, or this machine's clock is ahead (`exp`)".into());
+    }
+    let issued = seconds(claims, "iat")?.ok_or("does not say when it was issued (`iat`)")?;
+    if issued > now.saturating_add(AHEAD) {
+        return Err("was issued in the future, or this machine's clock is behind (`iat`)".into());
+    }
+    if seconds(claims, "nbf")?.is_some_and(|from| from > now.saturating_add(AHEAD)) {
+        return Err("is not valid yet, or this machine's clock is behind (`nbf`)".into());
+    }
+    if let Some(nonce) = expected.nonce {
+        let own = text(claims, "nonce")?.ok_or("does not repeat the `nonce` of this login")?;
+        if !constant_time_eq(own.as_bytes(), nonce.as_bytes()) {
+            return Err("belongs to another login (its `nonce` is not the one that was sent)".into());
+        }
+    }
+    if let Some(max_age) = expected.max_age {
+        let since = seconds(claims, "auth_time")?.ok_or("does not say when the person logged in (`auth_time`)")?;
+        if now.saturating_sub(since) > max_age.saturating_add(SLACK) {
+            return Err("is about a login longer ago than allowed (`auth_time`)".into());
+        }
+    }
+    if let (Some(token), Some(own)) = (expected.access_token, text(claims, "at_hash")?) {
+        let digest = ring::digest::digest(algorithm.digest(), token.as_bytes());
+        let half = base64url(&digest.as_ref()[..digest.as_ref().len() / 2]);
+        if !constant_time_eq(own.as_bytes(), half.as_bytes()) {
+            return Err("belongs to another access token (`at_hash`)".into());
+        }
+    }
+    Ok(())
+}
+
+/// `aud` and `azp`, points 3 to 5. Of several audiences, the one that asked must be named in `azp`.
+fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), String> {
+    const WRONG: &str = "has an audience that is no text and no list of texts (`aud`)";
+    let audiences = match claims.get("aud") {
+        None => return Err("does not say for whom it is (`aud`)".into()),
+        Some(Value::String(one)) => vec![one.as_str()],
+        Some(Value::Array(all)) => all.iter().map(Value::as_str).collect::<Option<_>>().ok_or(WRONG)?,
+        Some(_) => return Err(WRONG.into()),
+    };
+    if !audiences.contains(&client_id) {
+        return Err("is for another client (`aud`)".into());
+    }
+    match text(claims, "azp")? {
+        Some(party) if party != client_id => Err("was issued to another client (`azp`)".into()),
+        None if audiences.len() > 1 => Err("is for several clients and does not say which one asked (`azp`)".into()),
+        _ => Ok(()),
+    }
+}
+
+fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("has a claim `{name}` that is no text")),
+    }
+}
+
+/// A NumericDate (RFC 7519 §2), without its fraction.
+fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, String> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let whole = value.as_i64().or_else(|| value.as_f64().map(|number| number.floor() as i64));
+    whole.map(Some).ok_or_else(|| format!("has a claim `{name}` that is no time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::Key;
+    use serde_json::json;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn expected() -> Expected<'static> {
+        Expected {
+            issuer: "https://id.example",
+            client_id: "me",
+            nonce: Some("n-0S6_WzA2Mj"),
+            access_token: None,
+            max_age: None,
+            now: NOW,
+        }
+    }
+
+    fn claims() -> Map<String, Value> {
+        let claims = json!({
+            "iss": "https://id.example", "sub": "1", "aud": "me", "exp": NOW + 300, "iat": NOW, "nonce": "n-0S6_WzA2Mj",
+        });
+        claims.as_object().cloned().expect("an object")
+    }
+
+    /// The verdict on the claims with these members set, or taken out where they are null.
+    fn verdict(change: Value, expected: &Expected<'_>) -> String {
+        let mut claims = claims();
+        for (name, value) in change.as_object().cloned().unwrap_or_default() {
+            match value {
+                Value::Null => claims.shift_remove(&name),
+                value => claims.insert(name, value),
+            };
+        }
+        checked(&claims, Algorithm::Es256, expected).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_token_that_fits_is_accepted() {
+        for change in [
+            json!({}),
+            json!({ "aud": ["me"] }),
+            json!({ "aud": ["other", "me"], "azp": "me" }),
+            json!({ "azp": "me" }),
+            json!({ "exp": NOW - 59 }),
+            json!({ "exp": NOW as f64 + 0.5 }),
+            json!({ "iat": NOW + 300 }),
+            json!({ "at_hash": "not looked at without an access token" }),
+        ] {
+            assert_eq!(verdict(change.clone(), &expected()), "", "{change}");
+        }
+        assert_eq!(verdict(json!({ "nonce": null }), &Expected { nonce: None, ..expected() }), "");
+    }
+
+    #[test]
+    fn each_claim_that_is_wrong_has_its_own_words() {
+        let mut said = Vec::new();
+        for change in [
+            json!({ "iss": null }),
+            json!({ "iss": "https://id.example/" }),
+            json!({ "iss": ["https://id.example"] }),
+            json!({ "sub": null }),
+            json!({ "aud": null }),
+            json!({ "aud": 1 }),
+            json!({ "aud": ["other"] }),
+            json!({ "aud": ["other", "me"] }),
+            json!({ "azp": "other" }),
+            json!({ "exp": null }),
+            json!({ "exp": "soon" }),
+            json!({ "exp": NOW - 60 }),
+            json!({ "iat": null }),
+            json!({ "iat": NOW + 301 }),
+            json!({ "nbf": NOW + 301 }),
+            json!({ "nonce": null }),
+            json!({ "nonce": "n-0S6_WzA2Mk" }),
+        ] {
+            let why = verdict(change.clone(), &expected());
+            assert!(!why.is_empty() && !said.contains(&why), "{change}: {why}");
+            said.push(why);
+        }
+    }
+
+    #[test]
+    fn a_login_may_be_asked_to_be_recent() {
+        let recent = Expected { max_age: Some(100), ..expected() };
+        assert!(verdict(json!({}), &recent).contains("when the person logged in"));
+        assert_eq!(verdict(json!({ "auth_time": NOW - 160 }), &recent), "");
+        assert!(verdict(json!({ "auth_time": NOW - 161 }), &recent).contains("longer ago"));
+    }
+
+    /// OpenID Connect Core appendix A.3.
+    #[test]
+    fn the_access_token_must_be_the_one_that_came_with_it() {
+        let token = Some("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y");
+        let with = Expected { access_token: token, ..expected() };
+        assert_eq!(verdict(json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }), &with), "");
+        assert_eq!(verdict(json!({}), &with), "");
+        assert!(verdict(json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RR" }), &with).contains("access token"));
+    }
+
+    #[test]
+    fn the_signature_comes_first() {
+        let (key, _) = Key::generate().expect("a key");
+        let (other, _) = Key::generate().expect("a key");
+        let set = |key: &Key| Jwks::parse(json!({ "keys": [key.public_jwk()] }).to_string().as_bytes()).expect("a set");
+        let token = key.sign(Algorithm::Es256, &Map::new(), &claims()).expect("a token");
+        assert_eq!(check(token.expose(), &set(&key), &expected()), Ok(claims()));
+        let wrong = Err(Refused::Signature(VerifyError::Signature));
+        assert_eq!(check(token.expose(), &set(&other), &expected()), wrong);
+        let late = Expected { now: NOW + 360, ..expected() };
+        assert!(matches!(check(token.expose(), &set(&key), &late), Err(Refused::Claim(why)) if why.contains("exp")));
+    }
+}

@@ -1,0 +1,150 @@
+//! JSON Web Keys (RFC 7517, 7518 §6, 8037 §2), private and public.
+
+use super::key::{Key, Private};
+use super::public::{Curve, Public};
+use super::{Algorithm, from_base64url};
+use ring::rsa::{KeyPairComponents, PublicKeyComponents};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+/// The members that are known here. What only a private key has wipes its memory.
+#[derive(Deserialize)]
+pub(super) struct Jwk {
+    kty: String,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    pub(super) alg: Option<String>,
+    pub(super) kid: Option<String>,
+    crv: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    d: Option<Zeroizing<String>>,
+    p: Option<Zeroizing<String>>,
+    q: Option<Zeroizing<String>>,
+    dp: Option<Zeroizing<String>>,
+    dq: Option<Zeroizing<String>>,
+    qi: Option<Zeroizing<String>>,
+    k: Option<Zeroizing<String>>,
+}
+
+#[derive(Deserialize)]
+struct Set<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
+}
+
+/// The keys of a JWK Set (RFC 7517 §5) that can be understood; `None` where it is none.
+pub(super) fn set(text: &[u8]) -> Option<Vec<Jwk>> {
+    let set: Set<'_> = serde_json::from_slice(text).ok()?;
+    Some(set.keys.into_iter().filter_map(|key| serde_json::from_str(key.get()).ok()).collect())
+}
+
+/// A private key or a shared secret from a JWK, or from a set that holds exactly one.
+///
+/// # Errors
+/// What is wrong, in words that follow the name of the value.
+pub(super) fn private(text: &str) -> Result<Key, String> {
+    if let Some(keys) = set(text.as_bytes()) {
+        let count = keys.len();
+        let mut private = keys.into_iter().filter(|key| key.is_private() && key.is_for("sign"));
+        return match (private.next(), private.next()) {
+            (Some(key), None) => key.private(),
+            (Some(_), Some(_)) => Err("is a JWK set with several private keys; leave only the one to be used".into()),
+            (None, _) if count == 0 => Err("is a JWK set without a key".into()),
+            (None, _) => Err("is a JWK set without a private key to sign with".into()),
+        };
+    }
+    match serde_json::from_str::<Jwk>(text) {
+        Ok(key) if !key.is_private() => Err("is a public key; the private key is needed".into()),
+        Ok(key) if !key.is_for("sign") => Err("is a JWK that is not meant for signatures".into()),
+        Ok(key) => key.private(),
+        Err(error) if error.is_data() => Err("is JSON, but no JWK".into()),
+        Err(_) => Err("is no key: it begins like a JWK, but is no JSON".into()),
+    }
+}
+
+impl Jwk {
+    fn is_private(&self) -> bool {
+        self.d.is_some() || self.k.is_some()
+    }
+
+    /// Whether `use` and `key_ops` (RFC 7517 §4.2, §4.3) allow `operation`.
+    pub(super) fn is_for(&self, operation: &str) -> bool {
+        self.usage.as_deref().is_none_or(|usage| usage == "sig")
+            && self.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == operation))
+    }
+
+    /// The public key; `None` where it is of no known kind or not whole.
+    pub(super) fn public(&self) -> Option<Public> {
+        let bytes = |member: &Option<String>| from_base64url(member.as_deref()?);
+        match self.kty.as_str() {
+            "RSA" => Some(Public::Rsa { n: number(bytes(&self.n)?), e: number(bytes(&self.e)?) }),
+            "EC" => {
+                let curve = Curve::named(self.crv.as_deref()?)?;
+                let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
+                let whole = x.len() == curve.size() && y.len() == curve.size();
+                whole.then(|| Public::Ec(curve, [&[4], x.as_slice(), y.as_slice()].concat()))
+            }
+            "OKP" if self.crv.as_deref() == Some("Ed25519") => {
+                bytes(&self.x).filter(|x| x.len() == 32).map(Public::Ed25519)
+            }
+            _ => None,
+        }
+    }
+
+    fn private(self) -> Result<Key, String> {
+        let secret = |member: &Option<Zeroizing<String>>, name: &str| {
+            let text = member.as_ref().ok_or_else(|| format!("is a JWK without `{name}`"))?;
+            from_base64url(text).map(Zeroizing::new).ok_or_else(|| format!("is a JWK whose `{name}` is no base64url"))
+        };
+        let public = || self.public().ok_or("is a JWK whose public members are missing or damaged");
+        let private = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("oct", _) => Private::Shared(secret(&self.k, "k")?),
+            ("RSA", _) => {
+                let Public::Rsa { n, e } = public()? else { return Err("is no RSA key".into()) };
+                let part = |member, name| secret(member, name).map(|bytes| Zeroizing::new(number(bytes.to_vec())));
+                let (d, p, q) = (part(&self.d, "d")?, part(&self.p, "p")?, part(&self.q, "q")?);
+                let (dp, dq, qi) = (part(&self.dp, "dp")?, part(&self.dq, "dq")?, part(&self.qi, "qi")?);
+                Private::rsa(ring::rsa::KeyPair::from_components(&KeyPairComponents {
+                    public_key: PublicKeyComponents { n, e },
+                    d: d.as_slice(),
+                    p: p.as_slice(),
+                    q: q.as_slice(),
+                    dP: dp.as_slice(),
+                    dQ: dq.as_slice(),
+                    qInv: qi.as_slice(),
+                }))?
+            }
+            ("EC", Some(crv)) if Curve::named(crv).is_none() => return Err(super::pem::CURVE.into()),
+            ("EC", _) => {
+                let Public::Ec(curve, point) = public()? else { return Err("is no EC key".into()) };
+                Private::ec(curve, &secret(&self.d, "d")?, Some(&point))?
+            }
+            ("OKP", Some("Ed25519")) => {
+                let Public::Ed25519(x) = public()? else { return Err("is no Ed25519 key".into()) };
+                Private::ed25519(&secret(&self.d, "d")?, Some(&x))?
+            }
+            ("OKP", _) => return Err(super::pem::CURVE.into()),
+            _ => return Err("is a JWK of an unknown type (`kty`)".into()),
+        };
+        let algorithm = match &self.alg {
+            None => None,
+            Some(name) => match Algorithm::parse(name) {
+                Some(algorithm) if private.algorithms(None).contains(&algorithm) => Some(algorithm),
+                _ => return Err("is a JWK whose `alg` is no signature algorithm of such a key".into()),
+            },
+        };
+        Ok(Key { private, id: self.kid, algorithm })
+    }
+}
+
+/// Without the zeros that do not belong before a number (RFC 7518 §2), but that some write.
+fn number(mut bytes: Vec<u8>) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|b| **b == 0).count();
+    bytes.drain(..zeros);
+    bytes
+}

@@ -1,0 +1,124 @@
+//! The check of a signed JWT against a server's keys (RFC 7515 §5.2, RFC 8725 §3).
+
+use super::public::Public;
+use super::{Algorithm, from_base64url, jwk};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A server's public keys (RFC 7517 §5).
+pub struct Jwks {
+    keys: Vec<Listed>,
+}
+
+struct Listed {
+    public: Public,
+    id: Option<String>,
+    /// The only algorithm it is meant for.
+    algorithm: Option<Algorithm>,
+}
+
+impl Jwks {
+    /// Reads a JWK set. Keys of unknown kinds, for encryption, or not whole are passed over (RFC 7517 §5); so are
+    /// shared secrets, which have no place among public keys.
+    ///
+    /// # Errors
+    /// What is wrong, in words that follow the name of the value.
+    pub fn parse(text: &[u8]) -> Result<Jwks, String> {
+        let keys = jwk::set(text).ok_or("is no JWK set: a JSON object with a list `keys`")?;
+        let listed = |key: jwk::Jwk| {
+            let public = key.public().filter(|_| key.is_for("verify"))?;
+            let algorithm = match &key.alg {
+                None => None,
+                Some(name) => Some(Algorithm::parse(name).filter(|a| public.algorithms(None).contains(a))?),
+            };
+            Some(Listed { public, id: key.kid, algorithm })
+        };
+        Ok(Jwks { keys: keys.into_iter().filter_map(listed).collect() })
+    }
+}
+
+/// A JWT whose signature is right. What its claims say is still to be checked.
+pub struct Verified {
+    /// The JOSE header.
+    pub header: Map<String, Value>,
+    /// The claims.
+    pub claims: Map<String, Value>,
+    /// The algorithm of the signature.
+    pub algorithm: Algorithm,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+/// Why a JWT is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyError {
+    /// It has not the form of a signed JWT.
+    NotJwt,
+    /// Its algorithm is not accepted: `none`, an HMAC, one not known, one that is not the key's, or an extension
+    /// that must be understood (`crit`).
+    Algorithm,
+    /// The set has no such key: the server may have a newer set.
+    NoKey,
+    /// The signature is not the key's.
+    Signature,
+}
+
+impl fmt::Display for VerifyError {
+    /// In words that follow the name of the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VerifyError::NotJwt => "is no signed JWT",
+            VerifyError::Algorithm => "is signed in a way that is not accepted (`alg` or `crit` of its header)",
+            VerifyError::NoKey => "is signed with a key that is not among the server's",
+            VerifyError::Signature => "has a wrong signature",
+        })
+    }
+}
+
+/// Checks the signature of `jwt` with the key its `kid` names; without a `kid`, each key of the right type is tried.
+///
+/// # Errors
+/// Why it is not accepted.
+pub fn verify(jwt: &str, jwks: &Jwks) -> Result<Verified, VerifyError> {
+    let (signed, signature) = jwt.rsplit_once('.').ok_or(VerifyError::NotJwt)?;
+    let (header, claims) = signed.split_once('.').ok_or(VerifyError::NotJwt)?;
+    let header = object(header)?;
+    let signature = from_base64url(signature).ok_or(VerifyError::NotJwt)?;
+    let text = |name: &str| match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(VerifyError::NotJwt),
+    };
+    let name = text("alg")?.ok_or(VerifyError::NotJwt)?;
+    let algorithm = Algorithm::parse(name).filter(|a| !a.is_symmetric()).ok_or(VerifyError::Algorithm)?;
+    if header.contains_key("crit") {
+        return Err(VerifyError::Algorithm);
+    }
+    let id = text("kid")?;
+    let named = jwks.keys.iter().filter(|key| id.is_none() || key.id.as_deref() == id);
+    let (mut any, mut fits) = (false, false);
+    for key in named {
+        any = true;
+        if key.algorithm.is_some_and(|own| own != algorithm) || !key.public.algorithms(None).contains(&algorithm) {
+            continue;
+        }
+        fits = true;
+        if key.public.verify(algorithm, signed.as_bytes(), &signature) {
+            return Ok(Verified { claims: object(claims)?, header, algorithm });
+        }
+    }
+    Err(match (any, fits) {
+        (_, true) => VerifyError::Signature,
+        (true, false) if id.is_some() => VerifyError::Algorithm,
+        _ => VerifyError::NoKey,
+    })
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, VerifyError> {
+    let bytes = from_base64url(part).ok_or(VerifyError::NotJwt)?;
+    serde_json::from_slice(&bytes).map_err(|_| VerifyError::NotJwt)
+}

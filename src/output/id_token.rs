@@ -1,0 +1,11 @@
+//! The ID token, and a newline.
+
+use super::Answer;
+use crate::error::{Error, Kind, Result};
+
+pub fn write(answer: &Answer) -> Result<String> {
+    match &answer.token.id_token {
+        Some(id) => Ok(format!("{}\n", id.text.expose())),
+        None => Err(Error::new(Kind::LoginNeeded, format!("{}: there is no ID token", answer.profile), "")),
+    }
+}
