@@ -194,7 +194,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
 
 /// The request as it goes over the wire, but for what HTTP itself adds; the version of tok is left open.
 fn made_request(grant: &Grant, values: &Values) -> String {
-    let made = request::build(provider, &grant.call, values, Repeat::Freely, Added::default()).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let made = request::build(provider, &grant.call, values, Repeat::Freely, Added::default())
+        .unwrap_or_else(|gap| panic!("{gap:?}"));
     let rest = made.url.strip_prefix("https://").expect("https alone");
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let method = match made.method {

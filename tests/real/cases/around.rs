@@ -4,8 +4,9 @@ use super::clients;
 use super::one_request::alice;
 use super::person::{Person, jwt_part};
 use super::servers::{Make, Server};
-use super::support::CANARY;
 use super::table::{Case, also, besides};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 /// The tests.
 pub fn cases() -> Vec<Case> {
@@ -113,21 +114,25 @@ fn revoked_by_authlib(server: &'static Server) {
 
 fn bound(server: &'static Server) {
     let person = Person::at(server);
-    let (certificate, key) = (server.file("client.crt"), server.file("client.key"));
-    let flags = clients::with_secret(&person, "basic", "basic-bound", &format!("basic-secret-{CANARY}"));
-    let login = person.login("client-credentials", &flags);
-    login.args(["--certificate", &certificate, "--private-key-file", &key]).run().prints("");
-    let answer = person.answer(&person.token("oidc"));
-    clients::said(&answer, "basic");
+    person.login("client-credentials", &clients::oidc(&person, "tls")).run().prints("");
+    person.answer(&person.token("oidc"));
     let json = person.run("show oidc --introspect --json").json();
-    assert!(json.to_string().contains("x5t#S256"), "{json}");
+    let thumbprint = thumbprint(&std::fs::read_to_string(server.file("client.crt")).unwrap());
+    assert!(json.to_string().contains(&thumbprint), "{thumbprint} is not in {json}");
+}
+
+/// `x5t#S256` of a certificate in PEM (RFC 8705 section 3.1).
+fn thumbprint(pem: &str) -> String {
+    let lines = pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+    let der = STANDARD.decode(lines).expect("base64");
+    URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, &der))
 }
 
 fn parameter(server: &'static Server) {
     let person = Person::at(server);
     let login = person.login("client-credentials", &clients::oidc(&person, "basic"));
-    login.args(["--param", "scope=write"]).run().prints("");
-    assert_eq!(person.answer(&person.token("oidc"))["body"]["scope"], "write");
+    login.args(["--param", "colour=blue & 100%"]).run().prints("");
+    assert_eq!(person.answer(&person.token("oidc"))["body"]["colour"], "blue & 100%");
 }
 
 fn another_issuer(server: &'static Server) {

@@ -107,7 +107,7 @@ fn pasted(server: &'static Server) {
     let mut terminal = person.login("authorization-code", &flags).on_terminal();
     terminal.expect_like(r"http://127\.0\.0\.1:\d+/auth\?");
     let query = terminal.expect_like(r"\s");
-    let redirected = person.browse(&["--stop", "http://127.0.0.1", &format!("{}/auth?{query}", server.issuer)]);
+    let redirected = person.browse(&["--stop", "/callback?", &format!("{}/auth?{query}", server.issuer)]);
     terminal.type_line(&redirected);
     let (rest, code) = terminal.end();
     assert_eq!(code, 0, "{rest}");

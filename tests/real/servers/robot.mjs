@@ -2,9 +2,9 @@
 // A browser stand-in for tests: opens a URL, keeps cookies, follows redirects, fills in and
 // posts the HTML forms it meets, and stops when nothing is left to do. No dependencies.
 //
-//   robot.mjs [--user alice] [--password PASSWORD] [--code ABCD-EFGH] [--deny] [--stop PREFIX] [-v] URL
+//   robot.mjs [--user alice] [--password PASSWORD] [--code ABCD-EFGH] [--deny] [--stop WORD] [-v] URL
 //
-// --stop PREFIX  print the first redirect target that starts with PREFIX and do not fetch it
+// --stop WORD    print the first redirect target that holds WORD and do not fetch it
 //                (to read ?code=... by hand); otherwise loopback callbacks are fetched like any page.
 // --deny         press the button that says no / cancel / deny / abort where there is one.
 // Exit status: 0 when it reached a page without a form to fill, 1 otherwise.
@@ -110,7 +110,7 @@ let init;
 let refused = false;
 const seen = new Map();                       // form -> times sent: a page that returns is a failure
 for (let step = 0; step < 40; step += 1) {
-  if (opt.stop && url.startsWith(opt.stop)) { console.log(url); process.exit(0); }
+  if (opt.stop && url.includes(opt.stop)) { console.log(url); process.exit(0); }
   const response = await get(url, init);
   const location = response.headers.get('location');
   if (location && response.status >= 300 && response.status < 400) {

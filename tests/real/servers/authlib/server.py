@@ -304,7 +304,7 @@ idp_certificate = (x509.CertificateBuilder().subject_name(idp_name).issuer_name(
 def write_assertion():
     now = datetime.datetime.now(datetime.UTC)
     begins, ends = (at.strftime("%Y-%m-%dT%H:%M:%SZ") for at in (now, now + datetime.timedelta(hours=1)))
-    assertion = etree.fromstring(f"""<saml:Assertion xmlns:saml="{SAML[1:-1]}" Version="2.0" ID="_{CANARY}" IssueInstant="{begins}">
+    assertion = etree.fromstring(f"""<saml:Assertion xmlns:saml="{SAML[1:-1]}" Version="2.0" ID="_1" IssueInstant="{begins}">
 <saml:Issuer>https://idp.example</saml:Issuer>
 <saml:Subject><saml:NameID>alice</saml:NameID>
 <saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer">
