@@ -172,7 +172,7 @@ fn lifetime(headers: &[(String, String)]) -> Option<i64> {
 /// `-v`.
 ///
 /// # Errors
-/// [`Kind::Config`] where the issuer cannot be one or publishes no metadata; [`Kind::Reply`] where what it publishes is
+/// [`Kind::Config`] where the issuer cannot be one; [`Kind::Refused`] where it publishes no metadata; [`Kind::Reply`] where what it publishes is
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
 /// server could not be reached or has trouble; else as [`Host::send`].
 pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Metadata> {
@@ -251,7 +251,7 @@ fn search(issuer: &str, addresses: &[String], ask: Ask) -> Result<(Metadata, Res
     Err(odd
         .unwrap_or_else(|| {
             let why = format!("it publishes no metadata: nothing at {}", absent.join(", "));
-            Error::new(Kind::Config, escape(issuer), why)
+            Error::new(Kind::Refused, escape(issuer), why)
         })
         .hint(hint))
 }
@@ -499,7 +499,7 @@ mod tests {
             (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
             (&[(200, "{}")], Kind::Reply, "names no issuer", 1),
             (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
-            (&[(404, ""), (403, ""), (410, "")], Kind::Config, "https://a.example/t: it publishes no metadata: ", 3),
+            (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
         ] {
             let (result, count) = found(replies);
             let (of, text, _) = result.unwrap_err();

@@ -377,10 +377,16 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
     };
     let hint = match failure.kind {
         // RFC 6749 §5.2: the way of authentication may be the reason, and was chosen here.
-        Kind::Refused if failure.code.as_deref() == Some("invalid_client") && call.auth == Auth::Auto => format!(
-            "check client_id and client_secret; or the server wants them another way: --client-auth {}",
-            if sent.auth == Auth::Post { "basic" } else { "post" }
-        ),
+        Kind::Refused if failure.code.as_deref() == Some("invalid_client") && call.auth == Auth::Auto => {
+            match sent.auth {
+                Auth::Basic => "check client_id and client_secret; or the server wants them in the body: --client-auth post",
+                Auth::Post => "check client_id and client_secret; or the server wants them in a header: --client-auth basic",
+                Auth::PrivateKeyJwt => "check client_id, private_key and key_id; or the server wants another algorithm: --algorithm",
+                Auth::Public | Auth::None => "check client_id; or the server wants a secret (--client-secret-file PATH) or a key (--private-key-file PATH)",
+                _ => "check client_id and what goes with it; another way to prove it: --client-auth",
+            }
+            .to_string()
+        }
         Kind::Refused => format!("check the values it was sent: tok show {}", profile.name),
         Kind::Unavailable => "try again later".to_string(),
         _ => format!("see whether {to} is the right place: tok show {}", profile.name),

@@ -154,7 +154,7 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         let error = discover(&mut host, &server.origin, None, false).unwrap_err();
         let shown = error.to_string();
         assert!(shown.starts_with(&format!("{}: it publishes no metadata: nothing at ", server.origin)), "{shown}");
-        assert_eq!((error.kind, server.asked().len()), (Kind::Config, 2));
+        assert_eq!((error.kind, server.asked().len()), (Kind::Refused, 2));
         let line = "Location: https://e.example/x?code=hunter2\r\n";
         server.set("/.well-known/openid-configuration", 302, line, "");
         let error = discover(&mut host, &server.origin, None, false).unwrap_err();

@@ -94,6 +94,8 @@ fn answer(token: &str) -> Answer {
         received: Time::from_secs(0),
         expires: Expires::Unknown,
         header: ("Authorization".into(), Secret::new(format!("Bearer {token}"))),
+        id_token: None,
+        dpop_key: None,
         extra: serde_json::Map::new(),
         belongs: Belongs::default(),
     };
@@ -205,7 +207,7 @@ fn a_shell_reads_the_token_back() {
     // One shell for all: it is told each line as `eval "$(tok get … -o env)"` would, from a file.
     let folder = tempfile::tempdir().unwrap();
     for (i, token) in tokens.iter().enumerate() {
-        let text = tok::output::write(&answer(token), Format::Env, "ACCESS_TOKEN");
+        let text = tok::output::write(&answer(token), Format::Env, "ACCESS_TOKEN").unwrap();
         std::fs::write(folder.path().join(i.to_string()), text.expose()).unwrap();
     }
     let script = r#"i=0; while [ -e "$i" ]; do eval "$(cat "$i")"; printf '%s\n' "$ACCESS_TOKEN"; i=$((i+1)); done"#;

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tok::provider::{BUILT_IN, Grant, Provider, Test};
 use tok::reply::{self, Note};
-use tok::request::{self, Method, Repeat, Response, Values};
+use tok::request::{self, Added, Method, Repeat, Response, Values};
 use tok::token::{Expires, Time};
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
@@ -144,7 +144,7 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         let Some(case) = case(file, "values", "toml") else { continue };
         let request = format!("request{case}.http");
         let values = values(complaints, provider, grant, &folder.join(file));
-        complaints.compare(&folder.join(&request), &made_request(grant, &values));
+        complaints.compare(&folder.join(&request), &made_request(provider, grant, &values));
         if case.is_empty() {
             first_values = Some(values);
         }
@@ -193,7 +193,7 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
 }
 
 /// The request as it goes over the wire, but for what HTTP itself adds; the version of tok is left open.
-fn made_request(grant: &Grant, values: &Values) -> String {
+fn made_request(provider: &Provider, grant: &Grant, values: &Values) -> String {
     let made = request::build(provider, &grant.call, values, Repeat::Freely, Added::default())
         .unwrap_or_else(|gap| panic!("{gap:?}"));
     let rest = made.url.strip_prefix("https://").expect("https alone");

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
+use tok::client_auth::{self, Moment};
 use tok::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
 use tok::error::{Error, Kind};
 use tok::jose::{Jwks, Key, verify};
 use tok::kept::Kept;
-use tok::provider::{BUILT_IN, Provider, Template};
+use tok::provider::{BUILT_IN, Call, Provider, Template};
 use tok::reply::{Note, read};
-use tok::request::{Repeat, Request, Response, Values, build, defaults};
+use tok::request::{Repeat, Request, Response, Unready, Values, build, defaults};
 use tok::store::cache::{Cached, Head};
 use tok::store::split::Split;
 use tok::store::{Store, StoreError};
@@ -153,7 +154,7 @@ pub fn provider_file(data: &[u8]) {
             values.insert(name.clone(), Zeroizing::new(value.into()));
         }
         if defaults(&provider, &mut values).is_ok()
-            && let Ok(request) = build(&grant.call, &values, Repeat::Freely)
+            && let Ok(request) = built(&provider, &grant.call, &values)
         {
             assert_request(&request);
         }
@@ -424,7 +425,7 @@ pub fn encode(data: &[u8]) {
         [("client_id", a), ("client_secret", b)].map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).into();
     let want = vec![("a".to_string(), a.to_string()), ("k &=".to_string(), b.to_string())];
     for provider in providers {
-        let Ok(request) = build(&provider.grants[0].call, &values, Repeat::Freely) else {
+        let Ok(request) = built(provider, &provider.grants[0].call, &values) else {
             assert!(a.contains(':'), "only raw Basic refuses, and only a colon");
             continue;
         };
@@ -500,4 +501,11 @@ pub fn split(data: &[u8]) {
     }
     assert!(store.forget("p").expect("memory forgets all"));
     assert!(store.inner().0.is_empty());
+}
+
+/// The request of `call`, with what client authentication adds.
+fn built(provider: &Provider, call: &Call, values: &Values) -> Result<Request, Unready> {
+    let moment = Moment { now: 1_000, id: "1".into() };
+    let added = client_auth::add(call.auth, values, "https://host.example/token", &moment)?;
+    build(provider, call, values, Repeat::Freely, added)
 }

@@ -287,7 +287,7 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued
         Outcome::Issued(issued, received) => Ok((issued, received)),
         Outcome::Dead(mut error) | Outcome::Failed(mut error, _) => {
             // A hint that knows more stays.
-            let usual = error.hint.as_ref().is_none_or(|hint| !hint.contains("--client-auth"));
+            let usual = error.hint.as_ref().is_none_or(|hint| !hint.contains("client_id"));
             if error.kind == Kind::Refused && usual {
                 error.hint = Some(again(profile, grant));
             }

@@ -176,7 +176,7 @@ impl Private {
             Private::Rsa(_) => from(&super::RSA, first),
             Private::Ec(curve, _) => curve.algorithms(),
             Private::P521(_) => Curve::P521.algorithms(),
-            Private::Ed25519(_) => &[Algorithm::EdDsa],
+            Private::Ed25519(_) => &[Algorithm::EdDsa, Algorithm::Ed25519],
             Private::Shared(_) => from(&super::HS, first),
         }
     }

@@ -43,13 +43,15 @@ pub enum Algorithm {
     Es384,
     /// ECDSA on P-521 with SHA-512
     Es512,
-    /// Ed25519
+    /// Ed25519, by its name of RFC 8037
     EdDsa,
+    /// Ed25519, by its name of RFC 9864, which some servers take alone
+    Ed25519,
 }
 
-const ALL: [Algorithm; 13] = {
+const ALL: [Algorithm; 14] = {
     use Algorithm::*;
-    [Hs256, Hs384, Hs512, Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, Es256, Es384, Es512, EdDsa]
+    [Hs256, Hs384, Hs512, Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, Es256, Es384, Es512, EdDsa, Ed25519]
 };
 
 // Each family twice in a row, so that it can be read from any of its members on.
@@ -63,12 +65,9 @@ static RSA: [Algorithm; 12] = {
 };
 
 impl Algorithm {
-    /// The algorithm of that name. `Ed25519` (RFC 9864 §2.2) is `EdDSA`.
+    /// The algorithm of that name.
     pub fn parse(name: &str) -> Option<Algorithm> {
-        match name {
-            "Ed25519" => Some(Algorithm::EdDsa),
-            _ => ALL.into_iter().find(|algorithm| algorithm.name() == name),
-        }
+        ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// As it stands in `alg`.
@@ -87,6 +86,7 @@ impl Algorithm {
             Algorithm::Es384 => "ES384",
             Algorithm::Es512 => "ES512",
             Algorithm::EdDsa => "EdDSA",
+            Algorithm::Ed25519 => "Ed25519",
         }
     }
 
@@ -100,9 +100,12 @@ impl Algorithm {
         match self {
             Algorithm::Hs256 | Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => &digest::SHA256,
             Algorithm::Hs384 | Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => &digest::SHA384,
-            Algorithm::Hs512 | Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 | Algorithm::EdDsa => {
-                &digest::SHA512
-            }
+            Algorithm::Hs512
+            | Algorithm::Rs512
+            | Algorithm::Ps512
+            | Algorithm::Es512
+            | Algorithm::EdDsa
+            | Algorithm::Ed25519 => &digest::SHA512,
         }
     }
 }

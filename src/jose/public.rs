@@ -106,7 +106,7 @@ impl Public {
         match self {
             Public::Rsa { .. } => from(&super::RSA, first),
             Public::Ec(curve, _) => curve.algorithms(),
-            Public::Ed25519(_) => &[Algorithm::EdDsa],
+            Public::Ed25519(_) => &[Algorithm::EdDsa, Algorithm::Ed25519],
         }
     }
 

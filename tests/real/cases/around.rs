@@ -68,6 +68,9 @@ fn id_token(server: &'static Server) {
     assert_eq!(claims["aud"], "public");
     assert_eq!(claims["sub"], "alice");
     assert!(claims["nonce"].is_string(), "{claims}");
+    // A refresh brings another one.
+    let refreshed = person.answer(&person.run("get oidc --fresh").line())["response"]["id_token"].clone();
+    assert_eq!(person.run("get oidc -o id-token").line(), refreshed.as_str().unwrap());
 }
 
 fn userinfo(server: &'static Server) {

@@ -1,7 +1,7 @@
 //! The browser: authorization code with PKCE, PAR, and what a person may do there.
 
 use super::clients::{self, AUTHLIB, OIDC};
-use super::person::{Person, words};
+use super::person::{Person, jwt_part, words};
 use super::servers::{Make, Server};
 use super::support::CANARY;
 use super::table::{Case, also, besides, cell};
@@ -21,6 +21,8 @@ pub fn cases() -> Vec<Case> {
         also("pushed authorization requests (RFC 9126)", Make::OidcProvider, pushed),
         besides("a_person_who_says_no_is_a_refusal", Make::OidcProvider, denied),
         besides("without_a_browser_the_redirect_is_pasted", Make::OidcProvider, pasted),
+        besides("a_login_hint_says_who", Make::OidcProvider, hinted),
+        besides("a_second_account_is_another_profile", Make::OidcProvider, second_account),
         besides("a_fixed_port_is_taken", Make::OidcProvider, fixed_port),
         besides("pages_are_filled_in", Make::OidcProvider, pages),
     ]);
@@ -112,6 +114,24 @@ fn pasted(server: &'static Server) {
     let (rest, code) = terminal.end();
     assert_eq!(code, 0, "{rest}");
     person.answer(&person.token("oidc"));
+}
+
+fn hinted(server: &'static Server) {
+    let person = Person::at(server);
+    let flags = words("--client-id public --client-auth none --scope openid --login-hint bob --prompt login");
+    person.login("authorization-code", &flags).run().prints("");
+    assert_eq!(jwt_part(&person.run("get oidc -o id-token").line(), 1)["sub"], "bob");
+}
+
+fn second_account(server: &'static Server) {
+    let person = Person::at(server);
+    for who in ["alice", "bob"] {
+        let flags = words("--client-id public --client-auth none --scope openid --as");
+        person.login("authorization-code", &flags).args([who, "--login-hint", who]).run().prints("");
+    }
+    for who in ["alice", "bob"] {
+        assert_eq!(jwt_part(&person.run(&format!("get {who} -o id-token")).line(), 1)["sub"], who);
+    }
 }
 
 fn fixed_port(server: &'static Server) {

@@ -57,6 +57,8 @@ fn bound(server: &'static Server, client: &str) {
         }
     }
     assert_eq!(keys[0], keys[1], "one key, after a refresh too");
+    assert!(person.run("show oidc --userinfo").ok().stdout.contains("alice"), "with a proof");
+    assert!(person.run("show oidc --introspect").ok().stdout.contains("jkt"), "bound to the key");
     let log = server.log();
     let proofs = log.iter().filter(|entry| entry["body"]["client_id"] == client || is_basic_of(entry, client));
     assert!(proofs.clone().count() >= 2);

@@ -36,6 +36,10 @@ pub fn cases() -> Vec<Case> {
         cell("client-credentials", "basic", Make::Jmondi, |server| by_url(server, "basic", "basic-secret")),
         cell("client-credentials", "post", Make::Jmondi, |server| by_url(server, "post", "basic-secret")),
         besides("the_way_that_the_metadata_offers_is_taken", Make::OidcProvider, by_itself),
+        besides("a_key_comes_from_the_environment_or_a_command", Make::OidcProvider, key_from_elsewhere),
+        besides("no_login_is_needed_where_the_values_are_at_hand", Make::OidcProvider, without_login),
+        besides("a_provider_file_of_ones_own_names_issuer_and_grants", Make::OidcProvider, own_provider),
+        besides("an_exchange_may_be_for_several_resources", Make::OidcProvider, several_resources),
         besides("a_wrong_secret_is_a_refusal", Make::OidcProvider, wrong_secret),
         besides("a_certificate_of_somebody_else_is_a_refusal", Make::OidcProviderTls, wrong_certificate),
     ]);
@@ -86,7 +90,9 @@ fn signed(server: &'static Server, algorithm: &str, form: &str) {
     let person = Person::at(server);
     let id = algorithm.to_lowercase();
     let key = server.file(&format!("{id}.{form}"));
-    let flags = clients::with_key("key-jwt", &key, &["--key-id", &id, "--algorithm", algorithm]);
+    // A JWK says its own kid.
+    let kid = if form == "pem" { vec!["--key-id", &id] } else { Vec::new() };
+    let flags = clients::with_key("key-jwt", &key, &[&["--algorithm", algorithm], &kid[..]].concat());
     person.login("client-credentials", &flags).run().prints("");
     let answer = person.answer(&person.token("oidc"));
     clients::said(&answer, "private-key-jwt");
@@ -132,6 +138,63 @@ fn by_itself(server: &'static Server) {
         person.login("client-credentials", &flags).run().prints("");
         clients::said(&person.answer(&person.token("oidc")), expected);
     }
+}
+
+/// The client's key, and the profile of a config for it.
+fn signing_profile(server: &Server, more: &str) -> String {
+    format!(
+        "[profile.ci]\nprovider = \"oidc\"\ngrant = \"client-credentials\"\nissuer = \"{}\"\nclient_id = \"key-jwt\"\n\
+         client_auth = \"private-key-jwt\"\nkey_id = \"es256\"\n{more}",
+        server.issuer
+    )
+}
+
+fn key_from_elsewhere(server: &'static Server) {
+    let file = server.file("es256.pem");
+    let person = Person::at(server);
+    person.sandbox.config(&signing_profile(server, &format!("private_key = {{ command = [\"cat\", \"{file}\"] }}")));
+    clients::said(&person.answer(&person.token("ci")), "private-key-jwt");
+
+    let mut person = Person::at(server);
+    person.sandbox.config(&signing_profile(server, ""));
+    person.sandbox.set("TOK_CI_PRIVATE_KEY", std::fs::read_to_string(&file).unwrap());
+    clients::said(&person.answer(&person.token("ci")), "private-key-jwt");
+    person.sandbox.unset("TOK_CI_PRIVATE_KEY").set("TOK_CI_PRIVATE_KEY_FILE", &file);
+    clients::said(&person.answer(&person.run("get ci --fresh").line()), "private-key-jwt");
+}
+
+fn without_login(server: &'static Server) {
+    let mut person = Person::at(server);
+    person.sandbox.config("[profile.ci]\nprovider = \"oidc\"\ngrant = \"client-credentials\"\n");
+    person.sandbox.set("TOK_CI_ISSUER", &server.issuer).set("TOK_CI_CLIENT_ID", "basic");
+    person.sandbox.set("TOK_CI_CLIENT_SECRET", format!("basic-secret-{CANARY}"));
+    clients::said(&person.answer(&person.token("ci")), "basic");
+}
+
+fn own_provider(server: &'static Server) {
+    let person = Person::at(server);
+    let text = format!(
+        "title = \"Ours\"\nlike = \"oidc\"\n[params.issuer]\ndefault = \"{}\"\n[params.client_id]\n\
+         default = \"public\"\n[grants.device-code]\n[grants.password]\n",
+        server.issuer
+    );
+    person.sandbox.provider("ours", &text);
+    person.sandbox.tok(["login", "ours", "password", "--scope", "openid"]).args(alice(&person)).run().prints("");
+    person.answer(&person.token("ours"));
+    person.run("login ours ciba").fails(2);
+}
+
+fn several_resources(server: &'static Server) {
+    let person = Person::at(server);
+    let login = person.login("password", &clients::oidc(&person, "none")).args(alice(&person));
+    login.args(["--scope", "openid", "--as", "alice"]).run().prints("");
+    let subject = person.file("subject", &person.token("alice"));
+    let login = person.login("token-exchange", &clients::oidc(&person, "basic"));
+    let login = login.args(["--subject-token-file", &subject, "--audience", "one", "--audience", "two"]);
+    login.args(["--resource", "https://api.example/jwt", "--resource", "https://api.example/opaque"]).run().prints("");
+    let body = &person.answer(&person.token("oidc"))["body"];
+    assert_eq!(body["audience"], serde_json::json!(["one", "two"]));
+    assert_eq!(body["resource"], serde_json::json!(["https://api.example/jwt", "https://api.example/opaque"]));
 }
 
 fn wrong_secret(server: &'static Server) {

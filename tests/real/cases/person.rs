@@ -45,7 +45,11 @@ impl<'a> Person<'a> {
     /// Runs a line, and looks for what the server handed out where it must not stand.
     #[track_caller]
     pub fn run(&self, line: &str) -> Output {
-        self.sandbox.run(line)
+        let output = self.sandbox.run(line);
+        if self.server.logs() {
+            self.nothing_leaked(&output.stderr);
+        }
+        output
     }
 
     /// The token that `tok get PROFILE` prints.
@@ -108,7 +112,7 @@ impl<'a> Person<'a> {
 
 /// The address to go to and the code to type there, where both are on the screen. The address that has the code in it
 /// is cut back to the one that a person would type.
-fn address_and_code(screen: &str, issuer: &str) -> Option<(String, String)> {
+pub fn address_and_code(screen: &str, issuer: &str) -> Option<(String, String)> {
     let words = || screen.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ':']));
     let address = words().find(|word| word.starts_with(issuer))?;
     let is_code = |word: &&str| {

@@ -55,7 +55,7 @@ pub struct Server {
     pub issuer: String,
     /// Keys of its clients, and certificates.
     files: tempfile::TempDir,
-    tls: bool,
+    make: Make,
     child: Mutex<Child>,
 }
 
@@ -72,7 +72,8 @@ pub fn robot() -> PathBuf {
 /// The server of this make that the tests share. Says why there is none: packages that cannot be installed.
 pub fn shared(make: Make) -> Result<&'static Server, &'static str> {
     static SERVERS: [OnceLock<Result<Server, String>>; 5] = [const { OnceLock::new() }; 5];
-    let server = SERVERS[make as usize].get_or_init(|| Server::start(make, &[]));
+    // A refresh token that comes twice is the end of the whole family.
+    let server = SERVERS[make as usize].get_or_init(|| Server::start(make, &[("REUSE", "revoke")]));
     server.as_ref().map_err(String::as_str)
 }
 
@@ -140,7 +141,7 @@ impl Server {
                 panic!("{} is not ready:\n{log}", make.name());
             }
         };
-        Ok(Server { issuer, files, tls, child: Mutex::new(child) })
+        Ok(Server { issuer, files, make, child: Mutex::new(child) })
     }
 
     /// A file that the server made for its clients, as an argument.
@@ -153,10 +154,16 @@ impl Server {
 
     /// The certificate to trust, where it speaks TLS.
     pub fn ca(&self) -> Option<String> {
-        self.tls.then(|| self.file("ca.crt"))
+        (self.make == Make::OidcProviderTls).then(|| self.file("ca.crt"))
     }
 
-    /// What it was asked by POST so far: `path`, `headers`, `body`, `status`, `response`. Only oidc-provider keeps it.
+    /// Whether it keeps a log.
+    pub fn logs(&self) -> bool {
+        matches!(self.make, Make::OidcProvider | Make::OidcProviderTls)
+    }
+
+    /// What it was asked by POST so far: `at` (milliseconds), `path`, `headers`, `body`,
+    /// `status`, `response`. Only oidc-provider keeps it.
     pub fn log(&self) -> Vec<Value> {
         let body = self.get("/_log");
         serde_json::from_str(&body).expect("a list of requests")

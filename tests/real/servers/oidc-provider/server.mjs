@@ -6,7 +6,7 @@
 //
 // Prints one JSON line {"ready":true,"issuer":...} on stdout when it listens; ends when stdin ends.
 // Settings: PORT (0: any), ACCESS_TTL, REFRESH_TTL, CODE_TTL, DEVICE_TTL (seconds), DEVICE_INTERVAL
-// (seconds; 0 leaves it out of the answer), ROTATE=0|1, KEYS_DIR (where client keys are written),
+// (seconds; 0 leaves it out of the answer), DEVICE_PACE (seconds; what is enforced of it), ROTATE=0|1, KEYS_DIR (where client keys are written),
 // PAGES=auto|forms (auto: log in and consent at once as login_hint or alice; forms: real pages).
 import { createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
@@ -21,6 +21,7 @@ const num = (name, fallback) => Number(env[name] ?? fallback);
 const tlsDir = env.TLS_DIR;
 const keysDir = env.KEYS_DIR;
 const deviceInterval = num('DEVICE_INTERVAL', 1);
+const devicePace = num('DEVICE_PACE', deviceInterval);
 
 // Stands in every secret: the tests look for it where no secret may be.
 const CANARY = 'ca9a41e5';
@@ -227,7 +228,7 @@ const { find } = provider.DeviceCode;
 provider.DeviceCode.find = async function paced(value, options) {
   if (options?.ignoreSessionBinding) return find.call(this, value, options);   // the browser's side
   const now = Date.now();
-  const early = now - (lastPoll.get(value) ?? 0) < deviceInterval * 1000 - 50;
+  const early = now - (lastPoll.get(value) ?? 0) < devicePace * 1000 - 50;
   lastPoll.set(value, now);
   if (early) throw new errors.SlowDown('polled before the interval was over');
   return find.call(this, value, options);
@@ -269,7 +270,7 @@ provider.use(async (ctx, next) => {
   }
   if (ctx.method === 'POST') {
     log.push({
-      path: ctx.path, headers: ctx.headers, body: ctx.oidc?.body, status: ctx.status, response: ctx.body,
+      at: Date.now(), path: ctx.path, headers: ctx.headers, body: ctx.oidc?.body, status: ctx.status, response: ctx.body,
     });
   }
   return undefined;
