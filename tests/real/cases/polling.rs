@@ -81,14 +81,17 @@ fn slowed_down(_: &'static Server) {
 }
 
 fn interrupted(server: &'static Server) {
-    for (grant, flow) in [("device-code", ""), ("authorization-code", ""), ("ciba", "--login-hint alice")] {
+    // With the last words before it waits.
+    for (grant, last, more) in
+        [("device-code", "/device", ""), ("authorization-code", ": 201", ""), ("ciba", ": 200", "--login-hint alice")]
+    {
         let person = Person::at(server);
         let auth = if grant == "ciba" { "basic" } else { "none" };
-        let login = person.login(grant, &clients::oidc(&person, auth)).args(words(flow));
+        let login = person.login(grant, &clients::oidc(&person, auth)).args(words(more));
         let screen = person.sandbox.file("screen", "");
-        let login = login.args(["--scope", "openid"]).env("BROWSER", "true");
+        let login = login.args(["--scope", "openid", "-v"]).env("BROWSER", "true");
         let running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
-        until("something is shown", || std::fs::metadata(&screen).is_ok_and(|file| file.len() > 0));
+        until("it waits", || std::fs::read_to_string(&screen).is_ok_and(|shown| shown.contains(last)));
         let start = std::time::Instant::now();
         running.signal(rustix::process::Signal::INT);
         let output = running.wait();
@@ -120,7 +123,8 @@ fn ciba(server: &'static Server, auth: &str) {
 
 fn denied(server: &'static Server) {
     let person = Person::at(server);
-    let login = person.login("ciba", &clients::oidc(&person, "basic")).args(["--scope", "openid"]).env("BROWSER", "true");
+    let login =
+        person.login("ciba", &clients::oidc(&person, "basic")).args(["--scope", "openid", "-v"]).env("BROWSER", "true");
     login.args(["--login-hint", "deny"]).run().fails(5).says("access_denied");
     assert!(person.sandbox.secrets().is_null());
 }
