@@ -1,0 +1,76 @@
+//! DPoP (RFC 9449): tokens that are worth nothing without a key.
+
+use super::clients;
+use super::person::{Person, jwt_part};
+use super::servers::{Make, Server};
+use super::support::CANARY;
+use super::table::{Case, also, besides};
+use serde_json::Value;
+
+/// The tests.
+pub fn cases() -> Vec<Case> {
+    vec![
+        also("DPoP (RFC 9449)", Make::OidcProvider, |server| bound(server, "dpop")),
+        also("DPoP with a nonce of the server", Make::OidcProvider, |server| bound(server, "dpop-nonce")),
+        besides("a_dpop_token_is_never_printed_as_bearer", Make::OidcProvider, never_bearer),
+    ]
+}
+
+/// Logs in through the browser with a client whose tokens are bound to a key.
+fn logged_in<'a>(server: &'a Server, client: &str) -> Person<'a> {
+    let person = Person::at(server);
+    let flags = clients::with_secret(&person, "basic", client, &format!("dpop-secret-{CANARY}"));
+    let login = person.login("authorization-code", &flags).args(["--dpop", "true"]);
+    login.args(["--scope", "openid offline_access"]).run().prints("");
+    person
+}
+
+/// The two lines of `tok header`, as name and value.
+#[track_caller]
+fn lines(person: &Person<'_>, url: &str) -> [(String, String); 2] {
+    let output = person.sandbox.tok(["header", "oidc", "--method", "GET", "--url", url]).run().ok();
+    let lines: Vec<_> = output.stdout.lines().filter_map(|line| line.split_once(": ")).collect();
+    let [first, second] = lines[..] else { panic!("not two lines: {output}") };
+    [first, second].map(|(name, value)| (name.to_string(), value.to_string()))
+}
+
+fn bound(server: &'static Server, client: &str) {
+    let person = logged_in(server, client);
+    let url = format!("{}/me", server.issuer);
+    let mut keys = Vec::new();
+    for round in 0..2 {
+        let [(name, value), (second, proof)] = lines(&person, &url);
+        assert_eq!((name.as_str(), second.as_str()), ("Authorization", "DPoP"));
+        assert!(value.starts_with("DPoP "), "{name}");
+        let (header, claims) = (jwt_part(&proof, 0), jwt_part(&proof, 1));
+        assert_eq!(header["typ"], "dpop+jwt");
+        assert_eq!((&claims["htm"], &claims["htu"]), (&"GET".into(), &url.as_str().into()));
+        assert!(claims["ath"].is_string(), "{claims}");
+        // A resource that wants the proof: the server itself.
+        if client == "dpop" {
+            let answer = server.get_headers("/me", &[(&name, &value), (&second, &proof)]);
+            assert!(answer.contains("alice"), "{answer}");
+        }
+        keys.push(header["jwk"].clone());
+        if round == 0 {
+            person.run("get oidc --fresh --json").ok();
+        }
+    }
+    assert_eq!(keys[0], keys[1], "one key, after a refresh too");
+    let log = server.log();
+    let proofs = log.iter().filter(|entry| entry["body"]["client_id"] == client || is_basic_of(entry, client));
+    assert!(proofs.clone().count() >= 2);
+}
+
+/// Whether the request came from this client by Basic.
+fn is_basic_of(entry: &Value, client: &str) -> bool {
+    entry["headers"]["authorization"].is_string() && clients::basic(entry).starts_with(&format!("{client}:"))
+}
+
+fn never_bearer(server: &'static Server) {
+    let person = logged_in(server, "dpop");
+    for line in ["header oidc", "get oidc -o header"] {
+        let output = person.run(line);
+        assert!(!output.stdout.contains("Bearer"), "{output}");
+    }
+}
