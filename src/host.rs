@@ -400,6 +400,38 @@ pub fn find_bus() {
     }
 }
 
+/// Puts a whole line on stdout, past the buffers of a program that goes on. A closed stdout is no error; a full disk
+/// is, and then `false` is told: the full path says so.
+#[cfg(unix)]
+pub fn put(mut line: &[u8]) -> bool {
+    use rustix::io::Errno;
+    while !line.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), line) {
+            Ok(0) => return false,
+            Ok(written) => line = line.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::PIPE) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Opens the null device for each of the three streams that is closed: else a file of ours would take its number, and
+/// be written to as the terminal.
+#[cfg(unix)]
+pub fn open_streams() {
+    use rustix::{fs, io, stdio};
+    for stream in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
+        if io::fcntl_getfd(stream) == Err(io::Errno::BADF)
+            && let Ok(null) = fs::open("/dev/null", fs::OFlags::RDWR, fs::Mode::empty())
+        {
+            // The lowest free number is this stream's. It stays open.
+            std::mem::forget(null);
+        }
+    }
+}
+
 /// Keeps what is in memory out of core dumps and from other processes of the user.
 pub fn protect() {
     #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::obtain::{Wanted, obtain};
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes};
-use crate::store::cache::{Cache, Cached, Head, Stamp};
+use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -162,15 +162,8 @@ fn write_head(
     if !profile.is_pinned() {
         return cache.drop_head();
     }
-    let stamps = [context.config_path.clone(), folders.provider(&profile.provider.name)];
-    let stamps: Option<Vec<Stamp>> = stamps.iter().map(|path| Stamp::of(path)).collect();
-    let Some(stamps) = stamps else { return };
-    cache.put_head(&Head {
-        build: crate::short::BUILD.into(),
-        token,
-        min_ttl,
-        asked,
-        written: context.host.now().0,
-        stamps,
-    });
+    let own = folders.provider(&profile.provider.name);
+    let (Some(config), Some(own)) = (Stamp::of(&context.config_path), Stamp::of(&own)) else { return };
+    let written = context.host.now().0;
+    cache.put_head(&token, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
 }

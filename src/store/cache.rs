@@ -5,7 +5,7 @@
 //! decide it, so that the short path (`short.rs`) need not resolve it again.
 
 use crate::belongs::{Belongs, Known};
-use crate::files::{self, Durable};
+use crate::files::{self, Durable, Numbers};
 use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,21 +42,22 @@ pub struct Cached {
     pub belongs: Belongs,
 }
 
+/// What the short path prints stands first and in this order: it reads no further.
 #[derive(Serialize, Deserialize)]
 struct Wire {
-    provider: String,
-    grant: String,
-    access_token: String,
-    token_type: Option<String>,
-    scope: Option<String>,
     /// Nanoseconds since 1970.
     received: i64,
     /// Seconds since 1970; absent: unknown.
     expires_at: Option<i64>,
     #[serde(default)]
     never_expires: bool,
+    access_token: String,
     header_name: String,
     header_value: String,
+    provider: String,
+    grant: String,
+    token_type: Option<String>,
+    scope: Option<String>,
     #[serde(default)]
     extra: Map<String, Value>,
     belongs: Belongs,
@@ -91,16 +92,16 @@ impl Cached {
     /// The file's text.
     pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let wire = Wire {
-            provider: self.provider.clone(),
-            grant: self.grant.clone(),
-            access_token: self.access_token.expose().into(),
-            token_type: self.token_type.clone(),
-            scope: self.scope.clone(),
             received: self.received.0,
             expires_at: self.expires.at(),
             never_expires: self.expires == Expires::Never,
+            access_token: self.access_token.expose().into(),
             header_name: self.header.0.clone(),
             header_value: self.header.1.expose().into(),
+            provider: self.provider.clone(),
+            grant: self.grant.clone(),
+            token_type: self.token_type.clone(),
+            scope: self.scope.clone(),
             extra: self.extra.clone(),
             belongs: self.belongs.clone(),
         };
@@ -227,9 +228,19 @@ impl Cache {
         Ok(any)
     }
 
-    /// Writes the head. A failure costs time alone.
-    pub fn put_head(&self, head: &Head) {
-        if let Ok(text) = serde_json::to_vec(head)
+    /// Writes the head for the token in the file `name`. A failure costs time alone.
+    pub fn put_head(&self, name: &str, answer: &HeadOf<'_>) {
+        let Ok(Some(of)) = files::numbers(&self.folder.join(name)) else { return };
+        let head = Head {
+            build: crate::short::BUILD,
+            token: name,
+            of,
+            min_ttl: answer.min_ttl,
+            asked: answer.asked,
+            written: answer.written,
+            stamps: answer.stamps,
+        };
+        if let Ok(text) = serde_json::to_vec(&head)
             && self.is_ours()
         {
             let _ = files::write_private(&self.folder.join(HEAD), &text, Durable::No);
@@ -240,20 +251,30 @@ impl Cache {
     pub fn drop_head(&self) {
         self.remove(HEAD);
     }
-
-    /// The head as it is on disk.
-    pub fn head(&self) -> Option<Vec<u8>> {
-        files::read_private(&self.folder.join(HEAD), 1 << 20).ok().flatten()
-    }
 }
 
-/// What a plain `tok get PROFILE` resolves to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
+/// What a plain `tok get PROFILE` resolves to, beside the token.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadOf<'p> {
+    /// The life a token should have left, in seconds.
+    pub min_ttl: i64,
+    /// Whether that is asked for, and not the default.
+    pub asked: bool,
+    /// The time now, in nanoseconds since 1970.
+    pub written: i64,
+    /// The files that decide it: the config and the user's file of the provider.
+    pub stamps: [Stamp<'p>; 2],
+}
+
+/// What a plain `tok get PROFILE` resolves to. All borrowed: the short path reads it without allocating.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head<'t> {
     /// The build that resolved it.
-    pub build: String,
+    pub build: &'t str,
     /// The name of the token's file.
-    pub token: String,
+    pub token: &'t str,
+    /// That file as it was: whole, and what the full path found good.
+    pub of: Numbers,
     /// The life a token should have left, in seconds.
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
@@ -261,27 +282,24 @@ pub struct Head {
     /// When this was written, in nanoseconds since 1970.
     pub written: i64,
     /// The files that decide it.
-    pub stamps: Vec<Stamp>,
+    #[serde(borrow)]
+    pub stamps: [Stamp<'t>; 2],
 }
 
 /// A file as it was, or its absence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stamp {
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamp<'t> {
     /// Its path.
-    pub path: PathBuf,
-    /// Size, inode, time of change of content and of state (nanoseconds since 1970); `None`: there was no such file.
-    pub of: Option<(u64, u64, i64, i64)>,
+    #[serde(borrow)]
+    pub path: &'t Path,
+    /// `None`: there was no such file.
+    pub of: Option<Numbers>,
 }
 
-impl Stamp {
+impl Stamp<'_> {
     /// The stamp of `path` now; `None` where it cannot be told.
-    pub fn of(path: &Path) -> Option<Stamp> {
-        let of = match fs::metadata(path) {
-            Ok(data) => Some(numbers(&data)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(_) => return None,
-        };
-        Some(Stamp { path: path.into(), of })
+    pub fn of(path: &Path) -> Option<Stamp<'_>> {
+        Some(Stamp { path, of: files::numbers(path).ok()? })
     }
 
     /// Whether the file changed less than two seconds before `written` (or after it): the clock of a file system may
@@ -289,18 +307,4 @@ impl Stamp {
     pub fn is_too_young(&self, written: i64) -> bool {
         self.of.is_some_and(|(_, _, content, state)| content.max(state) > written.saturating_sub(2_000_000_000))
     }
-}
-
-#[cfg(unix)]
-fn numbers(data: &fs::Metadata) -> Option<(u64, u64, i64, i64)> {
-    use std::os::unix::fs::MetadataExt;
-    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
-    Some((data.len(), data.ino(), nanos(data.mtime(), data.mtime_nsec()), nanos(data.ctime(), data.ctime_nsec())))
-}
-
-#[cfg(not(unix))]
-fn numbers(data: &fs::Metadata) -> Option<(u64, u64, i64, i64)> {
-    let time = data.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let nanos = i64::try_from(time.as_nanos()).ok()?;
-    Some((data.len(), 0, nanos, nanos))
 }
