@@ -75,6 +75,8 @@ impl Folders {
 
 /// The world, as this run sees it.
 pub struct Host {
+    /// The command line, the program's name first.
+    pub words: Vec<OsString>,
     /// The environment.
     pub env: BTreeMap<OsString, OsString>,
     /// Where things are kept; `None` where the user has no home.
@@ -99,6 +101,8 @@ pub struct Host {
     pub out: Box<dyn Write>,
     /// The real stderr, or a test's.
     pub err: Box<dyn Write>,
+    /// The config that was read to know the command line, and its path: whoever runs the command takes it.
+    pub config: Option<(PathBuf, crate::config::Config)>,
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
@@ -110,6 +114,7 @@ impl Host {
         let stderr_terminal = std::io::stderr().is_terminal();
         let timeout = Duration::from_secs(30);
         Host {
+            words: Vec::new(),
             env: std::env::vars_os().collect(),
             folders: Folders::of_platform(),
             started: now(),
@@ -122,6 +127,7 @@ impl Host {
             color: false,
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
+            config: None,
             client: None,
             hushed: None,
         }
@@ -151,6 +157,12 @@ impl Host {
                 None => Err(Error::new(Kind::Usage, name, "its value is not UTF-8")),
             },
         }
+    }
+
+    /// The variables of ours, `NAME=value`.
+    pub fn own_variables(&self) -> Vec<zeroize::Zeroizing<Vec<u8>>> {
+        let own = self.env.iter().filter(|(name, _)| is_own(name));
+        own.map(|(name, value)| [name.as_encoded_bytes(), value.as_encoded_bytes()].join(&b'=').into()).collect()
     }
 
     /// Whether the variable is there and empty.

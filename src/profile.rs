@@ -289,7 +289,7 @@ impl Profile {
             let Some(param) = self.provider.param(name).or(refresh_token_param(&self.provider, name)) else {
                 let keys = crate::provider::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
                 let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
-                let doc = Document { name: String::new(), text: "" };
+                let doc = Document::new("", "");
                 let why = unknown(&doc, 0..0, "key or value", name, names).why;
                 return Err(Error::new(Kind::Config, at, why));
             };
@@ -547,14 +547,17 @@ impl Profile {
         request::url(&grant.call, &values).ok()
     }
 
-    /// Whether everything that decides about this profile's token is in the config and the provider file: no
-    /// value from the environment, a file or a command.
+    /// Whether everything that decides about this profile's token is in the config, the provider file, the options and
+    /// our own variables: no value from elsewhere in the environment, a file or a command.
     pub fn is_pinned(&self) -> bool {
         self.config
             .values
             .values()
             .all(|(v, _)| matches!(v, ConfigValue::Text(_) | ConfigValue::List(_) | ConfigValue::Keyring(..)))
-            && self.given.values().all(|g| matches!(g.source, Source::Config | Source::Keyring(..)))
+            && self
+                .given
+                .values()
+                .all(|g| matches!(g.source, Source::Config | Source::Keyring(..) | Source::Flag | Source::Env(_)))
     }
 
     /// The variable that gives the value `name`: the one that the config names, else its own.

@@ -1,18 +1,57 @@
 //! The short path: `tok get NAME` and `tok header NAME` with a good cached token. It stands before the command line
-//! is built, allocates nothing and reads two small files; any doubt, and the full path answers instead. What it prints
-//! is what the full path prints: a test compares.
+//! is built and reads two small files; any doubt, and the full path answers instead. What it prints is what the full
+//! path prints: a test compares.
+//!
+//! Options and `TOK_*` variables are not understood here, they are recognised: the same ones as in a call that the full
+//! path answered mean the same as then.
+
+use crate::store::cache::HEADS;
 
 /// The id of this build: what another build has written down is not trusted.
 pub const BUILD: &str = env!("TOK_BUILD_ID");
+
+/// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
+#[derive(Debug, Default)]
+pub struct Call<'a> {
+    /// The words behind the profile.
+    pub words: Vec<&'a [u8]>,
+    /// The variables of ours, `NAME=value`.
+    pub env: Vec<&'a [u8]>,
+}
+
+impl Call<'_> {
+    /// The name of the head for this call; calls may share one, and the last of them has it.
+    pub fn head(&self) -> &'static str {
+        let (first, others) = HEADS;
+        if self.words.is_empty() && self.env.is_empty() {
+            return first;
+        }
+        let sum: usize = self.words.iter().chain(&self.env).flat_map(|part| part.iter()).map(|b| usize::from(*b)).sum();
+        others[sum % others.len()]
+    }
+
+    /// What the head knows this call by: empty for the plain one, else a digest. A variable may be a secret, so it is
+    /// one with `salt`: the token file's random name.
+    pub fn digest(&mut self, salt: &str) -> String {
+        if self.words.is_empty() && self.env.is_empty() {
+            return String::new();
+        }
+        self.env.sort_unstable();
+        let count = self.words.len().to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
+        parts.extend(self.words.iter().chain(&self.env));
+        crate::digest::hex(&parts)
+    }
+}
 
 #[cfg(unix)]
 pub use unix::{answer, line};
 
 #[cfg(unix)]
 mod unix {
-    use super::BUILD;
+    use super::{BUILD, Call};
     use crate::files;
-    use crate::store::cache::{HEAD, Head, Stamp, is_header};
+    use crate::store::cache::{Head, Stamp, is_header};
     use crate::token::{Expires, freshness, is_token};
     use std::ffi::OsStr;
     use std::mem::MaybeUninit;
@@ -27,7 +66,7 @@ mod unix {
     /// The longest head.
     const LONGEST_HEAD: usize = 4 << 10;
 
-    /// Hands the line to `write`, if the command line is one of the two and nothing speaks against it. `env`: the
+    /// Hands the line to `write`, if the command line is one that was answered before and nothing speaks against it. `env`: the
     /// environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
     pub fn answer<'a>(
         args: impl Iterator<Item = &'a [u8]>,
@@ -58,10 +97,8 @@ mod unix {
             _ => return None,
         };
         let name = from_utf8(name).ok().filter(|name| crate::provider::is_name(name))?;
-        if args.next().is_some() {
-            return None;
-        }
-        let (config, mut state) = folders(env)?;
+        let mut call = Call { words: args.collect(), env: Vec::new() };
+        let (config, mut state) = folders(env, &mut call.env)?;
         // In a folder that others can change somebody may have put a token for us.
         for below in ["", "cache", name] {
             state.join(below.as_bytes())?;
@@ -70,7 +107,7 @@ mod unix {
             }
         }
         let folder = state.len;
-        state.join(HEAD.as_bytes())?;
+        state.join(call.head().as_bytes())?;
         let mut text = [const { MaybeUninit::uninit() }; LONGEST_HEAD];
         let (text, _) = files::read_private_into(state.path(), &mut text)?;
         let head: Head = serde_json::from_slice(text).ok()?;
@@ -82,7 +119,10 @@ mod unix {
                 return None;
             }
         }
-        if head.build != BUILD || head.token.contains('/') || head.stamps.iter().any(|stamp| !is_same(stamp, &head)) {
+        if head.build != BUILD || head.call != call.digest(head.token) {
+            return None;
+        }
+        if head.token.contains('/') || head.stamps.iter().any(|stamp| !is_same(stamp, &head)) {
             return None;
         }
         state.len = folder;
@@ -216,12 +256,12 @@ mod unix {
         }
     }
 
-    /// `<config>/tok` and `<state>/tok`, as `directories` finds them. `None` where a variable of ours is set.
-    pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>) -> Option<(Place, Place)> {
+    /// `<config>/tok` and `<state>/tok`, as `directories` finds them; variables of ours go to `own`.
+    pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>, own: &mut Vec<&'a [u8]>) -> Option<(Place, Place)> {
         let (mut home, mut config, mut state) = (None, None, None);
         for entry in env {
             if crate::host::is_own(OsStr::from_bytes(entry)) {
-                return None;
+                own.push(entry);
             }
             // The first of two counts, as for getenv(3).
             if let Some(value) = entry.strip_prefix(b"HOME=") {
@@ -266,7 +306,7 @@ mod tests {
             .filter(|(name, _)| !crate::host::is_own(name))
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
-        let (config, found) = super::unix::folders(env.iter().map(Vec::as_slice)).expect("a home");
+        let (config, found) = super::unix::folders(env.iter().map(Vec::as_slice), &mut Vec::new()).expect("a home");
         assert_eq!((config.path(), found.path()), (base.config_dir().join("tok").as_path(), state.as_path()));
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::obtain::{Wanted, obtain};
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes};
+use crate::short::Call;
 use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Stale, freshness};
 use std::collections::BTreeMap;
@@ -81,6 +82,8 @@ fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given
         return Err(offline(&profile, reason, min_ttl));
     }
 
+    // A cached answer is out before a listener would be ready.
+    crate::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
@@ -148,7 +151,7 @@ fn describe(stale: Stale) -> &'static str {
     }
 }
 
-/// Writes down what a plain call resolves to, so that the next one need not resolve it again.
+/// Writes down what this call resolves to, so that the next one need not resolve it again.
 fn write_head(
     context: &Context,
     profile: &Profile,
@@ -159,11 +162,14 @@ fn write_head(
     asked: bool,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
+    let own = context.host.own_variables();
+    let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
+    let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
     if !profile.is_pinned() {
-        return cache.drop_head();
+        return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);
     let (Some(config), Some(own)) = (Stamp::of(&context.config_path), Stamp::of(&own)) else { return };
     let written = context.host.now().0;
-    cache.put_head(&token, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
+    cache.put_head(&mut call, &token, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
 }

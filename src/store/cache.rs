@@ -1,11 +1,12 @@
 //! Access tokens that wait on disk: one private file a token, in a folder a profile. Whatever is wrong with one is a
 //! miss, never an error.
 //!
-//! Beside them lies `head.json`: what a plain `tok get PROFILE` resolved to last, with the stamps of the files that
-//! decide it, so that the short path (`short.rs`) need not resolve it again.
+//! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
+//! stamps of the files that decide it, so that the short path (`short.rs`) need not resolve it again.
 
 use crate::belongs::{Belongs, Known};
 use crate::files::{self, Durable, Numbers};
+use crate::short::Call;
 use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,8 +15,24 @@ use std::path::{Path, PathBuf};
 
 /// The most that an entry may hold, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
-/// The name of the head.
-pub const HEAD: &str = "head.json";
+/// The names of the heads: of the plain call, and of those with options or variables.
+pub const HEADS: (&str, [&str; 8]) = (
+    "head.json",
+    [
+        "head-0.json",
+        "head-1.json",
+        "head-2.json",
+        "head-3.json",
+        "head-4.json",
+        "head-5.json",
+        "head-6.json",
+        "head-7.json",
+    ],
+);
+
+fn is_head(name: &str) -> bool {
+    name == HEADS.0 || HEADS.1.contains(&name)
+}
 
 /// A token as it waits.
 #[derive(Clone, Debug)]
@@ -144,7 +161,7 @@ impl Cache {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let mut all = Vec::new();
         for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
-            if name == HEAD || !name.ends_with(".json") {
+            if is_head(&name) || !name.ends_with(".json") {
                 continue;
             }
             let bytes = files::read_private(&self.folder.join(&name), LIMIT).ok().flatten();
@@ -218,7 +235,7 @@ impl Cache {
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 continue;
             }
-            any |= entry.file_name() != HEAD;
+            any |= !entry.file_name().to_str().is_some_and(is_head);
             match fs::remove_file(entry.path()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -228,11 +245,12 @@ impl Cache {
         Ok(any)
     }
 
-    /// Writes the head for the token in the file `name`. A failure costs time alone.
-    pub fn put_head(&self, name: &str, answer: &HeadOf<'_>) {
+    /// Writes the head of `call` for the token in the file `name`. A failure costs time alone.
+    pub fn put_head(&self, call: &mut Call<'_>, name: &str, answer: &HeadOf<'_>) {
         let Ok(Some(of)) = files::numbers(&self.folder.join(name)) else { return };
         let head = Head {
             build: crate::short::BUILD,
+            call: &call.digest(name),
             token: name,
             of,
             min_ttl: answer.min_ttl,
@@ -243,17 +261,17 @@ impl Cache {
         if let Ok(text) = serde_json::to_vec(&head)
             && self.is_ours()
         {
-            let _ = files::write_private(&self.folder.join(HEAD), &text, Durable::No);
+            let _ = files::write_private(&self.folder.join(call.head()), &text, Durable::No);
         }
     }
 
-    /// Removes the head.
-    pub fn drop_head(&self) {
-        self.remove(HEAD);
+    /// Removes the head of `call`.
+    pub fn drop_head(&self, call: &Call<'_>) {
+        self.remove(call.head());
     }
 }
 
-/// What a plain `tok get PROFILE` resolves to, beside the token.
+/// What a call resolves to, beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOf<'p> {
     /// The life a token should have left, in seconds.
@@ -266,11 +284,13 @@ pub struct HeadOf<'p> {
     pub stamps: [Stamp<'p>; 2],
 }
 
-/// What a plain `tok get PROFILE` resolves to. All borrowed: the short path reads it without allocating.
+/// What a call resolves to. All borrowed: the short path reads it without allocating.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head<'t> {
     /// The build that resolved it.
     pub build: &'t str,
+    /// The options and variables that it was resolved with, see [`Call::digest`].
+    pub call: &'t str,
     /// The name of the token's file.
     pub token: &'t str,
     /// That file as it was: whole, and what the full path found good.
