@@ -6,6 +6,7 @@ use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::http::{Client, Settings};
+use crate::provider::Provider;
 use crate::request::{Request, Response};
 use crate::store::file::FileStore;
 use crate::store::helper::HelperStore;
@@ -14,6 +15,7 @@ use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
 use crate::text::{escape, line};
 use crate::token::{Secret, Time};
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
@@ -73,6 +75,9 @@ impl Folders {
     }
 }
 
+/// A provider, and the user's file that it comes from.
+pub type Loaded = (Provider, Option<PathBuf>);
+
 /// The world, as this run sees it.
 pub struct Host {
     /// The command line, the program's name first.
@@ -103,6 +108,10 @@ pub struct Host {
     pub err: Box<dyn Write>,
     /// The config that was read to know the command line, and its path: whoever runs the command takes it.
     pub config: Option<(PathBuf, crate::config::Config)>,
+    /// The providers that were read, as they do not change while a command runs.
+    providers: RefCell<BTreeMap<String, Loaded>>,
+    /// The names of all providers, once they were asked for.
+    names: OnceCell<Vec<String>>,
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
@@ -128,6 +137,8 @@ impl Host {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
             config: None,
+            providers: RefCell::default(),
+            names: OnceCell::new(),
             client: None,
             hushed: None,
         }
@@ -142,6 +153,26 @@ impl Host {
             Error::new(Kind::Other, "there is no place for config and tokens", "this user has no home folder")
                 .hint("set HOME to an absolute path")
         })
+    }
+
+    /// The provider `name`, read by `read` where it was not read before.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn provider(&self, name: &str, read: impl FnOnce() -> Result<Option<Loaded>>) -> Result<Option<Loaded>> {
+        if let Some(known) = self.providers.borrow().get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let loaded = read()?;
+        if let Some(loaded) = &loaded {
+            self.providers.borrow_mut().insert(name.to_string(), loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    /// The names of all providers, found by `find` where they were not asked for before.
+    pub fn provider_names(&self, find: impl FnOnce() -> Vec<String>) -> &[String] {
+        self.names.get_or_init(find)
     }
 
     /// The environment variable `name`, as text; an empty one is absent.

@@ -4,6 +4,10 @@
 use std::ffi::OsString;
 use std::io::Write;
 
+#[cfg(all(target_os = "linux", target_env = "musl"))]
+#[global_allocator]
+static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Where a process begins on Unix. Rust's own beginning takes as long as a whole cached answer; what the full path
 /// needs of it is made up for when that is taken.
 #[cfg(unix)]
