@@ -37,8 +37,8 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
     }
     let answer = answer.answer;
     let mut text = output::write(&answer, out.format, out.variable)?;
-    if let (Some(key), Format::Header) = (&answer.token.dpop_key, out.format) {
-        let proof = proof(&answer, key, out.api)?;
+    if answer.token.is_bound() && out.format == Format::Header {
+        let proof = proof(&answer, out.api)?;
         text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
     }
     match out.to {
@@ -55,8 +55,13 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
 }
 
 /// The proof for one request to an API (RFC 9449 §7.1): without it the token is refused there.
-fn proof(answer: &Answer, key: &Secret, api: Option<&ApiCall>) -> Result<Secret> {
+fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     let name = &answer.profile;
+    let Some(key) = &answer.token.dpop_key else {
+        let what = format!("{name}: the token is bound to a key (DPoP) that is not known here");
+        return Err(Error::new(Kind::Reply, what, "no header with it would be accepted")
+            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it"));
+    };
     let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
         return Err(Error::new(
             Kind::Usage,
@@ -269,7 +274,7 @@ fn write_head(
     let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
     let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
-    if !profile.is_pinned() || token.dpop_key.is_some() {
+    if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);

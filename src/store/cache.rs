@@ -63,6 +63,13 @@ pub struct Cached {
     pub belongs: Belongs,
 }
 
+impl Cached {
+    /// Whether it is bound to a key (RFC 9449): each request then needs a proof, and its header is another each time.
+    pub fn is_bound(&self) -> bool {
+        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
+    }
+}
+
 /// An ID token (OIDC Core §2).
 #[derive(Clone, Debug)]
 pub struct IdToken {
