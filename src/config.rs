@@ -120,7 +120,7 @@ impl Config {
     /// # Errors
     /// [`Kind::Config`] with line and column.
     pub fn parse(path: &Path, text: &str, home: Option<&Path>) -> Result<Config> {
-        let doc = Document { name: path.display().to_string(), text };
+        let doc = Document::new(path.display().to_string(), text);
         let parsed = doc.parse()?;
         let root = doc.table(parsed.get_ref(), 0..0);
         let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new() };
@@ -165,7 +165,7 @@ fn path(value: Value, text: &str, home: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<ProfileConfig> {
-    let place = |value: Option<Value>| value.map(|v| v.error("").what).unwrap_or_default();
+    let place = |value: Option<Value>| value.map(|v| doc.place(v.span())).unwrap_or_default();
     let (provider, grant) = (table.get("provider"), table.get("grant"));
     let mut profile = ProfileConfig {
         provider: provider.map(|v| v.text().map(str::to_string)).transpose()?,
@@ -184,7 +184,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
             return Err(unknown(doc, at, "key", &name, keys));
         }
         let given = config_value(&value, home)?;
-        profile.values.insert(name, (given, doc.error(at, "").what));
+        profile.values.insert(name, (given, doc.place(at)));
     }
     Ok(profile)
 }

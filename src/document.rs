@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::text::{escape, nearest};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -13,9 +13,16 @@ pub struct Document<'t> {
     pub name: String,
     /// The whole text.
     pub text: &'t str,
+    /// Where the lines begin, in bytes; found out for the first place that is asked for.
+    lines: OnceCell<Vec<usize>>,
 }
 
 impl<'t> Document<'t> {
+    /// The document `text` that people know as `name`.
+    pub fn new(name: impl Into<String>, text: &'t str) -> Document<'t> {
+        Document { name: name.into(), text, lines: OnceCell::new() }
+    }
+
     /// Parses the text.
     ///
     /// # Errors
@@ -26,10 +33,17 @@ impl<'t> Document<'t> {
 
     /// A complaint about the place `span` (bytes).
     pub fn error(&self, span: Range<usize>, why: impl Into<String>) -> Error {
+        Error::new(Kind::Config, self.place(span), why)
+    }
+
+    /// The place `span` (bytes) as people know it: `FILE:LINE:COLUMN`.
+    pub fn place(&self, span: Range<usize>) -> String {
+        let lines = self.lines.get_or_init(|| self.text.match_indices('\n').map(|(at, _)| at + 1).collect());
         let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        Error::new(Kind::Config, format!("{}:{line}:{column}", self.name), why)
+        let line = lines.partition_point(|start| *start <= before.len());
+        let start = line.checked_sub(1).and_then(|last| lines.get(last)).copied().unwrap_or(0);
+        let column = before.get(start..).unwrap_or("").chars().count() + 1;
+        format!("{}:{}:{column}", self.name, line + 1)
     }
 
     /// The table `table` that stands at `span`, to be read key by key.

@@ -139,6 +139,31 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadErro
     Ok(Some(bytes))
 }
 
+/// A file as it was: size, inode, time of change of content and of state (nanoseconds since 1970).
+pub type Numbers = (u64, u64, i64, i64);
+
+/// The numbers of the file that `path` leads to; `None` where there is none.
+///
+/// # Errors
+/// Where they cannot be told.
+pub fn numbers(path: &Path) -> io::Result<Option<Numbers>> {
+    match sys::numbers(path) {
+        Ok(numbers) => Ok(Some(numbers)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One of our own files, read whole into `buffer` without allocating; `None` where [`read_private`] would not give
+/// it, and where it does not fit.
+#[cfg(unix)]
+pub fn read_private_into<'b>(
+    path: &Path,
+    buffer: &'b mut [std::mem::MaybeUninit<u8>],
+) -> Option<(&'b mut [u8], Numbers)> {
+    sys::read_private_into(path, buffer)
+}
+
 /// How sure a written file must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
@@ -389,17 +414,43 @@ fn missing_above(path: &Path) -> Vec<PathBuf> {
 
 #[cfg(unix)]
 mod sys {
-    use super::{Unsafe, missing_above};
+    use super::{Numbers, Unsafe, missing_above};
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
     use rustix::io::Errno;
     use std::fs::File;
     use std::io;
+    use std::mem::MaybeUninit;
     use std::path::Path;
+    use std::sync::OnceLock;
 
     const OWN_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 
     fn is_ours(stat: &Stat) -> bool {
-        stat.st_uid == rustix::process::geteuid().as_raw()
+        // It never changes, and asking is a system call.
+        static ME: OnceLock<u32> = OnceLock::new();
+        stat.st_uid == *ME.get_or_init(|| rustix::process::geteuid().as_raw())
+    }
+
+    #[allow(clippy::unnecessary_cast)] // each system has its own widths
+    fn numbers_of(stat: &Stat) -> Numbers {
+        let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
+        (
+            stat.st_size as u64,
+            stat.st_ino as u64,
+            nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        )
+    }
+
+    pub fn numbers(path: &Path) -> io::Result<Numbers> {
+        Ok(numbers_of(&rustix::fs::stat(path)?))
+    }
+
+    pub fn read_private_into<'b>(path: &Path, buffer: &'b mut [MaybeUninit<u8>]) -> Option<(&'b mut [u8], Numbers)> {
+        let (file, stat) = open_checked(path).ok()?;
+        let numbers = numbers_of(&stat);
+        let (read, _) = rustix::io::read(&file, buffer).ok()?;
+        (read.len() as u64 == numbers.0).then_some((read, numbers))
     }
 
     /// The permission bits.
@@ -539,15 +590,20 @@ mod sys {
     }
 
     pub fn open_private(path: &Path) -> io::Result<File> {
+        open_checked(path).map(|(file, _)| file)
+    }
+
+    fn open_checked(path: &Path) -> io::Result<(File, Stat)> {
         // NONBLOCK: a pipe planted here must not make the open wait.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| refusal(path, error))?;
         let file = File::from(file);
-        let mode = mode_of(&check_file(&file)?);
+        let stat = check_file(&file)?;
+        let mode = mode_of(&stat);
         if mode & 0o077 != 0 {
             return Err(Unsafe::Mode(mode).into());
         }
-        Ok(file)
+        Ok((file, stat))
     }
 
     pub fn create_new(path: &Path) -> io::Result<File> {
@@ -592,7 +648,7 @@ mod sys {
 #[cfg(not(unix))]
 mod sys {
     //! The folders are the user's own and inherit a list of rights that names nobody else.
-    use super::{Unsafe, missing_above};
+    use super::{Numbers, Unsafe, missing_above};
     use std::fs::{self, File, OpenOptions};
     use std::io;
     use std::path::Path;
@@ -642,6 +698,13 @@ mod sys {
 
     pub fn is_foreign_link(_: &Path) -> bool {
         false
+    }
+
+    pub fn numbers(path: &Path) -> io::Result<Numbers> {
+        let data = fs::metadata(path)?;
+        let since = data.modified()?.duration_since(std::time::UNIX_EPOCH).map_err(io::Error::other)?;
+        let time = i64::try_from(since.as_nanos()).map_err(io::Error::other)?;
+        Ok((data.len(), 0, time, time))
     }
 
     pub fn is_own_dir(path: &Path) -> bool {

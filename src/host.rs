@@ -6,6 +6,7 @@ use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::http::{self, Client, Settings};
+use crate::provider::Provider;
 use crate::request::{Identity, Request, Response};
 use crate::store::file::FileStore;
 use crate::store::helper::HelperStore;
@@ -14,6 +15,7 @@ use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
 use crate::text::{escape, line};
 use crate::token::{Secret, Time};
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
@@ -78,8 +80,13 @@ impl Folders {
     }
 }
 
+/// A provider, and the user's file that it comes from.
+pub type Loaded = (Provider, Option<PathBuf>);
+
 /// The world, as this run sees it.
 pub struct Host {
+    /// The command line, the program's name first.
+    pub words: Vec<OsString>,
     /// The environment.
     pub env: BTreeMap<OsString, OsString>,
     /// Where things are kept; `None` where the user has no home.
@@ -104,6 +111,12 @@ pub struct Host {
     pub out: Box<dyn Write>,
     /// The real stderr, or a test's.
     pub err: Box<dyn Write>,
+    /// The config that was read to know the command line, and its path: whoever runs the command takes it.
+    pub config: Option<(PathBuf, crate::config::Config)>,
+    /// The providers that were read, as they do not change while a command runs.
+    providers: RefCell<BTreeMap<String, Loaded>>,
+    /// The names of all providers, once they were asked for.
+    names: OnceCell<Vec<String>>,
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
@@ -115,6 +128,7 @@ impl Host {
         let stderr_terminal = std::io::stderr().is_terminal();
         let timeout = Duration::from_secs(30);
         Host {
+            words: Vec::new(),
             env: std::env::vars_os().collect(),
             folders: Folders::of_platform(),
             started: now(),
@@ -127,6 +141,9 @@ impl Host {
             color: false,
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
+            config: None,
+            providers: RefCell::default(),
+            names: OnceCell::new(),
             client: None,
             hushed: None,
         }
@@ -143,6 +160,26 @@ impl Host {
         })
     }
 
+    /// The provider `name`, read by `read` where it was not read before.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn provider(&self, name: &str, read: impl FnOnce() -> Result<Option<Loaded>>) -> Result<Option<Loaded>> {
+        if let Some(known) = self.providers.borrow().get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let loaded = read()?;
+        if let Some(loaded) = &loaded {
+            self.providers.borrow_mut().insert(name.to_string(), loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    /// The names of all providers, found by `find` where they were not asked for before.
+    pub fn provider_names(&self, find: impl FnOnce() -> Vec<String>) -> &[String] {
+        self.names.get_or_init(find)
+    }
+
     /// The environment variable `name`, as text; an empty one is absent.
     ///
     /// # Errors
@@ -156,6 +193,12 @@ impl Host {
                 None => Err(Error::new(Kind::Usage, name, "its value is not UTF-8")),
             },
         }
+    }
+
+    /// The variables of ours, `NAME=value`.
+    pub fn own_variables(&self) -> Vec<zeroize::Zeroizing<Vec<u8>>> {
+        let own = self.env.iter().filter(|(name, _)| is_own(name));
+        own.map(|(name, value)| [name.as_encoded_bytes(), value.as_encoded_bytes()].join(&b'=').into()).collect()
     }
 
     /// Whether the variable is there and empty.
@@ -440,6 +483,38 @@ pub fn find_bus() {
         if let Some(bus) = crate::store::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
             // SAFETY: `main` calls this first; no other thread has been started.
             unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", bus) };
+        }
+    }
+}
+
+/// Puts a whole line on stdout, past the buffers of a program that goes on. A closed stdout is no error; a full disk
+/// is, and then `false` is told: the full path says so.
+#[cfg(unix)]
+pub fn put(mut line: &[u8]) -> bool {
+    use rustix::io::Errno;
+    while !line.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), line) {
+            Ok(0) => return false,
+            Ok(written) => line = line.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::PIPE) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Opens the null device for each of the three streams that is closed: else a file of ours would take its number, and
+/// be written to as the terminal.
+#[cfg(unix)]
+pub fn open_streams() {
+    use rustix::{fs, io, stdio};
+    for stream in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
+        if io::fcntl_getfd(stream) == Err(io::Errno::BADF)
+            && let Ok(null) = fs::open("/dev/null", fs::OFlags::RDWR, fs::Mode::empty())
+        {
+            // The lowest free number is this stream's. It stays open.
+            std::mem::forget(null);
         }
     }
 }

@@ -88,7 +88,7 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Resu
     if complete(&args, host)? {
         return Ok(());
     }
-    let plain = args.len() == 3 && !host.env.keys().any(|name| host::is_own(name));
+    host.words = args.clone();
     let shape = shape_for(&args, host);
     let matches = match cli::command(&shape).try_get_matches_from(&args) {
         Ok(matches) => matches,
@@ -99,7 +99,7 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Resu
         Err(error) => return Err(usage(host, &args, &shape, &error)),
     };
     settle(host, &cli);
-    Ok(dispatch(&cli, &matches, &shape, host, plain)?)
+    Ok(dispatch(&cli, &matches, &shape, host)?)
 }
 
 /// Answers a shell that asks for completions.
@@ -120,16 +120,22 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
 
 /// What the providers bring to this command line: for `login` and help all of them, for `get` and `header` only
 /// those that it can be about.
-fn shape_for(args: &[OsString], host: &Host) -> Shape {
+fn shape_for(args: &[OsString], host: &mut Host) -> Shape {
     let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
     let has = |word: &str| words.contains(&word);
     if !["login", "get", "header", "help"].iter().any(|verb| has(verb)) {
         return Shape::default();
     }
     // A config that cannot be read is told when it is used; help works all the same.
-    let config = config_of(&words, host).unwrap_or_default();
-    if has("login") || has("help") {
-        return cmd::completions::shape(host, &config);
+    let (path, config) = config_of(&words, host).unwrap_or_default();
+    let shape = shape_with(&words, host, &config);
+    host.config = Some((path, config));
+    shape
+}
+
+fn shape_with(words: &[&str], host: &Host, config: &config::Config) -> Shape {
+    if words.contains(&"login") || words.contains(&"help") {
+        return cmd::completions::shape(host, config);
     }
     let mut shape = Shape::default();
     for name in words.iter().filter(|word| provider::is_name(word)) {
@@ -138,10 +144,10 @@ fn shape_for(args: &[OsString], host: &Host) -> Shape {
             cmd::completions::add(&mut shape, name, &provider.title, &provider);
         }
     }
-    if shape.values.is_empty() { cmd::completions::shape(host, &config) } else { shape }
+    if shape.values.is_empty() { cmd::completions::shape(host, config) } else { shape }
 }
 
-fn config_of(words: &[&str], host: &Host) -> Result<config::Config> {
+fn config_of(words: &[&str], host: &Host) -> Result<(std::path::PathBuf, config::Config)> {
     let mut flag = None;
     for (at, word) in words.iter().enumerate() {
         match word.strip_prefix("--config") {
@@ -151,7 +157,8 @@ fn config_of(words: &[&str], host: &Host) -> Result<config::Config> {
         }
     }
     let path = profile::config_path(host, flag.as_deref())?;
-    profile::load_config(host, &path)
+    let config = profile::load_config(host, &path)?;
+    Ok((path, config))
 }
 
 /// Puts the global options into force.
@@ -170,20 +177,23 @@ fn settle(host: &mut Host, cli: &Cli) {
     };
 }
 
-fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Host, plain: bool) -> Result<()> {
+fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Host) -> Result<()> {
     let global = &cli.global;
     let values =
         |verb: &str| matches.subcommand_matches(verb).map(|m| cli::values(m, &shape.values)).unwrap_or_default();
     match &cli.verb {
         Verb::Get(args) => {
             token_call(host, args.token.timeout);
-            let mut context = Context::new(host, global, false, plain)?;
             let format = if args.json { Format::Json } else { args.output };
+            let plain = format == Format::Token && args.write.is_none() && is_short(host, cli, "get", &args.token);
+            let plain = plain && is_plain(&values("get"));
+            let mut context = Context::new(host, global, false, plain)?;
             let out = cmd::get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
             cmd::get::run(&mut context, &args.token, values("get"), &out)
         }
         Verb::Header(args) => {
             token_call(host, args.token.timeout);
+            let plain = is_short(host, cli, "header", &args.token) && is_plain(&values("header"));
             let mut context = Context::new(host, global, false, plain)?;
             let out = cmd::get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
             cmd::get::run(&mut context, &args.token, values("header"), &out)
@@ -191,10 +201,12 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
         Verb::Login(_) => {
             let login = matches.subcommand_matches("login").map(|m| cli::login(m, shape)).unwrap_or_default();
             token_call(host, login.timeout);
+            signals::listen();
             cmd::login::run(&mut Context::new(host, global, true, false)?, &login)
         }
         Verb::Logout(args) => {
             token_call(host, args.timeout);
+            signals::listen();
             cmd::logout::run(&mut Context::new(host, global, false, false)?, args)
         }
         Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, false)?, args.json),
@@ -215,7 +227,20 @@ fn token_call(host: &mut Host, timeout: Option<i64>) {
     if let Some(seconds) = timeout {
         host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
     }
-    signals::listen();
+    signals::let_writes_fail();
+}
+
+/// Whether the short path could answer the same command line: it is `VERB PROFILE …`, and no option of it wants more
+/// than the token.
+fn is_short(host: &Host, cli: &Cli, verb: &str, args: &cli::TokenArgs) -> bool {
+    let word = |at: usize| host.words.get(at).and_then(|word| word.to_str());
+    let is_usual = cli.global.verbose == 0 && cli.global.config.is_none() && !args.fresh && !args.no_store;
+    is_usual && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
+}
+
+/// Whether no value comes from a file, which may say something else the next time.
+fn is_plain(values: &std::collections::BTreeMap<String, cli::Given>) -> bool {
+    values.values().all(|value| matches!(value, cli::Given::Plain(_)))
 }
 
 /// Help and version go to stdout as clap has them; a mistake is told in our two lines.
@@ -278,7 +303,7 @@ fn no_login(host: &mut Host, args: &[OsString], shape: &Shape, typed: &str) -> E
     let wishes = profile::Wishes { grant, ..Default::default() };
     let resolved = profile::config_path(host, None)
         .and_then(|_| config_of(&words, host))
-        .and_then(|config| profile::Profile::resolve(host, &config, &name, &wishes).map(|_| ()));
+        .and_then(|(_, config)| profile::Profile::resolve(host, &config, &name, &wishes).map(|_| ()));
     let unknown = Error::new(Kind::Usage, format!("`{}` is no grant of {name}", text::escape_to(typed, 40)), "");
     resolved.err().unwrap_or(unknown.hint(format!("see tok login {name} --help")))
 }

@@ -1,26 +1,79 @@
 //! The program: the short path, else the real world and `run`.
+#![cfg_attr(unix, no_main)]
 
+use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    // A panic's own message may quote a value, and an abort would dump memory.
+#[cfg(all(target_os = "linux", target_env = "musl"))]
+#[global_allocator]
+static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
+/// Where a process begins on Unix. Rust's own beginning takes as long as a whole cached answer; what the full path
+/// needs of it is made up for when that is taken.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+mod start {
+    use std::ffi::{CStr, c_char, c_int};
+
+    /// The texts of a list that a null pointer ends.
+    fn texts(list: *const *const c_char) -> impl Iterator<Item = &'static CStr> + Clone {
+        (0..).map_while(move |at| {
+            // SAFETY: only `main` calls this, with the two lists that the system made: they end with a null pointer,
+            // which stops this iterator, and neither they nor their texts are moved or changed while the process lives.
+            unsafe {
+                let text = *list.add(at);
+                (!text.is_null()).then(|| CStr::from_ptr(text))
+            }
+        })
+    }
+
+    // SAFETY: nothing else in the program has this name: `no_main` keeps the compiler from making one.
+    #[unsafe(no_mangle)]
+    extern "C" fn main(_: c_int, args: *const *const c_char, env: *const *const c_char) -> c_int {
+        // SAFETY: this replaces no handler of anybody: nothing has run yet. As in every Rust program, a closed pipe
+        // is then an error of the write.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+        super::unix(texts(args), texts(env)).into()
+    }
+}
+
+#[cfg(unix)]
+fn unix(
+    args: impl Iterator<Item = &'static std::ffi::CStr> + Clone,
+    env: impl Iterator<Item = &'static std::ffi::CStr>,
+) -> u8 {
+    use std::os::unix::ffi::OsStrExt;
+    hide_panics();
+    tok::host::protect();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+    if tok::short::answer(args.clone().map(|a| a.to_bytes()), env.map(|e| e.to_bytes()), now, tok::host::put) {
+        return 0;
+    }
+    tok::host::open_streams();
+    full(args.map(|a| std::ffi::OsStr::from_bytes(a.to_bytes()).to_owned()).collect())
+}
+
+#[cfg(not(unix))]
+fn main() -> std::process::ExitCode {
+    hide_panics();
+    tok::host::protect();
+    full(std::env::args_os().collect()).into()
+}
+
+/// A panic's own message may quote a value, and an abort would dump memory.
+fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
         let _ = writeln!(std::io::stderr(), "tok: this is a mistake in tok, at {place}");
         std::process::exit(1);
     }));
-    tok::host::protect();
-    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
-    if let Some(line) = tok::short::answer(&args, now) {
-        // A closed stdout is no error; a full disk is, and the full path says so.
-        match std::io::stdout().write_all(&line) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {}
-            _ => return ExitCode::SUCCESS,
-        }
-    }
+}
+
+fn full(args: Vec<OsString>) -> u8 {
     tok::host::find_bus();
-    ExitCode::from(tok::run(args, &mut tok::host::Host::real()))
+    let status = tok::run(args, &mut tok::host::Host::real());
+    // Without Rust's own beginning there is no end of it either.
+    let _ = std::io::stdout().flush();
+    status
 }

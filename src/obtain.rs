@@ -929,8 +929,8 @@ pub fn signed(grant: &Grant, filled: &Filled, now: Time) -> Outcome {
 /// The token as it waits and is shown.
 ///
 /// # Errors
-/// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is bound to a key that was
-/// not asked to be (RFC 9449 §5), or is not.
+/// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is not bound to the key as
+/// was asked (RFC 9449 §5).
 pub fn cached(
     profile: &Profile,
     grant: &Grant,
@@ -941,13 +941,10 @@ pub fn cached(
 ) -> Result<Cached> {
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
-    if bound != filled.dpop_key.is_some() && grant.flow != Flow::Signed {
-        let (why, hint) = match bound {
-            true => ("it is bound to a key (DPoP), which was not asked for", "ask for it: --dpop true"),
-            false => ("it is not bound to the key, as was asked (--dpop)", "the server may know no DPoP: --dpop false"),
-        };
+    if filled.dpop_key.is_some() && !bound {
         let what = format!("{}: the token cannot be used", profile.name);
-        return Err(Error::new(Kind::Reply, what, why).hint(hint));
+        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
+            .hint("the server may know no DPoP: --dpop false"));
     }
     let value = usage.value.fill(|name| match name {
         "access_token" => Some(issued.access_token.expose()),

@@ -179,6 +179,10 @@ pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
 /// # Errors
 /// [`Kind::Config`] where the file is wrong. `Ok(None)`: there is no such provider.
 pub fn load_provider(host: &Host, name: &str) -> Result<Option<(Provider, Option<PathBuf>)>> {
+    host.provider(name, || read_provider(host, name))
+}
+
+fn read_provider(host: &Host, name: &str) -> Result<Option<(Provider, Option<PathBuf>)>> {
     let file = host.folders().ok().map(|f| f.provider(name));
     if let Some(file) = file
         && let Some(text) = read_trusted(&file)?
@@ -361,7 +365,7 @@ impl Profile {
             let Some(param) = self.provider.param(name).or(refresh_token_param(&self.provider, name)) else {
                 let keys = crate::provider::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
                 let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
-                let doc = Document { name: String::new(), text: "" };
+                let doc = Document::new("", "");
                 let why = unknown(&doc, 0..0, "key or value", name, names).why;
                 return Err(Error::new(Kind::Config, at, why));
             };
@@ -635,17 +639,17 @@ impl Profile {
         &self.provider.refresh_grant().unwrap_or_else(|| self.default_grant()).call
     }
 
-    /// Whether everything that decides about this profile's token is in the config and the provider file: no
-    /// value from the environment, a file or a command.
+    /// Whether everything that decides about this profile's token is in the config, the provider file, the options and
+    /// our own variables: no value from elsewhere in the environment, a file or a command.
     pub fn is_pinned(&self) -> bool {
         self.config
             .values
             .values()
             .all(|(v, _)| matches!(v, ConfigValue::Text(_) | ConfigValue::List(_) | ConfigValue::Keyring(..)))
-            && self
-                .given
-                .values()
-                .all(|g| matches!(g.source, Source::Config | Source::Keyring(..) | Source::Metadata(_)))
+            && self.given.values().all(|g| {
+                let pinned = matches!(g.source, Source::Config | Source::Keyring(..) | Source::Flag | Source::Env(_));
+                pinned || matches!(g.source, Source::Metadata(_))
+            })
     }
 
     /// The variable that gives the value `name`: the one that the config names, else its own.
@@ -763,18 +767,23 @@ fn not_known(host: &Host, config: &Config, name: &str, provider: &str, own: &Pro
 
 /// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
 fn check_variables(host: &Host, config: &Config, name: &str, provider: &Provider) -> Result<()> {
-    let near = |other: &str| {
-        let (short, long) = if other.len() < name.len() { (other, name) } else { (name, other) };
-        short != long && long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'))
+    let providers = host.provider_names(|| provider_names(host));
+    let has = |name: &str| {
+        config.profiles.contains_key(name) || providers.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     };
-    let others: Vec<String> =
-        config.profiles.keys().cloned().chain(provider_names(host)).filter(|other| near(other)).collect();
+    let longer = format!("{name}-");
+    let begins = |other: &&str| other.starts_with(&longer);
+    let mut others: Vec<&str> =
+        name.match_indices('-').filter_map(|(at, _)| name.get(..at)).filter(|n| has(n)).collect();
+    others.extend(config.profiles.range(longer.clone()..).map(|(other, _)| other.as_str()).take_while(begins));
+    let first = providers.partition_point(|other| *other < longer);
+    others.extend(providers.iter().skip(first).map(String::as_str).take_while(begins));
     for other in others {
-        let of = config.profiles.get(&other).and_then(|p| p.provider.clone()).unwrap_or(other.clone());
+        let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
         let Ok(Some((its, _))) = load_provider(host, &of) else { continue };
         for mine in &provider.params {
             let taken = variable(name, &mine.name);
-            if let Some(theirs) = its.params.iter().find(|p| variable(&other, &p.name) == taken) {
+            if let Some(theirs) = its.params.iter().find(|p| variable(other, &p.name) == taken) {
                 return Err(Error::new(
                     Kind::Config,
                     format!("{taken} would mean two values"),

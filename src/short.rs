@@ -1,120 +1,312 @@
 //! The short path: `tok get NAME` and `tok header NAME` with a good cached token. It stands before the command line
 //! is built and reads two small files; any doubt, and the full path answers instead. What it prints is what the full
 //! path prints: a test compares.
+//!
+//! Options and `TOK_*` variables are not understood here, they are recognised: the same ones as in a call that the full
+//! path answered mean the same as then.
 
-use crate::files;
-use crate::store::cache::{HEAD, Head, Stamp, is_header};
-use crate::token::{Expires, freshness, is_token};
-use serde::Deserialize;
-use std::borrow::Cow;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use crate::store::cache::HEADS;
 
 /// The id of this build: what another build has written down is not trusted.
 pub const BUILD: &str = env!("TOK_BUILD_ID");
 
-/// What the answer needs of a cached token.
-#[derive(Deserialize)]
-struct Token<'a> {
-    #[serde(borrow)]
-    access_token: Cow<'a, str>,
-    received: i64,
-    expires_at: Option<i64>,
-    #[serde(default)]
-    never_expires: bool,
-    #[serde(borrow)]
-    header_name: Cow<'a, str>,
-    #[serde(borrow)]
-    header_value: Cow<'a, str>,
+/// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
+#[derive(Debug, Default)]
+pub struct Call<'a> {
+    /// The words behind the profile.
+    pub words: Vec<&'a [u8]>,
+    /// The variables of ours, `NAME=value`.
+    pub env: Vec<&'a [u8]>,
 }
 
-/// The line to print, if the command line is one of the two and nothing speaks against it. `now`: nanoseconds since
-/// 1970.
-pub fn answer(args: &[OsString], now: i64) -> Option<Vec<u8>> {
-    let [_, verb, name] = args else { return None };
-    let header = match verb.to_str()? {
-        "get" => false,
-        "header" => true,
-        _ => return None,
-    };
-    let name = name.to_str().filter(|name| crate::provider::is_name(name))?;
-    if has_own_variable() {
-        return None;
+impl Call<'_> {
+    /// The name of the head for this call; calls may share one, and the last of them has it.
+    pub fn head(&self) -> &'static str {
+        let (first, others) = HEADS;
+        if self.words.is_empty() && self.env.is_empty() {
+            return first;
+        }
+        let sum: usize = self.words.iter().chain(&self.env).flat_map(|part| part.iter()).map(|b| usize::from(*b)).sum();
+        others[sum % others.len()]
     }
-    let (config, state) = folders()?;
-    let folder = state.join("cache").join(name);
-    // In a folder that others can change somebody may have put a token for us.
-    if !folder.ancestors().take(3).all(files::is_own_dir) {
-        return None;
+
+    /// What the head knows this call by: empty for the plain one, else a digest. A variable may be a secret, so it is
+    /// one with `salt`: the token file's random name.
+    pub fn digest(&mut self, salt: &str) -> String {
+        if self.words.is_empty() && self.env.is_empty() {
+            return String::new();
+        }
+        self.env.sort_unstable();
+        let count = self.words.len().to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
+        parts.extend(self.words.iter().chain(&self.env));
+        crate::digest::hex(&parts)
     }
-    let head = files::read_private(&folder.join(HEAD), 1 << 20).ok()??;
-    let head: Head = serde_json::from_slice(&head).ok()?;
-    if head.build != BUILD || head.token.contains(['/', '\\']) || head.stamps.len() != 2 {
-        return None;
+}
+
+#[cfg(unix)]
+pub use unix::{answer, line};
+
+#[cfg(unix)]
+mod unix {
+    use super::{BUILD, Call};
+    use crate::files;
+    use crate::store::cache::{Head, Stamp, is_header};
+    use crate::token::{Expires, freshness, is_token};
+    use std::ffi::OsStr;
+    use std::mem::MaybeUninit;
+    use std::ops::Range;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::str::from_utf8;
+    use zeroize::Zeroize;
+
+    /// The longest token file that is read here, in bytes; the stack has room for it.
+    const LONGEST: usize = 32 << 10;
+    /// The longest head.
+    const LONGEST_HEAD: usize = 4 << 10;
+
+    /// Hands the line to `write`, if the command line is one that was answered before and nothing speaks against it. `env`: the
+    /// environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
+    pub fn answer<'a>(
+        args: impl Iterator<Item = &'a [u8]>,
+        env: impl Iterator<Item = &'a [u8]>,
+        now: i64,
+        write: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
+        let Some((bytes, line)) = find(args, env, now, &mut buffer) else { return false };
+        if bytes.get(line).is_some_and(write) {
+            return true;
+        }
+        // The process goes on, with the token in its memory.
+        bytes.zeroize();
+        false
     }
-    // The head was written for the folders of then; those of now may be others.
-    if head.stamps[0].path != config.join("config.toml") || !head.stamps[1].path.starts_with(config.join("providers")) {
-        return None;
-    }
-    for stamp in &head.stamps {
-        if stamp.is_too_young(head.written) || Stamp::of(&stamp.path).as_ref() != Some(stamp) {
+
+    fn find<'a, 'b>(
+        mut args: impl Iterator<Item = &'a [u8]>,
+        env: impl Iterator<Item = &'a [u8]>,
+        now: i64,
+        buffer: &'b mut [MaybeUninit<u8>],
+    ) -> Option<(&'b mut [u8], Range<usize>)> {
+        let (_, verb, name) = (args.next()?, args.next()?, args.next()?);
+        let header = match verb {
+            b"get" => false,
+            b"header" => true,
+            _ => return None,
+        };
+        let name = from_utf8(name).ok().filter(|name| crate::provider::is_name(name))?;
+        let mut call = Call { words: args.collect(), env: Vec::new() };
+        let (config, mut state) = folders(env, &mut call.env)?;
+        // In a folder that others can change somebody may have put a token for us.
+        for below in ["", "cache", name] {
+            state.join(below.as_bytes())?;
+            if !files::is_own_dir(state.path()) {
+                return None;
+            }
+        }
+        let folder = state.len;
+        state.join(call.head().as_bytes())?;
+        let mut text = [const { MaybeUninit::uninit() }; LONGEST_HEAD];
+        let (text, _) = files::read_private_into(state.path(), &mut text)?;
+        let head: Head = serde_json::from_slice(text).ok()?;
+        // The head was written for the folders of then; those of now may be others.
+        let places: [(&[u8], bool); 2] = [(b"/config.toml", true), (b"/providers/", false)];
+        for (stamp, (place, whole)) in head.stamps.iter().zip(places) {
+            let below = stamp.path.as_os_str().as_bytes().strip_prefix(config.bytes())?;
+            if !below.starts_with(place) || (whole && below != place) {
+                return None;
+            }
+        }
+        if head.build != BUILD || head.call != call.digest(head.token) {
             return None;
         }
+        if head.token.contains('/') || head.stamps.iter().any(|stamp| !is_same(stamp, &head)) {
+            return None;
+        }
+        state.len = folder;
+        state.join(head.token.as_bytes())?;
+        let (bytes, of) = files::read_private_into(state.path(), buffer)?;
+        match line(&head, bytes, header, now) {
+            Some(line) if of == head.of => Some((bytes, line)),
+            _ => {
+                bytes.zeroize();
+                None
+            }
+        }
     }
-    let bytes = zeroize::Zeroizing::new(files::read_private(&folder.join(&head.token), 4 << 20).ok()??);
-    line(&head, &bytes, header, now)
-}
 
-/// The line for the token whose file holds `bytes`, as long as it is good at `now`.
-pub fn line(head: &Head, bytes: &[u8], header: bool, now: i64) -> Option<Vec<u8>> {
-    let token: Token = serde_json::from_slice(bytes).ok()?;
-    let expires = match (token.expires_at, token.never_expires) {
-        (Some(at), _) => Expires::At(at),
-        (None, true) => Expires::Never,
-        (None, false) => Expires::Unknown,
-    };
-    let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
-    freshness(seconds(token.received), expires, seconds(now), head.min_ttl, head.asked).ok()?;
-    if !is_token(&token.access_token) || !is_header(&token.header_name, &token.header_value) {
-        return None;
+    fn is_same(stamp: &Stamp<'_>, head: &Head<'_>) -> bool {
+        !stamp.is_too_young(head.written) && Stamp::of(stamp.path).as_ref() == Some(stamp)
     }
-    let line = match header {
-        false => format!("{}\n", token.access_token),
-        true => format!("{}: {}\n", token.header_name, token.header_value),
-    };
-    Some(line.into_bytes())
+
+    /// Makes the line of the token whose file holds `bytes`, in place, as long as it is good at `now` (nanoseconds
+    /// since 1970). Only what stands before the token is looked at, as `cache.rs` writes it.
+    pub fn line(head: &Head<'_>, bytes: &mut [u8], header: bool, now: i64) -> Option<Range<usize>> {
+        let mut scan = Scan { bytes, at: 0 };
+        scan.word(b"{\"received\":")?;
+        let received = scan.number()?;
+        scan.word(b",\"expires_at\":")?;
+        let expires_at = match scan.word(b"null") {
+            Some(()) => None,
+            None => Some(scan.number()?),
+        };
+        scan.word(b",\"never_expires\":")?;
+        let never = scan.word(b"true").is_some();
+        if !never {
+            scan.word(b"false")?;
+        }
+        let expires = match expires_at {
+            Some(at) => Expires::At(at),
+            None if never => Expires::Never,
+            None => Expires::Unknown,
+        };
+        let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
+        freshness(seconds(received), expires, seconds(now), head.min_ttl, head.asked).ok()?;
+        scan.word(b",\"access_token\":")?;
+        let token = scan.text()?;
+        if !header {
+            let end = token.end;
+            from_utf8(bytes.get(token.clone())?).ok().filter(|text| is_token(text))?;
+            *bytes.get_mut(end)? = b'\n';
+            return Some(token.start..end + 1);
+        }
+        scan.word(b",\"header_name\":")?;
+        let name = scan.text()?;
+        scan.word(b",\"header_value\":")?;
+        let value = scan.text()?;
+        let text = |range: &Range<usize>| from_utf8(bytes.get(range.clone())?).ok();
+        if !is_header(text(&name)?, text(&value)?) {
+            return None;
+        }
+        // The name is moved to the value, over the quotes and the key between them.
+        let start = value.start.checked_sub(name.len() + 2)?;
+        bytes.copy_within(name, start);
+        bytes.get_mut(value.start - 2..value.start)?.copy_from_slice(b": ");
+        *bytes.get_mut(value.end)? = b'\n';
+        Some(start..value.end + 1)
+    }
+
+    /// A file being read in the one form that it is written in.
+    struct Scan<'b> {
+        bytes: &'b [u8],
+        at: usize,
+    }
+
+    impl Scan<'_> {
+        fn rest(&self) -> &[u8] {
+            self.bytes.get(self.at..).unwrap_or_default()
+        }
+
+        fn word(&mut self, word: &[u8]) -> Option<()> {
+            let is_there = self.rest().starts_with(word);
+            self.at += if is_there { word.len() } else { 0 };
+            is_there.then_some(())
+        }
+
+        fn number(&mut self) -> Option<i64> {
+            let length = self.rest().iter().position(|b| !b.is_ascii_digit() && *b != b'-')?;
+            let number = from_utf8(self.rest().get(..length)?).ok()?.parse().ok()?;
+            self.at += length;
+            Some(number)
+        }
+
+        /// Where the text between two quotes is; none with an escape in it.
+        fn text(&mut self) -> Option<Range<usize>> {
+            self.word(b"\"")?;
+            let length = self.rest().iter().position(|b| *b == b'"' || *b == b'\\')?;
+            let text = self.at..self.at + length;
+            self.at = text.end;
+            self.word(b"\"").map(|()| text)
+        }
+    }
+
+    /// A path in the making.
+    pub(super) struct Place {
+        bytes: [u8; 1024],
+        len: usize,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            Place { bytes: [0; 1024], len: 0 }
+        }
+
+        fn bytes(&self) -> &[u8] {
+            self.bytes.get(..self.len).unwrap_or_default()
+        }
+
+        pub(super) fn path(&self) -> &Path {
+            Path::new(OsStr::from_bytes(self.bytes()))
+        }
+
+        /// `None` where it becomes too long. `below` may be empty: then nothing is changed.
+        fn join(&mut self, below: &[u8]) -> Option<()> {
+            let gap: &[u8] = match self.bytes().last() {
+                None | Some(b'/') => b"",
+                Some(_) if below.is_empty() => b"",
+                Some(_) => b"/",
+            };
+            for part in [gap, below] {
+                self.bytes.get_mut(self.len..self.len + part.len())?.copy_from_slice(part);
+                self.len += part.len();
+            }
+            Some(())
+        }
+    }
+
+    /// `<config>/tok` and `<state>/tok`, as `directories` finds them; variables of ours go to `own`.
+    pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>, own: &mut Vec<&'a [u8]>) -> Option<(Place, Place)> {
+        let (mut home, mut config, mut state) = (None, None, None);
+        for entry in env {
+            if crate::host::is_own(OsStr::from_bytes(entry)) {
+                own.push(entry);
+            }
+            // The first of two counts, as for getenv(3).
+            if let Some(value) = entry.strip_prefix(b"HOME=") {
+                home = home.or(Some(value));
+            } else if let Some(value) = entry.strip_prefix(b"XDG_CONFIG_HOME=") {
+                config = config.or(Some(value));
+            } else if let Some(value) = entry.strip_prefix(b"XDG_STATE_HOME=") {
+                state = state.or(Some(value));
+            }
+        }
+        // Without HOME the user database is asked: not here.
+        let home = home.filter(|home| home.starts_with(b"/"))?;
+        let of = |own: Option<&[u8]>, below: &[u8]| {
+            let mut place = Place::new();
+            match own.filter(|path| path.starts_with(b"/") && cfg!(not(target_os = "macos"))) {
+                Some(path) => place.join(path)?,
+                None => {
+                    place.join(home)?;
+                    place.join(below)?;
+                }
+            }
+            place.join(b"tok")?;
+            Some(place)
+        };
+        let (in_config, in_state): (&[u8], &[u8]) = match cfg!(target_os = "macos") {
+            true => (b"Library/Application Support", b"Library/Application Support"),
+            false => (b".config", b".local/state"),
+        };
+        Some((of(config, in_config)?, of(state, in_state)?))
+    }
 }
 
-fn has_own_variable() -> bool {
-    std::env::vars_os().any(|(name, _)| crate::host::is_own(&name))
-}
-
-/// `<config>/tok` and `<state>/tok`, as `directories` finds them on Linux; elsewhere that crate is asked.
-#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
-pub fn folders() -> Option<(PathBuf, PathBuf)> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // Without HOME the user database is asked: not here.
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)?;
-    let of = |name: &str, below: &str| absolute(name).unwrap_or_else(|| home.join(below)).join(Path::new("tok"));
-    Some((of("XDG_CONFIG_HOME", ".config"), of("XDG_STATE_HOME", ".local/state")))
-}
-
-/// `<config>/tok` and `<state>/tok`.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
-pub fn folders() -> Option<(PathBuf, PathBuf)> {
-    let base = directories::BaseDirs::new()?;
-    let tok = |path: &Path| path.join("tok");
-    Some((tok(base.config_dir()), tok(base.state_dir().unwrap_or(base.data_local_dir()))))
-}
-
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    use super::*;
+    use std::os::unix::ffi::OsStringExt;
 
     #[test]
     fn the_folders_are_those_of_the_platform() {
         let base = directories::BaseDirs::new().expect("a home");
         let state = base.state_dir().unwrap_or(base.data_local_dir()).join("tok");
-        assert_eq!(folders(), Some((base.config_dir().join("tok"), state)));
+        let env: Vec<Vec<u8>> = std::env::vars_os()
+            .filter(|(name, _)| !crate::host::is_own(name))
+            .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
+            .collect();
+        let (config, found) = super::unix::folders(env.iter().map(Vec::as_slice), &mut Vec::new()).expect("a home");
+        assert_eq!((config.path(), found.path()), (base.config_dir().join("tok").as_path(), state.as_path()));
     }
 }

@@ -46,12 +46,19 @@ pub fn answered(hold: Hold) {
     std::mem::forget(hold);
 }
 
+/// Lets a write beyond `ulimit -f` fail as on a full disk: it is not to end the process between server and store.
+pub fn let_writes_fail() {
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(
+        signal_hook::consts::SIGXFSZ,
+        std::sync::Arc::<std::sync::atomic::AtomicBool>::default(),
+    );
+}
+
 /// Begins to listen for signals.
 #[cfg(unix)]
 pub fn listen() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-    // A write beyond `ulimit -f` is to fail as on a full disk, not to end the process between server and store.
-    let _ = signal_hook::flag::register(SIGXFSZ, std::sync::Arc::<std::sync::atomic::AtomicBool>::default());
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let ignored = ignored();
     // `nohup` and the like: what was ignored from the start stays so.
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored & (1 << (s - 1)) == 0).collect();

@@ -220,13 +220,14 @@ pub fn cache(data: &[u8]) {
         assert_eq!((again.header, again.belongs), (cached.header.clone(), cached.belongs.clone()));
         assert!(again.access_token == cached.access_token && again.scope == cached.scope);
     }
-    let Ok(head) = serde_json::from_slice::<Head>(head) else { return };
+    let Ok(head) = serde_json::from_slice::<Head<'_>>(head) else { return };
     for stamp in &head.stamps {
         stamp.is_too_young(head.written);
     }
     for header in [false, true] {
-        let Some(out) = tok::short::line(&head, token, header, NOW * 1_000_000_000) else { continue };
-        let (last, body) = out.split_last().expect("a line");
+        let mut token = token.to_vec();
+        let Some(line) = tok::short::line(&head, &mut token, header, NOW * 1_000_000_000) else { continue };
+        let (last, body) = token[line].split_last().expect("a line");
         assert!(*last == b'\n' && !body.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)), "{:?}", text(body));
         let Some(full) = &full else { continue };
         let line = match header {

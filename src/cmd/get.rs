@@ -8,7 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::obtain::{For, fill, obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes};
-use crate::store::cache::{Cache, Cached, Head, Stamp};
+use crate::short::Call;
+use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Secret, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,8 +37,8 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
     }
     let answer = answer.answer;
     let mut text = output::write(&answer, out.format, out.variable)?;
-    if let (Some(key), Format::Header) = (&answer.token.dpop_key, out.format) {
-        let proof = proof(&answer, key, out.api)?;
+    if answer.token.is_bound() && out.format == Format::Header {
+        let proof = proof(&answer, out.api)?;
         text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
     }
     match out.to {
@@ -54,8 +55,13 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
 }
 
 /// The proof for one request to an API (RFC 9449 §7.1): without it the token is refused there.
-fn proof(answer: &Answer, key: &Secret, api: Option<&ApiCall>) -> Result<Secret> {
+fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     let name = &answer.profile;
+    let Some(key) = &answer.token.dpop_key else {
+        let what = format!("{name}: the token is bound to a key (DPoP) that is not known here");
+        return Err(Error::new(Kind::Reply, what, "no header with it would be accepted")
+            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it"));
+    };
     let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
         return Err(Error::new(
             Kind::Usage,
@@ -185,6 +191,8 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         return Err(offline(&profile, reason, min_ttl));
     }
 
+    // A cached answer is out before a listener would be ready.
+    crate::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
@@ -251,7 +259,7 @@ fn describe(stale: Stale) -> &'static str {
     }
 }
 
-/// Writes down what a plain call resolves to, so that the next one need not resolve it again.
+/// Writes down what this call resolves to, so that the next one need not resolve it again.
 fn write_head(
     context: &Context,
     profile: &Profile,
@@ -262,19 +270,15 @@ fn write_head(
     asked: bool,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
+    let own = context.host.own_variables();
+    let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
+    let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
-    if !profile.is_pinned() || token.dpop_key.is_some() {
-        return cache.drop_head();
+    if !profile.is_pinned() || token.is_bound() {
+        return cache.drop_head(&call);
     }
-    let stamps = [context.config_path.clone(), folders.provider(&profile.provider.name)];
-    let stamps: Option<Vec<Stamp>> = stamps.iter().map(|path| Stamp::of(path)).collect();
-    let Some(stamps) = stamps else { return };
-    cache.put_head(&Head {
-        build: crate::short::BUILD.into(),
-        token: file,
-        min_ttl,
-        asked,
-        written: context.host.now().0,
-        stamps,
-    });
+    let own = folders.provider(&profile.provider.name);
+    let (Some(config), Some(own)) = (Stamp::of(&context.config_path), Stamp::of(&own)) else { return };
+    let written = context.host.now().0;
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
 }

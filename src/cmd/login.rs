@@ -457,8 +457,12 @@ fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &Ope
             }
         })
         .collect();
+    let other = match grant.assertion.is_some() && missing.iter().any(|name| name == "private_key") {
+        true => "; or an assertion from elsewhere: --assertion-file PATH",
+        false => "",
+    };
     Error::new(Kind::LoginNeeded, format!("{}: a value is missing, and nobody can be asked for it", profile.name), why)
-        .hint(format!("give {}", ways.join(" and ")))
+        .hint(format!("give {}{other}", ways.join(" and ")))
 }
 
 fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {

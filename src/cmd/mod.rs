@@ -26,7 +26,7 @@ pub struct Context<'h> {
     pub config_path: PathBuf,
     /// What it says.
     pub config: Config,
-    /// Whether the command line was exactly `get NAME` or `header NAME`, and no `TOK_` variable was set.
+    /// Whether the short path may answer the next call that is the same to the letter.
     pub plain: bool,
 }
 
@@ -46,7 +46,10 @@ impl<'h> Context<'h> {
             let what = format!("there is no config {}", config_path.display());
             return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
         }
-        let config = profile::load_config(host, &config_path)?;
+        let config = match host.config.take() {
+            Some((path, config)) if path == config_path => config,
+            _ => profile::load_config(host, &config_path)?,
+        };
         Ok(Context { host, config_path, config, plain })
     }
 

@@ -93,8 +93,8 @@ fn from(provider: &Provider, file: Option<&PathBuf>) -> String {
 
 fn object(provider: &Provider, file: Option<&PathBuf>) -> Value {
     let values: Vec<Value> = provider
-        .params
-        .iter()
+        .used_params()
+        .into_iter()
         .map(|p| {
             json!({
                 "name": p.name,
@@ -138,7 +138,7 @@ fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
     });
     text.push_str(&table(rows.collect()));
     text.push_str("\nvalues:\n");
-    let rows = provider.params.iter().map(|p| {
+    let rows = provider.used_params().into_iter().map(|p| {
         let dashed = p.name.replace('_', "-");
         let flag = if p.secret { format!("--{dashed}-file PATH") } else { format!("--{dashed} VALUE") };
         let sort = match (p.secret, p.personal, p.list) {

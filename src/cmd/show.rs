@@ -40,13 +40,14 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
 
     let mut values = Map::new();
     let defaults = profile.known_values()?;
-    for param in &profile.provider.params {
+    let issuer = defaults.get("issuer").map(|issuer| issuer.to_string());
+    for param in profile.provider.used_params() {
         let given = profile.given.get(&param.name);
         let source = match given {
             Some(given) => Some(given.source.clone()),
             None if noted.secrets.contains(&param.name) => Some(Source::Store),
             None if defaults.contains_key(&param.name) => Some(Source::Default),
-            None => None,
+            None => issuer.clone().filter(|_| param.metadata.is_some()).map(Source::Metadata),
         };
         let value = if param.secret { None } else { defaults.get(&param.name).map(|v| v.to_string()) };
         let mut entry = json!({ "secret": param.secret, "from": source.map(|s| s.to_string()) });
@@ -174,7 +175,15 @@ fn to_text(profile: &Profile, object: &Value) -> String {
     line("token URL", plain(&object["token_url"]));
     line("store", plain(&object["store"]));
     line("cache", plain(&object["cache"]));
+    let grants = [Some(profile.default_grant()), provider.refresh_grant()];
+    let used: Vec<_> = grants.into_iter().flatten().map(|grant| provider.uses(grant)).collect();
+    let mut others = Vec::new();
     for (name, value) in object["values"].as_object().into_iter().flatten() {
+        // What could be said besides is in `tok providers`.
+        if value["from"].is_null() && !used.iter().any(|uses| uses.get(name) == Some(&false)) {
+            others.push(name.as_str());
+            continue;
+        }
         let from = match &value["from"] {
             Value::String(from) => format!("from {from}"),
             _ => format!("not set: {}", crate::profile::variable(&profile.name, name)),
@@ -182,9 +191,13 @@ fn to_text(profile: &Profile, object: &Value) -> String {
         let shown = match (&value["value"], value["secret"] == true) {
             (_, true) => format!("(secret) {from}"),
             (Value::String(text), false) => format!("{}  ({from})", escape(text)),
+            _ if value["from"].is_string() => format!("({from})"),
             _ => from,
         };
         line(name, shown);
+    }
+    if !others.is_empty() {
+        line("not set", others.join(", "));
     }
     let kept = &object["kept"];
     line(

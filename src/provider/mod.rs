@@ -524,6 +524,13 @@ impl Provider {
         all
     }
 
+    /// The values that anything it does takes: a file that is like another need not offer all of that one's grants.
+    pub fn used_params(&self) -> Vec<&Param> {
+        let mut used = self.uses_besides();
+        used.extend(self.grants.iter().flat_map(|grant| self.uses(grant)));
+        self.params.iter().filter(|param| used.contains_key(&param.name)).collect()
+    }
+
     /// All its requests.
     pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
         let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);

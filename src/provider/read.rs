@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 /// Reads a whole provider file.
 pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
-    let doc = Document { name: file.into(), text };
+    let doc = Document::new(file, text);
     let parsed = doc.parse()?;
     let root = doc.table(parsed.get_ref(), 0..0);
     let base = root.get("like").map(like).transpose()?;

@@ -1,11 +1,12 @@
 //! Access tokens that wait on disk: one private file a token, in a folder a profile. Whatever is wrong with one is a
 //! miss, never an error.
 //!
-//! Beside them lies `head.json`: what a plain `tok get PROFILE` resolved to last, with the stamps of the files that
-//! decide it, so that the short path (`short.rs`) need not resolve it again.
+//! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
+//! stamps of the files that decide it, so that the short path (`short.rs`) need not resolve it again.
 
 use crate::belongs::{Belongs, Known};
-use crate::files::{self, Durable};
+use crate::files::{self, Durable, Numbers};
+use crate::short::Call;
 use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,8 +15,24 @@ use std::path::{Path, PathBuf};
 
 /// The most that an entry may hold, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
-/// The name of the head.
-pub const HEAD: &str = "head.json";
+/// The names of the heads: of the plain call, and of those with options or variables.
+pub const HEADS: (&str, [&str; 8]) = (
+    "head.json",
+    [
+        "head-0.json",
+        "head-1.json",
+        "head-2.json",
+        "head-3.json",
+        "head-4.json",
+        "head-5.json",
+        "head-6.json",
+        "head-7.json",
+    ],
+);
+
+fn is_head(name: &str) -> bool {
+    name == HEADS.0 || HEADS.1.contains(&name)
+}
 
 /// A token as it waits.
 #[derive(Clone, Debug)]
@@ -46,6 +63,13 @@ pub struct Cached {
     pub belongs: Belongs,
 }
 
+impl Cached {
+    /// Whether it is bound to a key (RFC 9449): each request then needs a proof, and its header is another each time.
+    pub fn is_bound(&self) -> bool {
+        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
+    }
+}
+
 /// An ID token (OIDC Core §2).
 #[derive(Clone, Debug)]
 pub struct IdToken {
@@ -55,19 +79,16 @@ pub struct IdToken {
     pub verified: bool,
 }
 
+/// What the short path prints stands first and in this order: it reads no further.
 #[derive(Serialize, Deserialize)]
 struct Wire {
-    provider: String,
-    grant: String,
-    access_token: String,
-    token_type: Option<String>,
-    scope: Option<String>,
     /// Nanoseconds since 1970.
     received: i64,
     /// Seconds since 1970; absent: unknown.
     expires_at: Option<i64>,
     #[serde(default)]
     never_expires: bool,
+    access_token: String,
     header_name: String,
     header_value: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +97,10 @@ struct Wire {
     id_token_verified: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dpop_key: Option<String>,
+    provider: String,
+    grant: String,
+    token_type: Option<String>,
+    scope: Option<String>,
     #[serde(default)]
     extra: Map<String, Value>,
     belongs: Belongs,
@@ -112,19 +137,19 @@ impl Cached {
     /// The file's text.
     pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
         let wire = Wire {
-            provider: self.provider.clone(),
-            grant: self.grant.clone(),
-            access_token: self.access_token.expose().into(),
-            token_type: self.token_type.clone(),
-            scope: self.scope.clone(),
             received: self.received.0,
             expires_at: self.expires.at(),
             never_expires: self.expires == Expires::Never,
+            access_token: self.access_token.expose().into(),
             header_name: self.header.0.clone(),
             header_value: self.header.1.expose().into(),
             id_token: self.id_token.as_ref().map(|id| id.text.expose().into()),
             id_token_verified: self.id_token.as_ref().is_some_and(|id| id.verified),
             dpop_key: self.dpop_key.as_ref().map(|key| key.expose().into()),
+            provider: self.provider.clone(),
+            grant: self.grant.clone(),
+            token_type: self.token_type.clone(),
+            scope: self.scope.clone(),
             extra: self.extra.clone(),
             belongs: self.belongs.clone(),
         };
@@ -167,7 +192,7 @@ impl Cache {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
         let mut all = Vec::new();
         for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
-            if name == HEAD || !name.ends_with(".json") {
+            if is_head(&name) || !name.ends_with(".json") {
                 continue;
             }
             let bytes = files::read_private(&self.folder.join(&name), LIMIT).ok().flatten();
@@ -241,7 +266,7 @@ impl Cache {
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 continue;
             }
-            any |= entry.file_name() != HEAD;
+            any |= !entry.file_name().to_str().is_some_and(is_head);
             match fs::remove_file(entry.path()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -251,33 +276,56 @@ impl Cache {
         Ok(any)
     }
 
-    /// Writes the head. A failure costs time alone.
-    pub fn put_head(&self, head: &Head) {
-        if let Ok(text) = serde_json::to_vec(head)
+    /// Writes the head of `call` for the token in the file `name`. A failure costs time alone.
+    pub fn put_head(&self, call: &mut Call<'_>, name: &str, answer: &HeadOf<'_>) {
+        let Ok(Some(of)) = files::numbers(&self.folder.join(name)) else { return };
+        let head = Head {
+            build: crate::short::BUILD,
+            call: &call.digest(name),
+            token: name,
+            of,
+            min_ttl: answer.min_ttl,
+            asked: answer.asked,
+            written: answer.written,
+            stamps: answer.stamps,
+        };
+        if let Ok(text) = serde_json::to_vec(&head)
             && self.is_ours()
         {
-            let _ = files::write_private(&self.folder.join(HEAD), &text, Durable::No);
+            let _ = files::write_private(&self.folder.join(call.head()), &text, Durable::No);
         }
     }
 
-    /// Removes the head.
-    pub fn drop_head(&self) {
-        self.remove(HEAD);
-    }
-
-    /// The head as it is on disk.
-    pub fn head(&self) -> Option<Vec<u8>> {
-        files::read_private(&self.folder.join(HEAD), 1 << 20).ok().flatten()
+    /// Removes the head of `call`.
+    pub fn drop_head(&self, call: &Call<'_>) {
+        self.remove(call.head());
     }
 }
 
-/// What a plain `tok get PROFILE` resolves to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
+/// What a call resolves to, beside the token.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadOf<'p> {
+    /// The life a token should have left, in seconds.
+    pub min_ttl: i64,
+    /// Whether that is asked for, and not the default.
+    pub asked: bool,
+    /// The time now, in nanoseconds since 1970.
+    pub written: i64,
+    /// The files that decide it: the config and the user's file of the provider.
+    pub stamps: [Stamp<'p>; 2],
+}
+
+/// What a call resolves to. All borrowed: the short path reads it without allocating.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head<'t> {
     /// The build that resolved it.
-    pub build: String,
+    pub build: &'t str,
+    /// The options and variables that it was resolved with, see [`Call::digest`].
+    pub call: &'t str,
     /// The name of the token's file.
-    pub token: String,
+    pub token: &'t str,
+    /// That file as it was: whole, and what the full path found good.
+    pub of: Numbers,
     /// The life a token should have left, in seconds.
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
@@ -285,27 +333,24 @@ pub struct Head {
     /// When this was written, in nanoseconds since 1970.
     pub written: i64,
     /// The files that decide it.
-    pub stamps: Vec<Stamp>,
+    #[serde(borrow)]
+    pub stamps: [Stamp<'t>; 2],
 }
 
 /// A file as it was, or its absence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stamp {
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamp<'t> {
     /// Its path.
-    pub path: PathBuf,
-    /// Size, inode, time of change of content and of state (nanoseconds since 1970); `None`: there was no such file.
-    pub of: Option<(u64, u64, i64, i64)>,
+    #[serde(borrow)]
+    pub path: &'t Path,
+    /// `None`: there was no such file.
+    pub of: Option<Numbers>,
 }
 
-impl Stamp {
+impl Stamp<'_> {
     /// The stamp of `path` now; `None` where it cannot be told.
-    pub fn of(path: &Path) -> Option<Stamp> {
-        let of = match fs::metadata(path) {
-            Ok(data) => Some(numbers(&data)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(_) => return None,
-        };
-        Some(Stamp { path: path.into(), of })
+    pub fn of(path: &Path) -> Option<Stamp<'_>> {
+        Some(Stamp { path, of: files::numbers(path).ok()? })
     }
 
     /// Whether the file changed less than two seconds before `written` (or after it): the clock of a file system may
@@ -313,18 +358,4 @@ impl Stamp {
     pub fn is_too_young(&self, written: i64) -> bool {
         self.of.is_some_and(|(_, _, content, state)| content.max(state) > written.saturating_sub(2_000_000_000))
     }
-}
-
-#[cfg(unix)]
-fn numbers(data: &fs::Metadata) -> Option<(u64, u64, i64, i64)> {
-    use std::os::unix::fs::MetadataExt;
-    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
-    Some((data.len(), data.ino(), nanos(data.mtime(), data.mtime_nsec()), nanos(data.ctime(), data.ctime_nsec())))
-}
-
-#[cfg(not(unix))]
-fn numbers(data: &fs::Metadata) -> Option<(u64, u64, i64, i64)> {
-    let time = data.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let nanos = i64::try_from(time.as_nanos()).ok()?;
-    Some((data.len(), 0, nanos, nanos))
 }

@@ -345,3 +345,50 @@ fn home_and_state_folders_of_the_environment_are_obeyed_both_ways() {
     put(&config.join("tok/config.toml"), b"stroe = 1\n");
     sandbox.tok(["get", "plain"]).env("XDG_CONFIG_HOME", &config).run().fails(3);
 }
+
+#[test]
+fn a_call_with_options_or_variables_is_known_again_and_never_taken_for_another() {
+    let server = Server::issuing(600);
+    let sandbox = bare(&server);
+    let first = warm(&sandbox);
+    let heads = || {
+        let mut heads = Vec::new();
+        crate::support::walk(&sandbox.state_dir().join("cache/plain"), &mut |path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            heads.extend(name.starts_with("head-").then(|| std::fs::read_to_string(path).unwrap()));
+        });
+        heads
+    };
+    for _ in 0..3 {
+        assert_eq!(sandbox.run("get plain --min-ttl 15s").silent().line(), first);
+        assert_eq!(
+            sandbox.tok(["header", "plain"]).env("TOK_STORE", "file").run().silent().line(),
+            format!("Authorization: Bearer {first}")
+        );
+    }
+    assert_eq!((server.count(), heads().len()), (1, 2), "both are written down");
+    // The same letters in another order lead to the same head.
+    assert_eq!(sandbox.run("get plain --min-ttl 51s").silent().line(), first);
+    assert_eq!(heads().len(), 2);
+    sandbox.tok(["header", "plain"]).env("TOK_STORE", "elif").run().fails_with_one_of(&[2, 3]);
+    let secret = format!("other-{CANARY}");
+    let with_secret = || sandbox.tok(["get", "plain"]).env("TOK_PLAIN_CLIENT_SECRET", &secret);
+    let other = with_secret().run().silent().line();
+    assert_eq!(with_secret().run().silent().line(), other);
+    assert_ne!(other, first, "got with another secret");
+    assert!(heads().iter().all(|head| !head.contains(CANARY)), "a variable may be a secret");
+    // What asks for more than the token is never answered from a head.
+    assert_eq!(sandbox.run("get plain -o header").line(), format!("Authorization: Bearer {first}"));
+    assert_eq!(sandbox.run("get plain -o header").line(), format!("Authorization: Bearer {first}"));
+    for _ in 0..2 {
+        assert_eq!(sandbox.run("get plain --json").json()["access_token"], first);
+    }
+    // A token that has not that long to live any more.
+    assert_ne!(sandbox.run("get plain --min-ttl 15m").stdout.trim_end(), first);
+    let secret_file = sandbox.file_arg("again", &secret);
+    let from_file = || sandbox.tok(["get", "plain", "--client-secret-file", &secret_file]).run().silent().line();
+    let told = from_file();
+    std::fs::write(&secret_file, "yet-another").unwrap();
+    assert_ne!(from_file(), told, "a file is read each time");
+    assert_ne!(sandbox.run("get plain --fresh").line(), sandbox.run("get plain --fresh").line());
+}
