@@ -5,6 +5,7 @@ use super::person::{Person, jwt_part, words};
 use super::servers::{Make, Server};
 use super::support::CANARY;
 use super::table::{Case, also, besides, cell};
+use serde_json::Value;
 
 /// The tests.
 pub fn cases() -> Vec<Case> {
@@ -43,6 +44,7 @@ fn code(server: &'static Server, auth: &str) {
     assert!(body["code_verifier"].as_str().unwrap().len() >= 43, "PKCE: {body}");
     assert!(body["redirect_uri"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{body}");
     assert!(answer["response"]["refresh_token"].is_string(), "consent was asked for");
+    clients::said(&pushed_with(server, body), auth);
 }
 
 fn code_of_authlib(server: &'static Server, auth: &str) {
@@ -73,16 +75,22 @@ fn odd_client(server: &'static Server) {
     );
 }
 
+/// The pushed request of the login whose code was then redeemed with `body`.
+#[track_caller]
+fn pushed_with(server: &Server, body: &Value) -> Value {
+    let challenge = challenge(body["code_verifier"].as_str().unwrap());
+    let pushed = server.log().into_iter().filter(|entry| entry["path"] == "/request");
+    let found = pushed.into_iter().find(|entry| entry["body"]["code_challenge"] == challenge);
+    found.expect("a pushed request")
+}
+
 fn pushed(server: &'static Server) {
     let person = Person::at(server);
     let login = person.login("authorization-code", &words("--client-id par --client-auth none"));
     login.args(["--scope", "openid"]).run().prints("");
     let answer = person.answer(&person.token("oidc"));
-    let verifier = answer["body"]["code_verifier"].as_str().unwrap();
-    let challenge = challenge(verifier);
-    let log = server.log();
-    let pushed = log.iter().find(|entry| entry["path"] == "/request" && entry["body"]["code_challenge"] == challenge);
-    let body = &pushed.expect("a pushed request")["body"];
+    let pushed = pushed_with(server, &answer["body"]);
+    let body = &pushed["body"];
     assert_eq!(body["code_challenge_method"], "S256");
     assert_eq!(body["response_type"], "code");
     assert!(body["state"].as_str().unwrap().len() >= 22, "128 bits: {body}");

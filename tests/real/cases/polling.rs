@@ -1,9 +1,8 @@
 //! Another device: the device grant, where a person types a code, and CIBA, where nobody types anything.
 
 use super::clients::{self, AUTHLIB, OIDC};
-use super::person::{Person, address_and_code, words};
+use super::person::{Person, address_and_code, patiently, words};
 use super::servers::{Make, Server};
-use super::support::until;
 use super::table::{Case, also, besides, cell};
 
 /// The tests.
@@ -67,9 +66,9 @@ fn slowed_down(_: &'static Server) {
     login = login.env("BROWSER", "true");
     let screen = person.sandbox.file("screen", "");
     let mut running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
-    until("a second question comes", || server.log().len() > 2 || running.ended());
+    patiently("a second question comes", || server.log().len() > 2 || running.ended());
     let shown = std::fs::read_to_string(&screen).unwrap();
-    let (address, code) = address_and_code(&shown, &server.issuer).expect("address and code");
+    let (address, code) = address_and_code(&shown).expect("address and code");
     person.browse(&["--code", &code, &address]);
     assert_eq!(running.wait().code, 0);
     let log = server.log();
@@ -80,23 +79,25 @@ fn slowed_down(_: &'static Server) {
     assert!(at(2) - at(1) >= 5_900, "asked again after {} ms", at(2) - at(1));
 }
 
-fn interrupted(server: &'static Server) {
+fn interrupted(_: &'static Server) {
+    // Whoever waits for the interval to end is late.
+    let server = Server::start(Make::OidcProvider, &[("DEVICE_INTERVAL", "30")]).expect("it is installed");
     // With the last words before it waits.
     for (grant, last, more) in
         [("device-code", "/device", ""), ("authorization-code", ": 201", ""), ("ciba", ": 200", "--login-hint alice")]
     {
-        let person = Person::at(server);
+        let person = Person::at(&server);
         let auth = if grant == "ciba" { "basic" } else { "none" };
         let login = person.login(grant, &clients::oidc(&person, auth)).args(words(more));
         let screen = person.sandbox.file("screen", "");
         let login = login.args(["--scope", "openid", "-v"]).env("BROWSER", "true");
         let running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
-        until("it waits", || std::fs::read_to_string(&screen).is_ok_and(|shown| shown.contains(last)));
+        patiently("it waits", || std::fs::read_to_string(&screen).is_ok_and(|shown| shown.contains(last)));
         let start = std::time::Instant::now();
         running.signal(rustix::process::Signal::INT);
         let output = running.wait();
         assert_eq!(output.code, 130, "{grant}: {output}");
-        assert!(start.elapsed().as_millis() < 900, "{grant}: {:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 10, "{grant}: {:?}", start.elapsed());
         assert!(person.sandbox.secrets().is_null(), "{grant}");
     }
 }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Make {
     /// npm `oidc-provider`, certified by the OpenID Foundation.
     OidcProvider,
-    /// The same by HTTPS, with client certificates.
+    /// The same by HTTPS, with client certificates at another address than the issuer's.
     OidcProviderTls,
     /// Authlib on Flask, strict about the client's authentication.
     Authlib,
@@ -162,8 +162,8 @@ impl Server {
         matches!(self.make, Make::OidcProvider | Make::OidcProviderTls)
     }
 
-    /// What it was asked by POST so far: `at` (milliseconds), `path`, `headers`, `body`,
-    /// `status`, `response`. Only oidc-provider keeps it.
+    /// What it was asked by POST so far: `at` (milliseconds), `host`, `path`, `headers`,
+    /// `body`, `status`, `response`. Only oidc-provider keeps it.
     pub fn log(&self) -> Vec<Value> {
         let body = self.get("/_log");
         serde_json::from_str(&body).expect("a list of requests")
