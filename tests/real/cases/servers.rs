@@ -1,5 +1,6 @@
 //! Starts the servers. Each ends when its stdin does, so none outlives the tests, however they end.
 
+use super::support::figures;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::fs;
@@ -73,7 +74,10 @@ pub fn robot() -> PathBuf {
 pub fn shared(make: Make) -> Result<&'static Server, &'static str> {
     static SERVERS: [OnceLock<Result<Server, String>>; 5] = [const { OnceLock::new() }; 5];
     // A refresh token that comes twice is the end of the whole family.
-    let server = SERVERS[make as usize].get_or_init(|| Server::start(make, &[("REUSE", "revoke")]));
+    let server = SERVERS[make as usize].get_or_init(|| {
+        let server = Server::start(make, &[("REUSE", "revoke")]);
+        server.inspect_err(|why| figures(&format!("nothing is tried on {}: {why}", make.name())))
+    });
     server.as_ref().map_err(String::as_str)
 }
 
@@ -90,7 +94,7 @@ fn installed(make: Make) -> Result<PathBuf, String> {
         return Ok(folder);
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let why = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing was said");
+    let why = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing was said");
     Err(format!("its packages cannot be installed: {why}"))
 }
 
