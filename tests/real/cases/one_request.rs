@@ -58,6 +58,7 @@ pub fn cases() -> Vec<Case> {
         cell("password", "post", Make::Jmondi, |server| password_by_url(server, "post")),
         cell("token-exchange", "basic", Make::Jmondi, |server| exchange_by_url(server, "basic")),
         cell("token-exchange", "post", Make::Jmondi, |server| exchange_by_url(server, "post")),
+        besides("a_password_of_odd_characters_arrives", Make::OidcProvider, odd_password),
         besides("a_wrong_password_is_a_refusal_and_keeps_nothing", Make::OidcProvider, wrong_password),
     ]);
     all
@@ -73,6 +74,10 @@ fn client_credentials(server: &'static Server, auth: &str) {
     let answer = person.answer(&token);
     clients::said(&answer, auth);
     assert_eq!(answer["body"]["scope"], "read");
+    person.run("show oidc --introspect").ok();
+    let log = server.log();
+    let asked = log.iter().find(|entry| entry["path"] == "/token/introspection" && entry["body"]["token"] == token);
+    clients::said(asked.expect("a question about the token"), auth);
     // Without a refresh token the same again, from what was kept.
     let second = person.run("get oidc --fresh").line();
     assert_ne!(second, token);
@@ -128,15 +133,12 @@ fn by_url(server: &'static Server, auth: &str, secret: &str) {
 }
 
 fn by_itself(server: &'static Server) {
-    for (auth, sent) in
-        [("basic", "basic"), ("client-secret-jwt", "client-secret-jwt"), ("private-key-jwt", "private-key-jwt")]
-    {
+    for auth in ["basic", "private-key-jwt"] {
         let person = Person::at(server);
-        let flags: Vec<String> = clients::oidc(&person, auth).into_iter().skip(2).collect();
-        // A secret alone does not say that it is for signing.
-        let expected = if sent == "client-secret-jwt" { continue } else { sent };
-        person.login("client-credentials", &flags).run().prints("");
-        clients::said(&person.answer(&person.token("oidc")), expected);
+        let flags = clients::oidc(&person, auth);
+        let without = flags.strip_prefix(&["--client-auth".to_string(), auth.to_string()]).expect("it comes first");
+        person.login("client-credentials", without).run().prints("");
+        clients::said(&person.answer(&person.token("oidc")), auth);
     }
 }
 
@@ -239,6 +241,14 @@ fn password_by_url(server: &'static Server, auth: &str) {
     person.login_by_url("password", TOKEN, &flags).args(alice(&person)).run().prints("");
     let token = person.token("oauth2");
     assert_ne!(person.run("get oauth2 --fresh").line(), token, "refreshed");
+}
+
+fn odd_password(server: &'static Server) {
+    let person = Person::at(server);
+    let file = person.file("password", &format!("pä ss+w%rd&-{CANARY}"));
+    let login = person.login("password", &clients::oidc(&person, "none"));
+    login.args(["--username", "bob", "--password-file", &file]).run().prints("");
+    person.answer(&person.token("oidc"));
 }
 
 fn wrong_password(server: &'static Server) {

@@ -51,6 +51,12 @@ fn rotated(server: &'static Server, auth: &str) {
         before = answer["response"]["refresh_token"].clone();
         assert!(before.is_string());
     }
+    person.run("logout oidc").ok();
+    let log = server.log();
+    let revoked = log.iter().find(|entry| entry["path"] == "/token/revocation" && entry["body"]["token"] == before);
+    let revoked = revoked.expect("the refresh token is revoked");
+    assert_eq!(revoked["status"], 200, "{revoked}");
+    clients::said(revoked, auth);
 }
 
 fn rotated_by_authlib(server: &'static Server, auth: &str) {
