@@ -406,6 +406,9 @@ pub struct Sent<'f> {
     auth: Auth,
 }
 
+/// What a server takes once: sent again, it may end all that came of it (RFC 6749 §4.1.2 and §10.5).
+const ONCE: &[&str] = &["refresh_token", "code", "device_code", "auth_req_id"];
+
 /// Sends `call`: the reply and what it may quote, or why there is none.
 ///
 /// # Errors
@@ -424,7 +427,7 @@ pub fn send<'f>(
         .any(|n| filled.values.contains_key(n) && profile.provider.param(n).is_some_and(|p| p.personal));
     let repeat = if personal {
         Repeat::Personal
-    } else if call.names().contains_key("refresh_token") {
+    } else if call.names().keys().any(|name| ONCE.contains(&name.as_str())) {
         Repeat::Rotating
     } else {
         Repeat::Freely
@@ -457,6 +460,8 @@ pub fn send<'f>(
         let moment = moment(host);
         let audience = filled.values.get("token_url").map_or(url.as_str(), |token_url| token_url.as_str());
         let mut added = client_auth::add(auth, &filled.values, audience, &moment);
+        let asserted = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
+        let asserted: Vec<_> = asserted.map(|(_, value)| value.clone()).collect();
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = filled.values.get("access_token").map(|token| token.as_str());
             let id = crate::digest::random(16);
@@ -481,7 +486,8 @@ pub fn send<'f>(
         }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
-        return Ok(Ok((response, Sent { values: &filled.values, credentials: made.collect(), to, auth })));
+        let credentials = asserted.into_iter().chain(made).collect();
+        return Ok(Ok((response, Sent { values: &filled.values, credentials, to, auth })));
     }
 }
 
@@ -513,7 +519,8 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
     let mut forms: Vec<Zeroizing<String>> = sent.credentials.clone();
     for (name, value) in sent.values {
-        if profile.param(name).is_none_or(|p| p.secret) {
+        // What a flow has found is as good as a secret, but for the address that a refusal may be about.
+        if profile.param(name).map_or(name != "redirect_uri", |p| p.secret) {
             forms.push(value.clone());
             forms.push(Zeroizing::new(crate::url::encode(value)));
             forms.push(Zeroizing::new(request::form_encode(value)));
@@ -631,7 +638,7 @@ pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_
     if runs || opened.kept.session.is_some() {
         let refresh = profile.provider.refresh_grant().filter(|_| opened.kept.session.is_some());
         let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
-        profile.discover(host, names)?;
+        profile.discover(host, names, false)?;
     }
     let known = profile.known()?;
     obtain_with(host, &Wanted { profile, known: &known, cache }, &grant, opened)

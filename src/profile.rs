@@ -277,11 +277,11 @@ impl Profile {
     }
 
     /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
-    /// nothing where all are known, or where no issuer is.
+    /// nothing where all are known, or where no issuer is. `fresh`: as it is published now.
     ///
     /// # Errors
     /// As [`metadata::discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
-    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>) -> Result<()> {
+    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, fresh: bool) -> Result<()> {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
         let names = self.provider.closure(names);
@@ -290,7 +290,7 @@ impl Profile {
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
         }
-        let metadata = metadata::discover(host, &issuer, self.ca_file.as_deref(), false)?;
+        let metadata = metadata::discover(host, &issuer, self.ca_file.as_deref(), fresh)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };
@@ -315,7 +315,10 @@ impl Profile {
     fn settle_auth(&mut self, metadata: &Metadata, values: &Values) -> bool {
         let supported = metadata.list("token_endpoint_auth_methods_supported").unwrap_or_default();
         let mut names = values.clone();
-        names.extend(self.given.keys().map(|name| (name.clone(), Zeroizing::new(String::new()))));
+        let given = self.given.keys().map(String::as_str);
+        // A certificate is of no use without its key, which may be kept.
+        let key = given.clone().any(|name| name == "certificate").then_some("private_key");
+        names.extend(given.chain(key).map(|name| (name.to_string(), Zeroizing::new(String::new()))));
         let chosen = client_auth::choose(&names, &supported);
         let tls = |auth| matches!(auth, Auth::Tls | Auth::TlsSelfSigned);
         for call in self.provider.calls_mut().filter(|call| call.auth == Auth::Auto && tls(chosen)) {

@@ -123,7 +123,7 @@ fn with_id_token(
     }
     if !id.verified {
         let names = [("jwks_url".to_string(), false)].into();
-        got.profile.discover(context.host, names)?;
+        got.profile.discover(context.host, names, false)?;
         let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
         let filled = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
         let filled = filled.map(|mut filled| {

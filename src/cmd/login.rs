@@ -149,8 +149,8 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
-    // A login reads them anew, as far as the server lets it: it may be there to mend a change.
-    profile.discover(host, grant.names())
+    // A login may be there to mend a change.
+    profile.discover(host, grant.names(), true)
 }
 
 /// Where kept secrets may go, if any are in `filled`.

@@ -156,7 +156,7 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened) -> Revo
     }
     let Some(session) = &opened.kept.session else { return Revoked::Nothing };
     let names = profile.provider.revoke.iter().flat_map(Call::names).map(|(name, _)| (name, false)).collect();
-    if let Err(error) = profile.discover(context.host, names) {
+    if let Err(error) = profile.discover(context.host, names, false) {
         return Revoked::Failed(error);
     }
     let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };

@@ -130,7 +130,7 @@ fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<Strin
     };
     let call = of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
     let names = call.names().into_iter().filter(|(name, _)| call.url.names().any(|(n, _)| n == name));
-    got.profile.discover(context.host, names.map(|(name, _)| (name, false)).collect())?;
+    got.profile.discover(context.host, names.map(|(name, _)| (name, false)).collect(), false)?;
     let profile = &got.profile;
     let mut call = of(profile).ok_or_else(|| unknown(profile))?;
     let token = &got.answer.token;

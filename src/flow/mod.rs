@@ -93,8 +93,16 @@ fn in_browser(
         Some("localhost") => Loopback::Name,
         _ => Loopback::V4,
     };
-    let path = value(filled, "redirect_path").unwrap_or_else(|| "/".into());
+    let elsewhere = value(filled, "redirect_url");
     let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
+    if elsewhere.is_some() && person.browser {
+        return Err(wrong("redirect_url", "is where nobody listens for tok")
+            .hint("paste where the login ends: add --no-browser"));
+    }
+    let path = match &elsewhere {
+        Some(url) => path_of(url),
+        None => value(filled, "redirect_path").unwrap_or_else(|| "/".into()),
+    };
     if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
         return Err(wrong("redirect_path", "is no path: it begins with a slash"));
     }
@@ -106,13 +114,14 @@ fn in_browser(
         }
     };
     // Where the address is pasted nobody listens: a port that is free now is as good as any.
-    let listener = match (person.browser, port) {
-        (false, Some(_)) => None,
+    let listener = match (person.browser, port.is_some() || elsewhere.is_some()) {
+        (false, true) => None,
         _ => Some(Listener::bind(loopback, port)?),
     };
-    let redirect_uri = match (&listener, port) {
-        (Some(listener), _) => listener.redirect_uri(&path),
-        (None, port) => format!("http://{}:{}{path}", loopback.host(), port.unwrap_or_default()),
+    let redirect_uri = match (&listener, elsewhere) {
+        (_, Some(url)) => url,
+        (Some(listener), None) => listener.redirect_uri(&path),
+        (None, None) => format!("http://{}:{}{path}", loopback.host(), port.unwrap_or_default()),
     };
     let listener = listener.filter(|_| person.browser);
 
@@ -321,6 +330,13 @@ fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
     let to = request::url(call, &filled.values).ok().and_then(|url| obtain::origin(&url)).unwrap_or_default();
     let what = format!("{}: the reply of {to} cannot be understood", profile.name);
     Error::new(Kind::Reply, what, format!("there is no {name} in it"))
+}
+
+/// The path of a URL, `/` where it has none.
+fn path_of(url: &str) -> String {
+    let rest = Url::parse(url).map(|url| url.rest).unwrap_or_default();
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    if path.is_empty() { "/".into() } else { path.into() }
 }
 
 fn terminal_columns() -> Option<usize> {

@@ -146,7 +146,9 @@ impl Flow {
     /// The values that say how it goes.
     pub fn takes(self) -> &'static [&'static str] {
         match self {
-            Flow::AuthorizationCode => &["issuer", "jwks_url", "redirect_host", "redirect_port", "redirect_path"],
+            Flow::AuthorizationCode => {
+                &["issuer", "jwks_url", "redirect_host", "redirect_port", "redirect_path", "redirect_url"]
+            }
             Flow::DeviceCode | Flow::Ciba => &["issuer", "jwks_url"],
             Flow::Direct | Flow::Signed => &[],
         }
