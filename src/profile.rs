@@ -491,7 +491,10 @@ impl Profile {
     /// A complaint about a value, in the words of where it comes from.
     pub fn blame(&self, name: &str, source: &Source, why: &str) -> Error {
         let (kind, what) = match source {
-            Source::Flag => (Kind::Usage, format!("--{}", name.replace('_', "-"))),
+            Source::Flag => {
+                let file = if self.param(name).is_some_and(|param| param.secret) { "-file" } else { "" };
+                (Kind::Usage, format!("--{}{file}", name.replace('_', "-")))
+            }
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked | Source::Store => (Kind::Usage, name.to_string()),
             Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),

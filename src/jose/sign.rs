@@ -67,7 +67,7 @@ impl Key {
                 };
                 if secret.len() < least {
                     return Err(format!(
-                        "the shared secret is too short for {}, which needs at least {least} bytes (RFC 7518 §3.2)",
+                        "is a shared secret too short for {}, which needs at least {least} bytes (RFC 7518 §3.2)",
                         alg.name()
                     ));
                 }
