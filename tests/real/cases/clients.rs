@@ -51,9 +51,12 @@ pub fn oidc(person: &Person<'_>, auth: &str) -> Vec<String> {
         "none" => ["--client-auth", "none", "--client-id", "public"].map(str::to_string).into(),
         "basic" => with_secret(person, auth, "basic", &format!("basic-secret-{CANARY}")),
         "post" => with_secret(person, auth, "post", &format!("post-secret-{CANARY}")),
-        "client-secret-jwt" => {
-            with_secret(person, auth, "secret-jwt", &format!("a-shared-secret-of-at-least-32-bytes!-{CANARY}"))
-        }
+        "client-secret-jwt" => with_secret(
+            person,
+            auth,
+            "secret-jwt",
+            &format!("a-shared-secret-of-64-bytes-and-more-so-that-HS512-can-sign-with-it-{CANARY}"),
+        ),
         "private-key-jwt" => with_key("key-jwt", &file("es256.pem"), &["--key-id", "es256", "--algorithm", "ES256"]),
         "tls" => certificate("mtls", "client"),
         "tls-self-signed" => certificate("mtls-self", "client-self"),

@@ -27,6 +27,11 @@ pub fn cases() -> Vec<Case> {
             all.push(cell("client-credentials", "private-key-jwt", Make::OidcProvider, run).named(&name));
         }
     }
+    for algorithm in ["HS256", "HS384", "HS512"] {
+        let run = move |server| shared_secret(server, algorithm);
+        let name = algorithm.to_lowercase();
+        all.push(cell("client-credentials", "client-secret-jwt", Make::OidcProvider, run).named(&name));
+    }
     all.extend([
         cell("client-credentials", "basic", Make::OidcProvider, odd_basic).named("odd_characters"),
         cell("client-credentials", "basic", Make::Authlib, odd_basic).named("odd_characters"),
@@ -103,6 +108,15 @@ fn signed(server: &'static Server, algorithm: &str, form: &str) {
     clients::said(&answer, "private-key-jwt");
     let header = jwt_part(answer["body"]["client_assertion"].as_str().unwrap(), 0);
     assert_eq!((&header["alg"], &header["kid"]), (&algorithm.into(), &id.as_str().into()));
+}
+
+fn shared_secret(server: &'static Server, algorithm: &str) {
+    let person = Person::at(server);
+    let login = person.login("client-credentials", &clients::oidc(&person, "client-secret-jwt"));
+    login.args(["--algorithm", algorithm]).run().prints("");
+    let answer = person.answer(&person.token("oidc"));
+    clients::said(&answer, "client-secret-jwt");
+    assert_eq!(jwt_part(answer["body"]["client_assertion"].as_str().unwrap(), 0)["alg"], algorithm);
 }
 
 fn odd_basic(server: &'static Server) {

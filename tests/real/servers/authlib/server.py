@@ -161,7 +161,7 @@ clients = {c.client_id: c for c in [
     Client("odd:id/+%41", "client_secret_basic", 's+cr%t &=:"~%zz-' + CANARY),
     Client("odd/+%41", "client_secret_basic", 's+cr%t &=:"~%zz-' + CANARY),
     Client("public", "none"),
-    Client("secret-jwt", "client_assertion_jwt", f"a-shared-secret-of-at-least-32-bytes!-{CANARY}"),
+    Client("secret-jwt", "client_assertion_jwt", f"a-shared-secret-of-64-bytes-and-more-so-that-HS512-can-sign-with-it-{CANARY}"),
     Client("key-jwt", "client_assertion_jwt", key=make_key("client")),
 ]}
 

@@ -82,7 +82,7 @@ const clients = [
   confidential('post', 'client_secret_post', { client_secret: `post-secret-${CANARY}` }),
   // both halves need form-encoding inside the Basic header (RFC 6749 section 2.3.1)
   confidential('odd:id/+%41', 'client_secret_basic', { client_secret: `s+cr%t &=:"~%zz-${CANARY}` }),
-  confidential('secret-jwt', 'client_secret_jwt', { client_secret: `a-shared-secret-of-at-least-32-bytes!-${CANARY}` }),
+  confidential('secret-jwt', 'client_secret_jwt', { client_secret: `a-shared-secret-of-64-bytes-and-more-so-that-HS512-can-sign-with-it-${CANARY}` }),
   confidential('key-jwt', 'private_key_jwt', {
     jwks: { keys: Object.entries(algorithms).map(([alg, pair]) => clientKey(alg, pair)) },
   }),
