@@ -217,7 +217,12 @@ fn main() {
         let mut variable = of(&["get", "p0"]);
         variable.env("TOK_STORE", "file");
         rows.push(row(format!("cached get with TOK_STORE set, {build}{many}"), "true", goal[1], variable));
-        rows.push(row(format!("cached get, never seen before ({build}{many})"), "true", None, of(&["-q", "get", "p0"])));
+        rows.push(row(
+            format!("cached get, never seen before ({build}{many})"),
+            "true",
+            None,
+            of(&["-q", "get", "p0"]),
+        ));
     }
     let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
     rows.push(match is_here("gh") {
@@ -231,7 +236,8 @@ fn main() {
         }
         false => missing("gh auth token", "not installed"),
     });
-    for (program, why) in [("oidc-token", "needs an agent with an account"), ("pizauth", "needs a daemon with an account")]
+    for (program, why) in
+        [("oidc-token", "needs an agent with an account"), ("pizauth", "needs a daemon with an account")]
     {
         rows.push(missing(program, if is_here(program) { why } else { "not installed" }));
     }
@@ -260,7 +266,9 @@ fn main() {
     match bus {
         Some(bus) => {
             let ring = home(root, "keyring", 1, &url, "store = \"keyring\"");
-            login(here, &ring, |command| drop(command.env("DBUS_SESSION_BUS_ADDRESS", &bus)));
+            login(here, &ring, |command| {
+                command.env("DBUS_SESSION_BUS_ADDRESS", &bus);
+            });
             let mut fresh = tok(here, &ring, &["get", "p0", "--fresh"]);
             fresh.env("DBUS_SESSION_BUS_ADDRESS", &bus);
             rows.push(row("refresh through the Secret Service", "refresh, secrets in a file", None, fresh));
@@ -270,8 +278,7 @@ fn main() {
     run(&mut rows, rounds / 2);
     table("**A refresh** (server of the test, plain HTTP; aim: 15 ms)", &rows);
 
-    let mut rows =
-        vec![row("tok list, 1,000 profiles", "tok list", None, tok(here, &homes[1].1, &["list"]))];
+    let mut rows = vec![row("tok list, 1,000 profiles", "tok list", None, tok(here, &homes[1].1, &["list"]))];
     run(&mut rows, rounds / 10 + 1);
     table("**A list** (aim: 100 ms)", &rows);
 
@@ -282,6 +289,8 @@ fn main() {
 fn https(here: &Path, root: &Path, rounds: usize) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    // The name of the server's own certificate is rcgen's: with the same one here OpenSSL takes it for its issuer.
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "tok's benches");
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
     let leaf_key = rcgen::KeyPair::generate().unwrap();
@@ -303,7 +312,9 @@ fn https(here: &Path, root: &Path, rounds: usize) {
     let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
     fs::write(&bundle, format!("{system}{}", ca.pem())).unwrap();
     let tls = home(root, "tls", 1, &url, "store = \"file\"");
-    login(here, &tls, |command| drop(command.env("SSL_CERT_FILE", &one)));
+    login(here, &tls, |command| {
+        command.env("SSL_CERT_FILE", &one);
+    });
     let fresh = |roots: &Path| {
         let mut command = tok(here, &tls, &["get", "p0", "--fresh"]);
         command.env("SSL_CERT_FILE", roots);
@@ -347,5 +358,8 @@ fn crowd(here: &Path, home: &Path, count: &AtomicUsize) {
         ratios.push((cold.as_secs_f64(), cold.as_secs_f64() / all().as_secs_f64()));
     }
     let (time, ratio) = (median(ratios.iter().map(|r| r.0).collect()), median(ratios.iter().map(|r| r.1).collect()));
-    println!("\n**1,000 `tok get` at once**, nothing cached: one request, {:.0} ms, {ratio:.2} × the same with a cached token (aim: 2)", time * 1e3);
+    println!(
+        "\n**1,000 `tok get` at once**, nothing cached: one request, {:.0} ms, {ratio:.2} × the same with a cached token (aim: 2)",
+        time * 1e3
+    );
 }
