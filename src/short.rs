@@ -51,8 +51,8 @@ pub use unix::{answer, line};
 mod unix {
     use super::{BUILD, Call};
     use crate::files;
-    use crate::store::cache::{Head, Stamp, is_header};
-    use crate::token::{Expires, freshness, is_token};
+    use crate::store::cache::{Head, Stamp};
+    use crate::token::{Expires, LONGEST_TOKEN, freshness};
     use std::ffi::OsStr;
     use std::mem::MaybeUninit;
     use std::ops::Range;
@@ -165,21 +165,19 @@ mod unix {
         let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
         freshness(seconds(received), expires, seconds(now), head.min_ttl, head.asked).ok()?;
         scan.word(b",\"access_token\":")?;
-        let token = scan.text()?;
+        let token = scan.text(GRAPHIC)?;
+        if !(1..=LONGEST_TOKEN).contains(&token.len()) {
+            return None;
+        }
         if !header {
             let end = token.end;
-            from_utf8(bytes.get(token.clone())?).ok().filter(|text| is_token(text))?;
             *bytes.get_mut(end)? = b'\n';
             return Some(token.start..end + 1);
         }
         scan.word(b",\"header_name\":")?;
-        let name = scan.text()?;
+        let name = scan.text(GRAPHIC).filter(|name| !name.is_empty())?;
         scan.word(b",\"header_value\":")?;
-        let value = scan.text()?;
-        let text = |range: &Range<usize>| from_utf8(bytes.get(range.clone())?).ok();
-        if !is_header(text(&name)?, text(&value)?) {
-            return None;
-        }
+        let value = scan.text(GRAPHIC | SPACE)?;
         // The name is moved to the value, over the quotes and the key between them.
         let start = value.start.checked_sub(name.len() + 2)?;
         bytes.copy_within(name, start);
@@ -187,6 +185,22 @@ mod unix {
         *bytes.get_mut(value.end)? = b'\n';
         Some(start..value.end + 1)
     }
+
+    /// Visible ASCII, but for the two characters that JSON escapes: what a token is made of.
+    const GRAPHIC: u8 = 1;
+    /// What a header's value may hold besides.
+    const SPACE: u8 = 2;
+    /// What each byte is. One look instead of five comparisons, for each byte of a token.
+    const SORTS: [u8; 256] = {
+        let mut sorts = [0; 256];
+        let mut byte = b'!';
+        while byte <= b'~' {
+            sorts[byte as usize] = if byte == b'"' || byte == b'\\' { 0 } else { GRAPHIC };
+            byte += 1;
+        }
+        sorts[b' ' as usize] = SPACE;
+        sorts
+    };
 
     /// A file being read in the one form that it is written in.
     struct Scan<'b> {
@@ -212,10 +226,11 @@ mod unix {
             Some(number)
         }
 
-        /// Where the text between two quotes is; none with an escape in it.
-        fn text(&mut self) -> Option<Range<usize>> {
+        /// Where the text between two quotes is; none with an escape in it, or with other characters than of these
+        /// `sorts`.
+        fn text(&mut self, sorts: u8) -> Option<Range<usize>> {
             self.word(b"\"")?;
-            let length = self.rest().iter().position(|b| *b == b'"' || *b == b'\\')?;
+            let length = self.rest().iter().position(|b| SORTS[usize::from(*b)] & sorts == 0)?;
             let text = self.at..self.at + length;
             self.at = text.end;
             self.word(b"\"").map(|()| text)

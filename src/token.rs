@@ -42,10 +42,13 @@ impl Time {
     }
 }
 
+/// The longest access token that is handed out, in bytes.
+pub const LONGEST_TOKEN: usize = 65_536;
+
 /// Whether `text` may be handed out as an access token: 1 to 65,536 visible ASCII characters without space
 /// (RFC 6749 A.12 has the characters; a line feed would become a second header in `curl -H @-`).
 pub fn is_token(text: &str) -> bool {
-    (1..=65_536).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    (1..=LONGEST_TOKEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// When something expires.

@@ -1,0 +1,365 @@
+//! Measures whole processes: each command of a table is spawned and reaped in turn, round after round, and what is
+//! told is the median of the ratios within a round. `benches/run` builds what is measured and starts this.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// A row of the table.
+struct Row {
+    name: String,
+    /// The row that it is compared with, and the ratio that is aimed at.
+    against: &'static str,
+    goal: Option<f64>,
+    /// What is run; why it is not, where its program is not here.
+    command: Result<Command, String>,
+    times: Vec<Duration>,
+}
+
+fn row(name: impl Into<String>, against: &'static str, goal: impl Into<Option<f64>>, command: Command) -> Row {
+    Row { name: name.into(), against, goal: goal.into(), command: Ok(command), times: Vec::new() }
+}
+
+fn missing(name: &str, why: &str) -> Row {
+    Row { name: name.into(), against: "true", goal: None, command: Err(why.into()), times: Vec::new() }
+}
+
+/// `tok` with nothing of the caller's environment.
+fn tok(program: &Path, home: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn plain(words: &[&str]) -> Command {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn is_here(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|f| f.join(program).is_file()))
+}
+
+/// Runs the rows in turn.
+fn run(rows: &mut [Row], rounds: usize) {
+    for round in 0..rounds + 3 {
+        for row in rows.iter_mut() {
+            let Ok(command) = &mut row.command else { continue };
+            let begun = Instant::now();
+            let status = command.status().unwrap_or_else(|e| panic!("{}: {e}", row.name));
+            let time = begun.elapsed();
+            assert!(status.success(), "{} ended with {status}", row.name);
+            // The first three fill the caches.
+            if round >= 3 {
+                row.times.push(time);
+            }
+        }
+    }
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+fn table(title: &str, rows: &[Row]) {
+    println!("\n{title}\n\n| what | median ms | ratio | of | goal |\n|---|---:|---:|---|---|");
+    for row in rows {
+        if let Err(why) = &row.command {
+            println!("| {} | {why} | | | |", row.name);
+            continue;
+        }
+        let base = rows.iter().find(|r| r.name.starts_with(row.against) && !r.times.is_empty()).unwrap_or(row);
+        let ratios = row.times.iter().zip(&base.times).map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()).collect();
+        let (ratio, ms) = (median(ratios), median(row.times.iter().map(|t| t.as_secs_f64() * 1e3).collect()));
+        let goal = row.goal.map_or(String::new(), |g| format!("≤ {g} {}", if ratio <= g { "✓" } else { "✗" }));
+        println!("| {} | {ms:.2} | {ratio:.2} | {} | {goal} |", row.name, row.against);
+    }
+}
+
+/// A token server: counts requests, answers all alike, over TLS where `tls` is given.
+fn server(tls: Option<Arc<rustls::ServerConfig>>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let counter = count.clone();
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().flatten() {
+            let (tls, counter) = (tls.clone(), counter.clone());
+            std::thread::spawn(move || {
+                let _ = tcp.set_nodelay(true);
+                match tls {
+                    Some(config) => {
+                        let session = rustls::ServerConnection::new(config).unwrap();
+                        let mut stream = rustls::StreamOwned::new(session, tcp);
+                        serve(&mut stream, &counter);
+                        stream.conn.send_close_notify();
+                        let _ = stream.flush();
+                    }
+                    None => {
+                        let mut tcp = tcp;
+                        serve(&mut tcp, &counter);
+                    }
+                }
+            });
+        }
+    });
+    (port, count)
+}
+
+fn serve(stream: &mut (impl Read + Write), count: &AtomicUsize) {
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    let whole = loop {
+        match stream.read(&mut buffer) {
+            Ok(1..) if text.len() > 1 << 20 => break false,
+            Ok(length @ 1..) => text.extend_from_slice(&buffer[..length]),
+            _ => break false,
+        }
+        let said = String::from_utf8_lossy(&text).to_lowercase();
+        if let Some((head, body)) = said.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")?.trim().parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                break true;
+            }
+        }
+    };
+    if whole {
+        let number = count.fetch_add(1, SeqCst);
+        let body = format!(
+            r#"{{"access_token":"{}-{number}","token_type":"Bearer","expires_in":360000,"refresh_token":"rt-{number}"}}"#,
+            "t".repeat(700)
+        );
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+        let _ = stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        let _ = stream.flush();
+    }
+}
+
+/// The provider of the tests of speed, and as many profiles of it as asked.
+fn home(root: &Path, name: &str, profiles: usize, url: &str, settings: &str) -> PathBuf {
+    let home = root.join(name);
+    let config = home.join(".config/tok");
+    fs::create_dir_all(config.join("providers")).unwrap();
+    let mut text = format!("{settings}\n");
+    for number in 0..profiles {
+        text += &format!(
+            "\n[profile.p{number}]\nprovider = \"plain\"\nclient_id = \"client-{number}\"\nscope = [\"read\", \"write\"]\n"
+        );
+    }
+    fs::write(config.join("config.toml"), text).unwrap();
+    let provider = format!(
+        "title = \"Plain\"\n[params.base_url]\ndefault = \"{url}\"\n[params.client_id]\n[params.client_secret]\n\
+         secret = true\n[params.scope]\nlist = true\n[request]\nurl = \"{{base_url}}/token\"\n\
+         [grants.client-credentials]\nbody = {{ grant_type = \"client_credentials\", client_id = \"{{client_id}}\", \
+         client_secret = \"{{client_secret}}\", scope = \"{{scope?}}\" }}\n[grants.refresh]\n\
+         body = {{ grant_type = \"refresh_token\", refresh_token = \"{{refresh_token}}\" }}\n\
+         [refresh]\ngrant = \"refresh\"\n"
+    );
+    fs::write(config.join("providers/plain.toml"), provider).unwrap();
+    fs::write(home.join("secret"), "secret\n").unwrap();
+    home
+}
+
+fn succeed(mut command: Command) {
+    let out = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn login(program: &Path, home: &Path, with: impl Fn(&mut Command)) {
+    let mut command = tok(program, home, &["login", "p0", "client-credentials", "--client-secret-file"]);
+    command.arg(home.join("secret"));
+    with(&mut command);
+    succeed(command);
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let [static_tok, plain_tok, rounds] = &args[..] else {
+        println!("started by benches/run");
+        return;
+    };
+    let rounds: usize = rounds.parse().unwrap();
+    let here = Path::new(static_tok);
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let (port, count) = server(None);
+    let url = format!("http://127.0.0.1:{port}");
+
+    // Warm homes: one for each build, as a build believes its own words alone; with one profile and with many.
+    let settle = || std::thread::sleep(Duration::from_millis(2200));
+    let homes: Vec<(PathBuf, PathBuf)> = [static_tok, plain_tok]
+        .map(|program| [1, 1000].map(|n| (program, n)))
+        .into_iter()
+        .flatten()
+        .map(|(program, n)| {
+            let at = if program == static_tok { "static" } else { "plain" };
+            (PathBuf::from(program), home(root, &format!("{at}-{n}"), n, &url, "store = \"file\""))
+        })
+        .collect();
+    homes.iter().for_each(|(program, home)| login(program, home, |_| {}));
+    settle();
+    let options = ["get", "p0", "--min-ttl", "5m"];
+    let mut rows = vec![row("true", "true", None, plain(&["true"]))];
+    for ((program, home), (build, many)) in
+        homes.iter().zip([("static", ""), ("static", ", 1,000 profiles"), ("glibc", ""), ("glibc", ", 1,000 profiles")])
+    {
+        let goal = if build == "static" { [0.6, 1.2] } else { [1.8, 1.8] };
+        let of = |words: &[&str]| tok(program, home, words);
+        rows.push(row(format!("cached get, {build}{many}"), "true", goal[0], of(&["get", "p0"])));
+        rows.push(row(format!("cached get with --min-ttl, {build}{many}"), "true", goal[1], of(&options)));
+        let mut variable = of(&["get", "p0"]);
+        variable.env("TOK_STORE", "file");
+        rows.push(row(format!("cached get with TOK_STORE set, {build}{many}"), "true", goal[1], variable));
+        rows.push(row(
+            format!("cached get, never seen before ({build}{many})"),
+            "true",
+            None,
+            of(&["-q", "get", "p0"]),
+        ));
+    }
+    let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
+    rows.push(match is_here("gh") {
+        true => {
+            let config = root.join("gh");
+            fs::create_dir_all(&config).unwrap();
+            fs::write(config.join("hosts.yml"), "github.com:\n    oauth_token: gho_x\n    user: u\n").unwrap();
+            let mut gh = plain(&["gh", "auth", "token"]);
+            gh.env("GH_CONFIG_DIR", config);
+            row("gh auth token", "true", None, gh)
+        }
+        false => missing("gh auth token", "not installed"),
+    });
+    for (program, why) in
+        [("oidc-token", "needs an agent with an account"), ("pizauth", "needs a daemon with an account")]
+    {
+        rows.push(missing(program, if is_here(program) { why } else { "not installed" }));
+    }
+    rows.push(match (is_here("secret-tool"), &bus) {
+        (true, Some(_)) => {
+            let mut store = Command::new("secret-tool");
+            store.args(["store", "--label=x", "bench", "x"]).stdin(Stdio::piped());
+            let mut child = store.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(b"x").unwrap();
+            assert!(child.wait().unwrap().success(), "secret-tool stores");
+            row("secret-tool lookup", "true", None, plain(&["secret-tool", "lookup", "bench", "x"]))
+        }
+        (true, None) => missing("secret-tool lookup", "no session bus"),
+        (false, _) => missing("secret-tool lookup", "not installed"),
+    });
+    run(&mut rows, rounds);
+    table("**A cached token**", &rows);
+
+    https(here, root, rounds);
+
+    // Everything but the server's time: the same refresh with the secrets in a file is what is left of it.
+    let mut rows = vec![row("refresh, secrets in a file", "refresh, secrets in a file", None, {
+        succeed(tok(here, &homes[0].1, &["get", "p0", "--fresh"]));
+        tok(here, &homes[0].1, &["get", "p0", "--fresh"])
+    })];
+    match bus {
+        Some(bus) => {
+            let ring = home(root, "keyring", 1, &url, "store = \"keyring\"");
+            login(here, &ring, |command| {
+                command.env("DBUS_SESSION_BUS_ADDRESS", &bus);
+            });
+            let mut fresh = tok(here, &ring, &["get", "p0", "--fresh"]);
+            fresh.env("DBUS_SESSION_BUS_ADDRESS", &bus);
+            rows.push(row("refresh through the Secret Service", "refresh, secrets in a file", None, fresh));
+        }
+        None => rows.push(missing("refresh through the Secret Service", "no session bus")),
+    }
+    run(&mut rows, rounds / 2);
+    table("**A refresh** (server of the test, plain HTTP; aim: 15 ms)", &rows);
+
+    let mut rows = vec![row("tok list, 1,000 profiles", "tok list", None, tok(here, &homes[1].1, &["list"]))];
+    run(&mut rows, rounds / 10 + 1);
+    table("**A list** (aim: 100 ms)", &rows);
+
+    crowd(here, &homes[0].1, &count);
+}
+
+/// The two rows of a request over TLS, beside curl.
+fn https(here: &Path, root: &Path, rounds: usize) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    // The name of the server's own certificate is rcgen's: with the same one here OpenSSL takes it for its issuer.
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "tok's benches");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&leaf_key, &ca).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            rustls_pki_types::PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let (port, _) = server(Some(Arc::new(config)));
+    let url = format!("https://localhost:{port}");
+    let one = root.join("ca.pem");
+    fs::write(&one, ca.pem()).unwrap();
+    let bundle = root.join("bundle.pem");
+    let system = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    fs::write(&bundle, format!("{system}{}", ca.pem())).unwrap();
+    let tls = home(root, "tls", 1, &url, "store = \"file\"");
+    login(here, &tls, |command| {
+        command.env("SSL_CERT_FILE", &one);
+    });
+    let fresh = |roots: &Path| {
+        let mut command = tok(here, &tls, &["get", "p0", "--fresh"]);
+        command.env("SSL_CERT_FILE", roots);
+        command
+    };
+    let curl = |roots: &Path| {
+        let mut command = plain(&["curl", "-sS", "--fail", "-d", "grant_type=refresh_token&refresh_token=x", "-o"]);
+        command.arg("/dev/null").arg("--cacert").arg(roots).arg(format!("{url}/token"));
+        command
+    };
+    if !is_here("curl") {
+        return table("**A request over HTTPS**", &[missing("curl", "not installed")]);
+    }
+    let mut rows = vec![
+        row("curl, one CA", "curl, one CA", None, curl(&one)),
+        row("tok get --fresh, one CA", "curl, one CA", 0.5, fresh(&one)),
+        row("curl, its bundle", "curl, its bundle", None, curl(&bundle)),
+        row("tok get --fresh, the system's roots", "curl, its bundle", 0.3, fresh(&bundle)),
+    ];
+    run(&mut rows, rounds / 2);
+    table("**A request over HTTPS** (from the start of the process to its end)", &rows);
+}
+
+/// A thousand at once: with an empty cache they ask once, and take not much longer than with a full one.
+fn crowd(here: &Path, home: &Path, count: &AtomicUsize) {
+    let all = || {
+        let begun = Instant::now();
+        let children: Vec<_> = (0..1000).map(|_| tok(here, home, &["get", "p0"]).spawn().unwrap()).collect();
+        let well = children.into_iter().map(|mut child| child.wait().unwrap().success()).filter(|ok| *ok).count();
+        assert_eq!(well, 1000);
+        begun.elapsed()
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        fs::remove_dir_all(home.join(".local/state/tok/cache")).unwrap();
+        let before = count.load(SeqCst);
+        let cold = all();
+        assert_eq!(count.load(SeqCst) - before, 1, "one request for a thousand calls");
+        std::thread::sleep(Duration::from_millis(2200));
+        succeed(tok(here, home, &["get", "p0"]));
+        ratios.push((cold.as_secs_f64(), cold.as_secs_f64() / all().as_secs_f64()));
+    }
+    let (time, ratio) = (median(ratios.iter().map(|r| r.0).collect()), median(ratios.iter().map(|r| r.1).collect()));
+    println!(
+        "\n**1,000 `tok get` at once**, nothing cached: one request, {:.0} ms, {ratio:.2} × the same with a cached token (aim: 2)",
+        time * 1e3
+    );
+}
