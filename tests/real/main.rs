@@ -15,6 +15,12 @@ fn main() -> ExitCode {
     cases::main()
 }
 
+/// Runs where the line `harness = false` of Cargo.toml is lost, and with it all tests of this crate.
+#[test]
+fn cargo_knows_the_runner() {
+    panic!("harness = false is missing in Cargo.toml: none of the tests against real servers has run");
+}
+
 #[cfg(not(unix))]
 fn main() -> ExitCode {
     ExitCode::SUCCESS

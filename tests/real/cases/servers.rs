@@ -139,10 +139,11 @@ impl Server {
         });
         let issuer = match ready.recv_timeout(PATIENCE) {
             Ok(said) => said["issuer"].as_str().expect("its address").to_string(),
-            Err(_) => {
+            Err(why) => {
                 let _ = child.kill();
+                let status = child.wait();
                 let log = fs::read_to_string(files.path().join("log")).unwrap_or_default();
-                panic!("{} is not ready:\n{log}", make.name());
+                panic!("{} is not ready: {why}; it ended with {status:?}\n{log}", make.name());
             }
         };
         Ok(Server { issuer, files, make, child: Mutex::new(child) })
