@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         also("introspection (RFC 7662)", Make::Authlib, |server| introspected(server, "read")),
         also("revocation (RFC 7009)", Make::OidcProvider, revoked),
         also("revocation (RFC 7009)", Make::Authlib, revoked_by_authlib),
+        also("other endpoints for client certificates (RFC 8705)", Make::OidcProviderTls, aliases),
         also("tokens bound to a certificate (RFC 8705)", Make::OidcProviderTls, bound),
         besides("a_parameter_of_ones_own_is_sent", Make::OidcProvider, parameter),
         besides("an_issuer_that_is_another_is_refused", Make::OidcProvider, another_issuer),
@@ -68,6 +69,9 @@ fn id_token(server: &'static Server) {
     assert_eq!(claims["aud"], "public");
     assert_eq!(claims["sub"], "alice");
     assert!(claims["nonce"].is_string(), "{claims}");
+    // A refresh brings another one.
+    let refreshed = person.answer(&person.run("get oidc --fresh").line())["response"]["id_token"].clone();
+    assert_eq!(person.run("get oidc -o id-token").line(), refreshed.as_str().unwrap());
 }
 
 fn userinfo(server: &'static Server) {
@@ -110,6 +114,16 @@ fn revoked_by_authlib(server: &'static Server) {
     assert!(server.get_with(&format!("Bearer {token}"), "/me").contains("alice"));
     person.run("logout oidc").ok();
     assert!(!server.get_with(&format!("Bearer {token}"), "/me").contains("alice"), "the token works still");
+}
+
+fn aliases(server: &'static Server) {
+    let person = Person::at(server);
+    for (auth, elsewhere) in [("tls", true), ("basic", false)] {
+        let login = person.login("client-credentials", &clients::oidc(&person, auth));
+        login.args(["--as", auth]).run().prints("");
+        let host = person.answer(&person.token(auth))["host"].as_str().unwrap().to_string();
+        assert_eq!(!server.issuer.ends_with(&host), elsewhere, "{auth}: {host}");
+    }
 }
 
 fn bound(server: &'static Server) {

@@ -1,10 +1,11 @@
 //! The browser: authorization code with PKCE, PAR, and what a person may do there.
 
 use super::clients::{self, AUTHLIB, OIDC};
-use super::person::{Person, words};
+use super::person::{Person, jwt_part, words};
 use super::servers::{Make, Server};
 use super::support::CANARY;
 use super::table::{Case, also, besides, cell};
+use serde_json::Value;
 
 /// The tests.
 pub fn cases() -> Vec<Case> {
@@ -21,6 +22,8 @@ pub fn cases() -> Vec<Case> {
         also("pushed authorization requests (RFC 9126)", Make::OidcProvider, pushed),
         besides("a_person_who_says_no_is_a_refusal", Make::OidcProvider, denied),
         besides("without_a_browser_the_redirect_is_pasted", Make::OidcProvider, pasted),
+        besides("a_login_hint_says_who", Make::OidcProvider, hinted),
+        besides("a_second_account_is_another_profile", Make::OidcProvider, second_account),
         besides("a_fixed_port_is_taken", Make::OidcProvider, fixed_port),
         besides("pages_are_filled_in", Make::OidcProvider, pages),
     ]);
@@ -41,6 +44,7 @@ fn code(server: &'static Server, auth: &str) {
     assert!(body["code_verifier"].as_str().unwrap().len() >= 43, "PKCE: {body}");
     assert!(body["redirect_uri"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{body}");
     assert!(answer["response"]["refresh_token"].is_string(), "consent was asked for");
+    clients::said(&pushed_with(server, body), auth);
 }
 
 fn code_of_authlib(server: &'static Server, auth: &str) {
@@ -71,16 +75,22 @@ fn odd_client(server: &'static Server) {
     );
 }
 
+/// The pushed request of the login whose code was then redeemed with `body`.
+#[track_caller]
+fn pushed_with(server: &Server, body: &Value) -> Value {
+    let challenge = challenge(body["code_verifier"].as_str().unwrap());
+    let pushed = server.log().into_iter().filter(|entry| entry["path"] == "/request");
+    let found = pushed.into_iter().find(|entry| entry["body"]["code_challenge"] == challenge);
+    found.expect("a pushed request")
+}
+
 fn pushed(server: &'static Server) {
     let person = Person::at(server);
     let login = person.login("authorization-code", &words("--client-id par --client-auth none"));
     login.args(["--scope", "openid"]).run().prints("");
     let answer = person.answer(&person.token("oidc"));
-    let verifier = answer["body"]["code_verifier"].as_str().unwrap();
-    let challenge = challenge(verifier);
-    let log = server.log();
-    let pushed = log.iter().find(|entry| entry["path"] == "/request" && entry["body"]["code_challenge"] == challenge);
-    let body = &pushed.expect("a pushed request")["body"];
+    let pushed = pushed_with(server, &answer["body"]);
+    let body = &pushed["body"];
     assert_eq!(body["code_challenge_method"], "S256");
     assert_eq!(body["response_type"], "code");
     assert!(body["state"].as_str().unwrap().len() >= 22, "128 bits: {body}");
@@ -112,6 +122,24 @@ fn pasted(server: &'static Server) {
     let (rest, code) = terminal.end();
     assert_eq!(code, 0, "{rest}");
     person.answer(&person.token("oidc"));
+}
+
+fn hinted(server: &'static Server) {
+    let person = Person::at(server);
+    let flags = words("--client-id public --client-auth none --scope openid --login-hint bob --prompt login");
+    person.login("authorization-code", &flags).run().prints("");
+    assert_eq!(jwt_part(&person.run("get oidc -o id-token").line(), 1)["sub"], "bob");
+}
+
+fn second_account(server: &'static Server) {
+    let person = Person::at(server);
+    for who in ["alice", "bob"] {
+        let flags = words("--client-id public --client-auth none --scope openid --as");
+        person.login("authorization-code", &flags).args([who, "--login-hint", who]).run().prints("");
+    }
+    for who in ["alice", "bob"] {
+        assert_eq!(jwt_part(&person.run(&format!("get {who} -o id-token")).line(), 1)["sub"], who);
+    }
 }
 
 fn fixed_port(server: &'static Server) {

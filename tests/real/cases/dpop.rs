@@ -12,6 +12,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         also("DPoP (RFC 9449)", Make::OidcProvider, |server| bound(server, "dpop")),
         also("DPoP with a nonce of the server", Make::OidcProvider, |server| bound(server, "dpop-nonce")),
+        besides("a_public_client_keeps_its_key_over_refreshes", Make::OidcProvider, public),
+        besides("client_credentials_may_be_bound_too", Make::OidcProvider, without_person),
         besides("a_dpop_token_is_never_printed_as_bearer", Make::OidcProvider, never_bearer),
     ]
 }
@@ -57,6 +59,8 @@ fn bound(server: &'static Server, client: &str) {
         }
     }
     assert_eq!(keys[0], keys[1], "one key, after a refresh too");
+    assert!(person.run("show oidc --userinfo").ok().stdout.contains("alice"), "with a proof");
+    assert!(person.run("show oidc --introspect").ok().stdout.contains("jkt"), "bound to the key");
     let log = server.log();
     let proofs = log.iter().filter(|entry| entry["body"]["client_id"] == client || is_basic_of(entry, client));
     assert!(proofs.clone().count() >= 2);
@@ -65,6 +69,33 @@ fn bound(server: &'static Server, client: &str) {
 /// Whether the request came from this client by Basic.
 fn is_basic_of(entry: &Value, client: &str) -> bool {
     entry["headers"]["authorization"].is_string() && clients::basic(entry).starts_with(&format!("{client}:"))
+}
+
+/// The thumbprint of the key that a token of the log is bound to, as the server sees it.
+#[track_caller]
+fn bound_to(person: &Person<'_>) -> String {
+    let json = person.run("show oidc --introspect --json").json().to_string();
+    let (_, rest) = json.split_once("\"jkt\":\"").unwrap_or_else(|| panic!("not bound: {json}"));
+    rest.split('"').next().unwrap().to_string()
+}
+
+fn public(server: &'static Server) {
+    let person = Person::at(server);
+    let login = person.login("authorization-code", &clients::oidc(&person, "none")).args(["--dpop", "true"]);
+    login.args(["--scope", "openid offline_access"]).run().prints("");
+    // Here the refresh token is bound as well (RFC 9449 section 5).
+    let refresh = person.sandbox.tok(["get", "oidc", "--fresh", "--json"]);
+    refresh.run().ok();
+    assert_eq!(person.sandbox.tok(["get", "oidc", "--json"]).run().json()["token_type"], "DPoP");
+}
+
+fn without_person(server: &'static Server) {
+    let person = Person::at(server);
+    let login = person.login("client-credentials", &clients::oidc(&person, "post"));
+    login.args(["--dpop", "true"]).run().prints("");
+    let first = bound_to(&person);
+    person.run("get oidc --fresh --json").ok();
+    assert_eq!(bound_to(&person), first, "one key a profile");
 }
 
 fn never_bearer(server: &'static Server) {

@@ -36,6 +36,10 @@ pub fn cases() -> Vec<Case> {
         cell("client-credentials", "basic", Make::Jmondi, |server| by_url(server, "basic", "basic-secret")),
         cell("client-credentials", "post", Make::Jmondi, |server| by_url(server, "post", "basic-secret")),
         besides("the_way_that_the_metadata_offers_is_taken", Make::OidcProvider, by_itself),
+        besides("a_key_comes_from_the_environment_or_a_command", Make::OidcProvider, key_from_elsewhere),
+        besides("no_login_is_needed_where_the_values_are_at_hand", Make::OidcProvider, without_login),
+        besides("a_provider_file_of_ones_own_names_issuer_and_grants", Make::OidcProvider, own_provider),
+        besides("an_exchange_may_be_for_several_resources", Make::OidcProvider, several_resources),
         besides("a_wrong_secret_is_a_refusal", Make::OidcProvider, wrong_secret),
         besides("a_certificate_of_somebody_else_is_a_refusal", Make::OidcProviderTls, wrong_certificate),
     ]);
@@ -54,6 +58,7 @@ pub fn cases() -> Vec<Case> {
         cell("password", "post", Make::Jmondi, |server| password_by_url(server, "post")),
         cell("token-exchange", "basic", Make::Jmondi, |server| exchange_by_url(server, "basic")),
         cell("token-exchange", "post", Make::Jmondi, |server| exchange_by_url(server, "post")),
+        besides("a_password_of_odd_characters_arrives", Make::OidcProvider, odd_password),
         besides("a_wrong_password_is_a_refusal_and_keeps_nothing", Make::OidcProvider, wrong_password),
     ]);
     all
@@ -69,6 +74,10 @@ fn client_credentials(server: &'static Server, auth: &str) {
     let answer = person.answer(&token);
     clients::said(&answer, auth);
     assert_eq!(answer["body"]["scope"], "read");
+    person.run("show oidc --introspect").ok();
+    let log = server.log();
+    let asked = log.iter().find(|entry| entry["path"] == "/token/introspection" && entry["body"]["token"] == token);
+    clients::said(asked.expect("a question about the token"), auth);
     // Without a refresh token the same again, from what was kept.
     let second = person.run("get oidc --fresh").line();
     assert_ne!(second, token);
@@ -86,7 +95,9 @@ fn signed(server: &'static Server, algorithm: &str, form: &str) {
     let person = Person::at(server);
     let id = algorithm.to_lowercase();
     let key = server.file(&format!("{id}.{form}"));
-    let flags = clients::with_key("key-jwt", &key, &["--key-id", &id, "--algorithm", algorithm]);
+    // A JWK says its own kid.
+    let kid = if form == "pem" { vec!["--key-id", &id] } else { Vec::new() };
+    let flags = clients::with_key("key-jwt", &key, &[&["--algorithm", algorithm], &kid[..]].concat());
     person.login("client-credentials", &flags).run().prints("");
     let answer = person.answer(&person.token("oidc"));
     clients::said(&answer, "private-key-jwt");
@@ -122,16 +133,70 @@ fn by_url(server: &'static Server, auth: &str, secret: &str) {
 }
 
 fn by_itself(server: &'static Server) {
-    for (auth, sent) in
-        [("basic", "basic"), ("client-secret-jwt", "client-secret-jwt"), ("private-key-jwt", "private-key-jwt")]
-    {
+    for auth in ["basic", "private-key-jwt"] {
         let person = Person::at(server);
-        let flags: Vec<String> = clients::oidc(&person, auth).into_iter().skip(2).collect();
-        // A secret alone does not say that it is for signing.
-        let expected = if sent == "client-secret-jwt" { continue } else { sent };
-        person.login("client-credentials", &flags).run().prints("");
-        clients::said(&person.answer(&person.token("oidc")), expected);
+        let flags = clients::oidc(&person, auth);
+        let without = flags.strip_prefix(&["--client-auth".to_string(), auth.to_string()]).expect("it comes first");
+        person.login("client-credentials", without).run().prints("");
+        clients::said(&person.answer(&person.token("oidc")), auth);
     }
+}
+
+/// The client's key, and the profile of a config for it.
+fn signing_profile(server: &Server, more: &str) -> String {
+    format!(
+        "[profile.ci]\nprovider = \"oidc\"\ngrant = \"client-credentials\"\nissuer = \"{}\"\nclient_id = \"key-jwt\"\n\
+         client_auth = \"private-key-jwt\"\nkey_id = \"es256\"\n{more}",
+        server.issuer
+    )
+}
+
+fn key_from_elsewhere(server: &'static Server) {
+    let file = server.file("es256.pem");
+    let person = Person::at(server);
+    person.sandbox.config(&signing_profile(server, &format!("private_key = {{ command = [\"cat\", \"{file}\"] }}")));
+    clients::said(&person.answer(&person.token("ci")), "private-key-jwt");
+
+    let mut person = Person::at(server);
+    person.sandbox.config(&signing_profile(server, ""));
+    person.sandbox.set("TOK_CI_PRIVATE_KEY", std::fs::read_to_string(&file).unwrap());
+    clients::said(&person.answer(&person.token("ci")), "private-key-jwt");
+    person.sandbox.unset("TOK_CI_PRIVATE_KEY").set("TOK_CI_PRIVATE_KEY_FILE", &file);
+    clients::said(&person.answer(&person.run("get ci --fresh").line()), "private-key-jwt");
+}
+
+fn without_login(server: &'static Server) {
+    let mut person = Person::at(server);
+    person.sandbox.config("[profile.ci]\nprovider = \"oidc\"\ngrant = \"client-credentials\"\n");
+    person.sandbox.set("TOK_CI_ISSUER", &server.issuer).set("TOK_CI_CLIENT_ID", "basic");
+    person.sandbox.set("TOK_CI_CLIENT_SECRET", format!("basic-secret-{CANARY}"));
+    clients::said(&person.answer(&person.token("ci")), "basic");
+}
+
+fn own_provider(server: &'static Server) {
+    let person = Person::at(server);
+    let text = format!(
+        "title = \"Ours\"\nlike = \"oidc\"\n[params.issuer]\ndefault = \"{}\"\n[params.client_id]\n\
+         default = \"public\"\n[grants.device-code]\n[grants.password]\n",
+        server.issuer
+    );
+    person.sandbox.provider("ours", &text);
+    person.sandbox.tok(["login", "ours", "password", "--scope", "openid"]).args(alice(&person)).run().prints("");
+    person.answer(&person.token("ours"));
+    person.run("login ours ciba").fails(2);
+}
+
+fn several_resources(server: &'static Server) {
+    let person = Person::at(server);
+    let login = person.login("password", &clients::oidc(&person, "none")).args(alice(&person));
+    login.args(["--scope", "openid", "--as", "alice"]).run().prints("");
+    let subject = person.file("subject", &person.token("alice"));
+    let login = person.login("token-exchange", &clients::oidc(&person, "basic"));
+    let login = login.args(["--subject-token-file", &subject, "--audience", "one", "--audience", "two"]);
+    login.args(["--resource", "https://api.example/jwt", "--resource", "https://api.example/opaque"]).run().prints("");
+    let body = &person.answer(&person.token("oidc"))["body"];
+    assert_eq!(body["audience"], serde_json::json!(["one", "two"]));
+    assert_eq!(body["resource"], serde_json::json!(["https://api.example/jwt", "https://api.example/opaque"]));
 }
 
 fn wrong_secret(server: &'static Server) {
@@ -176,6 +241,14 @@ fn password_by_url(server: &'static Server, auth: &str) {
     person.login_by_url("password", TOKEN, &flags).args(alice(&person)).run().prints("");
     let token = person.token("oauth2");
     assert_ne!(person.run("get oauth2 --fresh").line(), token, "refreshed");
+}
+
+fn odd_password(server: &'static Server) {
+    let person = Person::at(server);
+    let file = person.file("password", &format!("pä ss+w%rd&-{CANARY}"));
+    let login = person.login("password", &clients::oidc(&person, "none"));
+    login.args(["--username", "bob", "--password-file", &file]).run().prints("");
+    person.answer(&person.token("oidc"));
 }
 
 fn wrong_password(server: &'static Server) {

@@ -1,10 +1,11 @@
 //! A person at a terminal: types commands, and has a browser that logs in and consents.
 
 use super::servers::{self, Server};
-use super::support::{Output, Sandbox, Tok, until};
+use super::support::{Output, Sandbox, Tok};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// One person with a home of their own, at one server.
 pub struct Person<'a> {
@@ -45,7 +46,11 @@ impl<'a> Person<'a> {
     /// Runs a line, and looks for what the server handed out where it must not stand.
     #[track_caller]
     pub fn run(&self, line: &str) -> Output {
-        self.sandbox.run(line)
+        let output = self.sandbox.run(line);
+        if self.server.logs() {
+            self.nothing_leaked(&output.stderr);
+        }
+        output
     }
 
     /// The token that `tok get PROFILE` prints.
@@ -70,8 +75,8 @@ impl<'a> Person<'a> {
         let shown = || fs::read_to_string(&screen).expect("the screen");
         let mut running = login.stderr(fs::File::create(&screen).expect("the screen")).spawn();
         let mut found = None;
-        until("address and code are shown", || {
-            found = address_and_code(&shown(), &self.server.issuer);
+        patiently("address and code are shown", || {
+            found = address_and_code(&shown());
             found.is_some() || running.ended()
         });
         let Some((address, code)) = found else {
@@ -108,9 +113,9 @@ impl<'a> Person<'a> {
 
 /// The address to go to and the code to type there, where both are on the screen. The address that has the code in it
 /// is cut back to the one that a person would type.
-fn address_and_code(screen: &str, issuer: &str) -> Option<(String, String)> {
+pub fn address_and_code(screen: &str) -> Option<(String, String)> {
     let words = || screen.split_whitespace().map(|word| word.trim_end_matches(['.', ',', ':']));
-    let address = words().find(|word| word.starts_with(issuer))?;
+    let address = words().find(|word| word.starts_with("http"))?;
     let is_code = |word: &&str| {
         let halves: Vec<&str> = word.split('-').collect();
         halves.len() == 2 && halves.iter().all(|half| half.len() == 4 && half.bytes().all(|b| b.is_ascii_uppercase()))
@@ -134,6 +139,16 @@ fn secrets(log: &[Value]) -> Vec<String> {
     let parts = log.iter().flat_map(|entry| [&entry["body"], &entry["response"]]);
     let values = parts.flat_map(|part| NAMES.map(|name| part[name].as_str()));
     values.flatten().map(str::to_string).collect()
+}
+
+/// Waits until `done` says yes: a minute, for another process has to start meanwhile.
+#[track_caller]
+pub fn patiently(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Words as arguments.

@@ -1,9 +1,9 @@
 //! Another device: the device grant, where a person types a code, and CIBA, where nobody types anything.
 
 use super::clients::{self, AUTHLIB, OIDC};
-use super::person::{Person, words};
+use super::person::{Person, address_and_code, patiently, words};
 use super::servers::{Make, Server};
-use super::table::{Case, besides, cell};
+use super::table::{Case, also, besides, cell};
 
 /// The tests.
 pub fn cases() -> Vec<Case> {
@@ -19,6 +19,8 @@ pub fn cases() -> Vec<Case> {
     }
     all.extend([
         cell("device-code", "none", Make::Authlib, by_urls).named("by_urls"),
+        also("`slow_down` of the device grant (RFC 8628)", Make::OidcProvider, slowed_down),
+        besides("an_interrupt_ends_the_wait_at_once", Make::OidcProvider, interrupted),
         besides("a_device_code_that_nobody_enters_expires", Make::OidcProvider, expired),
         besides("a_person_who_says_no_at_the_other_device_is_a_refusal", Make::OidcProvider, denied),
     ]);
@@ -56,6 +58,50 @@ fn by_urls(server: &'static Server) {
     assert!(server.get_with(&format!("Bearer {}", person.token("oauth2")), "/me").contains("alice"));
 }
 
+fn slowed_down(_: &'static Server) {
+    // It says one second, and wants three.
+    let server = Server::start(Make::OidcProvider, &[("DEVICE_PACE", "3")]).expect("it is installed");
+    let person = Person::at(&server);
+    let mut login = person.login("device-code", &words("--client-id public --client-auth none"));
+    login = login.env("BROWSER", "true");
+    let screen = person.sandbox.file("screen", "");
+    let mut running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
+    patiently("a second question comes", || server.log().len() > 2 || running.ended());
+    let shown = std::fs::read_to_string(&screen).unwrap();
+    let (address, code) = address_and_code(&shown).expect("address and code");
+    person.browse(&["--code", &code, &address]);
+    assert_eq!(running.wait().code, 0);
+    let log = server.log();
+    let polls: Vec<_> = log.iter().filter(|entry| entry["path"] == "/token").collect();
+    let said: Vec<_> = polls.iter().map(|entry| entry["response"]["error"].as_str()).collect();
+    assert_eq!(said, [Some("authorization_pending"), Some("slow_down"), None]);
+    let at = |poll: usize| polls[poll]["at"].as_i64().unwrap();
+    assert!(at(2) - at(1) >= 5_900, "asked again after {} ms", at(2) - at(1));
+}
+
+fn interrupted(_: &'static Server) {
+    // Whoever waits for the interval to end is late.
+    let server = Server::start(Make::OidcProvider, &[("DEVICE_INTERVAL", "30")]).expect("it is installed");
+    // With the last words before it waits.
+    for (grant, last, more) in
+        [("device-code", "/device", ""), ("authorization-code", ": 201", ""), ("ciba", ": 200", "--login-hint alice")]
+    {
+        let person = Person::at(&server);
+        let auth = if grant == "ciba" { "basic" } else { "none" };
+        let login = person.login(grant, &clients::oidc(&person, auth)).args(words(more));
+        let screen = person.sandbox.file("screen", "");
+        let login = login.args(["--scope", "openid", "-v"]).env("BROWSER", "true");
+        let running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
+        patiently("it waits", || std::fs::read_to_string(&screen).is_ok_and(|shown| shown.contains(last)));
+        let start = std::time::Instant::now();
+        running.signal(rustix::process::Signal::INT);
+        let output = running.wait();
+        assert_eq!(output.code, 130, "{grant}: {output}");
+        assert!(start.elapsed().as_secs() < 10, "{grant}: {:?}", start.elapsed());
+        assert!(person.sandbox.secrets().is_null(), "{grant}");
+    }
+}
+
 fn expired(_: &'static Server) {
     let server = Server::start(Make::OidcProvider, &[("DEVICE_TTL", "3")]).expect("it is installed");
     let person = Person::at(&server);
@@ -78,7 +124,8 @@ fn ciba(server: &'static Server, auth: &str) {
 
 fn denied(server: &'static Server) {
     let person = Person::at(server);
-    let login = person.login("ciba", &clients::oidc(&person, "basic")).args(["--scope", "openid"]);
+    let login =
+        person.login("ciba", &clients::oidc(&person, "basic")).args(["--scope", "openid", "-v"]).env("BROWSER", "true");
     login.args(["--login-hint", "deny"]).run().fails(5).says("access_denied");
     assert!(person.sandbox.secrets().is_null());
 }

@@ -23,6 +23,7 @@ pub fn cases() -> Vec<Case> {
     }
     all.extend([
         also("six calls at once, one refresh", Make::OidcProvider, at_once),
+        also("six calls at once, one refresh", Make::Authlib, at_once_at_authlib),
         besides("no_new_refresh_token_keeps_the_old_one", Make::NodeOauth, kept),
         besides("a_dead_refresh_token_asks_for_a_login", Make::OidcProvider, dead),
         cell("refresh", "none", Make::OidcProvider, handed_in).named("handed_in"),
@@ -50,12 +51,16 @@ fn rotated(server: &'static Server, auth: &str) {
         before = answer["response"]["refresh_token"].clone();
         assert!(before.is_string());
     }
+    person.run("logout oidc").ok();
+    let log = server.log();
+    let revoked = log.iter().find(|entry| entry["path"] == "/token/revocation" && entry["body"]["token"] == before);
+    let revoked = revoked.expect("the refresh token is revoked");
+    assert_eq!(revoked["status"], 200, "{revoked}");
+    clients::said(revoked, auth);
 }
 
-fn rotated_by_authlib(_: &'static Server, auth: &str) {
-    // Here a refresh token that comes twice is the end of all of them.
-    let server = Server::start(Make::Authlib, &[("REUSE", "revoke")]).expect("it is installed");
-    let person = Person::at(&server);
+fn rotated_by_authlib(server: &'static Server, auth: &str) {
+    let person = Person::at(server);
     person.login("password", &clients::authlib(&person, auth)).args(alice(&person)).run().prints("");
     let mut token = person.token("oidc");
     for _ in 0..3 {
@@ -103,7 +108,23 @@ fn at_once(server: &'static Server) {
     let log = server.log();
     let uses = log.iter().filter(|entry| entry["body"]["refresh_token"] == first);
     assert_eq!(uses.count(), 1, "the first refresh token");
+    // Each wants a new one, and none gets what would end the session.
+    let running: Vec<_> = (0..6).map(|_| person.sandbox.tok(["get", "oidc", "--fresh"]).spawn()).collect();
+    running.into_iter().for_each(|run| drop(run.wait().line()));
     person.run("get oidc --fresh").line();
+}
+
+fn at_once_at_authlib(server: &'static Server) {
+    let person = Person::at(server);
+    person.login("password", &clients::authlib(&person, "basic")).args(alice(&person)).run().prints("");
+    for _ in 0..3 {
+        person.sandbox.forget_cache();
+        let running: Vec<_> = (0..6).map(|_| person.sandbox.tok(["get", "oidc"]).spawn()).collect();
+        let tokens: Vec<String> = running.into_iter().map(|run| run.wait().line()).collect();
+        assert!(tokens.iter().all(|token| *token == tokens[0]), "not one token");
+    }
+    let token = person.run("get oidc --fresh").line();
+    assert!(server.get_with(&format!("Bearer {token}"), "/me").contains("alice"), "the family is dead");
 }
 
 fn dead(_: &'static Server) {

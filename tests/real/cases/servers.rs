@@ -1,5 +1,6 @@
 //! Starts the servers. Each ends when its stdin does, so none outlives the tests, however they end.
 
+use super::support::figures;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::fs;
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub enum Make {
     /// npm `oidc-provider`, certified by the OpenID Foundation.
     OidcProvider,
-    /// The same by HTTPS, with client certificates.
+    /// The same by HTTPS, with client certificates at another address than the issuer's.
     OidcProviderTls,
     /// Authlib on Flask, strict about the client's authentication.
     Authlib,
@@ -55,7 +56,7 @@ pub struct Server {
     pub issuer: String,
     /// Keys of its clients, and certificates.
     files: tempfile::TempDir,
-    tls: bool,
+    make: Make,
     child: Mutex<Child>,
 }
 
@@ -72,7 +73,11 @@ pub fn robot() -> PathBuf {
 /// The server of this make that the tests share. Says why there is none: packages that cannot be installed.
 pub fn shared(make: Make) -> Result<&'static Server, &'static str> {
     static SERVERS: [OnceLock<Result<Server, String>>; 5] = [const { OnceLock::new() }; 5];
-    let server = SERVERS[make as usize].get_or_init(|| Server::start(make, &[]));
+    // A refresh token that comes twice is the end of the whole family.
+    let server = SERVERS[make as usize].get_or_init(|| {
+        let server = Server::start(make, &[("REUSE", "revoke")]);
+        server.inspect_err(|why| figures(&format!("nothing is tried on {}: {why}", make.name())))
+    });
     server.as_ref().map_err(String::as_str)
 }
 
@@ -89,7 +94,7 @@ fn installed(make: Make) -> Result<PathBuf, String> {
         return Ok(folder);
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let why = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing was said");
+    let why = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing was said");
     Err(format!("its packages cannot be installed: {why}"))
 }
 
@@ -140,7 +145,7 @@ impl Server {
                 panic!("{} is not ready:\n{log}", make.name());
             }
         };
-        Ok(Server { issuer, files, tls, child: Mutex::new(child) })
+        Ok(Server { issuer, files, make, child: Mutex::new(child) })
     }
 
     /// A file that the server made for its clients, as an argument.
@@ -153,10 +158,16 @@ impl Server {
 
     /// The certificate to trust, where it speaks TLS.
     pub fn ca(&self) -> Option<String> {
-        self.tls.then(|| self.file("ca.crt"))
+        (self.make == Make::OidcProviderTls).then(|| self.file("ca.crt"))
     }
 
-    /// What it was asked by POST so far: `path`, `headers`, `body`, `status`, `response`. Only oidc-provider keeps it.
+    /// Whether it keeps a log.
+    pub fn logs(&self) -> bool {
+        matches!(self.make, Make::OidcProvider | Make::OidcProviderTls)
+    }
+
+    /// What it was asked by POST so far: `at` (milliseconds), `host`, `path`, `headers`,
+    /// `body`, `status`, `response`. Only oidc-provider keeps it.
     pub fn log(&self) -> Vec<Value> {
         let body = self.get("/_log");
         serde_json::from_str(&body).expect("a list of requests")

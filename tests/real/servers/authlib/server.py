@@ -43,7 +43,7 @@ from signxml.exceptions import InvalidInput, InvalidSignature
 from werkzeug.serving import make_server
 
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
-CANARY = "ca9a41e5"  # stands in every secret: the tests look for it where no secret may be
+CANARY = "ca9a41e5"  # stands in every secret and token: the tests look for it where none may be
 
 
 def number(name, default):
@@ -175,7 +175,8 @@ def save_token(token, req):
 
 
 app = Flask(__name__)
-app.config.update(SECRET_KEY="test", OAUTH2_REFRESH_TOKEN_GENERATOR=True,
+app.config.update(SECRET_KEY="test", OAUTH2_ACCESS_TOKEN_GENERATOR=lambda *_, **__: f"{CANARY}{secrets.token_urlsafe(30)}",
+                  OAUTH2_REFRESH_TOKEN_GENERATOR=lambda *_, **__: f"{CANARY}{secrets.token_urlsafe(30)}",
                   OAUTH2_TOKEN_EXPIRES_IN={g: number("ACCESS_TTL", 600) for g in (
                       "authorization_code", "client_credentials", "password", "refresh_token", "implicit",
                       DEVICE_CODE_GRANT_TYPE, JWTBearerGrant.GRANT_TYPE)})

@@ -5,10 +5,11 @@
 //
 // Settings: PORT (0: any), ACCESS_TTL, REFRESH_TTL, ROTATE=0|1 (0: the answer to a refresh has no refresh token).
 // Each answer carries extra members ("tenant", "roles") to be kept or skipped. User alice.
+import { randomBytes } from 'node:crypto';
 import http from 'node:http';
 import OAuth2Server from '@node-oauth/oauth2-server';
 
-const CANARY = 'ca9a41e5';                 // stands in every secret: the tests look for it where no secret may be
+const CANARY = 'ca9a41e5';                 // stands in every secret and token: the tests look for it where none may be
 const grants = ['password', 'client_credentials', 'refresh_token'];
 const clients = {
   basic: { id: 'basic', secret: `basic-secret-${CANARY}`, grants },
@@ -28,6 +29,8 @@ const server = new OAuth2Server({
     getClient: async (id, secret) => (clients[id] && (secret === null || clients[id].secret === secret) ? clients[id] : false),
     getUser: async (name, password) => (users[name] === password && password ? { name } : false),
     getUserFromClient: async (client) => ({ name: `client ${client.id}` }),
+    generateAccessToken: async () => CANARY + randomBytes(24).toString('hex'),
+    generateRefreshToken: async () => CANARY + randomBytes(24).toString('hex'),
     saveToken: async (token, client, user) => {
       const saved = { ...token, client, user, tenant: 'wonder', roles: ['reader'] };
       byAccess.set(saved.accessToken, saved);

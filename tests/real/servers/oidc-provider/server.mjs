@@ -2,11 +2,12 @@
 // method that a token client may meet, for tests on loopback. All state is in memory.
 //
 //   KEYS_DIR=DIR node server.mjs                  plain HTTP
-//   KEYS_DIR=DIR TLS_DIR=DIR node server.mjs      HTTPS, client certificates accepted (mTLS)
+//   KEYS_DIR=DIR TLS_DIR=DIR node server.mjs      HTTPS; client certificates at a port of its own
+//                                                 (mtls_endpoint_aliases, RFC 8705 section 5)
 //
 // Prints one JSON line {"ready":true,"issuer":...} on stdout when it listens; ends when stdin ends.
 // Settings: PORT (0: any), ACCESS_TTL, REFRESH_TTL, CODE_TTL, DEVICE_TTL (seconds), DEVICE_INTERVAL
-// (seconds; 0 leaves it out of the answer), ROTATE=0|1, KEYS_DIR (where client keys are written),
+// (seconds; 0 leaves it out of the answer), DEVICE_PACE (seconds; what is enforced of it), ROTATE=0|1, KEYS_DIR (where client keys are written),
 // PAGES=auto|forms (auto: log in and consent at once as login_hint or alice; forms: real pages).
 import { createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
@@ -21,6 +22,7 @@ const num = (name, fallback) => Number(env[name] ?? fallback);
 const tlsDir = env.TLS_DIR;
 const keysDir = env.KEYS_DIR;
 const deviceInterval = num('DEVICE_INTERVAL', 1);
+const devicePace = num('DEVICE_PACE', deviceInterval);
 
 // Stands in every secret: the tests look for it where no secret may be.
 const CANARY = 'ca9a41e5';
@@ -32,18 +34,17 @@ const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token';
 
 // The port is a part of the issuer, so it is taken first; what comes before the provider is there, nobody sends.
-const server = tlsDir
-  ? https.createServer({
-    key: readFileSync(join(tlsDir, 'server.key')),
-    cert: readFileSync(join(tlsDir, 'server.crt')),
-    ca: readFileSync(join(tlsDir, 'ca.crt')),
-    requestCert: true,
-    rejectUnauthorized: false,
-  })
-  : http.createServer();
-await once(server.listen(num('PORT', 0), tlsDir ? 'localhost' : '127.0.0.1'), 'listening');
-const { port } = server.address();
-const issuer = tlsDir ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
+const tls = tlsDir && { key: readFileSync(join(tlsDir, 'server.key')), cert: readFileSync(join(tlsDir, 'server.crt')) };
+const listen = async (server, port) => {
+  await once(server.listen(port, tls ? 'localhost' : '127.0.0.1'), 'listening');
+  return tls ? `https://localhost:${server.address().port}` : `http://127.0.0.1:${server.address().port}`;
+};
+const server = tls ? https.createServer(tls) : http.createServer();
+const issuer = await listen(server, num('PORT', 0));
+const withCertificates = tls && https.createServer({
+  ...tls, ca: readFileSync(join(tlsDir, 'ca.crt')), requestCert: true, rejectUnauthorized: false,
+});
+const alias = tls && await listen(withCertificates, 0);
 
 // ---------------------------------------------------------------- keys and clients
 
@@ -137,6 +138,19 @@ const provider = new Provider(issuer, {
   rotateRefreshToken: env.ROTATE !== '0',
   issueRefreshToken: async (ctx, client, source) => client.grantTypeAllowed('refresh_token') && source.scopes.has('offline_access'),
   pkce: { required: (ctx, client) => client.clientAuthMethod === 'none' },
+  ...(tls && {
+    discovery: {
+      mtls_endpoint_aliases: {
+        token_endpoint: `${alias}/token`,
+        introspection_endpoint: `${alias}/token/introspection`,
+        revocation_endpoint: `${alias}/token/revocation`,
+        pushed_authorization_request_endpoint: `${alias}/request`,
+        device_authorization_endpoint: `${alias}/device/auth`,
+        backchannel_authentication_endpoint: `${alias}/backchannel`,
+        userinfo_endpoint: `${alias}/me`,
+      },
+    },
+  }),
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   features: {
     devInteractions: { enabled: env.PAGES === 'forms' },
@@ -227,7 +241,7 @@ const { find } = provider.DeviceCode;
 provider.DeviceCode.find = async function paced(value, options) {
   if (options?.ignoreSessionBinding) return find.call(this, value, options);   // the browser's side
   const now = Date.now();
-  const early = now - (lastPoll.get(value) ?? 0) < deviceInterval * 1000 - 50;
+  const early = now - (lastPoll.get(value) ?? 0) < devicePace * 1000 - 50;
   lastPoll.set(value, now);
   if (early) throw new errors.SlowDown('polled before the interval was over');
   return find.call(this, value, options);
@@ -269,7 +283,7 @@ provider.use(async (ctx, next) => {
   }
   if (ctx.method === 'POST') {
     log.push({
-      path: ctx.path, headers: ctx.headers, body: ctx.oidc?.body, status: ctx.status, response: ctx.body,
+      at: Date.now(), host: ctx.host, path: ctx.path, headers: ctx.headers, body: ctx.oidc?.body, status: ctx.status, response: ctx.body,
     });
   }
   return undefined;
@@ -278,6 +292,7 @@ provider.use(async (ctx, next) => {
 provider.on('server_error', (ctx, error) => console.error(error));
 
 server.on('request', provider.callback());
+withCertificates?.on('request', provider.callback());
 console.log(JSON.stringify({ ready: true, issuer, pid: process.pid }));
 // Whoever started it holds the other end.
 process.stdin.resume().on('end', () => process.exit());
