@@ -96,7 +96,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     }
     claims.insert("iat".into(), moment.now.into());
     claims.insert("exp".into(), (moment.now + LIFETIME).into());
-    let signed = signed(values, key, of, &claims)?;
+    let signed = signed(values, key, of, &claims, None)?;
     let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
     Ok(vec![
         field("client_id", client),
@@ -105,7 +105,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     ])
 }
 
-/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat`, `exp` and `jti`.
+/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat` and `exp`, and `jti` where it wants one.
 ///
 /// # Errors
 /// As [`add`].
@@ -126,23 +126,36 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     }
     claims.insert("iat".into(), (moment.now - how.backdate).into());
     claims.insert("exp".into(), (moment.now + how.lifetime).into());
-    claims.insert("jti".into(), moment.id.as_str().into());
-    signed(values, &key, "private_key", &claims)
+    if how.jti {
+        claims.insert("jti".into(), moment.id.as_str().into());
+    }
+    signed(values, &key, "private_key", &claims, how.algorithm)
 }
 
-/// `claims` as a JWT, signed with `key`, which is the value `of`.
-fn signed(values: &Values, key: &Key, of: &str, claims: &Map<String, Value>) -> Result<Secret, Unready> {
+/// `claims` as a JWT, signed with `key`, which is the value `of`. `wanted`: the one algorithm that the server takes.
+fn signed(
+    values: &Values,
+    key: &Key,
+    of: &str,
+    claims: &Map<String, Value>,
+    wanted: Option<Algorithm>,
+) -> Result<Secret, Unready> {
     let wrong = |name: &str, why: String| Unready::Wrong(name.into(), why);
-    let algorithm = match values.get("algorithm") {
-        Some(name) => {
+    let can = || key.algorithms().iter().map(|a| a.name()).collect::<Vec<_>>().join(", ");
+    let algorithm = match (wanted, values.get("algorithm")) {
+        (Some(wanted), _) if !key.algorithms().contains(&wanted) => {
+            let why = format!("is a key for {}, and the server takes {} alone", can(), wanted.name());
+            return Err(wrong(of, why));
+        }
+        (Some(wanted), _) => wanted,
+        (None, Some(name)) => {
             let known = Algorithm::parse(name).ok_or_else(|| wrong("algorithm", "is no signing algorithm".into()))?;
             if !key.algorithms().contains(&known) {
-                let can: Vec<&str> = key.algorithms().iter().map(|a| a.name()).collect();
-                return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can.join(", "))));
+                return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can())));
             }
             known
         }
-        None => *key.algorithms().first().ok_or_else(|| wrong(of, "is a key that cannot sign".into()))?,
+        (None, None) => *key.algorithms().first().ok_or_else(|| wrong(of, "is a key that cannot sign".into()))?,
     };
     let mut header = Map::new();
     header.insert("typ".into(), "JWT".into());

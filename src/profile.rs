@@ -484,9 +484,13 @@ impl Profile {
     /// A complaint about a value, in the words of where it comes from.
     pub fn blame(&self, name: &str, source: &Source, why: &str) -> Error {
         let (kind, what) = match source {
-            Source::Flag => (Kind::Usage, format!("--{}", name.replace('_', "-"))),
+            Source::Flag => {
+                let file = if self.param(name).is_some_and(|p| p.secret) { "-file" } else { "" };
+                (Kind::Usage, format!("--{}{file}", name.replace('_', "-")))
+            }
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
-            Source::Asked | Source::Store => (Kind::Usage, name.to_string()),
+            Source::Asked => (Kind::Usage, name.to_string()),
+            Source::Store => (Kind::Store, format!("the kept {name}")),
             Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
@@ -505,10 +509,28 @@ impl Profile {
                 let what = format!("{}: the request header {name} cannot be made", self.name);
                 Error::new(Kind::Config, what, "it would hold a line break or NUL")
             }
-            Unready::Wrong(name, why) => {
-                let source = self.given.get(&name).map_or(Source::Default, |g| g.source.clone());
-                self.blame(&name, &source, &why)
-            }
+            Unready::Wrong(name, why) => self.wrong(&name, why),
+        }
+    }
+
+    /// A value that cannot be used, by where it comes from: it may stand in another.
+    fn wrong(&self, name: &str, why: String) -> Error {
+        let param = self.param(name);
+        if let Some(given) = self.given.get(name) {
+            let error = self.blame(name, &given.source, &why);
+            let is_whole = self.provider.params.iter().any(|p| p.inside.as_ref().is_some_and(|i| i.value == name));
+            return match param.filter(|p| is_whole && !p.help.is_empty()) {
+                Some(param) => error.hint(format!("what is wanted: {}", param.help)),
+                None => error,
+            };
+        }
+        match param.and_then(|p| p.inside.as_ref()) {
+            Some(inside) => self.wrong(&inside.value, format!("has a text at {} that {why}", inside.at)),
+            // A secret has no default.
+            None if param.is_some_and(|p| p.secret) => self
+                .blame(name, &Source::Store, &why)
+                .hint(format!("log in again: tok login {}", self.name)),
+            None => self.blame(name, &Source::Default, &why),
         }
     }
 
@@ -726,7 +748,7 @@ fn split(param: &Param, text: &str) -> Vec<Secret> {
 
 fn join(param: &Param, texts: &[Secret]) -> Zeroizing<String> {
     let joined = Zeroizing::new(texts.iter().map(Secret::expose).collect::<Vec<_>>().join(&param.separator));
-    if param.upper { Zeroizing::new(joined.to_uppercase()) } else { joined }
+    param.as_sent(&joined)
 }
 
 /// Whether a value that may be a path is the text itself.

@@ -19,7 +19,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
             names(&at, &["grants", &grant.name, "push"], provider, push, &[])?;
         }
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
-            names(&at, &["grants", &grant.name, "assertion", claim], provider, template, &["key_fingerprint"])?;
+            let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
+            if matches!(claim.as_str(), "iat" | "exp" | "jti") {
+                return Err(at.error(&place, "this claim is made here: `lifetime`, `backdate` and `jti` say how"));
+            }
+            names(&at, &place, provider, template, &["key_fingerprint"])?;
         }
         for (name, template) in &grant.defaults {
             let place = ["grants", &grant.name, "defaults"];
@@ -47,6 +51,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
         }
     }
     for param in &provider.params {
+        for (key, needs_list) in [("repeat", param.repeat), ("pairs", param.pairs)] {
+            if needs_list && !param.list {
+                return Err(at.error(&["params", &param.name, key], "this is of a list: `list = true` is missing"));
+            }
+        }
         if let Some(default) = &param.default {
             names(&at, &["params", &param.name, "default"], provider, default, &[])?;
         }
@@ -141,7 +150,10 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         if let Some(error) = wrong {
             return Err(error);
         }
-        if call.encode != Encode::Json && !matches!(field, Field::Text(_) | Field::Plain(_)) {
+        let is_table = matches!(field, Field::Text(template) if template.is_alone(|name| {
+            provider.param(name).is_some_and(|p| p.pairs)
+        }));
+        if call.encode != Encode::Json && (is_table || !matches!(field, Field::Text(_) | Field::Plain(_))) {
             return Err(at.error(&[place, &["body", name]].concat(), "a list or a table can only be sent as JSON"));
         }
     }
