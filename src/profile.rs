@@ -490,7 +490,7 @@ impl Profile {
             }
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked => (Kind::Usage, name.to_string()),
-            Source::Store => (Kind::Store, format!("the kept {name}")),
+            Source::Store => (Kind::LoginNeeded, format!("{}: the kept {name}", self.name)),
             Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
@@ -519,17 +519,21 @@ impl Profile {
         if let Some(given) = self.given.get(name) {
             let error = self.blame(name, &given.source, &why);
             let is_whole = self.provider.params.iter().any(|p| p.inside.as_ref().is_some_and(|i| i.value == name));
-            return match param.filter(|p| is_whole && !p.help.is_empty()) {
-                Some(param) => error.hint(format!("what is wanted: {}", param.help)),
-                None => error,
+            let in_url = |p: &&Param| p.url && p.default.iter().flat_map(|d| d.names()).any(|(n, _)| n == name);
+            return match (param, self.provider.params.iter().find(in_url)) {
+                (Some(param), _) if is_whole => error.hint(format!("what is wanted: {}", param.help)),
+                (_, Some(url)) => {
+                    error.hint(format!("or give the address whole: --{} URL", url.name.replace('_', "-")))
+                }
+                _ => error,
             };
         }
         match param.and_then(|p| p.inside.as_ref()) {
             Some(inside) => self.wrong(&inside.value, format!("has a text at {} that {why}", inside.at)),
             // A secret has no default.
-            None if param.is_some_and(|p| p.secret) => self
-                .blame(name, &Source::Store, &why)
-                .hint(format!("log in again: tok login {}", self.name)),
+            None if param.is_some_and(|p| p.secret) => {
+                self.blame(name, &Source::Store, &why).hint(format!("log in again: tok login {}", self.name))
+            }
             None => self.blame(name, &Source::Default, &why),
         }
     }

@@ -190,7 +190,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
-        Flow::Signed => obtain::signed(grant, &filled, context.host.now()),
+        Flow::Signed => obtain::signed(profile, &filled, context.host.now()),
         _ => obtain::ask(context.host, profile, &asking, &filled)?,
     };
     let (issued, received) = granted(profile, grant, outcome)?;
