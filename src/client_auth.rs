@@ -192,6 +192,7 @@ fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Template;
 
     fn values(given: &[(&str, &str)]) -> Values {
         given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect()
@@ -206,6 +207,32 @@ mod tests {
         // a%20b%3Ac:p%25%40%2B%2F%20w
         assert_eq!(header(Auth::Basic).as_deref(), Ok("Basic YSUyMGIlM0FjOnAlMjUlNDAlMkIlMkYlMjB3"));
         assert!(matches!(header(Auth::BasicRaw), Err(Unready::Wrong(..))));
+    }
+
+    #[test]
+    fn an_assertion_says_what_its_file_says_and_no_more() {
+        let (_, text) = Key::generate().expect("a key");
+        let values = values(&[("private_key", text.expose()), ("client_id", "c")]);
+        let claims = |text: &str| Template::parse(text).expect("a template");
+        let mut how = Assertion {
+            claims: vec![("iss".into(), claims("{client_id}")), ("sub".into(), claims("{username?}"))],
+            jti: false,
+            algorithm: Some(Algorithm::Es256),
+            lifetime: 60,
+            backdate: 5,
+        };
+        let said = |how: &Assertion| {
+            let made = assertion(how, &values, &MOMENT())?;
+            Ok(Value::from(crate::jwt::claims(made.expose()).expect("a JWT")))
+        };
+        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060})));
+        how.jti = true;
+        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060, "jti": "x"})));
+        how.algorithm = Some(Algorithm::Rs256);
+        let why = "is a key for ES256, and the server takes RS256 alone".to_string();
+        assert_eq!(said(&how), Err(Unready::Wrong("private_key".into(), why)));
+        how.claims = vec![("iss".into(), claims("{username}"))];
+        assert_eq!(said(&how), Err(Unready::Missing("username".into())));
     }
 
     #[test]

@@ -188,10 +188,11 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
             }
             Piece::Value { name, or, optional } => (name, or.as_ref(), *optional),
         };
-        let value = match values.get(name).or_else(|| values.get(or?)) {
-            Some(value) => value.as_str(),
-            None if optional => continue,
-            None => return Err(Unready::Missing(or.unwrap_or(name).clone())),
+        let (name, value) = match (values.get(name), or.and_then(|or| values.get_key_value(or))) {
+            (Some(value), _) => (name, value.as_str()),
+            (None, Some((or, value))) => (or, value.as_str()),
+            (None, None) if optional => continue,
+            (None, None) => return Err(Unready::Missing(or.unwrap_or(name).clone())),
         };
         let wrong = |why: &str| Unready::Wrong(name.clone(), why.to_string());
         if template.0.len() == 1 {
@@ -495,6 +496,42 @@ mod tests {
             body(&built(request, &[("x", "\"q\"")]).expect("a request")),
             r#"{"n":1,"l":["\"q\"",true],"t":{"b":1.5}}"#
         );
+    }
+
+    #[test]
+    fn a_list_of_pairs_is_a_table() {
+        let file = "[params.x]\nlist = true\npairs = true\n[grants.g]\nurl = \"https://a.example\"\n\
+                    encode = \"json\"\nbody = { p = \"{x?}\" }\n";
+        let provider = Provider::parse("t", "t.toml", file).unwrap_or_else(|e| panic!("{e}"));
+        let made = |given: Option<&str>| {
+            let values = given.map(|text| ("x".to_string(), Zeroizing::new(text.to_string()))).into_iter().collect();
+            build(&provider, &provider.grants[0].call, &values, Repeat::Freely, Added::default())
+        };
+        assert_eq!(body(&made(Some("a=read b=x=y c=")).expect("a request")), r#"{"p":{"a":"read","b":"x=y","c":""}}"#);
+        for empty in [None, Some(""), Some(" ")] {
+            assert_eq!(body(&made(empty).expect("a request")), "{}");
+        }
+        for wrong in ["a", "=b", "a=b c"] {
+            assert!(matches!(made(Some(wrong)), Err(Unready::Wrong(name, _)) if name == "x"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_inside_another() {
+        let file = "[params.whole]\nsecret = true\n[params.part]\ninside = { value = \"whole\", at = \"/a/b\" }\n\
+                    [grants.g]\nurl = \"https://a.example\"\nbody = { p = \"{part?}\" }\n";
+        let provider = Provider::parse("t", "t.toml", file).unwrap_or_else(|e| panic!("{e}"));
+        let found = |given: &[(&str, &str)]| {
+            let pairs = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string())));
+            let mut values: Values = pairs.collect();
+            defaults(&provider, &mut values).map(|()| values.get("part").map(|part| part.to_string()))
+        };
+        assert_eq!(found(&[("whole", r#"{"a":{"b":"x\ny"}}"#)]), Ok(Some("x\ny".into())));
+        assert_eq!(found(&[("whole", "{}"), ("part", "mine")]), Ok(Some("mine".into())));
+        assert_eq!(found(&[]), Ok(None));
+        for wrong in ["", "x", "{}", r#"{"a":{"b":1}}"#, r#"{"a":{"b":""}}"#, "[]"] {
+            assert!(matches!(found(&[("whole", wrong)]), Err(Unready::Wrong(name, _)) if name == "whole"), "{wrong}");
+        }
     }
 
     #[test]
