@@ -173,7 +173,11 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         if grant.flow != Flow::Signed {
             made.push((format!("request{case}.http"), made_request(provider, &grant.call, &values, &mut jwts)));
         }
-        if let Some(begin) = &grant.begin {
+        // Pushed, the address itself holds a reference alone, which the server makes.
+        let is_known = |push: &Call| push.url.names().all(|(name, _)| values.contains_key(name));
+        if let Some(push) = grant.pushed().filter(is_known) {
+            made.push((format!("push{case}.http"), made_request(provider, &push, &values, &mut jwts)));
+        } else if let Some(begin) = &grant.begin {
             made.push((format!("begin{case}.http"), made_request(provider, begin, &values, &mut jwts)));
         }
         if !jwts.is_empty() {
@@ -293,7 +297,7 @@ fn made_request(
     call.settle(|name| values.get(name).map(|value| value.as_str()));
     let auth = match call.auth {
         // The browser shows nothing of the client.
-        _ if call.query.iter().any(|(name, _)| name == "response_type") => Auth::None,
+        _ if call.method == Method::Get => Auth::None,
         Auth::Auto => client_auth::choose(values, &[]),
         named => named,
     };

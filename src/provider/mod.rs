@@ -597,6 +597,21 @@ impl Grant {
         all
     }
 
+    /// The request that pushes the parameters of the address that a browser is sent to (RFC 9126 §2.1).
+    pub fn pushed(&self) -> Option<Call> {
+        let (push, begin) = (self.push.as_ref()?, self.begin.as_ref()?);
+        Some(Call {
+            url: push.clone(),
+            method: Method::Post,
+            encode: Encode::Form,
+            query: Vec::new(),
+            body: begin.query.iter().map(|(name, text)| (name.clone(), Field::Text(text.clone()))).collect(),
+            auth: self.call.auth,
+            auth_by: self.call.auth_by.clone(),
+            ..begin.clone()
+        })
+    }
+
     /// The values that it needs where `known` says which are at hand; not those that its flow finds.
     pub fn needs(&self, known: &dyn Fn(&str) -> bool) -> BTreeMap<String, bool> {
         let mut all = self.names();
