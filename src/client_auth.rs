@@ -96,7 +96,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     }
     claims.insert("iat".into(), moment.now.into());
     claims.insert("exp".into(), (moment.now + LIFETIME).into());
-    let signed = signed(values, key, of, &claims)?;
+    let signed = signed(values, key, of, &claims, None)?;
     let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
     Ok(vec![
         field("client_id", client),
@@ -105,7 +105,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     ])
 }
 
-/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat`, `exp` and `jti`.
+/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat` and `exp`, and `jti` where it wants one.
 ///
 /// # Errors
 /// As [`add`].
@@ -126,23 +126,36 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     }
     claims.insert("iat".into(), (moment.now - how.backdate).into());
     claims.insert("exp".into(), (moment.now + how.lifetime).into());
-    claims.insert("jti".into(), moment.id.as_str().into());
-    signed(values, &key, "private_key", &claims)
+    if how.jti {
+        claims.insert("jti".into(), moment.id.as_str().into());
+    }
+    signed(values, &key, "private_key", &claims, how.algorithm)
 }
 
-/// `claims` as a JWT, signed with `key`, which is the value `of`.
-fn signed(values: &Values, key: &Key, of: &str, claims: &Map<String, Value>) -> Result<Secret, Unready> {
+/// `claims` as a JWT, signed with `key`, which is the value `of`. `wanted`: the one algorithm that the server takes.
+fn signed(
+    values: &Values,
+    key: &Key,
+    of: &str,
+    claims: &Map<String, Value>,
+    wanted: Option<Algorithm>,
+) -> Result<Secret, Unready> {
     let wrong = |name: &str, why: String| Unready::Wrong(name.into(), why);
-    let algorithm = match values.get("algorithm") {
-        Some(name) => {
+    let can = || key.algorithms().iter().map(|a| a.name()).collect::<Vec<_>>().join(", ");
+    let algorithm = match (wanted, values.get("algorithm")) {
+        (Some(wanted), _) if !key.algorithms().contains(&wanted) => {
+            let why = format!("is a key for {}, and the server takes {} alone", can(), wanted.name());
+            return Err(wrong(of, why));
+        }
+        (Some(wanted), _) => wanted,
+        (None, Some(name)) => {
             let known = Algorithm::parse(name).ok_or_else(|| wrong("algorithm", "is no signing algorithm".into()))?;
             if !key.algorithms().contains(&known) {
-                let can: Vec<&str> = key.algorithms().iter().map(|a| a.name()).collect();
-                return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can.join(", "))));
+                return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can())));
             }
             known
         }
-        None => *key.algorithms().first().ok_or_else(|| wrong(of, "is a key that cannot sign".into()))?,
+        (None, None) => *key.algorithms().first().ok_or_else(|| wrong(of, "is a key that cannot sign".into()))?,
     };
     let mut header = Map::new();
     header.insert("typ".into(), "JWT".into());
@@ -179,6 +192,7 @@ fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Template;
 
     fn values(given: &[(&str, &str)]) -> Values {
         given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect()
@@ -193,6 +207,32 @@ mod tests {
         // a%20b%3Ac:p%25%40%2B%2F%20w
         assert_eq!(header(Auth::Basic).as_deref(), Ok("Basic YSUyMGIlM0FjOnAlMjUlNDAlMkIlMkYlMjB3"));
         assert!(matches!(header(Auth::BasicRaw), Err(Unready::Wrong(..))));
+    }
+
+    #[test]
+    fn an_assertion_says_what_its_file_says_and_no_more() {
+        let (_, text) = Key::generate().expect("a key");
+        let values = values(&[("private_key", text.expose()), ("client_id", "c")]);
+        let claims = |text: &str| Template::parse(text).expect("a template");
+        let mut how = Assertion {
+            claims: vec![("iss".into(), claims("{client_id}")), ("sub".into(), claims("{username?}"))],
+            jti: false,
+            algorithm: Some(Algorithm::Es256),
+            lifetime: 60,
+            backdate: 5,
+        };
+        let said = |how: &Assertion| {
+            let made = assertion(how, &values, &MOMENT())?;
+            Ok(Value::from(crate::jwt::claims(made.expose()).expect("a JWT")))
+        };
+        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060})));
+        how.jti = true;
+        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060, "jti": "x"})));
+        how.algorithm = Some(Algorithm::Rs256);
+        let why = "is a key for ES256, and the server takes RS256 alone".to_string();
+        assert_eq!(said(&how), Err(Unready::Wrong("private_key".into(), why)));
+        how.claims = vec![("iss".into(), claims("{username}"))];
+        assert_eq!(said(&how), Err(Unready::Missing("username".into())));
     }
 
     #[test]

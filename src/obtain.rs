@@ -18,7 +18,7 @@ use crate::reply::{self, Issued, Note};
 use crate::request::{self, Repeat, Response, Unready, Values};
 use crate::store::cache::{Cache, Cached, IdToken};
 use crate::store::{Store, StoreError, Trouble};
-use crate::token::{Expires, Secret, Time};
+use crate::token::{Expires, Secret, Time, is_token};
 use crate::url::Url;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -816,7 +816,7 @@ fn run(
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
-        Flow::Signed => signed(grant, &filled, host.now()),
+        Flow::Signed => signed(profile, &filled, host.now()),
         _ => ask(host, profile, &asking, &filled)?,
     };
     let (issued, received) = match outcome {
@@ -915,16 +915,25 @@ fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept:
     }
 }
 
-/// The assertion of `grant` as its token: what it says is known here.
-pub fn signed(grant: &Grant, filled: &Filled, now: Time) -> Outcome {
-    let life = grant.assertion.as_ref().map_or(0, |how| how.lifetime);
+/// The assertion as the token: what it says is known here.
+pub fn signed(profile: &Profile, filled: &Filled, now: Time) -> Outcome {
     let text = filled.values.get("assertion").map(|text| text.as_str()).unwrap_or_default();
+    let wrong = |why: &str| {
+        let unready = Unready::Wrong("assertion".into(), why.into());
+        Outcome::Failed(profile.unready(unready), None)
+    };
+    let Some(claims) = crate::jwt::claims(text).filter(|_| is_token(text)) else { return wrong("is no JWT") };
+    let expires = match claims.get("exp").and_then(|exp| exp.as_i64().or(exp.as_f64().map(|exp| exp as i64))) {
+        Some(at) if at <= now.secs() => return wrong("has expired"),
+        Some(at) => Expires::At(at),
+        None => Expires::Unknown,
+    };
     let issued = Issued {
         access_token: Secret::new(text),
         refresh_token: None,
         token_type: None,
         scope: None,
-        expires: Expires::At(now.secs() + life),
+        expires,
         refresh_expires: Expires::Unknown,
         id_token: None,
         extra: Default::default(),

@@ -496,7 +496,8 @@ impl Profile {
                 (Kind::Usage, format!("--{}{file}", name.replace('_', "-")))
             }
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
-            Source::Asked | Source::Store => (Kind::Usage, name.to_string()),
+            Source::Asked => (Kind::Usage, name.to_string()),
+            Source::Store => (Kind::LoginNeeded, format!("{}: the kept {name}", self.name)),
             Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
@@ -515,10 +516,32 @@ impl Profile {
                 let what = format!("{}: the request header {name} cannot be made", self.name);
                 Error::new(Kind::Config, what, "it would hold a line break or NUL")
             }
-            Unready::Wrong(name, why) => {
-                let source = self.given.get(&name).map_or(Source::Default, |g| g.source.clone());
-                self.blame(&name, &source, &why)
+            Unready::Wrong(name, why) => self.wrong(&name, why),
+        }
+    }
+
+    /// A value that cannot be used, by where it comes from: it may stand in another.
+    fn wrong(&self, name: &str, why: String) -> Error {
+        let param = self.param(name);
+        if let Some(given) = self.given.get(name) {
+            let error = self.blame(name, &given.source, &why);
+            let is_whole = self.provider.params.iter().any(|p| p.inside.as_ref().is_some_and(|i| i.value == name));
+            let in_url = |p: &&Param| p.url && p.default.iter().flat_map(|d| d.names()).any(|(n, _)| n == name);
+            return match (param, self.provider.params.iter().find(in_url)) {
+                (Some(param), _) if is_whole => error.hint(format!("what is wanted: {}", param.help)),
+                (_, Some(url)) => {
+                    error.hint(format!("or give the address whole: --{} URL", url.name.replace('_', "-")))
+                }
+                _ => error,
+            };
+        }
+        match param.and_then(|p| p.inside.as_ref()) {
+            Some(inside) => self.wrong(&inside.value, format!("has a text at {} that {why}", inside.at)),
+            // A secret has no default.
+            None if param.is_some_and(|p| p.secret) => {
+                self.blame(name, &Source::Store, &why).hint(format!("log in again: tok login {}", self.name))
             }
+            None => self.blame(name, &Source::Default, &why),
         }
     }
 
@@ -736,7 +759,7 @@ fn split(param: &Param, text: &str) -> Vec<Secret> {
 
 fn join(param: &Param, texts: &[Secret]) -> Zeroizing<String> {
     let joined = Zeroizing::new(texts.iter().map(Secret::expose).collect::<Vec<_>>().join(&param.separator));
-    if param.upper { Zeroizing::new(joined.to_uppercase()) } else { joined }
+    param.as_sent(&joined)
 }
 
 /// Whether a value that may be a path is the text itself.

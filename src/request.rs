@@ -1,7 +1,7 @@
 //! The request to a token endpoint, and the reply as it comes from the wire.
 
 use crate::provider::template::{Gap, Piece, Template};
-use crate::provider::{Call, Encode, Field, Provider};
+use crate::provider::{Call, Encode, Field, Param, Provider};
 use crate::token::{Secret, Time};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -133,10 +133,7 @@ pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready>
             if let Some(inside) = &param.inside
                 && let Some(whole) = values.get(&inside.value)
             {
-                let found = within(whole, &inside.at).ok_or_else(|| {
-                    let why = format!("is no JSON object with a text at {}", inside.at);
-                    Unready::Wrong(inside.value.clone(), why)
-                })?;
+                let found = within(whole, &inside.at).map_err(|why| Unready::Wrong(inside.value.clone(), why))?;
                 values.insert(param.name.clone(), found);
                 continue;
             }
@@ -155,10 +152,11 @@ pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready>
     Ok(())
 }
 
-/// The text at `place` in a value that is JSON.
-fn within(whole: &str, place: &str) -> Option<Zeroizing<String>> {
-    let json: serde_json::Value = serde_json::from_str(whole).ok()?;
-    json.pointer(place)?.as_str().map(|text| Zeroizing::new(text.to_string()))
+/// The text at `place` in a value that is JSON; else what is wrong, in words that follow the name of the value.
+fn within(whole: &str, place: &str) -> Result<Zeroizing<String>, String> {
+    let json: serde_json::Value = serde_json::from_str(whole).map_err(|_| "is no JSON")?;
+    let text = json.pointer(place).and_then(|found| found.as_str()).filter(|text| !text.is_empty());
+    text.map(|text| Zeroizing::new(text.to_string())).ok_or_else(|| format!("is JSON without a text at {place}"))
 }
 
 fn fill(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
@@ -190,10 +188,11 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
             }
             Piece::Value { name, or, optional } => (name, or.as_ref(), *optional),
         };
-        let value = match values.get(name).or_else(|| values.get(or?)) {
-            Some(value) => value.as_str(),
-            None if optional => continue,
-            None => return Err(Unready::Missing(or.unwrap_or(name).clone())),
+        let (name, value) = match (values.get(name), or.and_then(|or| values.get_key_value(or))) {
+            (Some(value), _) => (name, value.as_str()),
+            (None, Some((or, value))) => (or, value.as_str()),
+            (None, None) if optional => continue,
+            (None, None) => return Err(Unready::Missing(or.unwrap_or(name).clone())),
         };
         let wrong = |why: &str| Unready::Wrong(name.clone(), why.to_string());
         if template.0.len() == 1 {
@@ -412,9 +411,12 @@ fn form(pairs: &[Pair]) -> Zeroizing<String> {
 fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<serde_json::Value>, Unready> {
     Ok(match field {
         Field::Text(template) => {
-            let is_list = matches!(template.0.as_slice(), [Piece::Value { name, .. }]
-                if provider.param(name).is_some_and(|p| p.repeat));
-            if is_list {
+            if let [Piece::Value { name, .. }] = template.0.as_slice()
+                && let Some(param) = provider.param(name).filter(|p| p.pairs)
+            {
+                return Ok(fill_entry(template, values)?.map(|text| table(param, &text)).transpose()?.flatten());
+            }
+            if template.is_alone(|name| provider.param(name).is_some_and(|p| p.repeat)) {
                 let items = fill_field(provider, "", template, values)?;
                 let items: Vec<serde_json::Value> = items.iter().map(|(_, item)| item.as_str().into()).collect();
                 return Ok((!items.is_empty()).then(|| items.into()));
@@ -439,6 +441,18 @@ fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<se
             Some(object.into())
         }
     })
+}
+
+/// A list of `NAME=VALUE` as a table; `None` where it is empty.
+fn table(param: &Param, text: &str) -> Result<Option<serde_json::Value>, Unready> {
+    let mut object = serde_json::Map::new();
+    for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
+        let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(Unready::Wrong(param.name.clone(), "is not of the form NAME=VALUE".into()));
+        };
+        object.insert(name.into(), value.into());
+    }
+    Ok((!object.is_empty()).then(|| object.into()))
 }
 
 #[cfg(test)]
@@ -482,6 +496,42 @@ mod tests {
             body(&built(request, &[("x", "\"q\"")]).expect("a request")),
             r#"{"n":1,"l":["\"q\"",true],"t":{"b":1.5}}"#
         );
+    }
+
+    #[test]
+    fn a_list_of_pairs_is_a_table() {
+        let file = "[params.x]\nlist = true\npairs = true\n[grants.g]\nurl = \"https://a.example\"\n\
+                    encode = \"json\"\nbody = { p = \"{x?}\" }\n";
+        let provider = Provider::parse("t", "t.toml", file).unwrap_or_else(|e| panic!("{e}"));
+        let made = |given: Option<&str>| {
+            let values = given.map(|text| ("x".to_string(), Zeroizing::new(text.to_string()))).into_iter().collect();
+            build(&provider, &provider.grants[0].call, &values, Repeat::Freely, Added::default())
+        };
+        assert_eq!(body(&made(Some("a=read b=x=y c=")).expect("a request")), r#"{"p":{"a":"read","b":"x=y","c":""}}"#);
+        for empty in [None, Some(""), Some(" ")] {
+            assert_eq!(body(&made(empty).expect("a request")), "{}");
+        }
+        for wrong in ["a", "=b", "a=b c"] {
+            assert!(matches!(made(Some(wrong)), Err(Unready::Wrong(name, _)) if name == "x"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_inside_another() {
+        let file = "[params.whole]\nsecret = true\n[params.part]\ninside = { value = \"whole\", at = \"/a/b\" }\n\
+                    [grants.g]\nurl = \"https://a.example\"\nbody = { p = \"{part?}\" }\n";
+        let provider = Provider::parse("t", "t.toml", file).unwrap_or_else(|e| panic!("{e}"));
+        let found = |given: &[(&str, &str)]| {
+            let pairs = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string())));
+            let mut values: Values = pairs.collect();
+            defaults(&provider, &mut values).map(|()| values.get("part").map(|part| part.to_string()))
+        };
+        assert_eq!(found(&[("whole", r#"{"a":{"b":"x\ny"}}"#)]), Ok(Some("x\ny".into())));
+        assert_eq!(found(&[("whole", "{}"), ("part", "mine")]), Ok(Some("mine".into())));
+        assert_eq!(found(&[]), Ok(None));
+        for wrong in ["", "x", "{}", r#"{"a":{"b":1}}"#, r#"{"a":{"b":""}}"#, "[]"] {
+            assert!(matches!(found(&[("whole", wrong)]), Err(Unready::Wrong(name, _)) if name == "whole"), "{wrong}");
+        }
     }
 
     #[test]

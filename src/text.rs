@@ -80,11 +80,13 @@ pub fn is_unsafe(c: char) -> bool {
 /// The one of `names` that was most likely meant by `typed`, if one is near enough.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let enough = |name: &str| (name.len().max(typed.len()) / 3).max(1);
+    // The first word of a name of several is that name, however long the rest.
+    let is_first_word = |name: &str| name.strip_prefix(typed).is_some_and(|rest| rest.starts_with(['-', '_']));
     names
         .into_iter()
         // The lengths alone may tell; to compare a name of a megabyte takes a minute.
         .filter(|name| typed.len() <= 4 * name.len() + 4)
-        .map(|name| (distance(typed, name), name))
+        .map(|name| (if is_first_word(name) { 1 } else { distance(typed, name) }, name))
         .filter(|(d, name)| *d <= enough(name))
         .min_by_key(|(d, _)| *d)
         .map(|(_, name)| name)
@@ -140,6 +142,8 @@ mod tests {
         assert_eq!(nearest("purwel", ["purewl", "xcover"]), Some("purewl"));
         assert_eq!(nearest("zzz", ["purewl", "xcover"]), None);
         assert_eq!(nearest(&"x".repeat(1 << 20), ["purewl"]), None);
+        assert_eq!(nearest("acount", ["account", "acount-of-a-service"]), Some("account"));
+        assert_eq!(nearest("account", ["x", "account-of-a-service"]), Some("account-of-a-service"));
         assert_eq!(nearest("acces_token", ["access_token", "token_type"]), Some("access_token"));
     }
 }

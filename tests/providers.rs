@@ -9,13 +9,28 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tok::provider::{BUILT_IN, Grant, Provider, Test};
+use tok::client_auth::{self, Moment};
+use tok::jose::{Jwks, Key};
+use tok::jwt;
+use tok::provider::{Auth, BUILT_IN, Call, Flow, Grant, Provider, Test};
 use tok::reply::{self, Note};
 use tok::request::{self, Added, Method, Repeat, Response, Values};
-use tok::token::{Expires, Time};
+use tok::token::{Expires, Secret, Time};
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
 const NOW: i64 = 1_800_000_000;
+
+/// What a flow finds by itself; verifier and challenge are those of RFC 7636 appendix B.
+const FOUND: &[(&str, &str)] = &[
+    ("code", "SplxlOBeZQQYbYS6WxSbIA"),
+    ("redirect_uri", "http://127.0.0.1:51004/callback"),
+    ("state", "af0ifjsldkj"),
+    ("nonce", "n-0S6_WzA2Mj"),
+    ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+    ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+    ("device_code", "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS"),
+    ("auth_req_id", "1c266114-a1be-4252-8ad1-04986c5b9ac1"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/providers")
@@ -101,11 +116,20 @@ fn every_grant_has_its_folder_and_every_folder_its_grant() {
                 complaints.add(&folder, "this grant has no golden files");
                 continue;
             }
-            for file in ["values.toml", "request.http"] {
-                let will_be_made = updating() && file == "request.http";
-                if !has.contains(file) && !will_be_made {
+            let made = [
+                ("request.http", grant.flow != Flow::Signed),
+                ("begin.http", grant.begin.is_some()),
+                ("jwt.json", grant.assertion.is_some()),
+            ];
+            let wanted = made.iter().filter(|(_, wanted)| *wanted && !updating()).map(|(file, _)| *file);
+            for file in wanted.chain(["values.toml"]) {
+                if !has.contains(file) {
                     complaints.add(&folder.join(file), "is missing");
                 }
+            }
+            // Its token is what it signs: no server says anything.
+            if grant.flow == Flow::Signed {
+                continue;
             }
             let replies = || has.iter().filter_map(|f| case(f, "reply", "http"));
             if !replies().any(|case| has.contains(&format!("token{case}.json"))) && !updating() {
@@ -142,13 +166,32 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
     let mut first_values = None;
     for file in &has {
         let Some(case) = case(file, "values", "toml") else { continue };
-        let request = format!("request{case}.http");
-        let values = values(complaints, provider, grant, &folder.join(file));
-        complaints.compare(&folder.join(&request), &made_request(provider, grant, &values));
+        let mut values = values(complaints, provider, grant, &folder.join(file));
+        let mut jwts = serde_json::Map::new();
+        sign(grant, &mut values, &mut jwts);
+        let mut made = Vec::new();
+        if grant.flow != Flow::Signed {
+            made.push((format!("request{case}.http"), made_request(provider, &grant.call, &values, &mut jwts)));
+        }
+        // Pushed, the address itself holds a reference alone, which the server makes.
+        let is_known = |push: &Call| push.url.names().all(|(name, _)| values.contains_key(name));
+        if let Some(push) = grant.pushed().filter(is_known) {
+            made.push((format!("push{case}.http"), made_request(provider, &push, &values, &mut jwts)));
+        } else if let Some(begin) = &grant.begin {
+            made.push((format!("begin{case}.http"), made_request(provider, begin, &values, &mut jwts)));
+        }
+        if !jwts.is_empty() {
+            let text = serde_json::to_string_pretty(&jwts).unwrap();
+            made.push((format!("jwt{case}.json"), format!("{text}\n")));
+        }
+        for (name, text) in &made {
+            complaints.compare(&folder.join(name), text);
+        }
         if case.is_empty() {
             first_values = Some(values);
         }
-        accounted.extend([file.clone(), request]);
+        accounted.insert(file.clone());
+        accounted.extend(made.into_iter().map(|(name, _)| name));
     }
     let values = first_values.unwrap_or_default();
     for file in &has {
@@ -178,7 +221,8 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
     }
 }
 
-/// The values of a `values.toml`, with the provider's defaults.
+/// The values of a `values.toml`, with the grant's defaults, the provider's, and what its flow finds. `@NAME` is the
+/// text of a file beside the providers.
 fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path: &Path) -> Values {
     let table: toml_edit::DocumentMut = fs::read_to_string(path).unwrap().parse().unwrap();
     let mut values = Values::new();
@@ -186,16 +230,94 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
         if !provider.uses(grant).contains_key(name) {
             complaints.add(path, format!("the grant takes no {name}"));
         }
-        values.insert(name.to_string(), value.as_str().unwrap_or_else(|| panic!("a string")).to_string().into());
+        let text = value.as_str().unwrap_or_else(|| panic!("a string"));
+        let text = match text.strip_prefix('@') {
+            Some(file) => beside(file),
+            None => provider.param(name).map_or(text.to_string(), |param| param.as_sent(text).to_string()),
+        };
+        values.insert(name.to_string(), text.into());
+    }
+    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name)) {
+        values.insert(name.to_string(), text.to_string().into());
+    }
+    for (name, template) in &grant.defaults {
+        if let Ok(text) = template.fill(|name| values.get(name).map(|value| value.as_str())) {
+            values.entry(name.clone()).or_insert(text.into());
+        }
+    }
+    if !values.get("scope").is_some_and(|scope| scope.split(' ').any(|scope| scope == "openid")) {
+        values.remove("nonce");
     }
     request::defaults(provider, &mut values).unwrap_or_else(|gap| panic!("{}: {gap:?}", path.display()));
     values
 }
 
-/// The request as it goes over the wire, but for what HTTP itself adds; the version of tok is left open.
-fn made_request(provider: &Provider, grant: &Grant, values: &Values) -> String {
-    let made = request::build(provider, &grant.call, values, Repeat::Freely, Added::default())
-        .unwrap_or_else(|gap| panic!("{gap:?}"));
+/// A file beside the providers. A whole key file of a cloud would be taken for a leak: its key is put in here.
+fn beside(file: &str) -> String {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    read(file).replace(r#""[rsa.pem]""#, &Value::from(read("rsa.pem")).to_string())
+}
+
+/// Makes the assertion of `grant` where it makes one, and shows it in `jwts`.
+fn sign(grant: &Grant, values: &mut Values, jwts: &mut serde_json::Map<String, Value>) {
+    let Some(how) = grant.assertion.as_ref().filter(|_| !values.contains_key("assertion")) else { return };
+    let made = client_auth::assertion(how, values, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
+    jwts.insert("assertion".into(), decoded(made.expose(), values));
+    values.insert("assertion".into(), made.expose().to_string().into());
+}
+
+fn moment() -> Moment {
+    Moment { now: NOW, id: "0rMTEhy7bgCTKgBzzLTnKQ".into() }
+}
+
+/// Header and claims of a JWT; its signature is checked with the public half of the key.
+fn decoded(token: &str, values: &Values) -> Value {
+    // The header is read as the claims are.
+    let (header, _) = token.split_once('.').unwrap();
+    let header = jwt::claims(&format!("{header}.{header}.")).unwrap();
+    let key = values.get("private_key").map(|key| Key::parse(&Secret::new(key.as_str())).unwrap());
+    if let Some(mut public) = key.and_then(|key| key.public_jwk()) {
+        public.extend(header.get("kid").map(|id| ("kid".to_string(), id.clone())));
+        let jwks = Jwks::parse(json!({ "keys": [public] }).to_string().as_bytes()).unwrap();
+        let verified = tok::jose::verify(token, &jwks);
+        assert!(verified.is_ok(), "the signature is wrong: {:?}", verified.err());
+    }
+    json!({ "header": header, "claims": jwt::claims(token) })
+}
+
+/// The request as it goes over the wire, but for what HTTP itself adds; the version of tok is left open, and so is what
+/// is signed, which goes to `jwts`.
+fn made_request(
+    provider: &Provider,
+    call: &Call,
+    values: &Values,
+    jwts: &mut serde_json::Map<String, Value>,
+) -> String {
+    let mut call = call.clone();
+    call.settle(|name| values.get(name).map(|value| value.as_str()));
+    let auth = match call.auth {
+        // The browser shows nothing of the client.
+        _ if call.method == Method::Get => Auth::None,
+        Auth::Auto => client_auth::choose(values, &[]),
+        named => named,
+    };
+    let audience = request::url(&call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let audience = values.get("token_url").map_or(audience, |url| url.to_string());
+    let added = client_auth::add(auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let client = added.fields.iter().find(|(name, _)| name == "client_assertion").map(|(_, text)| text.to_string());
+    let mut text = shown(provider, &call, values, added);
+    if let Some(client) = client {
+        jwts.insert("client_assertion".into(), decoded(&client, values));
+        text = text.replace(&client, "[CLIENT_ASSERTION]");
+    }
+    match values.get("assertion").filter(|_| jwts.contains_key("assertion")) {
+        Some(assertion) => text.replace(assertion.as_str(), "[ASSERTION]"),
+        None => text,
+    }
+}
+
+fn shown(provider: &Provider, call: &Call, values: &Values, added: Added) -> String {
+    let made = request::build(provider, call, values, Repeat::Freely, added).unwrap_or_else(|gap| panic!("{gap:?}"));
     let rest = made.url.strip_prefix("https://").expect("https alone");
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let method = match made.method {

@@ -190,7 +190,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
-        Flow::Signed => obtain::signed(grant, &filled, context.host.now()),
+        Flow::Signed => obtain::signed(profile, &filled, context.host.now()),
         _ => obtain::ask(context.host, profile, &asking, &filled)?,
     };
     let (issued, received) = granted(profile, grant, outcome)?;
@@ -548,7 +548,11 @@ fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
 
 /// What to try after a refusal.
 fn again(profile: &Profile, grant: &Grant) -> String {
-    let secret = profile.provider.uses(grant).into_keys().find(|n| profile.param(n).is_some_and(|p| p.secret));
-    let with = secret.map(|s| format!(" --{}-file PATH", s.replace('_', "-"))).unwrap_or_default();
+    let uses = profile.provider.uses(grant);
+    let secrets: Vec<&Param> =
+        profile.provider.params.iter().filter(|p| p.secret && uses.contains_key(&p.name)).collect();
+    // The one that was given is the one that was refused.
+    let secret = secrets.iter().find(|p| profile.given.contains_key(&p.name)).or(secrets.first());
+    let with = secret.map(|p| format!(" --{}-file PATH", p.name.replace('_', "-"))).unwrap_or_default();
     format!("try again with other values: tok login {} {}{with}", profile.name, grant.name)
 }

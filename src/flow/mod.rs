@@ -12,8 +12,8 @@ use crate::host::Host;
 use crate::obtain::{self, Filled, Told};
 use crate::pkce;
 use crate::profile::Profile;
-use crate::provider::{Call, Encode, Field, Flow, Grant};
-use crate::request::{self, Added, Method, Repeat};
+use crate::provider::{Call, Flow, Grant};
+use crate::request::{self, Added, Repeat};
 use crate::text::{escape, line};
 use crate::token::Secret;
 use crate::url::Url;
@@ -220,17 +220,8 @@ fn address(
         let made = request::build(provider, call, &filled.values, Repeat::Freely, Added::default());
         made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))
     };
-    let push = grant.push.clone().filter(|push| push.names().all(|(name, _)| filled.values.contains_key(name)));
-    let Some(push) = push else { return build(begin, filled) };
-    let pushed = Call {
-        url: push,
-        method: Method::Post,
-        encode: Encode::Form,
-        query: Vec::new(),
-        body: begin.query.iter().map(|(name, template)| (name.clone(), Field::Text(template.clone()))).collect(),
-        auth: grant.call.auth,
-        ..begin.clone()
-    };
+    let is_known = |push: &Call| push.url.names().all(|(name, _)| filled.values.contains_key(name));
+    let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, filled) };
     let reply = ask(host, profile, grant, &pushed, filled, home)?;
     let Some(Value::String(reference)) = reply.get("request_uri") else {
         return Err(lacks(profile, &pushed, filled, "request_uri"));

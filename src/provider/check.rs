@@ -19,7 +19,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
             names(&at, &["grants", &grant.name, "push"], provider, push, &[])?;
         }
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
-            names(&at, &["grants", &grant.name, "assertion", claim], provider, template, &["key_fingerprint"])?;
+            let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
+            if matches!(claim.as_str(), "iat" | "exp" | "jti") {
+                return Err(at.error(&place, "this claim is made here: `lifetime`, `backdate` and `jti` say how"));
+            }
+            names(&at, &place, provider, template, &["key_fingerprint"])?;
         }
         for (name, template) in &grant.defaults {
             let place = ["grants", &grant.name, "defaults"];
@@ -47,6 +51,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
         }
     }
     for param in &provider.params {
+        for (key, needs_list) in [("repeat", param.repeat), ("pairs", param.pairs)] {
+            if needs_list && !param.list {
+                return Err(at.error(&["params", &param.name, key], "this is of a list: `list = true` is missing"));
+            }
+        }
         if let Some(default) = &param.default {
             names(&at, &["params", &param.name, "default"], provider, default, &[])?;
         }
@@ -89,10 +98,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
         .flat_map(|g| [Some(&g.call), g.begin.as_ref()])
         .chain([&provider.revoke, &provider.introspect, &provider.userinfo].map(Option::as_ref))
         .flatten()
-        .filter_map(|call| match call.url.0.first() {
-            Some(Piece::Value { name, .. }) => Some(name.clone()),
-            _ => None,
+        .flat_map(|call| match call.url.0.first() {
+            Some(Piece::Value { name, or, .. }) => [Some(name.clone()), or.clone()],
+            _ => [None, None],
         })
+        .flatten()
         .collect();
     for param in &mut provider.params {
         param.url |= begins.contains(&param.name);
@@ -141,7 +151,10 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         if let Some(error) = wrong {
             return Err(error);
         }
-        if call.encode != Encode::Json && !matches!(field, Field::Text(_) | Field::Plain(_)) {
+        let is_table = matches!(field, Field::Text(template) if template.is_alone(|name| {
+            provider.param(name).is_some_and(|p| p.pairs)
+        }));
+        if call.encode != Encode::Json && (is_table || !matches!(field, Field::Text(_) | Field::Plain(_))) {
             return Err(at.error(&[place, &["body", name]].concat(), "a list or a table can only be sent as JSON"));
         }
     }
@@ -209,5 +222,70 @@ impl Places<'_, '_, '_> {
 
     fn unknown<'n>(&self, path: &[&str], sort: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
         unknown(self.doc, self.span(path), sort, typed, names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        match Provider::parse("t", "t.toml", text) {
+            Ok(_) => panic!("this is let through:\n{text}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    const KEY: &str = "[params.private_key]\nsecret = true\n[params.assertion]\nsecret = true\n";
+
+    #[test]
+    fn a_list_that_is_none_is_told() {
+        for key in ["repeat", "pairs"] {
+            let text = format!("[params.x]\n{key} = true\n[grants.g]\nurl = \"https://a.example\"\n");
+            let said = error(&text);
+            assert!(said.contains("t.toml:2:") && said.contains("`list = true` is missing"), "{said}");
+        }
+        assert!(error("[params.x]\nuntil = \"\"\n[grants.g]\nurl = \"https://a.example\"\n").contains("ends nothing"));
+    }
+
+    #[test]
+    fn pairs_are_for_json_alone() {
+        let text = |encode: &str| {
+            format!(
+                "[params.x]\nlist = true\npairs = true\n[grants.g]\nurl = \"https://a.example\"\n\
+                 encode = \"{encode}\"\nbody = {{ x = \"{{x?}}\" }}\n"
+            )
+        };
+        assert!(Provider::parse("t", "t.toml", &text("json")).is_ok());
+        assert!(error(&text("form")).contains("can only be sent as JSON"));
+    }
+
+    #[test]
+    fn an_assertion_is_checked_as_a_whole() {
+        let text = |rest: &str| {
+            format!(
+                "{KEY}[grants.g]\nurl = \"https://a.example\"\nbody = {{ a = \"{{assertion}}\" }}\n[grants.g.assertion]\n{rest}\n"
+            )
+        };
+        assert!(Provider::parse("t", "t.toml", &text("claims = { iss = \"{key_fingerprint}\" }")).is_ok());
+        for (rest, says) in [
+            ("claims = { exp = \"1\" }", "`lifetime`, `backdate` and `jti` say how"),
+            ("claims = { iss = \"{nobody}\" }", "no value `nobody`"),
+            ("claims = {}\nalgorithm = \"HS256\"", "no algorithm of a private key"),
+            ("claims = {}\nalgorithm = \"none\"", "no algorithm of a private key"),
+            ("claims = {}\nlifetime = \"soon\"", "t.toml:10:"),
+            ("jti = false", "`claims` are missing"),
+        ] {
+            let said = error(&text(rest));
+            assert!(said.contains(says), "{rest}: {said}");
+        }
+        let without = "[params.assertion]\nsecret = true\n[grants.g]\nurl = \"https://a.example\"\n[grants.g.assertion]\nclaims = {}\n";
+        assert!(error(without).contains("[params.private_key], a secret"));
+        let unsigned = "[grants.g]\nflow = \"signed\"\nurl = \"https://a.example\"\n";
+        assert!(error(unsigned).contains("[grants.NAME.assertion]"));
+        let outside = "[params.x]\n[grants.g]\nurl = \"https://a.example\"\nbody = { a = \"{key_fingerprint}\" }\n";
+        assert!(error(outside).contains("no value `key_fingerprint`"));
+        let nowhere = "[params.x]\ninside = { value = \"y\", at = \"/a\" }\n[grants.g]\nurl = \"https://a.example\"\n";
+        assert!(error(nowhere).contains("no value `y`"));
     }
 }

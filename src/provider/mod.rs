@@ -7,8 +7,10 @@ pub mod template;
 pub use template::Template;
 
 use crate::error::Result;
+use crate::jose::Algorithm;
 use crate::request::Method;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// The providers that come with the program: name and file.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -18,6 +20,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("apiax", include_str!("../providers/apiax.toml")),
     ("oidc", include_str!("../providers/oidc.toml")),
     ("oauth2", include_str!("../providers/oauth2.toml")),
+    ("google-service-account", include_str!("../providers/google-service-account.toml")),
+    ("github-app", include_str!("../providers/github-app.toml")),
+    ("snowflake", include_str!("../providers/snowflake.toml")),
+    ("salesforce", include_str!("../providers/salesforce.toml")),
 ];
 
 /// A provider: one token endpoint and its ways to a token.
@@ -84,6 +90,10 @@ pub struct Param {
     pub inside: Option<Inside>,
     /// It is sent in upper case, however it was typed.
     pub upper: bool,
+    /// It is sent only as far as this text, if that is in it.
+    pub until: Option<String>,
+    /// Each item of the list is `NAME=VALUE`, and JSON has a table of them.
+    pub pairs: bool,
 }
 
 /// A place in a value that is JSON.
@@ -179,8 +189,12 @@ pub enum Client {
 /// An assertion that is signed here (RFC 7523 §3).
 #[derive(Clone, Debug)]
 pub struct Assertion {
-    /// Its claims; `iat`, `exp` and `jti` are added.
+    /// Its claims; `iat` and `exp` are added.
     pub claims: Vec<(String, Template)>,
+    /// Whether `jti` is added too (RFC 7519 §4.1.7).
+    pub jti: bool,
+    /// The one algorithm that the server takes.
+    pub algorithm: Option<Algorithm>,
     /// How long it is good, in seconds.
     pub lifetime: i64,
     /// How far back it is dated, in seconds, for a server whose clock is behind.
@@ -553,6 +567,12 @@ impl Param {
             self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
         default.chain(self.inside.iter().map(|inside| (inside.value.clone(), false))).collect()
     }
+
+    /// `text` as it is sent.
+    pub fn as_sent(&self, text: &str) -> Zeroizing<String> {
+        let text = self.until.as_ref().and_then(|end| text.split_once(end.as_str())).map_or(text, |(start, _)| start);
+        Zeroizing::new(if self.upper { text.to_uppercase() } else { text.to_string() })
+    }
 }
 
 impl Assertion {
@@ -584,6 +604,21 @@ impl Grant {
             all.insert("client_id".into(), false);
         }
         all
+    }
+
+    /// The request that pushes the parameters of the address that a browser is sent to (RFC 9126 §2.1).
+    pub fn pushed(&self) -> Option<Call> {
+        let (push, begin) = (self.push.as_ref()?, self.begin.as_ref()?);
+        Some(Call {
+            url: push.clone(),
+            method: Method::Post,
+            encode: Encode::Form,
+            query: Vec::new(),
+            body: begin.query.iter().map(|(name, text)| (name.clone(), Field::Text(text.clone()))).collect(),
+            auth: self.call.auth,
+            auth_by: self.call.auth_by.clone(),
+            ..begin.clone()
+        })
     }
 
     /// The values that it needs where `known` says which are at hand; not those that its flow finds.

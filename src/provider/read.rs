@@ -6,6 +6,7 @@ use super::{
 };
 use crate::document::{Document, Table, Value};
 use crate::error::Result;
+use crate::jose::Algorithm;
 use crate::request::Method;
 use crate::text::escape;
 use toml::de::DeValue;
@@ -196,6 +197,13 @@ fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
             (None, Some(base)) => base.claims.clone(),
             (None, None) => return Err(table.error("`claims` are missing: what the assertion says")),
         },
+        jti: table.get("jti").map_or(Ok(base.is_none_or(|b| b.jti)), |v| v.flag())?,
+        algorithm: match table.get("algorithm") {
+            Some(value) => Some(Algorithm::parse(value.text()?).filter(|a| !a.is_symmetric()).ok_or_else(|| {
+                value.error("this is no algorithm of a private key: RS256 and the like (RFC 7518 §3.1)")
+            })?),
+            None => base.and_then(|b| b.algorithm),
+        },
         lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime))?,
         backdate: seconds("backdate", base.map_or(0, |b| b.backdate))?,
     };
@@ -275,6 +283,11 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
             None => base.and_then(|b| b.inside.clone()),
         },
         upper: flag("upper", base.map(|b| b.upper))?,
+        until: match own.get("until") {
+            Some(value) if value.text()?.is_empty() => return Err(value.error("an empty text ends nothing")),
+            _ => text("until", base.and_then(|b| b.until.as_ref()))?,
+        },
+        pairs: flag("pairs", base.map(|b| b.pairs))?,
         name,
     })
 }

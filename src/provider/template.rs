@@ -80,6 +80,11 @@ impl Template {
         })
     }
 
+    /// Whether it is one value and nothing else, and `is` says yes to its name.
+    pub fn is_alone(&self, is: impl Fn(&str) -> bool) -> bool {
+        matches!(self.0.as_slice(), [Piece::Value { name, .. }] if is(name))
+    }
+
     /// The text with the values of `value` in their places. Values are taken as they are: a secret may hold `{b}`.
     pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, Gap> {
         let mut out = String::new();

@@ -25,6 +25,7 @@ mod provider_rules;
 mod races;
 mod refresh;
 mod shell;
+mod signing;
 mod store_faults;
 mod stores;
 mod support_itself;
