@@ -460,8 +460,6 @@ pub fn send<'f>(
         let moment = moment(host);
         let audience = filled.values.get("token_url").map_or(url.as_str(), |token_url| token_url.as_str());
         let mut added = client_auth::add(auth, &filled.values, audience, &moment);
-        let asserted = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
-        let asserted: Vec<_> = asserted.map(|(_, value)| value.clone()).collect();
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = filled.values.get("access_token").map(|token| token.as_str());
             let id = crate::digest::random(16);
@@ -470,6 +468,10 @@ pub fn send<'f>(
                 proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
+        // Made for this request alone, and worth something for as long as it lives.
+        let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
+        let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
+        let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
         let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
         let request = request.map_err(|unready| not_ready(profile, unready))?;
         let response = match host.send(&request, profile.ca_file.as_deref()) {
@@ -486,7 +488,7 @@ pub fn send<'f>(
         }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
-        let credentials = asserted.into_iter().chain(made).collect();
+        credentials.extend(made);
         return Ok(Ok((response, Sent { values: &filled.values, credentials, to, auth })));
     }
 }
@@ -537,10 +539,24 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
     for form in forms {
         // A value of a few letters is in many a word, and not worth hiding.
         if form.len() >= 4 {
-            text = text.replace(form.as_str(), "***").replace(&crate::text::escape_to(&form, usize::MAX), "***");
+            let escaped = crate::text::escape_to(&form, usize::MAX);
+            text = text.replace(form.as_str(), "***").replace(&escaped, "***");
+            text = hide_half(&text, &escaped);
         }
     }
     text
+}
+
+/// `text` without the beginning of `form` where a message was cut in the middle of it.
+fn hide_half(text: &str, form: &str) -> String {
+    let (mut hidden, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('…') {
+        let half = (4..form.len()).rev().filter_map(|end| form.get(..end)).find_map(|half| before.strip_suffix(half));
+        hidden.push_str(&half.map_or(before.to_string(), |whole| format!("{whole}***")));
+        hidden.push('…');
+        rest = after;
+    }
+    hidden + rest
 }
 
 /// A secret that was kept for one place would go to another.
