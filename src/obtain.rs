@@ -846,11 +846,15 @@ fn run(
     };
     let url = profile.session_url(&filled.values).unwrap_or_default();
     let known = filled.known(profile, wanted.known);
-    if let (Some(token), false, true, Some(_)) =
+    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
+    belongs.apart = apart || given_beside_kept(host, profile);
+    // Before anything is kept: a token that cannot be used leaves nothing behind.
+    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
+    if let (Some(refresh_token), false, true, Some(_)) =
         (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
     {
         let session = Session {
-            refresh_token: token.clone(),
+            refresh_token: refresh_token.clone(),
             belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
         };
@@ -858,9 +862,6 @@ fn run(
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
-    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
-    belongs.apart = apart || given_beside_kept(host, profile);
-    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
     put(host, wanted, grant, &token);
     drop(hold);
     host.speak();
@@ -868,7 +869,7 @@ fn run(
 }
 
 /// Verifies the ID token of `issued` against the issuer's keys (OIDC Core §3.1.3.7), and says whether it was: not
-/// where there is none, and not where issuer or keys are not known or cannot be had now.
+/// where issuer or keys are not known or cannot be had now. What needs no key is checked all the same.
 ///
 /// # Errors
 /// [`Kind::Reply`] where it is not to be trusted.
