@@ -214,6 +214,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
     if let Some(reason) = reason {
         context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
+    profile.warn_of_exposed(context.host);
     let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
