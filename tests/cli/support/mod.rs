@@ -7,6 +7,7 @@
 
 pub mod apiax;
 pub mod elasticpath;
+pub mod issuer;
 pub mod keyring;
 pub mod purewl;
 pub mod server;
