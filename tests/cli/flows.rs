@@ -392,6 +392,16 @@ fn on_a_terminal_the_address_is_pasted_too() {
     let (rest, code) = terminal.end();
     assert_eq!(code, 0, "{rest}");
     sandbox.run("get oidc").line();
+    // Ctrl-C and Ctrl-D.
+    for (key, status) in [('c', 130), ('d', 4)] {
+        let sandbox = issuer.sandbox();
+        let mut terminal = sandbox.tok(words(&format!("{LOGIN} --no-browser"))).on_terminal();
+        terminal.expect("shows an error:");
+        terminal.control(key);
+        let (rest, code) = terminal.end();
+        assert_eq!(code, status, "{rest}");
+        sandbox.assert_nothing_kept();
+    }
 }
 
 #[test]

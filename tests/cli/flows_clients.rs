@@ -3,7 +3,7 @@
 
 use crate::support::issuer::{CLIENT, Issuer, base64url, jwt, members, proof, sha256, signed_by};
 use crate::support::server::{Certified, Received, Reply, Server};
-use crate::support::{CANARY, Sandbox, chmod};
+use crate::support::{CANARY, Sandbox, at_once, chmod};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
@@ -545,8 +545,9 @@ fn a_server_s_nonce_is_taken_once() {
 
 #[test]
 fn a_token_that_is_not_bound_as_asked_is_not_used() {
-    let issuer = Issuer::start();
-    for (dpop, sort, says) in [("true", "Bearer", "--dpop"), ("true", "", "--dpop"), ("false", "DPoP", "--dpop true")] {
+    let cases = [("true", "Bearer", "--dpop"), ("true", "", "--dpop"), ("false", "DPoP", "--dpop true")];
+    at_once(cases, |(dpop, sort, says)| {
+        let issuer = Issuer::start();
         issuer.state(|s| {
             s.token = json!({"id_token": null, "token_type": if sort.is_empty() { json!(null) } else { json!(sort) }})
         });
@@ -556,7 +557,7 @@ fn a_token_that_is_not_bound_as_asked_is_not_used() {
             run.run().fails(8).says(says).hints();
             sandbox.assert_nothing_kept();
         }
-    }
+    });
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod faults;
 mod flows;
 mod flows_clients;
 mod flows_device;
+mod flows_discovery;
 mod get;
 mod hostile_files;
 mod hostile_text;

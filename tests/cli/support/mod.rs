@@ -46,6 +46,16 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Runs `test` for each of the cases at once, where each has to wait for something.
+pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let test = &test;
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 /// Whether the sweeps run at full length: `./test --full`.
 pub fn full_sweeps() -> bool {
     std::env::var_os("FULL_SWEEPS").is_some_and(|v| !v.is_empty())
