@@ -256,6 +256,20 @@ pub fn can_write(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether others than its owner may read or change the file, links followed. What is no file, such as a pipe, is
+/// nobody else's; nor is anything where modes say nothing (Windows).
+pub fn is_open_to_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    return std::fs::metadata(path).is_ok_and(|about| {
+        about.is_file() && std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o066 != 0
+    });
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 /// The content of a file that the user named: any owner and mode, links, pipes, `/dev/fd/N`; at most `limit` bytes.
 ///
 /// # Errors

@@ -83,6 +83,16 @@ impl Folders {
 /// A provider, and the user's file that it comes from.
 pub type Loaded = (Provider, Option<PathBuf>);
 
+/// What came when a line was asked for.
+pub enum Line {
+    /// Its text.
+    Read(Secret),
+    /// An empty one, or the end of the input.
+    Empty,
+    /// Nothing in time.
+    Late,
+}
+
 /// The world, as this run sees it.
 pub struct Host {
     /// The command line, the program's name first.
@@ -411,20 +421,24 @@ impl Host {
         let _ = self.err.flush();
     }
 
-    /// A line from stdin, which was asked for.
+    /// A line from stdin, which was asked for. Without `until` a person takes their time, and it does not count.
     ///
     /// # Errors
-    /// [`Kind::Other`] where stdin fails; an empty one, or none, is `None`.
-    pub fn line(&mut self) -> Result<Option<Secret>> {
-        let line = self.unhurried(|_| {
-            let mut line = zeroize::Zeroizing::new(String::new());
-            std::io::stdin().lines().next().transpose().map(|read| {
-                line.push_str(&read.unwrap_or_default());
-                line
-            })
+    /// [`Kind::Other`] where stdin fails.
+    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
+        let (send, receive) = std::sync::mpsc::channel();
+        // A terminal cannot be given a limit; the thread of one on which nobody types ends with the process.
+        std::thread::spawn(move || {
+            let line = std::io::stdin().lines().next().transpose();
+            let _ = send.send(line.map(|line| zeroize::Zeroizing::new(line.unwrap_or_default())));
         });
+        let line = match until {
+            Some(until) => receive.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
+            None => self.unhurried(|_| receive.recv().ok()),
+        };
+        let Some(line) = line else { return Ok(Line::Late) };
         let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
-        Ok((!line.trim().is_empty()).then(|| Secret::new(line.trim())))
+        Ok(if line.trim().is_empty() { Line::Empty } else { Line::Read(Secret::new(line.trim())) })
     }
 
     /// Tells a person who watches.

@@ -460,8 +460,6 @@ pub fn send<'f>(
         let moment = moment(host);
         let audience = filled.values.get("token_url").map_or(url.as_str(), |token_url| token_url.as_str());
         let mut added = client_auth::add(auth, &filled.values, audience, &moment);
-        let asserted = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
-        let asserted: Vec<_> = asserted.map(|(_, value)| value.clone()).collect();
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = filled.values.get("access_token").map(|token| token.as_str());
             let id = crate::digest::random(16);
@@ -470,6 +468,10 @@ pub fn send<'f>(
                 proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
+        // Made for this request alone, and worth something for as long as it lives.
+        let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
+        let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
+        let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
         let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
         let request = request.map_err(|unready| not_ready(profile, unready))?;
         let response = match host.send(&request, profile.ca_file.as_deref()) {
@@ -486,7 +488,7 @@ pub fn send<'f>(
         }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
-        let credentials = asserted.into_iter().chain(made).collect();
+        credentials.extend(made);
         return Ok(Ok((response, Sent { values: &filled.values, credentials, to, auth })));
     }
 }
@@ -537,10 +539,24 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
     for form in forms {
         // A value of a few letters is in many a word, and not worth hiding.
         if form.len() >= 4 {
-            text = text.replace(form.as_str(), "***").replace(&crate::text::escape_to(&form, usize::MAX), "***");
+            let escaped = crate::text::escape_to(&form, usize::MAX);
+            text = text.replace(form.as_str(), "***").replace(&escaped, "***");
+            text = hide_half(&text, &escaped);
         }
     }
     text
+}
+
+/// `text` without the beginning of `form` where a message was cut in the middle of it.
+fn hide_half(text: &str, form: &str) -> String {
+    let (mut hidden, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('…') {
+        let half = (4..form.len()).rev().filter_map(|end| form.get(..end)).find_map(|half| before.strip_suffix(half));
+        hidden.push_str(&half.map_or(before.to_string(), |whole| format!("{whole}***")));
+        hidden.push('…');
+        rest = after;
+    }
+    hidden + rest
 }
 
 /// A secret that was kept for one place would go to another.
@@ -830,11 +846,15 @@ fn run(
     };
     let url = profile.session_url(&filled.values).unwrap_or_default();
     let known = filled.known(profile, wanted.known);
-    if let (Some(token), false, true, Some(_)) =
+    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
+    belongs.apart = apart || given_beside_kept(host, profile);
+    // Before anything is kept: a token that cannot be used leaves nothing behind.
+    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
+    if let (Some(refresh_token), false, true, Some(_)) =
         (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
     {
         let session = Session {
-            refresh_token: token.clone(),
+            refresh_token: refresh_token.clone(),
             belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
         };
@@ -842,9 +862,6 @@ fn run(
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
-    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
-    belongs.apart = apart || given_beside_kept(host, profile);
-    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
     put(host, wanted, grant, &token);
     drop(hold);
     host.speak();
@@ -852,7 +869,7 @@ fn run(
 }
 
 /// Verifies the ID token of `issued` against the issuer's keys (OIDC Core §3.1.3.7), and says whether it was: not
-/// where there is none, and not where issuer or keys are not known or cannot be had now.
+/// where issuer or keys are not known or cannot be had now. What needs no key is checked all the same.
 ///
 /// # Errors
 /// [`Kind::Reply`] where it is not to be trusted.
@@ -865,9 +882,6 @@ pub fn verify_id_token(
 ) -> Result<bool> {
     let value = |name: &str| filled.values.get(name).map(|value| value.as_str());
     let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
-    let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
-        return Ok(false);
-    };
     let expected = id_token::Expected {
         issuer,
         client_id,
@@ -880,12 +894,19 @@ pub fn verify_id_token(
         Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
             .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
     };
+    let unverified = || {
+        let checked = id_token::check_unsigned(token.expose(), &expected);
+        checked.map(|()| false).map_err(|why| refuse(why.to_string()))
+    };
+    let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
+        return unverified();
+    };
     for fresh in [false, true] {
         let keys = match crate::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
                 host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
-                return Ok(false);
+                return unverified();
             }
         };
         let keys = Jwks::parse(&keys).map_err(|why| refuse(format!("its keys cannot be read: {why}")))?;

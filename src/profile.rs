@@ -109,6 +109,8 @@ pub struct Profile {
     pub empty: Vec<String>,
     /// What the issuer publishes, once it was asked.
     pub metadata: Option<Metadata>,
+    /// Values whose file others than its owner may read or change, though it holds a key.
+    pub exposed: Vec<(String, PathBuf)>,
 }
 
 /// What the command line says about a profile.
@@ -267,6 +269,7 @@ impl Profile {
             given: BTreeMap::new(),
             empty: Vec::new(),
             metadata: None,
+            exposed: Vec::new(),
         };
         profile.check_grants()?;
         profile.check_config_values()?;
@@ -274,6 +277,11 @@ impl Profile {
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
         Ok(profile)
+    }
+
+    /// Warns of files with a key that others may read.
+    pub fn warn_of_exposed(&self, host: &mut Host) {
+        self.exposed.iter().for_each(|(name, file)| host.warn(&format!("{}: {}", self.name, exposed(name, file))));
     }
 
     /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
@@ -406,6 +414,13 @@ impl Profile {
             };
             if let Some(given) = found {
                 self.check_value(param, &given)?;
+                let file = match (&given.source, flags.get(&param.name)) {
+                    (Source::Flag, Some(Flag::File(path))) if path != Path::new("-") => Some(path.clone()),
+                    (Source::EnvFile(variable), _) => host.var(variable)?.map(PathBuf::from),
+                    (Source::ConfigFile(path), _) => Some(path.clone()),
+                    _ => None,
+                };
+                self.exposed.extend(file.filter(|file| is_exposed(param, file)).map(|file| (param.name.clone(), file)));
                 self.given.insert(param.name.clone(), given);
             }
         }
@@ -746,6 +761,18 @@ fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
         }
     };
     Ok(Given { text: Some(texts), source: Source::Flag })
+}
+
+/// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
+pub fn is_exposed(param: &Param, file: &Path) -> bool {
+    param.secret && param.lines && files::is_open_to_others(file)
+}
+
+/// What is said of such a file; `ssh` refuses one.
+pub fn exposed(name: &str, file: &Path) -> String {
+    let shown = file.to_string_lossy();
+    let quoted = shlex::try_quote(&shown).unwrap_or(shown.clone());
+    format!("{name} is in a file that others may read or change: chmod 600 {quoted}")
 }
 
 /// A list as text becomes its items; any other value is one.

@@ -121,6 +121,14 @@ fn with_id_token(
         )
         .hint(again));
     }
+    if !id.verified && args.offline {
+        return Err(Error::new(
+            Kind::LoginNeeded,
+            format!("{name}: the ID token has not been verified"),
+            "the issuer's keys may have to be asked for, and --offline forbids it",
+        )
+        .hint(format!("with the network: tok get {name} -o id-token")));
+    }
     if !id.verified {
         let names = [("jwks_url".to_string(), false)].into();
         got.profile.discover(context.host, names, false)?;
@@ -214,6 +222,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
     if let Some(reason) = reason {
         context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
+    profile.warn_of_exposed(context.host);
     let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received

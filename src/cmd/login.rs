@@ -72,6 +72,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         let given = prompt(context.host, &profile, &value)?;
         profile.given.insert(value, given);
     }
+    profile.warn_of_exposed(context.host);
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
@@ -274,7 +275,10 @@ fn wait(
                         ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
                     }
                     poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
-                    poll::Why::Unreachable => error,
+                    poll::Why::Unreachable => match error.hint {
+                        Some(_) => error,
+                        None => error.hint(format!("start again: tok login {} {}", profile.name, grant.name)),
+                    },
                 });
             }
         };
@@ -492,8 +496,11 @@ fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, label: &str) -
         |why: &str| Error::new(Kind::LoginNeeded, format!("{}: {} is missing", profile.name, param.name), why);
     let path =
         host.ask(&format!("{label}, the file that holds it"), false)?.ok_or_else(|| missing("the answer was empty"))?;
-    let text = host.read_secret_file(std::path::Path::new(path.expose()), false, true);
-    let text = text.map_err(|failed| missing(&failed.why))?;
+    let file = std::path::Path::new(path.expose());
+    let text = host.read_secret_file(file, false, true).map_err(|failed| missing(&failed.why))?;
+    if crate::profile::is_exposed(param, file) {
+        host.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));
+    }
     Ok(Given { text: Some(vec![text]), source: Source::Asked })
 }
 

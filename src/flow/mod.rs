@@ -8,7 +8,7 @@ pub mod poll;
 pub mod qr;
 
 use crate::error::{Error, Kind, Result};
-use crate::host::Host;
+use crate::host::{Host, Line};
 use crate::obtain::{self, Filled, Told};
 use crate::pkce;
 use crate::profile::Profile;
@@ -149,19 +149,23 @@ fn in_browser(
         None => {
             host.show(&format!("Log in here:\n\n  {}\n", line(&address)));
             host.show("Then paste the address that the browser ended at, though it shows an error:");
-            let pasted = host.line()?.ok_or_else(|| {
-                Error::new(
-                    Kind::LoginNeeded,
-                    format!("{}: nothing was pasted", profile.name),
-                    "the login has not ended",
-                )
-                .hint(format!("try again: tok login {} {}", profile.name, grant.name))
-            })?;
+            let again = format!("try again: tok login {} {}", profile.name, grant.name);
+            let nothing = format!("{}: nothing was pasted", profile.name);
+            let pasted = match host.line(person.limit.map(|_| host.deadline))? {
+                Line::Read(text) => text,
+                Line::Empty => {
+                    return Err(Error::new(Kind::LoginNeeded, nothing, "the login has not ended").hint(again));
+                }
+                Line::Late => {
+                    return Err(Error::new(Kind::Unavailable, nothing, "the time of --timeout is over").hint(again));
+                }
+            };
             callback::pasted(pasted.expose(), &expected)?
         }
     };
     let code = answer.code().map_err(|mut error| {
         error.what = format!("{}: {}", profile.name, error.what);
+        error.hint.get_or_insert(format!("try again: tok login {} {}", profile.name, grant.name));
         error
     })?;
     filled.values.insert("code".into(), code.expose().to_string().into());
@@ -178,6 +182,7 @@ fn listen(
     person: Person,
 ) -> Result<callback::Callback> {
     let limit = person.limit.unwrap_or(BROWSER);
+    let until = if person.limit.is_some() { host.deadline } else { Instant::now() + limit };
     let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
     let opened = match browser::open(address, &host.env) {
         Ok(opened) => {
@@ -190,7 +195,7 @@ fn listen(
         }
     };
     let mut told = opened.is_none();
-    let answer = listener.wait(Instant::now() + limit, expected, &mut || {
+    let answer = listener.wait(until, expected, &mut || {
         if !told && opened.as_ref().is_some_and(browser::Opened::failed) {
             told = true;
             host.show(&elsewhere("the browser could not be opened"));
@@ -260,6 +265,7 @@ fn device(
                 format!("{}: the page that the login is at cannot be used", profile.name),
                 format!("{} {why}", escape(address)),
             )
+            .hint("see whether the server is the one that was meant")
         })?;
     }
     if host.stderr_terminal
@@ -321,6 +327,7 @@ fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
     let to = request::url(call, &filled.values).ok().and_then(|url| obtain::origin(&url)).unwrap_or_default();
     let what = format!("{}: the reply of {to} cannot be understood", profile.name);
     Error::new(Kind::Reply, what, format!("there is no {name} in it"))
+        .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
 }
 
 /// The path of a URL, `/` where it has none.

@@ -84,21 +84,8 @@ impl fmt::Display for VerifyError {
 /// # Errors
 /// Why it is not accepted.
 pub fn verify(jwt: &str, jwks: &Jwks) -> Result<Verified, VerifyError> {
-    let (signed, signature) = jwt.rsplit_once('.').ok_or(VerifyError::NotJwt)?;
-    let (header, claims) = signed.split_once('.').ok_or(VerifyError::NotJwt)?;
-    let header = object(header)?;
-    let signature = from_base64url(signature).ok_or(VerifyError::NotJwt)?;
-    let text = |name: &str| match header.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err(VerifyError::NotJwt),
-    };
-    let name = text("alg")?.ok_or(VerifyError::NotJwt)?;
-    let algorithm = Algorithm::parse(name).filter(|a| !a.is_symmetric()).ok_or(VerifyError::Algorithm)?;
-    if header.contains_key("crit") {
-        return Err(VerifyError::Algorithm);
-    }
-    let id = text("kid")?;
+    let Parts { header, claims, algorithm, signed, signature } = Parts::of(jwt)?;
+    let id = text(&header, "kid")?;
     let named = jwks.keys.iter().filter(|key| id.is_none() || key.id.as_deref() == id);
     let (mut any, mut fits) = (false, false);
     for key in named {
@@ -116,6 +103,47 @@ pub fn verify(jwt: &str, jwks: &Jwks) -> Result<Verified, VerifyError> {
         (true, false) if id.is_some() => VerifyError::Algorithm,
         _ => VerifyError::NoKey,
     })
+}
+
+/// The claims of `jwt` and the algorithm it says it is signed with. The signature is not looked at; one that is not
+/// accepted by [`verify`] whatever the keys, such as `none`, is not accepted here either.
+///
+/// # Errors
+/// Why it is not accepted.
+pub fn decode(jwt: &str) -> Result<(Map<String, Value>, Algorithm), VerifyError> {
+    let parts = Parts::of(jwt)?;
+    Ok((object(parts.claims)?, parts.algorithm))
+}
+
+struct Parts<'j> {
+    header: Map<String, Value>,
+    claims: &'j str,
+    algorithm: Algorithm,
+    signed: &'j str,
+    signature: Vec<u8>,
+}
+
+impl Parts<'_> {
+    fn of(jwt: &str) -> Result<Parts<'_>, VerifyError> {
+        let (signed, signature) = jwt.rsplit_once('.').ok_or(VerifyError::NotJwt)?;
+        let (header, claims) = signed.split_once('.').ok_or(VerifyError::NotJwt)?;
+        let header = object(header)?;
+        let signature = from_base64url(signature).ok_or(VerifyError::NotJwt)?;
+        let name = text(&header, "alg")?.ok_or(VerifyError::NotJwt)?;
+        let algorithm = Algorithm::parse(name).filter(|a| !a.is_symmetric()).ok_or(VerifyError::Algorithm)?;
+        if header.contains_key("crit") {
+            return Err(VerifyError::Algorithm);
+        }
+        Ok(Parts { header, claims, algorithm, signed, signature })
+    }
+}
+
+fn text<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<&'h str>, VerifyError> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(VerifyError::NotJwt),
+    }
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, VerifyError> {

@@ -7,6 +7,7 @@
 
 pub mod apiax;
 pub mod elasticpath;
+pub mod issuer;
 pub mod keyring;
 pub mod purewl;
 pub mod server;
@@ -43,6 +44,16 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
+}
+
+/// Runs `test` for each of the cases at once, where each has to wait for something.
+pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let test = &test;
+            scope.spawn(move || test(case));
+        }
+    });
 }
 
 /// Whether the sweeps run at full length: `./test --full`.

@@ -595,11 +595,77 @@ impl Certified {
         Certified { ca: ca.pem(), config: config(leaf.der(), &key) }
     }
 
+    /// For these names, and nobody is let in who does not show the certificate `client`, which vouches for itself.
+    pub fn demanding(names: &[&str], client: &CertificateDer<'_>) -> Certified {
+        let key = KeyPair::generate().expect("a key");
+        let leaf = leaf(names).self_signed(&key).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Arc::new(OneClient { client: client.to_vec(), provider: provider.clone() });
+        let chain = vec![CertificateDer::from(leaf.der().to_vec())];
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .expect("a server");
+        Certified { ca: leaf.pem(), config: Arc::new(config) }
+    }
+
     /// For these names, signed by nobody else.
     pub fn self_signed(names: &[&str]) -> Certified {
         let key = KeyPair::generate().expect("a key");
         let leaf = leaf(names).self_signed(&key).expect("a certificate");
         Certified { ca: leaf.pem(), config: config(leaf.der(), &key) }
+    }
+}
+
+/// Lets one client in, known by its certificate to the byte (RFC 8705 §2.2).
+#[derive(Debug)]
+struct OneClient {
+    client: Vec<u8>,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+}
+
+impl rustls::server::danger::ClientCertVerifier for OneClient {
+    fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::server::danger::ClientCertVerified, rustls::Error> {
+        match shown.as_ref() == self.client {
+            true => Ok(rustls::server::danger::ClientCertVerified::assertion()),
+            false => Err(rustls::Error::General("another client".into())),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
