@@ -216,6 +216,16 @@ impl Host {
         self.env.get(OsStr::new(name)).is_some_and(|v| v.is_empty())
     }
 
+    /// The clock that only runs forward.
+    pub fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Waits; a signal ends the process at once meanwhile.
+    pub fn sleep(&self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
+
     /// The clock.
     pub fn now(&self) -> Time {
         now()

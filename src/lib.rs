@@ -2,6 +2,7 @@
 //! argv → [`cli`] → [`profile`] → [`provider`] and grant → [`plan`] → [`request`] → [`http`] → [`reply`] → [`token`] →
 //! [`store`] → [`output`].
 
+pub mod ask;
 pub mod belongs;
 pub mod child;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod dpop;
 pub mod duration;
 pub mod error;
 pub mod files;
+pub mod fill;
 pub mod flow;
 pub mod host;
 pub mod http;
@@ -25,6 +27,7 @@ pub mod jwt;
 pub mod kept;
 pub mod metadata;
 pub mod obtain;
+pub mod opened;
 pub mod output;
 pub mod pkce;
 pub mod plan;

@@ -1,17 +1,20 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 use super::Context;
+use crate::ask::{self, Asking, Outcome};
 use crate::belongs::Known;
 use crate::cli::LoginArgs;
 use crate::config::{Edit, PlainValue, StoreChoice};
 use crate::error::{Error, Kind, Result};
 use crate::files;
+use crate::fill::{self, Filled, For};
 use crate::flow::poll::{self, Answer, Poll};
 use crate::flow::{self, Begun, Person};
 use crate::host::Host;
 use crate::index::Index;
 use crate::kept::{Kept, Session};
-use crate::obtain::{self, Asking, Filled, For, Opened, Outcome, Wanted};
+use crate::obtain::{self, Wanted};
+use crate::opened::{self, Opened};
 use crate::plan;
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
 use crate::provider::{Flow, Grant, Param, is_name};
@@ -22,7 +25,7 @@ use crate::store::lock::Lock;
 use crate::store::{StoreError, Trouble};
 use crate::token::{Secret, Time};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Runs the login.
 ///
@@ -84,7 +87,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {
-            let mut filled = obtain::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
+            let mut filled = fill::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
             let home = home(&filled, &opened);
             let begun = flow::begin(context.host, &profile, &grant, &mut filled, home.as_deref(), person)?;
             if limit.is_none() {
@@ -127,7 +130,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     }
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
-        let mut error = obtain::store_error(&profile, &trouble);
+        let mut error = opened::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error);
     }
@@ -181,10 +184,10 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let session = opened.kept.session.as_ref();
     let refresh_token = given.clone().or(session.map(|s| s.refresh_token.clone()));
     let extra: Vec<(&str, &Secret)> = refresh_token.iter().map(|t| ("refresh_token", t)).collect();
-    let mut filled = obtain::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
+    let mut filled = fill::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     filled.bind(grant, &opened.kept)?;
     let home = match (&given, session) {
-        (None, Some(session)) if is_refresh => obtain::origin(&session.belongs.url),
+        (None, Some(session)) if is_refresh => opened::origin(&session.belongs.url),
         _ => home(&filled, &opened),
     };
     let hold = crate::signals::hold(is_refresh);
@@ -192,7 +195,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
         Flow::Signed => obtain::signed(profile, &filled, context.host.now()),
-        _ => obtain::ask(context.host, profile, &asking, &filled)?,
+        _ => ask::ask(context.host, profile, &asking, &filled)?,
     };
     let (issued, received) = granted(profile, grant, outcome)?;
     Ok(Asked { lock, opened, filled, issued, received, used: refresh_token.filter(|_| is_refresh), hold })
@@ -212,7 +215,7 @@ fn ask_with(
     let hold = crate::signals::hold(false);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
-    let outcome = obtain::ask(host, profile, &asking, &filled)?;
+    let outcome = ask::ask(host, profile, &asking, &filled)?;
     let (issued, received) = granted(profile, grant, outcome)?;
     Ok(Asked { lock, opened, filled, issued, received, used: None, hold })
 }
@@ -237,22 +240,23 @@ fn wait(
     let deadline = limit.map(|_| context.host.deadline);
     let mut pause = poll.first();
     loop {
-        if deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
-            std::thread::sleep(deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(Instant::now())));
+        if deadline.is_some_and(|deadline| context.host.instant() + pause >= deadline) {
+            let left = deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(context.host.instant()));
+            context.host.sleep(left);
             return Err(ended("nobody logged in within --timeout", Kind::Unavailable));
         }
-        std::thread::sleep(pause);
+        context.host.sleep(pause);
         if deadline.is_none() {
             context.host.renew();
         }
         let lock = context.lock(&profile.name)?;
-        let outcome = obtain::ask(context.host, profile, &asking, &filled)?;
+        let outcome = ask::ask(context.host, profile, &asking, &filled)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
                 let hold = crate::signals::hold(false);
                 opened.read(profile);
                 if let Some(trouble) = &opened.trouble {
-                    return Err(obtain::store_error(profile, trouble));
+                    return Err(opened::store_error(profile, trouble));
                 }
                 return Ok(Asked { lock, opened, filled, issued, received, used: None, hold });
             }
@@ -266,7 +270,7 @@ fn wait(
             None if error.kind == Kind::Unavailable => Answer::Unreachable,
             None => return Err(error),
         };
-        pause = match poll.next(answer, Instant::now()) {
+        pause = match poll.next(answer, context.host.instant()) {
             poll::Step::Wait(pause) => pause,
             poll::Step::GiveUp(why) => {
                 return Err(match why {
@@ -347,7 +351,7 @@ impl Login<'_> {
             // It leaves the kept secrets as they are.
             return Kept { session, dpop_key, ..old.clone() };
         }
-        let home = obtain::origin(&self.url);
+        let home = opened::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
         // A confidential client proves itself at each refresh too.
         let for_refresh = provider.refresh_grant().map(|refresh| provider.uses(refresh)).unwrap_or_default();
@@ -432,7 +436,7 @@ fn open(host: &Host, profile: &Profile) -> Result<Opened> {
             opened.trouble = None;
             Ok(opened)
         }
-        Some(trouble) => Err(obtain::store_error(profile, trouble)),
+        Some(trouble) => Err(opened::store_error(profile, trouble)),
         None => Ok(opened),
     }
 }

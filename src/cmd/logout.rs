@@ -1,11 +1,13 @@
 //! `tok logout`: revokes where the provider can, then forgets refresh token, kept secrets and cached tokens.
 
 use super::Context;
+use crate::ask;
 use crate::cli::Logout;
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
+use crate::fill::{self, For};
 use crate::index::Index;
-use crate::obtain::{self, For, Opened};
+use crate::opened::{self, Opened};
 use crate::profile::{Profile, Wishes};
 use crate::provider::Call;
 use crate::store::Trouble;
@@ -82,7 +84,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         };
         broken = trouble.trouble == Trouble::Corrupt;
         if !harmless {
-            let mut error = obtain::store_error(&profile, &trouble);
+            let mut error = opened::store_error(&profile, &trouble);
             error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
             return Err(error);
         }
@@ -92,14 +94,14 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
         let empty = crate::kept::Kept::default();
-        opened.write(name, empty).map_err(|trouble| obtain::store_error(&profile, &trouble))?;
+        opened.write(name, empty).map_err(|trouble| opened::store_error(&profile, &trouble))?;
     }
     if let Some(noted) = &noted
         && noted.store != profile.store.to_string()
         && let Ok(choice) = StoreChoice::parse(&noted.store)
         && let Ok(Some(mut other)) = context.host.store(&choice)
     {
-        any |= other.forget(name).map_err(|trouble| obtain::store_error(&profile, &trouble))?;
+        any |= other.forget(name).map_err(|trouble| opened::store_error(&profile, &trouble))?;
     }
     index.forget();
     drop(lock);
@@ -167,12 +169,12 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened) -> Revo
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref());
     let extra = [("refresh_token", &session.refresh_token)];
-    let filled = match obtain::fill(context.host, profile, For::Call(call), &secrets, &extra) {
+    let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &extra) {
         Ok(filled) => filled,
         Err(error) => return Revoked::Failed(error),
     };
-    let home = obtain::origin(&session.belongs.url);
-    match obtain::revoke(context.host, profile, call, &filled, home.as_deref()) {
+    let home = opened::origin(&session.belongs.url);
+    match ask::revoke(context.host, profile, call, &filled, home.as_deref()) {
         Ok(()) => Revoked::Yes,
         Err(error) => Revoked::Failed(error),
     }

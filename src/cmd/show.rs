@@ -2,10 +2,12 @@
 
 use super::Context;
 use super::get::Got;
+use crate::ask::{self, Told};
 use crate::cli::{Show, TokenArgs};
 use crate::error::{Error, Kind, Result};
+use crate::fill::{self, For};
 use crate::index::Index;
-use crate::obtain::{self, For, Opened, Told};
+use crate::opened::{self, Opened};
 use crate::profile::{Profile, Source, Wishes};
 use crate::provider::Provider;
 use crate::provider::template::{Piece, Template};
@@ -142,17 +144,17 @@ fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<Strin
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref());
     let mut filled =
-        obtain::fill(context.host, profile, For::Call(&call), &secrets, &[("access_token", &token.access_token)])?;
+        fill::fill(context.host, profile, For::Call(&call), &secrets, &[("access_token", &token.access_token)])?;
     filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
     filled.dpop_key = token.dpop_key.clone();
     call.dpop = what == "userinfo" && filled.dpop_key.is_some();
     let address = request::url(&call, &filled.values).ok().filter(|url| !url.is_empty());
-    let to = address.as_deref().and_then(obtain::origin).ok_or_else(|| unknown(profile))?;
+    let to = address.as_deref().and_then(opened::origin).ok_or_else(|| unknown(profile))?;
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
     context.host.detail(&format!("{}: asking {to} for {what}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
     let told = Told { name: what, rules: &grant.response };
-    obtain::ask_for_object(context.host, profile, &told, &call, &filled, home.as_deref())
+    ask::ask_for_object(context.host, profile, &told, &call, &filled, home.as_deref())
 }
 
 fn rows(object: &Value) -> String {

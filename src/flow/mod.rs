@@ -7,9 +7,11 @@ pub mod listener;
 pub mod poll;
 pub mod qr;
 
+use crate::ask::{self, Told};
 use crate::error::{Error, Kind, Result};
+use crate::fill::Filled;
 use crate::host::{Host, Line};
-use crate::obtain::{self, Filled, Told};
+use crate::opened;
 use crate::pkce;
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
@@ -182,7 +184,7 @@ fn listen(
     person: Person,
 ) -> Result<callback::Callback> {
     let limit = person.limit.unwrap_or(BROWSER);
-    let until = if person.limit.is_some() { host.deadline } else { Instant::now() + limit };
+    let until = if person.limit.is_some() { host.deadline } else { host.instant() + limit };
     let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
     let opened = match browser::open(address, &host.env) {
         Ok(opened) => {
@@ -277,7 +279,7 @@ fn device(
     if let Some(whole) = whole {
         host.show(&format!("or open {}", escape(whole)));
     }
-    let poll = pace(&reply);
+    let poll = pace(&reply, host.instant());
     filled.values.insert("device_code".into(), device_code.into());
     Ok(poll)
 }
@@ -297,17 +299,17 @@ fn ciba(
     filled.values.insert("auth_req_id".into(), id.to_string().into());
     let who = filled.values.get("login_hint").map(|who| escape(who)).unwrap_or_default();
     host.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
-    Ok(pace(&reply))
+    Ok(pace(&reply, host.instant()))
 }
 
-fn pace(reply: &Map<String, Value>) -> Poll {
+fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
     // Some servers send numbers as strings.
     let number = |name: &str| match reply.get(name)? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
-    Poll::new(Instant::now(), number("interval"), number("expires_in"))
+    Poll::new(now, number("interval"), number("expires_in"))
 }
 
 /// Sends the request that a flow begins with.
@@ -320,11 +322,11 @@ fn ask(
     home: Option<&str>,
 ) -> Result<Map<String, Value>> {
     let told = Told { name: &grant.name, rules: &grant.response };
-    obtain::ask_for_object(host, profile, &told, call, filled, home)
+    ask::ask_for_object(host, profile, &told, call, filled, home)
 }
 
 fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
-    let to = request::url(call, &filled.values).ok().and_then(|url| obtain::origin(&url)).unwrap_or_default();
+    let to = request::url(call, &filled.values).ok().and_then(|url| opened::origin(&url)).unwrap_or_default();
     let what = format!("{}: the reply of {to} cannot be understood", profile.name);
     Error::new(Kind::Reply, what, format!("there is no {name} in it"))
         .hint(format!("see whether {to} is the right place: tok show {}", profile.name))

@@ -1,0 +1,127 @@
+//! A store that was opened for a profile: what it holds, and what its trouble means to a person.
+
+use crate::error::{Error, Kind};
+use crate::host::Host;
+use crate::kept::Kept;
+use crate::profile::Profile;
+use crate::store::{Store, StoreError, Trouble};
+use crate::token::Secret;
+use crate::url::Url;
+use std::collections::BTreeMap;
+
+/// A store that was opened, or why it was not.
+pub struct Opened {
+    store: Option<Box<dyn Store>>,
+    /// What it holds for the profile; empty where it could not be read.
+    pub kept: Kept,
+    /// Why it could not be read.
+    pub trouble: Option<StoreError>,
+}
+
+impl Opened {
+    /// No store, and no trouble.
+    pub fn nothing() -> Opened {
+        Opened { store: None, kept: Kept::default(), trouble: None }
+    }
+
+    /// Opens the store of `profile` and reads its entry.
+    pub fn open(host: &Host, profile: &Profile) -> Opened {
+        let mut opened = Opened::nothing();
+        match host.store(&profile.store) {
+            Ok(store) => opened.store = store,
+            Err(trouble) => opened.trouble = Some(trouble),
+        }
+        opened.read(profile);
+        opened
+    }
+
+    /// Reads the entry once more.
+    pub fn read(&mut self, profile: &Profile) {
+        let Some(store) = &mut self.store else { return };
+        let entry = store.get(&profile.name).and_then(|entry| match entry {
+            Some(entry) => {
+                Kept::parse(&entry).map_err(|error| StoreError { trouble: Trouble::Corrupt, why: error.to_string() })
+            }
+            None => Ok(Kept::default()),
+        });
+        match entry {
+            Ok(kept) => (self.kept, self.trouble) = (kept, None),
+            Err(trouble) => (self.kept, self.trouble) = (Kept::default(), Some(trouble)),
+        }
+    }
+
+    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not. One that was read says so
+    /// already.
+    pub fn check_ready(&mut self) {
+        if self.kept.is_empty()
+            && self.trouble.is_none()
+            && let Some(store) = &mut self.store
+        {
+            self.trouble = store.ready().err();
+        }
+    }
+
+    /// Whether something can be kept.
+    pub fn is_usable(&self) -> bool {
+        self.store.is_some() && self.trouble.is_none()
+    }
+
+    /// Puts `kept` in the place of the entry; an empty one is removed. Without a store nothing is kept.
+    ///
+    /// # Errors
+    /// As the store.
+    pub fn write(&mut self, profile: &str, kept: Kept) -> std::result::Result<(), StoreError> {
+        if let Some(store) = &mut self.store {
+            if kept.is_empty() {
+                store.forget(profile)?;
+            } else {
+                store.set(profile, &kept.write())?;
+            }
+            self.kept = kept;
+        }
+        Ok(())
+    }
+
+    /// The kept secrets that may go to `url`.
+    pub fn secrets_for(&self, url: Option<&str>) -> BTreeMap<String, Secret> {
+        let home = url.and_then(origin);
+        if home.is_some() && home == self.kept.secrets_for { self.kept.secrets.clone() } else { BTreeMap::new() }
+    }
+}
+
+/// Scheme, host and port of a URL.
+pub fn origin(url: &str) -> Option<String> {
+    Url::parse(url).ok().map(|u| u.origin())
+}
+
+/// What the trouble with a store means to a person: [`Kind::Store`].
+pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
+    let store = &profile.store;
+    let what = match trouble.trouble {
+        Trouble::Missing => format!("{}: there is no {store} store here", profile.name),
+        Trouble::Locked => format!("{}: the {store} is locked", profile.name),
+        Trouble::TimedOut => format!("{}: the {store} did not answer", profile.name),
+        Trouble::Refused => format!("{}: the {store} store refused", profile.name),
+        Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
+    };
+    let hint = match trouble.trouble {
+        Trouble::Refused if *store == crate::config::StoreChoice::File => {
+            "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
+        }
+        Trouble::Corrupt if *store == crate::config::StoreChoice::File => {
+            "move the file away, or mend it, and log in again"
+        }
+        Trouble::Locked => {
+            "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
+        }
+        Trouble::Missing | Trouble::TimedOut => {
+            "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
+        }
+        Trouble::Refused => "see what is said above; another store is chosen with --store file at tok login",
+        Trouble::Corrupt => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
+        }
+    };
+    Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
+}
