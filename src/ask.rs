@@ -60,7 +60,7 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
             Outcome::Issued(issued, response.received)
         }
         Err(failure) => {
-            let error = failed(profile, asking.name, asking.call, &failure, &sent);
+            let error = failed(profile, &format!("the grant {}", asking.name), asking.call, &failure, &sent);
             if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error, failure.code) }
         }
     })
@@ -68,7 +68,7 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
 
 /// What a request that brings no token is told by.
 pub struct Told<'a> {
-    /// The grant's name, or what else it is for.
+    /// What is asked for, as `the grant device-code`.
     pub name: &'a str,
     /// How its errors are read.
     pub rules: &'a Rules,
@@ -94,7 +94,7 @@ pub fn ask_for_object(
 fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, sent: &Sent) -> Error {
     let to = &sent.to;
     let what = match failure.kind {
-        Kind::Refused => format!("{}: {to} refused the grant {name}", profile.name),
+        Kind::Refused => format!("{}: {to} refused {name}", profile.name),
         Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
         _ => format!("{}: the reply of {to} cannot be understood", profile.name),
     };

@@ -26,6 +26,8 @@ pub struct Kept {
     pub secrets: BTreeMap<String, Secret>,
     /// The origin that the kept secrets were kept for: they go nowhere else.
     pub secrets_for: Option<String>,
+    /// The client that they were kept for, where there was one: they are no other's.
+    pub secrets_client: Option<String>,
     /// The key that tokens are bound to (RFC 9449), as a private JWK.
     pub dpop_key: Option<Secret>,
 }
@@ -43,6 +45,8 @@ struct Wire<'a> {
     secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     secrets_for: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secrets_client: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dpop_key: Option<String>,
 }
@@ -73,6 +77,7 @@ impl Kept {
             session,
             secrets: wire.secrets.into_iter().map(|(n, s)| (n, Secret::new(s))).collect(),
             secrets_for: wire.secrets_for,
+            secrets_client: wire.secrets_client,
             dpop_key: wire.dpop_key.map(Secret::new),
         })
     }
@@ -85,6 +90,7 @@ impl Kept {
             since: self.session.as_ref().map(|s| s.since),
             secrets: self.secrets.iter().map(|(n, s)| (n.clone(), s.expose().to_string())).collect(),
             secrets_for: self.secrets_for.clone(),
+            secrets_client: self.secrets_client.clone(),
             dpop_key: self.dpop_key.as_ref().map(|key| key.expose().to_string()),
         };
         Secret::new(serde_json::to_string(&wire).unwrap_or_default())
@@ -110,6 +116,7 @@ mod tests {
             }),
             secrets: [("secret_key".to_string(), Secret::new("k"))].into(),
             secrets_for: Some("https://a.example".into()),
+            secrets_client: Some("c".into()),
             dpop_key: None,
         };
         let back = Kept::parse(&kept.write()).expect("an entry");

@@ -51,7 +51,9 @@ pub fn login_needed(
         .hint(format!("log in for it: {login}, with --as NAME to keep both"));
     }
     let kept_elsewhere = missing.iter().any(|name| opened.kept.secrets.contains_key(name));
-    if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin)) {
+    if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
+        && *home != to
+    {
         return elsewhere(profile, home, &to);
     }
     let what = match missing {
@@ -63,6 +65,9 @@ pub fn login_needed(
         true => format!("the grant {} needs a person, and no session is kept", grant.name),
         false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
     };
+    if let (true, Some(client)) = (kept_elsewhere, &opened.kept.secrets_client) {
+        why.push_str(&format!("; what is kept is of the client {}", crate::text::escape_to(client, 80)));
+    }
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
     }
@@ -131,7 +136,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
-    let secrets = opened.secrets_for(url.as_deref());
+    let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name);
     let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {

@@ -82,10 +82,12 @@ impl Opened {
         Ok(())
     }
 
-    /// The kept secrets that may go to `url`.
-    pub fn secrets_for(&self, url: Option<&str>) -> BTreeMap<String, Secret> {
+    /// The kept secrets that may go to `url` for this client, where one is known.
+    pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Secret> {
         let home = url.and_then(origin);
-        if home.is_some() && home == self.kept.secrets_for { self.kept.secrets.clone() } else { BTreeMap::new() }
+        let is_home = home.is_some() && home == self.kept.secrets_for;
+        let is_other = matches!((client, &self.kept.secrets_client), (Some(now), Some(then)) if now != then);
+        if is_home && !is_other { self.kept.secrets.clone() } else { BTreeMap::new() }
     }
 }
 

@@ -355,7 +355,9 @@ impl Login<'_> {
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
         // A confidential client proves itself at each refresh too.
         let for_refresh = provider.refresh_grant().map(|refresh| provider.uses(refresh)).unwrap_or_default();
-        let mut secrets = if old.secrets_for == home { old.secrets.clone() } else { Default::default() };
+        let client = self.filled.values.get("client_id").map(|id| id.to_string());
+        let is_same = old.secrets_for == home && (old.secrets_client.is_none() || old.secrets_client == client);
+        let mut secrets = if is_same { old.secrets.clone() } else { Default::default() };
         for name in provider.uses(self.grant).into_keys() {
             let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
@@ -369,8 +371,8 @@ impl Login<'_> {
                 secrets.insert(name, Secret::new(value.as_str()));
             }
         }
-        let secrets_for = if secrets.is_empty() { None } else { home };
-        Kept { session, secrets, secrets_for, dpop_key }
+        let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
+        Kept { session, secrets, secrets_for, secrets_client, dpop_key }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
@@ -443,14 +445,15 @@ fn open(host: &Host, profile: &Profile) -> Result<Opened> {
 
 fn usable_secrets(profile: &Profile, opened: &Opened) -> Result<std::collections::BTreeMap<String, Secret>> {
     let url = profile.session_url(&profile.known_values()?);
-    Ok(opened.secrets_for(url.as_deref()))
+    Ok(opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref()))
 }
 
 fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &Opened) -> Error {
     let elsewhere = missing.iter().find(|m| opened.kept.secrets.contains_key(*m));
     let mut why = format!("the grant {} lacks {}", grant.name, missing.join(" and "));
     if let (Some(value), Some(home)) = (elsewhere, &opened.kept.secrets_for) {
-        why.push_str(&format!("; the kept {value} goes to {home} alone"));
+        let client = opened.kept.secrets_client.as_ref().map(|client| format!(", for the client {client}"));
+        why.push_str(&format!("; the kept {value} goes to {home} alone{}", client.unwrap_or_default()));
     }
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));

@@ -167,7 +167,7 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened) -> Revo
         return Revoked::Cannot;
     }
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
-    let secrets = opened.secrets_for(url.as_deref());
+    let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let extra = [("refresh_token", &session.refresh_token)];
     let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &extra) {
         Ok(filled) => filled,

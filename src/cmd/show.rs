@@ -142,7 +142,7 @@ fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<Strin
     }
     let opened = Opened::open(context.host, profile);
     let url = profile.session_url(&profile.known_values()?);
-    let secrets = opened.secrets_for(url.as_deref());
+    let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let mut filled =
         fill::fill(context.host, profile, For::Call(&call), &secrets, &[("access_token", &token.access_token)])?;
     filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
@@ -153,7 +153,10 @@ fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<Strin
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
     context.host.detail(&format!("{}: asking {to} for {what}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
-    let told = Told { name: what, rules: &grant.response };
+    let told = Told {
+        name: if what == "userinfo" { "to say who it is for" } else { "to say what it knows of it" },
+        rules: &grant.response,
+    };
     ask::ask_for_object(context.host, profile, &told, &call, &filled, home.as_deref())
 }
 

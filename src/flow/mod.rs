@@ -321,7 +321,7 @@ fn ask(
     filled: &Filled,
     home: Option<&str>,
 ) -> Result<Map<String, Value>> {
-    let told = Told { name: &grant.name, rules: &grant.response };
+    let told = Told { name: &format!("the grant {}", grant.name), rules: &grant.response };
     ask::ask_for_object(host, profile, &told, call, filled, home)
 }
 

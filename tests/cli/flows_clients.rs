@@ -589,3 +589,23 @@ fn a_proof_goes_with_a_browser_s_login_too() {
     assert_eq!(issuer.asked("/token").len(), 3);
     assert_eq!(proof_of(&issuer.server.last()).1, proof_of(&asked[0]).1);
 }
+
+#[test]
+fn what_was_kept_for_one_client_is_no_other_s() {
+    let issuer = issuer();
+    let mut sandbox = issuer.sandbox();
+    let file = sandbox.file("secret", secret());
+    sandbox.unset("TOK_OIDC_CLIENT_ID");
+    sandbox.run(&format!("login oidc client-credentials --client-id one --client-secret-file {}", file.display()));
+    sandbox.run("get oidc --fresh").silent().line();
+    let asked = issuer.server.count();
+    let out = sandbox.run("login oidc client-credentials --client-id two");
+    assert_eq!(out.code, 4, "{}", out.stderr);
+    assert!(out.stderr.contains("lacks client_secret") && out.stderr.contains("for the client one"), "{}", out.stderr);
+    let out = sandbox.run("get oidc --fresh --client-id two");
+    assert_eq!(out.code, 4, "{}", out.stderr);
+    assert!(out.stderr.contains("of the client one"), "{}", out.stderr);
+    let sent: Vec<_> = issuer.server.requests().into_iter().skip(asked).filter(|r| r.path().contains("token")).collect();
+    assert!(sent.is_empty(), "a secret went out: {}", sent.len());
+    sandbox.run("get oidc --fresh").silent().line();
+}
