@@ -74,6 +74,25 @@ pub struct Told<'a> {
     pub rules: &'a Rules,
 }
 
+/// [`ask_for_object`] for a reply that is shown: what it quotes of the request is taken out.
+///
+/// # Errors
+/// As [`ask_for_object`].
+pub fn ask_to_show(
+    host: &mut Host,
+    profile: &Profile,
+    told: &Told,
+    call: &Call,
+    filled: &Filled,
+    home: Option<&str>,
+) -> Result<Map<String, Value>> {
+    let (response, sent) = send(host, profile, call, filled, home)??;
+    let mut object =
+        reply::object(told.rules, &response).map_err(|failure| failed(profile, told.name, call, &failure, &sent))?;
+    object.values_mut().for_each(|value| hide_in(value, profile, &sent));
+    Ok(object)
+}
+
 /// Sends a request whose reply is a JSON object and no token.
 ///
 /// # Errors
@@ -110,9 +129,9 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
             }
             .to_string()
         }
-        Kind::Refused => format!("check the values it was sent: tok show {}", profile.name),
+        Kind::Refused => format!("check the values it was sent{}", profile.to_see()),
         Kind::Unavailable => "try again later".to_string(),
-        _ => format!("see whether {to} is the right place: tok show {}", profile.name),
+        _ => format!("see whether {to} is the right place{}", profile.to_see()),
     };
     Error::new(failure.kind, what, hide(&failure.why, profile, sent)).hint(hint)
 }
@@ -265,9 +284,40 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
             let escaped = crate::text::escape_to(&form, usize::MAX);
             text = text.replace(form.as_str(), "***").replace(&escaped, "***");
             text = hide_half(&text, &escaped);
+            text = hide_pieces(&text, &form);
         }
     }
     text
+}
+
+/// `text` without long pieces of `form`: a server may quote the end of an assertion, or its middle.
+fn hide_pieces(text: &str, form: &str) -> String {
+    const PIECE: usize = 20;
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=%".contains(c);
+    let mut hidden = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_inside) {
+        let (before, run) = rest.split_at(start);
+        let end = run.find(|c| !is_inside(c)).unwrap_or(run.len());
+        let (word, after) = run.split_at(end);
+        hidden.push_str(before);
+        // A sentence's own full stop is no part of what it quotes.
+        let bare = word.trim_end_matches('.');
+        let is_piece = bare.len() >= PIECE && form.contains(bare);
+        hidden.push_str(if is_piece { "***" } else { word });
+        rest = after;
+    }
+    hidden + rest
+}
+
+/// `value`, an object of a reply, without any secret that was sent.
+fn hide_in(value: &mut Value, profile: &Profile, sent: &Sent) {
+    match value {
+        Value::String(text) => *text = hide(text, profile, sent),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide_in(item, profile, sent)),
+        Value::Object(entries) => entries.values_mut().for_each(|entry| hide_in(entry, profile, sent)),
+        _ => {}
+    }
 }
 
 /// `text` without the beginning of `form` where a message was cut in the middle of it.
@@ -289,5 +339,5 @@ pub fn elsewhere(profile: &Profile, home: &str, to: &str) -> Error {
         format!("{}: what is kept goes to {home} alone, and this call is for {to}", profile.name),
         "nothing was sent",
     )
-    .hint(format!("log in there: tok login {} (with --base-url or what names the place)", profile.name))
+    .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
 }

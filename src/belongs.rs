@@ -26,6 +26,9 @@ pub struct Belongs {
     /// settings again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
+    /// The lists that the session's login asked for, of a refresh token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<BTreeMap<String, Vec<String>>>,
     /// What shapes an access token besides: lists such as the scopes. Absent for a refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
@@ -69,6 +72,8 @@ pub struct Known {
     pub secrets: BTreeMap<String, KnownSecret>,
     /// Lists, as [`Shape::lists`].
     pub lists: BTreeMap<String, Vec<String>>,
+    /// The lists that a refresh can ask for anew; others are what its login asked for.
+    pub refreshed: Vec<String>,
     /// As [`Shape::definition`].
     pub definition: String,
 }
@@ -84,6 +89,7 @@ impl Known {
             secrets: self.secrets.iter().map(|(name, s)| (name.clone(), secret_digest(&salt, name, s))).collect(),
             salt,
             apart: false,
+            asked: shape.is_none().then(|| self.lists.clone()),
             shape: shape.map(|grant| Shape {
                 lists: self.lists.clone(),
                 definition: self.definition.clone(),
@@ -113,6 +119,7 @@ impl Known {
         for (name, secret) in &self.secrets {
             belongs.secrets.insert(name.clone(), secret_digest(&belongs.salt, name, secret));
         }
+        belongs.asked = None;
         belongs.shape =
             Some(Shape { lists: self.lists.clone(), definition: self.definition.clone(), grant: grant.into() });
         belongs
@@ -161,6 +168,10 @@ impl Belongs {
             if let Some(name) = self.values.keys().chain(self.secrets.keys()).find(unknown) {
                 return Some(format!("{name} (given for that call alone)"));
             }
+        }
+        if let (None, Some(asked)) = (&self.shape, &self.asked) {
+            let fixed = now.lists.iter().filter(|(name, _)| !now.refreshed.contains(name));
+            return fixed.into_iter().find(|(name, list)| asked.get(*name) != Some(list)).map(|(name, _)| name.clone());
         }
         let shape = self.shape.as_ref()?;
         for name in now.lists.keys().chain(shape.lists.keys()) {
@@ -213,6 +224,13 @@ mod tests {
         assert_eq!(kept.contradiction(&named("secret")), None);
         assert_eq!(kept.contradiction(&named("refresh")), None);
         assert!(kept.contradiction(&named("other")).is_some());
+        let lists = |name: &str, refreshed: &[&str]| Known {
+            lists: [(name.to_string(), vec!["a".to_string()])].into(),
+            refreshed: refreshed.iter().map(|name| name.to_string()).collect(),
+            ..known(&[])
+        };
+        assert_eq!(kept.contradiction(&lists("audience", &["scope"])), Some("audience".into()));
+        assert_eq!(kept.contradiction(&lists("scope", &["scope"])), None);
         let imported = Belongs { grant: None, ..kept };
         assert_eq!(imported.contradiction(&named("other")), None);
     }

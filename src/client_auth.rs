@@ -28,11 +28,11 @@ pub fn choose(values: &Values, supported: &[String]) -> Auth {
     let mut ways: Vec<(Auth, &str)> = Vec::new();
     // Where an assertion is sent, the key is taken for its own.
     if has("private_key") && !has("assertion") {
-        ways.push((Auth::PrivateKeyJwt, "private_key_jwt"));
         if has("certificate") {
             ways.push((Auth::Tls, "tls_client_auth"));
             ways.push((Auth::TlsSelfSigned, "self_signed_tls_client_auth"));
         }
+        ways.push((Auth::PrivateKeyJwt, "private_key_jwt"));
     }
     if has("client_secret") {
         ways.push((Auth::Basic, "client_secret_basic"));
@@ -246,7 +246,8 @@ mod tests {
         assert_eq!(choose(&values(&[("client_id", "c")]), &[]), Auth::Public);
         assert_eq!(choose(&values(&[]), &[]), Auth::None);
         let key = values(&[("client_id", "c"), ("private_key", "k"), ("certificate", "c")]);
-        assert_eq!(choose(&key, &[]), Auth::PrivateKeyJwt);
+        assert_eq!(choose(&key, &[]), Auth::Tls);
+        assert_eq!(choose(&key, &list(&["private_key_jwt"])), Auth::PrivateKeyJwt);
         assert_eq!(choose(&key, &list(&["tls_client_auth"])), Auth::Tls);
         let bearer = values(&[("client_id", "c"), ("private_key", "k"), ("assertion", "a")]);
         assert_eq!(choose(&bearer, &[]), Auth::Public);

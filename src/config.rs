@@ -241,6 +241,9 @@ fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {
                 _ => Err(one()),
             }
         }
+        // `dpop = true` and `redirect_port = 8080` are meant as they look.
+        DeValue::Boolean(flag) => Ok(ConfigValue::Text(Secret::new(flag.to_string()))),
+        DeValue::Integer(_) => Ok(ConfigValue::Text(Secret::new(value.integer()?.to_string()))),
         _ => {
             let text = value.text()?;
             if text.is_empty() {

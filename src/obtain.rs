@@ -48,7 +48,7 @@ pub fn login_needed(
             format!("{}: the kept session is not for what this call asks", profile.name),
             format!("it differs in {differs}"),
         )
-        .hint(format!("log in for it: {login}, with --as NAME to keep both"));
+        .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
     }
     let kept_elsewhere = missing.iter().any(|name| opened.kept.secrets.contains_key(name));
     if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
@@ -120,12 +120,14 @@ pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_
 /// What `grant` lacks of the values given, apart from those that `kept` has and from endpoints that the issuer will
 /// tell.
 fn lacks(profile: &Profile, grant: &Grant, kept: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let has_issuer = profile.known_values().is_ok_and(|values| values.contains_key("issuer"));
-    plan::missing(&profile.provider, grant, &|name| {
-        let told =
-            has_issuer && profile.metadata.is_none() && profile.param(name).is_some_and(|p| p.metadata.is_some());
-        is_given(profile, name) || kept(name) || told
-    })
+    plan::missing(&profile.provider, grant, &|name| is_given(profile, name) || kept(name) || is_told(profile, name))
+}
+
+/// Whether the issuer would tell it, who has not been asked.
+fn is_told(profile: &Profile, name: &str) -> bool {
+    profile.metadata.is_none()
+        && profile.param(name).is_some_and(|p| p.metadata.is_some())
+        && profile.value("issuer").is_some()
 }
 
 fn is_given(profile: &Profile, name: &str) -> bool {
@@ -137,7 +139,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
-    let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name);
+    let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {
         host.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
@@ -197,6 +199,14 @@ fn refresh(
         let Some(session) = opened.kept.session.clone() else { return Ok(None) };
         let mut filled = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", &session.refresh_token)])?;
         filled.bind(grant, &opened.kept)?;
+        // Other scopes than those of the login are asked for; the same ones are left out.
+        let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
+        if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
+            && asked != Some(now)
+            && let Some(scope) = profile.fetch(host, "scope")?
+        {
+            filled.values.insert("scope".into(), scope);
+        }
         let home = origin(&session.belongs.url);
         let hold = crate::signals::hold(true);
         let asking = Asking {
@@ -207,7 +217,10 @@ fn refresh(
             home: home.as_deref(),
         };
         match ask(host, profile, &asking, &filled)? {
-            Outcome::Issued(issued, received) => {
+            Outcome::Issued(mut issued, received) => {
+                let before =
+                    wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
+                same_person(profile, before.as_ref(), issued.id_token.as_ref())?;
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
                     let kept = Kept {
@@ -218,7 +231,13 @@ fn refresh(
                     keep_or_insist(host, profile, opened, kept);
                 }
                 let belongs = filled.known(profile, wanted.known).joined(&session.belongs, &grant.name);
-                let token = cached(profile, grant, &issued, received, belongs, &filled)?;
+                // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
+                let stays = issued.id_token.is_none();
+                issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
+                let mut token = cached(profile, grant, &issued, received, belongs, &filled)?;
+                if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
+                    id.verified = before.verified;
+                }
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
                 drop(hold);
@@ -251,6 +270,19 @@ fn refresh(
         }
     }
     Ok(None)
+}
+
+/// OIDC Core §12.2: a refresh that brings an ID token of another person is refused.
+fn same_person(profile: &Profile, before: Option<&IdToken>, now: Option<&Secret>) -> Result<()> {
+    let subject = |text: &Secret| crate::jwt::claims(text.expose())?.get("sub")?.as_str().map(str::to_string);
+    match (before.and_then(|id| subject(&id.text)), now.and_then(subject)) {
+        (Some(before), Some(now)) if before != now => {
+            let what = format!("{}: the reply to the refresh cannot be trusted", profile.name);
+            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
+                .hint(format!("log in again: tok login {}", profile.name)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs a grant that needs nobody. `apart`: what is kept is another's, and stays as it is.

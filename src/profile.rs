@@ -232,7 +232,7 @@ impl Profile {
                     format!("{name} is a profile of {has}, not of {wish}"),
                     "a profile has one provider",
                 )
-                .hint(format!("choose another name with --as, or log out first: tok logout {name}")));
+                .hint(format!("choose another name with --as, or take [profile.{name}] out of the config")));
             }
             (Some(wish), _) => wish.clone(),
             (None, Some(has)) => has.clone(),
@@ -579,6 +579,26 @@ impl Profile {
         Ok(values)
     }
 
+    /// How to log in once more: the command, or in words where it was told what nobody has written down.
+    pub fn login_again(&self, grant: &Grant) -> String {
+        let typed =
+            |(name, given): (&String, &Given)| given.source == Source::Flag && !self.config.values.contains_key(name);
+        match self.given.iter().any(typed) || !self.is_kept() {
+            true => "run the same command again".into(),
+            false => format!("run: tok login {} {}", self.name, grant.name),
+        }
+    }
+
+    /// Where to see what it was sent, if that can be seen.
+    pub fn to_see(&self) -> String {
+        if self.is_kept() { format!(": tok show {}", self.name) } else { String::new() }
+    }
+
+    /// Whether its name means something to the next command.
+    fn is_kept(&self) -> bool {
+        self.name == self.provider.name || self.config.provider.is_some()
+    }
+
     /// The plain value of that name, where it is known without asking anybody.
     pub fn value(&self, name: &str) -> Option<String> {
         self.known_values().ok()?.get(name).map(|value| value.to_string())
@@ -627,6 +647,7 @@ impl Profile {
             url: self.session_url(&values),
             grant: self.asked.clone().or(self.config.grant.clone()),
             refresh_grant: self.provider.refresh.as_ref().map(|r| r.grant.clone()),
+            refreshed: self.provider.refresh_grant().map(|g| g.names().into_keys().collect()).unwrap_or_default(),
             definition: self.provider.digest.clone(),
             ..Known::default()
         };

@@ -67,6 +67,7 @@ fn known() -> impl Strategy<Value = Known> {
         |(url, grant, values, secrets, lists, definition)| Known {
             url,
             grant,
+            refreshed: vec![],
             usual_grants: vec!["g".into(), "h".into()],
             refresh_grant: None,
             values,

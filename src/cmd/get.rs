@@ -71,6 +71,7 @@ fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
         )
         .hint(format!("tok header {name} --method GET --url https://…")));
     };
+    let url = url.split('#').next().unwrap_or(url);
     crate::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
     if !crate::token::is_token(method) {
         return Err(Error::new(Kind::Usage, "--method", "its value is no method"));
@@ -105,7 +106,7 @@ fn with_id_token(
         got = token(context, &TokenArgs { fresh: true, ..args.clone() }, values)?;
     }
     let name = &got.answer.profile.clone();
-    let again = format!("log in for one: tok login {name} --scope openid");
+    let again = format!("log in again, with openid among the scopes: tok login {name}");
     let Some(id) = got.answer.token.id_token.clone() else {
         return Err(Error::new(
             Kind::LoginNeeded,

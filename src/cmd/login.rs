@@ -17,7 +17,7 @@ use crate::obtain::{self, Wanted};
 use crate::opened::{self, Opened};
 use crate::plan;
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
-use crate::provider::{Flow, Grant, Param, is_name};
+use crate::provider::{Auth, Flow, Grant, Param, is_name};
 use crate::reply::Issued;
 use crate::signals::Hold;
 use crate::store::cache::{Cache, Cached};
@@ -235,7 +235,7 @@ fn wait(
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let ended = |why: &str, kind: Kind| {
         Error::new(kind, format!("{}: the login has not come to an end", profile.name), why)
-            .hint(format!("start again: tok login {} {}", profile.name, grant.name))
+            .hint(profile.login_again(grant))
     };
     let deadline = limit.map(|_| context.host.deadline);
     let mut pause = poll.first();
@@ -281,7 +281,7 @@ fn wait(
                     poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
                     poll::Why::Unreachable => match error.hint {
                         Some(_) => error,
-                        None => error.hint(format!("start again: tok login {} {}", profile.name, grant.name)),
+                        None => error.hint(profile.login_again(grant)),
                     },
                 });
             }
@@ -414,7 +414,7 @@ impl Login<'_> {
             host.warn(&format!("{}: {kept}: the store is none", profile.name));
         }
         let scopes = self.filled.values.get("scope").map(|scope| scope.as_str()).unwrap_or_default();
-        if opened.kept.session.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
+        if self.issued.refresh_token.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
             host.warn(&format!(
                 "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
                 profile.name
@@ -468,9 +468,13 @@ fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &Ope
             }
         })
         .collect();
-    let other = match grant.assertion.is_some() && missing.iter().any(|name| name == "private_key") {
-        true => "; or an assertion from elsewhere: --assertion-file PATH",
-        false => "",
+    let lacks = |value: &str| missing.iter().any(|name| name == value);
+    let other = match () {
+        () if grant.assertion.is_some() && lacks("private_key") => {
+            "; or an assertion from elsewhere: --assertion-file PATH"
+        }
+        () if grant.call.auth == Auth::Auto && lacks("client_secret") => "; or a key: --private-key-file PATH",
+        () => "",
     };
     Error::new(Kind::LoginNeeded, format!("{}: a value is missing, and nobody can be asked for it", profile.name), why)
         .hint(format!("give {}{other}", ways.join(" and ")))

@@ -11,7 +11,8 @@ use crate::opened::{self, Opened};
 use crate::profile::{Profile, Wishes};
 use crate::provider::Call;
 use crate::store::Trouble;
-use crate::store::cache::Cache;
+use crate::store::cache::{Cache, Cached};
+use crate::token::Secret;
 use std::collections::BTreeSet;
 
 /// Logs out of one profile, or of all of which something is kept.
@@ -70,6 +71,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             return Ok(());
         }
     };
+    let tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
 
     let mut opened = Opened::open(context.host, &profile);
@@ -89,7 +91,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             return Err(error);
         }
     }
-    let revoked = revoke(context, &mut profile, &opened);
+    let revoked = revoke(context, &mut profile, &opened, &tokens);
     any |= !opened.kept.is_empty() || broken;
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
@@ -151,31 +153,42 @@ enum Revoked {
     Failed(Error),
 }
 
-/// Revokes the session (RFC 7009).
-fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened) -> Revoked {
-    if profile.provider.revoke.is_none() {
-        return Revoked::Cannot;
+/// Revokes the session, or the access tokens of a profile without one (RFC 7009).
+fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Cached]) -> Revoked {
+    let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
+    let session = opened.kept.session.as_ref();
+    let tokens: Vec<(&str, &Secret)> = match session {
+        Some(session) => vec![("refresh_token", &session.refresh_token)],
+        None if !names.contains_key("access_token") => return Revoked::Nothing,
+        None => cached.iter().map(|token| ("access_token", &token.access_token)).collect(),
+    };
+    if tokens.is_empty() {
+        return Revoked::Nothing;
     }
-    let Some(session) = &opened.kept.session else { return Revoked::Nothing };
-    let names = profile.provider.revoke.iter().flat_map(Call::names).map(|(name, _)| (name, false)).collect();
-    if let Err(error) = profile.discover(context.host, names, false) {
+    if let Err(error) = profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), false) {
         return Revoked::Failed(error);
     }
     let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
     // A server without an address for it.
-    if call.url.names().any(|(name, optional)| optional && !profile.given.contains_key(name)) {
+    let address = |name: &str| profile.value(name).is_some();
+    if call.url.names().any(|(name, optional)| optional && !address(name)) {
         return Revoked::Cannot;
     }
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
-    let extra = [("refresh_token", &session.refresh_token)];
-    let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &extra) {
-        Ok(filled) => filled,
-        Err(error) => return Revoked::Failed(error),
-    };
-    let home = opened::origin(&session.belongs.url);
-    match ask::revoke(context.host, profile, call, &filled, home.as_deref()) {
-        Ok(()) => Revoked::Yes,
-        Err(error) => Revoked::Failed(error),
+    for token in tokens {
+        let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &[token]) {
+            Ok(filled) => filled,
+            Err(error) => return Revoked::Failed(error),
+        };
+        let home = match session {
+            Some(session) => opened::origin(&session.belongs.url),
+            None if filled.from_store.is_empty() => None,
+            None => opened.kept.secrets_for.clone(),
+        };
+        if let Err(error) = ask::revoke(context.host, profile, call, &filled, home.as_deref()) {
+            return Revoked::Failed(error);
+        }
     }
+    Revoked::Yes
 }

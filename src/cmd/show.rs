@@ -157,7 +157,30 @@ fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<Strin
         name: if what == "userinfo" { "to say who it is for" } else { "to say what it knows of it" },
         rules: &grant.response,
     };
-    ask::ask_for_object(context.host, profile, &told, &call, &filled, home.as_deref())
+    let object = ask::ask_to_show(context.host, profile, &told, &call, &filled, home.as_deref())?;
+    let wrong = |why: &str| {
+        Error::new(Kind::Reply, format!("{}: the reply of {to} cannot be used", profile.name), why)
+            .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
+    };
+    match what {
+        // OIDC Core §5.3.2: it must be the person of the ID token.
+        "userinfo" => {
+            let subject = object
+                .get("sub")
+                .and_then(Value::as_str)
+                .ok_or_else(|| wrong("it does not say whom it is about (`sub`)"))?;
+            let known = token.id_token.as_ref().and_then(|id| crate::jwt::claims(id.text.expose()));
+            if known.is_some_and(|claims| claims.get("sub").and_then(Value::as_str).is_some_and(|sub| sub != subject)) {
+                return Err(wrong("it is about another person than the ID token (`sub`)"));
+            }
+        }
+        // RFC 7662 §2.2
+        _ if !object.get("active").is_some_and(Value::is_boolean) => {
+            return Err(wrong("it does not say whether the token is good (`active`)"));
+        }
+        _ => {}
+    }
+    Ok(object)
 }
 
 fn rows(object: &Value) -> String {

@@ -351,8 +351,7 @@ const BAD: Page = Page {
     text: "This address is only for the end of a login in the terminal, which still waits for it.",
 };
 const NOT_FOUND: Page = Page { status: "404 Not Found", title: "Not found", text: "There is nothing here." };
-const NOT_GET: Page =
-    Page { status: "405 Method Not Allowed\r\nAllow: GET", title: "Not allowed", text: "Only GET is answered here." };
+const NOT_GET: Page = Page { status: "400 Bad Request", title: "Not for here", text: "Only GET is answered here." };
 const TOO_LONG: Page = Page {
     status: "431 Request Header Fields Too Large",
     title: "Too long",
@@ -472,9 +471,9 @@ mod tests {
             (format!("GET /callback?code=evil HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
             (format!("GET /other?code=evil&state=st-1 HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
             (format!("GET /favicon.ico HTTP/1.1\r\n{host}\r\n\r\n"), "404"),
-            (format!("POST {GOOD} HTTP/1.1\r\n{host}\r\nContent-Length: 3\r\n\r\na=b"), "405"),
-            (format!("HEAD {GOOD} HTTP/1.1\r\n{host}\r\n\r\n"), "405"),
-            (format!("OPTIONS {GOOD} HTTP/1.1\r\n{host}\r\n\r\n"), "405"),
+            (format!("POST {GOOD} HTTP/1.1\r\n{host}\r\nContent-Length: 3\r\n\r\na=b"), "400"),
+            (format!("HEAD {GOOD} HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
+            (format!("OPTIONS {GOOD} HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
             (format!("GET {GOOD} HTTP/1.1\r\nHost: evil.example:{port}\r\n\r\n"), "400"),
             (format!("GET {GOOD} HTTP/1.1\r\nHost: 127.0.0.1.evil.example:{port}\r\n\r\n"), "400"),
             (format!("GET {GOOD} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), "400"),

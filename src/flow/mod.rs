@@ -16,7 +16,7 @@ use crate::pkce;
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
 use crate::request::{self, Added, Repeat};
-use crate::text::{escape, line};
+use crate::text::{escape, escape_to, line};
 use crate::token::Secret;
 use crate::url::Url;
 use callback::Expected;
@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 
 /// How long a person has for a login in a browser, where nothing else is said.
 const BROWSER: Duration = Duration::from_secs(300);
+
+/// The longest address that is shown, in characters: half of one is of no use.
+const LONGEST: usize = 4096;
 
 /// How a person takes part.
 #[derive(Clone, Copy, Debug)]
@@ -275,9 +278,9 @@ fn device(
     {
         lines.iter().for_each(|line| host.show(line));
     }
-    host.show(&format!("To log in, open {} and enter the code {}", escape(&page), escape(&user_code)));
+    host.show(&format!("To log in, open {} and enter the code {}", escape_to(&page, LONGEST), escape(&user_code)));
     if let Some(whole) = whole {
-        host.show(&format!("or open {}", escape(whole)));
+        host.show(&format!("or open {}", escape_to(whole, LONGEST)));
     }
     let poll = pace(&reply, host.instant());
     filled.values.insert("device_code".into(), device_code.into());
@@ -329,7 +332,7 @@ fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
     let to = request::url(call, &filled.values).ok().and_then(|url| opened::origin(&url)).unwrap_or_default();
     let what = format!("{}: the reply of {to} cannot be understood", profile.name);
     Error::new(Kind::Reply, what, format!("there is no {name} in it"))
-        .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
+        .hint(format!("see whether {to} is the right place{}", profile.to_see()))
 }
 
 /// The path of a URL, `/` where it has none.

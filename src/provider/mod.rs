@@ -508,7 +508,14 @@ impl Provider {
         all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
         let mut all = self.closure(all);
         if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
-            all.entry("issuer".into()).or_insert(true);
+            // The endpoints come from the issuer, or the issuer is one way to them.
+            let optional = !self.discover;
+            all.entry("issuer".into()).and_modify(|was| *was = *was && optional).or_insert(optional);
+            if self.discover {
+                let told = |name: &String| self.param(name).is_some_and(|p| p.metadata.is_some());
+                all.iter_mut().filter(|(name, _)| told(name)).for_each(|(_, optional)| *optional = true);
+            }
+            all = self.closure(all);
         }
         all.retain(|name, _| self.param(name).is_some() || name == "refresh_token");
         all

@@ -4,7 +4,7 @@ use super::{
     AUTHS, Assertion, Auth, CONFIG_KEYS, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant,
     Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check, is_name, is_value_name,
 };
-use crate::document::{Document, Table, Value};
+use crate::document::{Document, Table, Value, unknown};
 use crate::error::Result;
 use crate::jose::Algorithm;
 use crate::request::Method;
@@ -65,6 +65,11 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
         }
         let own = value.table()?;
         let same = base.and_then(|b| b.grant(&grant));
+        // Neither known there nor whole by itself: it is mistyped.
+        let is_whole = own.get("url").is_some() || shared.as_ref().is_some_and(|t| t.get("url").is_some());
+        if let (Some(base), None, false) = (base, same, is_whole) {
+            return Err(unknown(&doc, at, "grant", &grant, base.grants.iter().map(|g| g.name.as_str())));
+        }
         provider.grants.push(self::grant(grant, &own, shared.as_ref(), rules.as_ref(), same)?);
         own.done()?;
     }

@@ -201,6 +201,11 @@ impl Cache {
         all
     }
 
+    /// All tokens that can still be read.
+    pub fn all(&self) -> Vec<Cached> {
+        self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
+    }
+
     /// The newest token that nothing in `known` contradicts, and the name of its file.
     pub fn find(&self, known: &Known) -> Option<(String, Cached)> {
         self.entries()

@@ -142,8 +142,8 @@ fn what_is_no_answer_to_this_login_is_turned_away_and_waited_past() {
         (format!("GET {good} HTTP/1.1\r\nHost: {own}\r\nHost: {own}\r\n\r\n"), "400"),
         (format!("GET {good} HTTP/1.1\r\n\r\n"), "400"),
         (format!("GET /other?code=evil&state={state} HTTP/1.1\r\nHost: {own}\r\n\r\n"), "400"),
-        (format!("POST {good} HTTP/1.1\r\nHost: {own}\r\nContent-Length: 0\r\n\r\n"), "405"),
-        (format!("HEAD {good} HTTP/1.1\r\nHost: {own}\r\n\r\n"), "405"),
+        (format!("POST {good} HTTP/1.1\r\nHost: {own}\r\nContent-Length: 0\r\n\r\n"), "400"),
+        (format!("HEAD {good} HTTP/1.1\r\nHost: {own}\r\n\r\n"), "400"),
         (format!("GET /favicon.ico HTTP/1.1\r\nHost: {own}\r\n\r\n"), "404"),
         ("nonsense\r\n\r\n".into(), "400"),
     ] {
