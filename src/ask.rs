@@ -278,16 +278,14 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
     // The longest first: a form may hold another.
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     let mut text = text.to_string();
-    for form in forms {
-        // A value of a few letters is in many a word, and not worth hiding.
-        if form.len() >= 4 {
-            let escaped = crate::text::escape_to(&form, usize::MAX);
-            text = text.replace(form.as_str(), "***").replace(&escaped, "***");
-            text = hide_half(&text, &escaped);
-            text = hide_pieces(&text, &form);
-        }
+    // A value of a few letters is in many a word, and not worth hiding.
+    forms.retain(|form| form.len() >= 4);
+    for form in &forms {
+        let escaped = crate::text::escape_to(form, usize::MAX);
+        text = text.replace(form.as_str(), "***").replace(&escaped, "***");
+        text = hide_half(&text, &escaped);
     }
-    text
+    forms.iter().fold(text, |text, form| hide_pieces(&text, form))
 }
 
 /// `text` without long pieces of `form`: a server may quote the end of an assertion, or its middle.

@@ -177,7 +177,9 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     for token in tokens {
-        let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &[token]) {
+        let hint = Secret::new(token.0);
+        let extra = [token, ("token_type_hint", &hint)];
+        let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &extra) {
             Ok(filled) => filled,
             Err(error) => return Revoked::Failed(error),
         };

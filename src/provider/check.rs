@@ -47,7 +47,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
         [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)]
     {
         if let Some(asked) = asked {
-            call(&at, &[place], provider, asked, &["refresh_token", "access_token"])?;
+            call(&at, &[place], provider, asked, &["refresh_token", "access_token", "token_type_hint"])?;
         }
     }
     for param in &provider.params {

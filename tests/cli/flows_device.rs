@@ -79,7 +79,7 @@ fn slow_down_adds_five_seconds_for_good() {
     // The code ends before the request after the next: 1 + 6 < 10 < 1 + 6 + 6.
     issuer.script("/device", [device(json!({"expires_in": 10}))]);
     let sandbox = issuer.sandbox();
-    let out = sandbox.run(LOGIN).fails(5).says("expired").hints_at("tok login oidc device-code");
+    let out = sandbox.run(LOGIN).fails(5).says("expired").hints_at("the same command");
     assert!(out.took < Duration::from_secs(10), "it ends as soon as it is clear: {out}");
     let times = issuer.times("/token");
     assert_eq!(times.len(), 2);

@@ -194,12 +194,18 @@ fn an_id_token_is_handed_out_only_if_it_is_good() {
         assert_eq!(issuer.server.count(), before, "offline is without the network");
         sandbox.run("get oidc -o id-token").fails(8).says(says).hints();
     }
-    // None, and one that has ended: a newer one is asked for, and where none comes a login is.
-    issuer.state(|s| (s.claims, s.alg, s.token) = (json!({}), "ES256".into(), json!({"id_token": null})));
+    // Where a refresh brings none, that of before goes on.
+    issuer.state(|s| (s.claims, s.alg) = (json!({}), "ES256".into()));
     sandbox.run("get oidc --fresh").silent().line();
-    sandbox.run("get oidc -o id-token").fails(4).hints_at("tok login oidc");
-    issuer.state(|s| s.token = json!({}));
-    sandbox.run("get oidc -o id-token").silent().line();
+    let good = sandbox.run("get oidc -o id-token").silent().line();
+    issuer.state(|s| s.token = json!({"id_token": null}));
+    sandbox.run("get oidc --fresh").silent().line();
+    assert_eq!(sandbox.run("get oidc -o id-token").silent().line(), good);
+    // One of another person is refused, and nothing it came with is used.
+    issuer.state(|s| (s.token, s.claims) = (json!({}), json!({"sub": "mallory"})));
+    sandbox.run("get oidc --fresh").fails(8).says("another person").hints_at("tok login oidc");
+    // One that has ended: a newer one is asked for, and where none comes a login is.
+    issuer.state(|s| s.claims = json!({}));
     let soon = crate::support::now() + 1;
     issuer.state(|s| s.claims = members(&[("exp", soon.into())]));
     sandbox.run("get oidc --fresh").silent().line();
@@ -263,13 +269,16 @@ fn the_server_is_asked_about_the_token() {
             (Reply::html(200), 8),
             (Reply::text(200, "[1]"), 8),
             (Reply::new(200, "application/jwt", "e30.e30.x"), 8),
+            // Neither whether it is good, nor whom it is about.
+            (Reply::json(200, json!({"name": "x"})), 8),
             (Reply::json(302, json!({})).header("Location", "https://evil.example/"), 8),
         ] {
             issuer.script(path, [reply]);
             let out = sandbox.run(&format!("show oidc {flag}")).fails(code);
             assert!(!out.stderr.contains('\u{1b}'), "{out}");
         }
-        issuer.script(path, [Reply::json(200, json!({"sub": "\u{1b}[31m\u{202e}x", "\u{1b}]0;x\u{7}": 1}))]);
+        let odd = json!({"active": true, "sub": "alice", "x": "\u{1b}[31m\u{202e}x", "\u{1b}]0;x\u{7}": 1});
+        issuer.script(path, [Reply::json(200, odd)]);
         let out = sandbox.run(&format!("show oidc {flag}")).ok();
         assert!(!out.stdout.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{out}");
     }
