@@ -201,7 +201,10 @@ impl Keyring {
         // It is told so once it sees everything.
         lines.find(|line| line.contains("member=NameLost")).expect("it monitors");
         work();
-        let end = self.command("dbus-send").args(["--session", "--dest=org.freedesktop.DBus", "/", END]).status();
+        let end = self
+            .command("dbus-send")
+            .args(["--session", "--type=method_call", "--dest=org.freedesktop.DBus", "/", END])
+            .status();
         assert!(end.unwrap_or_else(|e| missing("dbus-send", &e)).success());
         let lines: Vec<String> = lines.take_while(|line| !line.contains("interface=test.monitor;")).collect();
         let _ = monitor.kill();
