@@ -10,7 +10,7 @@ use crate::provider::Provider;
 use crate::request::{Identity, Request, Response};
 use crate::store::file::FileStore;
 use crate::store::helper::HelperStore;
-use crate::store::keyring::KeyringStore;
+use crate::store::keyring::{KeyringStore, is_remote};
 use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
 use crate::text::{escape, line};
@@ -282,8 +282,14 @@ impl Host {
 
     /// The platform's keyring, as far as it can be looked for.
     pub fn keyring(&self, patience: Duration) -> KeyringStore {
-        if cfg!(all(unix, not(target_os = "macos"))) && !self.has_bus() {
-            return KeyringStore::without_bus();
+        if cfg!(all(unix, not(target_os = "macos"))) {
+            if !self.has_bus() {
+                return KeyringStore::without_bus();
+            }
+            let address = self.env.get(OsStr::new("DBUS_SESSION_BUS_ADDRESS")).and_then(|address| address.to_str());
+            if address.is_some_and(is_remote) {
+                return KeyringStore::on_remote_bus();
+            }
         }
         KeyringStore::new(patience)
     }

@@ -60,13 +60,23 @@ impl KeyringStore {
     /// A store for where no bus can be found: every call fails with [`Trouble::Missing`] and the library, which
     /// might look for a bus in its own ways, is not called.
     pub fn without_bus() -> KeyringStore {
+        KeyringStore::missing(
+            "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set, and there is no bus at the usual place",
+        )
+    }
+
+    /// A store for where the bus [is on a network][is_remote]: every call fails with [`Trouble::Missing`], and nothing
+    /// is connected to.
+    pub fn on_remote_bus() -> KeyringStore {
+        KeyringStore::missing(
+            "DBUS_SESSION_BUS_ADDRESS names a bus over TCP, and no secret is sent to one: everything on it is readable \
+             on its way",
+        )
+    }
+
+    fn missing(why: &str) -> KeyringStore {
         KeyringStore {
-            given_up: Some(StoreError {
-                trouble: Trouble::Missing,
-                why: "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set, and there is no bus at the \
-                      usual place"
-                    .to_owned(),
-            }),
+            given_up: Some(StoreError { trouble: Trouble::Missing, why: why.to_owned() }),
             ..KeyringStore::new(Duration::ZERO)
         }
     }
@@ -189,6 +199,12 @@ enum Step {
     Use,
 }
 
+/// Whether a bus at `address` is reached over TCP (D-Bus specification, "Server Addresses" and "Transports"; several
+/// addresses are parted by `;` and tried in turn). A plain session is for a socket of this machine.
+pub fn is_remote(address: &str) -> bool {
+    address.split(';').any(|one| matches!(one.trim().split(':').next(), Some("tcp" | "nonce-tcp")))
+}
+
 /// The address of the bus that a login session of the user `uid` would have, if there is one and it is theirs: for
 /// cron and services, where neither `DBUS_SESSION_BUS_ADDRESS` nor `XDG_RUNTIME_DIR` is set (systemd puts it
 /// there, see `file-hierarchy(7)`).
@@ -294,6 +310,18 @@ mod tests {
     #[test]
     fn without_a_bus_nothing_is_called() {
         let mut store = KeyringStore { connect: || panic!("called"), ..KeyringStore::without_bus() };
+        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Missing);
+    }
+
+    #[test]
+    fn a_bus_over_tcp_is_told_by_its_address() {
+        for remote in ["tcp:host=127.0.0.1,port=1", "nonce-tcp:host=x", "unix:path=/run/bus;tcp:host=x,port=2"] {
+            assert!(is_remote(remote), "{remote}");
+        }
+        for local in ["", "unix:path=/run/tcp:host", "unix:abstract=x,guid=00", "autolaunch:", "unixexec:path=ssh"] {
+            assert!(!is_remote(local), "{local}");
+        }
+        let mut store = KeyringStore { connect: || panic!("called"), ..KeyringStore::on_remote_bus() };
         assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Missing);
     }
 

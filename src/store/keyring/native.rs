@@ -22,7 +22,7 @@ impl Native {
         user: &str,
         work: impl FnOnce(&Entry) -> keyring_core::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        match system::entry(&self.0, service, user).and_then(|entry| work(&entry)) {
+        match system::entry(&*self.0, service, user).and_then(|entry| work(&entry)) {
             Ok(value) => Ok(Some(value)),
             Err(Error::NoEntry) => Ok(None),
             Err(error) => Err(translate(error, Step::Use)),
