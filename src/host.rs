@@ -117,6 +117,8 @@ pub struct Host {
     providers: RefCell<BTreeMap<String, Loaded>>,
     /// The names of all providers, once they were asked for.
     names: OnceCell<Vec<String>>,
+    /// The keyring, once it was asked for.
+    keyring: OnceCell<KeyringStore>,
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
@@ -144,6 +146,7 @@ impl Host {
             config: None,
             providers: RefCell::default(),
             names: OnceCell::new(),
+            keyring: OnceCell::new(),
             client: None,
             hushed: None,
         }
@@ -280,8 +283,14 @@ impl Host {
         }))
     }
 
-    /// The platform's keyring, as far as it can be looked for.
+    /// The platform's keyring, as far as it can be looked for. All of a run share one connection.
     pub fn keyring(&self, patience: Duration) -> KeyringStore {
+        let mut keyring = self.keyring.get_or_init(|| self.find_keyring()).clone();
+        keyring.set_patience(patience);
+        keyring
+    }
+
+    fn find_keyring(&self) -> KeyringStore {
         if cfg!(all(unix, not(target_os = "macos"))) {
             if !self.has_bus() {
                 return KeyringStore::without_bus();
@@ -291,7 +300,7 @@ impl Host {
                 return KeyringStore::on_remote_bus();
             }
         }
-        KeyringStore::new(patience)
+        KeyringStore::new(self.patience())
     }
 
     /// How long a keyring is waited for.

@@ -16,7 +16,9 @@ use secret_service as platform;
 use super::{GRACE, Store, StoreError, Trouble};
 use crate::text::escape;
 use crate::token::Secret;
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -41,11 +43,18 @@ type Connect = fn() -> Result<Box<dyn Keyring>, StoreError>;
 /// What the thread is asked to do, over the connection it keeps.
 type Job = Box<dyn FnOnce(&mut Option<Box<dyn Keyring>>) + Send>;
 
-/// The keyring of the user who runs this. Nothing is called before the first entry is asked for.
-#[derive(Debug)]
+/// The keyring of the user who runs this. Nothing is called before the first entry is asked for; a clone uses the same
+/// connection.
+#[derive(Clone, Debug)]
 pub struct KeyringStore {
     patience: Duration,
     connect: Connect,
+    line: Rc<RefCell<Line>>,
+}
+
+/// The thread that keeps the connection, or why it is no longer asked.
+#[derive(Debug, Default)]
+struct Line {
     worker: Option<mpsc::Sender<Job>>,
     given_up: Option<StoreError>,
 }
@@ -54,7 +63,7 @@ impl KeyringStore {
     /// The platform's keyring. `patience` is how long each call is waited for: 3 s where nobody can type, a minute
     /// where a person may be unlocking it.
     pub fn new(patience: Duration) -> KeyringStore {
-        KeyringStore { patience, connect: platform::connect, worker: None, given_up: None }
+        KeyringStore { patience, connect: platform::connect, line: Rc::default() }
     }
 
     /// A store for where no bus can be found: every call fails with [`Trouble::Missing`] and the library, which
@@ -75,8 +84,9 @@ impl KeyringStore {
     }
 
     fn missing(why: &str) -> KeyringStore {
+        let given_up = Some(StoreError { trouble: Trouble::Missing, why: why.to_owned() });
         KeyringStore {
-            given_up: Some(StoreError { trouble: Trouble::Missing, why: why.to_owned() }),
+            line: Rc::new(RefCell::new(Line { worker: None, given_up })),
             ..KeyringStore::new(Duration::ZERO)
         }
     }
@@ -101,7 +111,8 @@ impl KeyringStore {
         &mut self,
         work: impl FnOnce(&mut dyn Keyring) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if let Some(error) = &self.given_up {
+        let mut line = self.line.borrow_mut();
+        if let Some(error) = &line.given_up {
             return Err(error.clone());
         }
         let connect = self.connect;
@@ -117,7 +128,7 @@ impl KeyringStore {
             // Nobody receives it after a time-out.
             let _ = send.send(run());
         });
-        self.worker()?.send(job).map_err(|_| ended())?;
+        line.worker()?.send(job).map_err(|_| ended())?;
         let result = match receive.recv_timeout(self.patience) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => Err(StoreError {
@@ -132,11 +143,13 @@ impl KeyringStore {
         if let Err(error) = &result
             && error.trouble == Trouble::TimedOut
         {
-            self.given_up = Some(error.clone());
+            line.given_up = Some(error.clone());
         }
         result
     }
+}
 
+impl Line {
     fn worker(&mut self) -> Result<&mpsc::Sender<Job>, StoreError> {
         match &mut self.worker {
             Some(worker) => Ok(worker),
@@ -269,6 +282,7 @@ mod tests {
         store.set("p", &Secret::new("{}")).unwrap();
         // Another connection would be another, empty, mock.
         assert_eq!(store.get("p").unwrap().unwrap().expose(), "{}");
+        assert_eq!(store.clone().get("p").unwrap().unwrap().expose(), "{}");
         assert!(store.forget("p").unwrap());
         assert_eq!(store.get("p").unwrap(), None);
     }

@@ -58,7 +58,8 @@ fn a_session_in_the_keyring_is_refreshed_with_rotation() {
 fn a_refresh_is_one_connection_to_the_bus_and_no_call_twice() {
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
-    purewl::login(&sandbox);
+    let login = keyring.monitored(|| purewl::login(&sandbox));
+    assert_eq!(login.by_connection().len(), 1, "{:?}", login.by_connection());
     let refresh = keyring.monitored(|| {
         sandbox.run("get purewl --fresh").silent().line();
     });
