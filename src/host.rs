@@ -10,7 +10,7 @@ use crate::provider::Provider;
 use crate::request::{Identity, Request, Response};
 use crate::store::file::FileStore;
 use crate::store::helper::HelperStore;
-use crate::store::keyring::KeyringStore;
+use crate::store::keyring::{KeyringStore, is_remote};
 use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
 use crate::text::{escape, line};
@@ -127,6 +127,8 @@ pub struct Host {
     providers: RefCell<BTreeMap<String, Loaded>>,
     /// The names of all providers, once they were asked for.
     names: OnceCell<Vec<String>>,
+    /// The keyring, once it was asked for.
+    keyring: OnceCell<KeyringStore>,
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
@@ -154,6 +156,7 @@ impl Host {
             config: None,
             providers: RefCell::default(),
             names: OnceCell::new(),
+            keyring: OnceCell::new(),
             client: None,
             hushed: None,
         }
@@ -300,12 +303,24 @@ impl Host {
         }))
     }
 
-    /// The platform's keyring, as far as it can be looked for.
+    /// The platform's keyring, as far as it can be looked for. All of a run share one connection.
     pub fn keyring(&self, patience: Duration) -> KeyringStore {
-        if cfg!(all(unix, not(target_os = "macos"))) && !self.has_bus() {
-            return KeyringStore::without_bus();
+        let mut keyring = self.keyring.get_or_init(|| self.find_keyring()).clone();
+        keyring.set_patience(patience);
+        keyring
+    }
+
+    fn find_keyring(&self) -> KeyringStore {
+        if cfg!(all(unix, not(target_os = "macos"))) {
+            if !self.has_bus() {
+                return KeyringStore::without_bus();
+            }
+            let address = self.env.get(OsStr::new("DBUS_SESSION_BUS_ADDRESS")).and_then(|address| address.to_str());
+            if address.is_some_and(is_remote) {
+                return KeyringStore::on_remote_bus();
+            }
         }
-        KeyringStore::new(patience)
+        KeyringStore::new(self.patience())
     }
 
     /// How long a keyring is waited for.

@@ -666,6 +666,62 @@ mod keyring {
         assert!(store.get("shop-eu").unwrap().is_some());
     }
 
+    /// Between a read and the write after it.
+    #[test]
+    fn an_entry_that_others_change_meanwhile_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        in_unlocked(folder.path(), "keyring::child_meanwhile");
+    }
+
+    #[test]
+    #[ignore = "a child of an_entry_that_others_change_meanwhile_is_found_again"]
+    fn child_meanwhile() {
+        if child_folder().is_none() {
+            return;
+        }
+        let of_p = ["service", "tok", "username", "p"];
+        let lookup = || secret_tool(&[&["lookup"], &of_p[..]].concat()).0;
+        let clear = || drop(secret_tool(&[&["clear"], &of_p[..]].concat()));
+        let put = |text: &str| {
+            let put = format!("printf {text} | secret-tool store --label=x service tok username p");
+            assert!(Command::new("sh").args(["-c", &put]).status().unwrap().success());
+        };
+        let count = || {
+            let (items, more) = secret_tool(&[&["search", "--all"], &of_p[..]].concat());
+            format!("{items}{more}").lines().filter(|line| line.starts_with("[/")).count()
+        };
+        let mut store = store();
+        // Put there by another.
+        assert_eq!(store.get("p").unwrap(), None);
+        put("theirs");
+        store.set("p", &Secret::new("1")).unwrap();
+        assert_eq!(store.get("p").unwrap().unwrap().expose(), "1");
+        clear();
+        // Removed.
+        store.set("p", &Secret::new("2")).unwrap();
+        assert_eq!((lookup().as_str(), count()), ("2", 1));
+        // Removed and put there anew, under another path.
+        clear();
+        put("theirs");
+        put("theirs");
+        store.set("p", &Secret::new("3")).unwrap();
+        assert_eq!((lookup().as_str(), count()), ("3", 1));
+        clear();
+        assert!(!store.forget("p").unwrap());
+        // Locked.
+        store.set("p", &Secret::new("4")).unwrap();
+        let lock = Command::new("dbus-send")
+            .args(["--session", "--print-reply", "--dest=org.freedesktop.secrets", "/org/freedesktop/secrets"])
+            .arg("org.freedesktop.Secret.Service.Lock")
+            .arg("array:objpath:/org/freedesktop/secrets/collection/login")
+            .output();
+        assert!(lock.unwrap().status.success());
+        assert_eq!(store.set("p", &Secret::new("5")).unwrap_err().trouble, Trouble::Locked);
+        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Locked);
+        assert_eq!(store.ready().unwrap_err().trouble, Trouble::Locked);
+        assert_eq!(store.forget("p").unwrap_err().trouble, Trouble::Locked);
+    }
+
     #[test]
     #[ignore = "a child of an_open_keyring_keeps_entries_that_other_programs_find"]
     fn child_again() {

@@ -55,6 +55,38 @@ fn a_session_in_the_keyring_is_refreshed_with_rotation() {
 }
 
 #[test]
+fn a_refresh_is_one_connection_to_the_bus_and_no_call_twice() {
+    let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
+    let sandbox = with_keyring(&purewl, &keyring);
+    let login = keyring.monitored(|| purewl::login(&sandbox));
+    assert_eq!(login.by_connection().len(), 1, "{:?}", login.by_connection());
+    let refresh = keyring.monitored(|| {
+        sandbox.run("get purewl --fresh").silent().line();
+    });
+    assert_eq!(refresh.by_connection(), [["Hello", "OpenSession", "SearchItems", "GetSecret", "SetSecret"]]);
+    assert_eq!(refresh.sessions(), ["plain"]);
+    let cached = keyring.monitored(|| {
+        sandbox.run("get purewl").silent().line();
+    });
+    assert_eq!(cached.by_connection(), Vec::<Vec<String>>::new(), "a cached token needs no bus");
+}
+
+#[test]
+fn a_session_that_another_program_put_there_encrypted_is_read_and_what_is_written_is_read_by_it() {
+    let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
+    let sandbox = with_keyring(&purewl, &keyring);
+    purewl::login(&sandbox);
+    let entry = keyring.lookup("tok", "purewl").unwrap();
+    keyring.clear("tok", "purewl");
+    let put = keyring.monitored(|| keyring.store("tok", "purewl", &entry));
+    assert!(put.sessions()[0].starts_with("dh-"), "{:?}", put.sessions());
+    sandbox.run("get purewl --fresh").silent().line();
+    let entry: Value = serde_json::from_str(&keyring.lookup("tok", "purewl").unwrap()).unwrap();
+    assert_eq!(entry["refresh_token"], json!(format!("{CANARY}b{:055x}", 2)));
+    assert_eq!(keyring.count(), 1, "it is written in place");
+}
+
+#[test]
 fn logout_leaves_other_entries_alone() {
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);

@@ -18,6 +18,37 @@ pub struct Keyring {
     address: String,
 }
 
+/// Method calls as `dbus-monitor` prints them: a line with sender and member each, their arguments below it.
+pub struct Calls(Vec<String>);
+
+impl Calls {
+    /// The names of the calls of each program that was connected meanwhile, in their order. Each connection begins
+    /// with `Hello`.
+    pub fn by_connection(&self) -> Vec<Vec<String>> {
+        let mut all: Vec<(&str, Vec<String>)> = Vec::new();
+        for line in self.0.iter().filter(|line| line.starts_with("method call")) {
+            let word = |name: &str| line.split([' ', ';']).find_map(|word| word.strip_prefix(name)).unwrap_or("");
+            let (sender, member) = (word("sender="), word("member="));
+            if member == "Hello" {
+                all.push((sender, Vec::new()));
+            }
+            // The service asks the bus about its callers: it was there before.
+            if let Some((_, calls)) = all.iter_mut().find(|(known, _)| *known == sender) {
+                calls.push(member.to_owned());
+            }
+        }
+        // The last is the program that marks the end, whose own call is not in the list.
+        all.pop();
+        all.into_iter().map(|(_, calls)| calls).collect()
+    }
+
+    /// The algorithms with which sessions were opened, in their order.
+    pub fn sessions(&self) -> Vec<&str> {
+        let opened = self.0.windows(2).filter(|lines| lines[0].contains("member=OpenSession"));
+        opened.filter_map(|lines| lines[1].split('"').nth(1)).collect()
+    }
+}
+
 impl Keyring {
     /// An open keyring.
     #[track_caller]
@@ -153,6 +184,39 @@ impl Keyring {
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let text = [out.stdout, out.stderr].concat();
         String::from_utf8_lossy(&text).lines().filter(|line| line.starts_with("[/")).count()
+    }
+
+    /// What `dbus-monitor` shows of the method calls that are made while `work` runs.
+    #[track_caller]
+    pub fn monitored(&self, work: impl FnOnce()) -> Calls {
+        const END: &str = "test.monitor.End";
+        let mut monitor = self
+            .command("dbus-monitor")
+            .args(["--session", "type='method_call'"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| missing("dbus-monitor", &e));
+        let mut lines = BufReader::new(monitor.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        // It is told so once it sees everything.
+        lines.find(|line| line.contains("member=NameLost")).expect("it monitors");
+        work();
+        let end = self
+            .command("dbus-send")
+            .args(["--session", "--type=method_call", "--dest=org.freedesktop.DBus", "/", END])
+            .status();
+        assert!(end.unwrap_or_else(|e| missing("dbus-send", &e)).success());
+        let lines: Vec<String> = lines.take_while(|line| !line.contains("interface=test.monitor;")).collect();
+        let _ = monitor.kill();
+        let _ = monitor.wait();
+        Calls(lines)
+    }
+
+    /// Removes an entry, as another program would.
+    #[track_caller]
+    pub fn clear(&self, service: &str, username: &str) {
+        let cleared = self.command("secret-tool").args(["clear", "service", service, "username", username]).status();
+        assert!(cleared.unwrap_or_else(|e| missing("secret-tool", &e)).success(), "secret-tool clear");
     }
 
     fn start(&mut self, open: bool) {
