@@ -294,7 +294,7 @@ impl Cache {
             written: answer.written,
             stamps: answer.stamps,
         };
-        if let Ok(text) = serde_json::to_vec(&head)
+        if let Ok(text) = head.text()
             && self.is_ours()
         {
             let _ = files::write_private(&self.folder.join(call.head()), &text, Durable::No);
@@ -340,6 +340,15 @@ pub struct Head<'t> {
     /// The files that decide it.
     #[serde(borrow)]
     pub stamps: [Stamp<'t>; 2],
+}
+
+impl Head<'_> {
+    /// The file's text: the fields in their order, without their names, which the short path would have to compare.
+    fn text(&self) -> serde_json::Result<Vec<u8>> {
+        let Head { build, call, token, of, min_ttl, asked, written, stamps } = self;
+        let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
+        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, written, stamps))
+    }
 }
 
 /// A file as it was, or its absence.
