@@ -235,6 +235,14 @@ mod tests {
         assert_eq!(said(&how), Err(Unready::Missing("username".into())));
     }
 
+    /// RFC 6749 §2.3.1.
+    #[test]
+    fn the_example_of_the_rfc_is_right() {
+        let values = values(&[("client_id", "s6BhdRkqt3"), ("client_secret", "7Fjfp0ZBr1KtDRbnfVdmIw")]);
+        let added = add(Auth::Basic, &values, "", &MOMENT()).expect("a header");
+        assert_eq!(added.headers[0].1.as_str(), "Basic czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3");
+    }
+
     #[test]
     fn the_way_is_what_is_at_hand_and_what_the_server_knows() {
         let secret = values(&[("client_id", "c"), ("client_secret", "s")]);

@@ -489,6 +489,12 @@ mod tests {
         assert_eq!(built(request, &[]).err(), Some(Unready::Missing("x".into())));
     }
 
+    /// RFC 6749 appendix B.
+    #[test]
+    fn a_form_is_encoded_as_the_rfc_shows() {
+        assert_eq!(form_encode(" %&+\u{a3}\u{20ac}"), "+%25%26%2B%C2%A3%E2%82%AC");
+    }
+
     #[test]
     fn json_holds_numbers_lists_and_tables() {
         let request = "url = \"{base_url}/t\"\nencode = \"json\"\nbody = { n = 1, l = [\"{x}\", true], t = { a = \"{client_id?}\", b = 1.5 } }";
