@@ -51,9 +51,9 @@ impl std::fmt::Display for StoreChoice {
 }
 
 /// A helper's name becomes part of a program's name, so it holds nothing that could lead elsewhere.
-fn is_helper_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+pub fn is_helper_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
 }
 
 /// A value as the config gives it.

@@ -1,7 +1,7 @@
 //! The world as one value: environment, folders, clock, terminal, network, stores. What touches the world is here or
 //! is made here; everything else is handed it.
 
-use crate::child::Failed;
+use crate::child::{Failed, is_own};
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -478,11 +478,6 @@ impl Host {
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
-/// Whether an environment variable is ours, and so may be a secret.
-pub fn is_own(name: &OsStr) -> bool {
-    name.as_encoded_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TOK_"))
 }
 
 /// CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.

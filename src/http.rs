@@ -14,13 +14,13 @@ use crate::error::{Error, Kind, Result};
 use crate::request::{Identity, Method, Request, Response};
 use crate::text::escape;
 use crate::token::Time;
+use crate::url::is_loopback;
 use proxy::Proxy;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -518,11 +518,6 @@ pub fn check_identity(identity: &Identity) -> Result<()> {
 
 fn is_timeout(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Timeout(_))
-}
-
-/// Whether `host` (an IPv6 address without brackets) is this machine: 127.0.0.0/8, ::1, localhost.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn unbracketed(host: &str) -> &str {

@@ -23,6 +23,11 @@ pub struct Url<'a> {
     pub rest: &'a str,
 }
 
+/// Whether a host, an IPv6 address without its brackets, is this machine.
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
 impl<'a> Url<'a> {
     /// Takes `text` apart.
     ///
@@ -81,8 +86,7 @@ impl<'a> Url<'a> {
 
     /// Whether it stays on this machine.
     pub fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        self.host.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback(self.host.trim_start_matches('[').trim_end_matches(']'))
     }
 
     /// Scheme, host and port in one form: `https://example.com`, `http://127.0.0.1:8080` (RFC 6454 §6.1).

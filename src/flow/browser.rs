@@ -1,6 +1,6 @@
 //! The system's browser, opened beside us: it shares neither our terminal nor our signals, and its failure is told.
 
-use crate::host::is_own;
+use crate::child::is_own;
 use crate::url::Url;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

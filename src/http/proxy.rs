@@ -74,7 +74,7 @@ impl Variables {
                 ))
             })?;
         // Plain text is for this machine only; a proxy elsewhere would carry it over the network.
-        Ok(Some(proxy).filter(|proxy| https || super::is_loopback(&proxy.host)))
+        Ok(Some(proxy).filter(|proxy| https || crate::url::is_loopback(&proxy.host)))
     }
 
     fn is_exempt(&self, host: &str) -> bool {

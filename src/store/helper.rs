@@ -4,6 +4,8 @@
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
 
 use super::{Store, StoreError, Trouble};
+use crate::child::is_own;
+use crate::config::is_helper_name;
 use crate::text::escape;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
@@ -63,7 +65,7 @@ impl HelperStore {
         patience: Duration,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<HelperStore, StoreError> {
-        if !is_name(name) {
+        if !is_helper_name(name) {
             return Err(StoreError {
                 trouble: Trouble::Missing,
                 why: format!("`{}` is no helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
@@ -203,16 +205,6 @@ impl Store for HelperStore {
 /// Helpers take `http`, `https` or no scheme; the host is no name that the net knows (no top-level domain).
 fn server_url(profile: &str) -> String {
     format!("https://tok/{profile}")
-}
-
-fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
-}
-
-fn is_own(key: &OsStr) -> bool {
-    let key = key.as_encoded_bytes();
-    key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TOK_"))
 }
 
 /// The first file `program` that can be run in the folders of `path`. Relative folders (an empty one is the
@@ -365,10 +357,10 @@ mod tests {
     #[test]
     fn a_name_is_no_path_and_no_option() {
         for name in ["pass", "secretservice", "ecr-login", "a.b_c", "1"] {
-            assert!(is_name(name), "{name}");
+            assert!(is_helper_name(name), "{name}");
         }
         for name in ["", "-x", ".x", "_x", "a/b", "../x", "A", "a b", "ä", "a\n"] {
-            assert!(!is_name(name), "{name}");
+            assert!(!is_helper_name(name), "{name}");
             let error = HelperStore::new(name, Duration::ZERO, []).unwrap_err();
             assert_eq!(error.trouble, Trouble::Missing);
         }
