@@ -86,9 +86,7 @@ pub fn ask_to_show(
     filled: &Filled,
     home: Option<&str>,
 ) -> Result<Map<String, Value>> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
-    let mut object =
-        reply::object(told.rules, &response).map_err(|failure| failed(profile, told.name, call, &failure, &sent))?;
+    let (mut object, sent) = object(host, profile, told, call, filled, home)?;
     object.values_mut().for_each(|value| hide_in(value, profile, &sent));
     Ok(object)
 }
@@ -105,8 +103,28 @@ pub fn ask_for_object(
     filled: &Filled,
     home: Option<&str>,
 ) -> Result<Map<String, Value>> {
+    object(host, profile, told, call, filled, home).map(|(object, _)| object)
+}
+
+fn object<'f>(
+    host: &mut Host,
+    profile: &Profile,
+    told: &Told,
+    call: &Call,
+    filled: &'f Filled,
+    home: Option<&str>,
+) -> Result<(Map<String, Value>, Sent<'f>)> {
     let (response, sent) = send(host, profile, call, filled, home)??;
-    reply::object(told.rules, &response).map_err(|failure| failed(profile, told.name, call, &failure, &sent))
+    match reply::object(told.rules, &response) {
+        Ok(object) => Ok((object, sent)),
+        Err(failure) => Err(failed(profile, told.name, call, &failure, &sent)),
+    }
+}
+
+/// Whether the way of authentication may be the reason of a refusal, and was chosen here (RFC 6749 §5.2): its hint then
+/// says what else to try.
+pub fn knows_more(call: &Call, code: Option<&str>) -> bool {
+    code == Some("invalid_client") && call.auth == Auth::Auto
 }
 
 /// A refusal, or a reply that says nothing, for a person.
@@ -118,8 +136,7 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
         _ => format!("{}: the reply of {to} cannot be understood", profile.name),
     };
     let hint = match failure.kind {
-        // RFC 6749 §5.2: the way of authentication may be the reason, and was chosen here.
-        Kind::Refused if failure.code.as_deref() == Some("invalid_client") && call.auth == Auth::Auto => {
+        Kind::Refused if knows_more(call, failure.code.as_deref()) => {
             match sent.auth {
                 Auth::Basic => "check client_id and client_secret; or the server wants them in the body: --client-auth post",
                 Auth::Post => "check client_id and client_secret; or the server wants them in a header: --client-auth basic",
@@ -301,8 +318,10 @@ fn hide_pieces(text: &str, form: &str) -> String {
         hidden.push_str(before);
         // A sentence's own full stop is no part of what it quotes.
         let bare = word.trim_end_matches('.');
-        let is_piece = bare.len() >= PIECE && form.contains(bare);
-        hidden.push_str(if is_piece { "***" } else { word });
+        match bare.len() >= PIECE && form.contains(bare) {
+            true => hidden.push_str(&format!("***{}", &word[bare.len()..])),
+            false => hidden.push_str(word),
+        }
         rest = after;
     }
     hidden + rest

@@ -7,10 +7,11 @@ use crate::cli::{Show, TokenArgs};
 use crate::error::{Error, Kind, Result};
 use crate::fill::{self, For};
 use crate::index::Index;
+use crate::obtain;
 use crate::opened::{self, Opened};
 use crate::profile::{Profile, Source, Wishes};
-use crate::provider::Provider;
 use crate::provider::template::{Piece, Template};
+use crate::provider::{Call, Provider};
 use crate::request;
 use crate::store::cache::Cache;
 use crate::text::{escape, json, lines};
@@ -97,16 +98,40 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
     context.print(&text)
 }
 
-/// Asks the provider about the token that `get` would print (RFC 7662), or about whom it is for (OIDC Core §5.3).
+/// What a provider can be asked about a token.
+#[derive(Clone, Copy, PartialEq)]
+enum Question {
+    /// RFC 7662
+    Introspection,
+    /// OIDC Core §5.3
+    Userinfo,
+}
+
+impl Question {
+    /// As it stands in the answer, and before `_url` in the value with its address.
+    fn name(self) -> &'static str {
+        match self {
+            Question::Introspection => "introspection",
+            Question::Userinfo => "userinfo",
+        }
+    }
+
+    fn of(self, profile: &Profile) -> Option<Call> {
+        match self {
+            Question::Introspection => profile.provider.introspect.clone(),
+            Question::Userinfo => profile.provider.userinfo.clone(),
+        }
+    }
+}
+
+/// Asks the provider about the token that `get` would print.
 fn ask(context: &mut Context, args: &Show) -> Result<()> {
     let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
     let mut got = super::get::token(context, &token, Default::default())?;
     let mut all = Map::new();
-    for (wanted, name, what) in
-        [(args.introspect, "introspection", "introspection"), (args.userinfo, "userinfo", "userinfo")]
-    {
+    for (wanted, question) in [(args.introspect, Question::Introspection), (args.userinfo, Question::Userinfo)] {
         if wanted {
-            all.insert(name.into(), Value::Object(ask_one(context, &mut got, what)?));
+            all.insert(question.name().into(), Value::Object(ask_one(context, &mut got, question)?));
         }
     }
     let object = match all.len() {
@@ -120,67 +145,75 @@ fn ask(context: &mut Context, args: &Show) -> Result<()> {
     context.print(&text)
 }
 
-fn ask_one(context: &mut Context, got: &mut Got, what: &str) -> Result<Map<String, Value>> {
-    let of = |profile: &Profile| match what {
-        "userinfo" => profile.provider.userinfo.clone(),
-        _ => profile.provider.introspect.clone(),
-    };
+fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<Map<String, Value>> {
+    let name = question.name();
     let unknown = |profile: &Profile| {
-        let failed = format!("{}: {} cannot be asked for {what}", profile.name, profile.provider.name);
+        let failed = format!("{}: {} cannot be asked for {name}", profile.name, profile.provider.name);
         Error::new(Kind::Config, failed, "there is no address for it")
-            .hint(format!("give one in the config: {what}_url = \"https://…\""))
+            .hint(format!("give one in the config: {name}_url = \"https://…\""))
     };
-    let call = of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
-    let names = call.names().into_iter().filter(|(name, _)| call.url.names().any(|(n, _)| n == name));
-    got.profile.discover(context.host, names.map(|(name, _)| (name, false)).collect(), false)?;
-    let profile = &got.profile;
-    let mut call = of(profile).ok_or_else(|| unknown(profile))?;
-    let token = &got.answer.token;
-    // As the API that it is: by the header that an API wants.
-    if what == "userinfo" {
-        call.headers.push((token.header.0.clone(), Template(vec![Piece::Text(token.header.1.expose().into())])));
-    }
-    let opened = Opened::open(context.host, profile);
+    let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
+    let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
+    got.profile.discover(context.host, address, false)?;
+    let (profile, token) = (&got.profile, &got.answer.token);
+    // What discovery settles of client authentication stands in the profile.
+    let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
+    // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
+    let opened = match question {
+        Question::Introspection => Opened::open(context.host, profile),
+        Question::Userinfo => Opened::nothing(),
+    };
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
-    let mut filled =
-        fill::fill(context.host, profile, For::Call(&call), &secrets, &[("access_token", &token.access_token)])?;
-    filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
-    filled.dpop_key = token.dpop_key.clone();
-    call.dpop = what == "userinfo" && filled.dpop_key.is_some();
-    let address = request::url(&call, &filled.values).ok().filter(|url| !url.is_empty());
-    let to = address.as_deref().and_then(opened::origin).ok_or_else(|| unknown(profile))?;
+    let extra = [("access_token", &token.access_token)];
+    let mut filled = fill::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
+    if question == Question::Userinfo {
+        call.headers.push((token.header.0.clone(), Template(vec![Piece::Text(token.header.1.expose().into())])));
+        call.dpop = token.dpop_key.is_some();
+        filled.dpop_key = token.dpop_key.clone();
+        // For the proof (RFC 9449 §7.1); the request itself has it in its header.
+        filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
+    }
+    let to = request::url(&call, &filled.values).ok().as_deref().and_then(opened::origin);
+    let to = to.ok_or_else(|| unknown(profile))?;
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
-    context.host.detail(&format!("{}: asking {to} for {what}", profile.name));
+    context.host.detail(&format!("{}: asking {to} for {name}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
     let told = Told {
-        name: if what == "userinfo" { "to say who it is for" } else { "to say what it knows of it" },
+        name: match question {
+            Question::Introspection => "to say what it knows of it",
+            Question::Userinfo => "to say who it is for",
+        },
         rules: &grant.response,
     };
     let object = ask::ask_to_show(context.host, profile, &told, &call, &filled, home.as_deref())?;
-    let wrong = |why: &str| {
-        Error::new(Kind::Reply, format!("{}: the reply of {to} cannot be used", profile.name), why)
-            .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
-    };
-    match what {
-        // OIDC Core §5.3.2: it must be the person of the ID token.
-        "userinfo" => {
-            let subject = object
-                .get("sub")
-                .and_then(Value::as_str)
-                .ok_or_else(|| wrong("it does not say whom it is about (`sub`)"))?;
-            let known = token.id_token.as_ref().and_then(|id| crate::jwt::claims(id.text.expose()));
-            if known.is_some_and(|claims| claims.get("sub").and_then(Value::as_str).is_some_and(|sub| sub != subject)) {
-                return Err(wrong("it is about another person than the ID token (`sub`)"));
-            }
+    match wrong(question, &object, token.id_token.as_ref().and_then(|id| obtain::subject(&id.text)).as_deref()) {
+        None => Ok(object),
+        Some(why) => {
+            let what = format!("{}: the reply of {to} cannot be used", profile.name);
+            Err(Error::new(Kind::Reply, what, why)
+                .hint(format!("see whether {to} is the right place: tok show {}", profile.name)))
         }
-        // RFC 7662 §2.2
-        _ if !object.get("active").is_some_and(Value::is_boolean) => {
-            return Err(wrong("it does not say whether the token is good (`active`)"));
-        }
-        _ => {}
     }
-    Ok(object)
+}
+
+/// What is wrong with an answer. `subject`: whom the ID token is for.
+fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
+    match question {
+        // RFC 7662 §2.2
+        Question::Introspection => match answer.get("active") {
+            Some(Value::Bool(_)) => None,
+            _ => Some("it does not say whether the token is good (`active`)"),
+        },
+        // OIDC Core §5.3.2: it must be the person of the ID token.
+        Question::Userinfo => match answer.get("sub").and_then(Value::as_str) {
+            None => Some("it does not say whom it is about (`sub`)"),
+            Some(sub) if subject.is_some_and(|subject| subject != sub) => {
+                Some("it is about another person than the ID token (`sub`)")
+            }
+            Some(_) => None,
+        },
+    }
 }
 
 fn rows(object: &Value) -> String {
@@ -207,6 +240,10 @@ fn to_text(profile: &Profile, object: &Value) -> String {
     let used: Vec<_> = grants.into_iter().flatten().map(|grant| provider.uses(grant)).collect();
     let mut others = Vec::new();
     for (name, value) in object["values"].as_object().into_iter().flatten() {
+        // A default that these grants do not use says nothing of the profile.
+        if value["from"] == json!(Source::Default.to_string()) && !used.iter().any(|uses| uses.contains_key(name)) {
+            continue;
+        }
         // What could be said besides is in `tok providers`.
         if value["from"].is_null() && !used.iter().any(|uses| uses.get(name) == Some(&false)) {
             others.push(name.as_str());

@@ -48,6 +48,17 @@ pub enum Begun {
     Poll(Poll),
 }
 
+/// A flow that runs.
+struct Run<'a> {
+    profile: &'a Profile,
+    grant: &'a Grant,
+    /// The request that it begins with.
+    begin: &'a Call,
+    /// The only origin that secrets from the store may go to, if any are in it.
+    home: Option<&'a str>,
+    person: Person,
+}
+
 /// Runs the flow of `grant` up to the request for the token, whose values it adds to `filled`. `home`: the only origin
 /// that secrets from the store may go to, if any are in it.
 ///
@@ -63,14 +74,12 @@ pub fn begin(
 ) -> Result<Begun> {
     let Some(begin) = &grant.begin else { return Ok(Begun::Ready) };
     ask_for_consent(filled);
+    let run = Run { profile, grant, begin, home, person };
     match grant.flow {
         Flow::Direct | Flow::Signed => Ok(Begun::Ready),
-        Flow::AuthorizationCode => {
-            in_browser(host, profile, grant, begin, filled, home, person)?;
-            Ok(Begun::Ready)
-        }
-        Flow::DeviceCode => device(host, profile, grant, begin, filled, home).map(Begun::Poll),
-        Flow::Ciba => ciba(host, profile, grant, begin, filled, home).map(Begun::Poll),
+        Flow::AuthorizationCode => in_browser(host, &run, filled).map(|()| Begun::Ready),
+        Flow::DeviceCode => device(host, &run, filled).map(Begun::Poll),
+        Flow::Ciba => ciba(host, &run, filled).map(Begun::Poll),
     }
 }
 
@@ -83,15 +92,8 @@ fn ask_for_consent(filled: &mut Filled) {
     }
 }
 
-fn in_browser(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    begin: &Call,
-    filled: &mut Filled,
-    home: Option<&str>,
-    person: Person,
-) -> Result<()> {
+fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
+    let Run { profile, grant, person, .. } = *run;
     let value = |filled: &Filled, name: &str| filled.values.get(name).map(|value| value.to_string());
     let loopback = match value(filled, "redirect_host").as_deref() {
         Some("[::1]") => Loopback::V6,
@@ -144,17 +146,17 @@ fn in_browser(
     if is_openid {
         filled.values.insert("nonce".into(), crate::digest::random(16).into());
     }
-    let address = address(host, profile, grant, begin, filled, home)?;
+    let address = address(host, run, filled)?;
     let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
     let expected =
         Expected { state, issuer: value(filled, "issuer"), issuer_required: required.unwrap_or(false), path };
 
     let answer = match listener {
-        Some(listener) => listen(host, profile, &address, listener, &expected, person)?,
+        Some(listener) => listen(host, run, &address, listener, &expected)?,
         None => {
             host.show(&format!("Log in here:\n\n  {}\n", line(&address)));
             host.show("Then paste the address that the browser ended at, though it shows an error:");
-            let again = format!("try again: tok login {} {}", profile.name, grant.name);
+            let again = profile.login_again(grant);
             let nothing = format!("{}: nothing was pasted", profile.name);
             let pasted = match host.line(person.limit.map(|_| host.deadline))? {
                 Line::Read(text) => text,
@@ -170,7 +172,7 @@ fn in_browser(
     };
     let code = answer.code().map_err(|mut error| {
         error.what = format!("{}: {}", profile.name, error.what);
-        error.hint.get_or_insert(format!("try again: tok login {} {}", profile.name, grant.name));
+        error.hint.get_or_insert(profile.login_again(grant));
         error
     })?;
     filled.values.insert("code".into(), code.expose().to_string().into());
@@ -180,12 +182,12 @@ fn in_browser(
 /// Opens the browser and waits for it to come back.
 fn listen(
     host: &mut Host,
-    profile: &Profile,
+    run: &Run,
     address: &str,
     listener: Listener,
     expected: &Expected,
-    person: Person,
 ) -> Result<callback::Callback> {
+    let Run { profile, person, .. } = *run;
     let limit = person.limit.unwrap_or(BROWSER);
     let until = if person.limit.is_some() { host.deadline } else { host.instant() + limit };
     let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
@@ -217,14 +219,8 @@ fn listen(
 }
 
 /// The address that the browser is sent to; its parameters are pushed first where the server takes that (RFC 9126).
-fn address(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    begin: &Call,
-    filled: &mut Filled,
-    home: Option<&str>,
-) -> Result<String> {
+fn address(host: &mut Host, run: &Run, filled: &Filled) -> Result<String> {
+    let Run { profile, grant, begin, .. } = *run;
     let provider = &profile.provider;
     let build = |call: &Call, filled: &Filled| {
         let made = request::build(provider, call, &filled.values, Repeat::Freely, Added::default());
@@ -232,7 +228,7 @@ fn address(
     };
     let is_known = |push: &Call| push.url.names().all(|(name, _)| filled.values.contains_key(name));
     let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, filled) };
-    let reply = ask(host, profile, grant, &pushed, filled, home)?;
+    let reply = ask(host, run, &pushed, filled)?;
     let Some(Value::String(reference)) = reply.get("request_uri") else {
         return Err(lacks(profile, &pushed, filled, "request_uri"));
     };
@@ -246,15 +242,9 @@ fn address(
     Ok(format!("{address}{mark}request_uri={}", crate::url::encode(reference)))
 }
 
-fn device(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    begin: &Call,
-    filled: &mut Filled,
-    home: Option<&str>,
-) -> Result<Poll> {
-    let reply = ask(host, profile, grant, begin, filled, home)?;
+fn device(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
+    let Run { profile, begin, .. } = *run;
+    let reply = ask(host, run, begin, filled)?;
     let text =
         |names: &[&str]| names.iter().find_map(|name| reply.get(*name)?.as_str()).filter(|text| !text.is_empty());
     let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, filled, names[0]));
@@ -287,15 +277,9 @@ fn device(
     Ok(poll)
 }
 
-fn ciba(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    begin: &Call,
-    filled: &mut Filled,
-    home: Option<&str>,
-) -> Result<Poll> {
-    let reply = ask(host, profile, grant, begin, filled, home)?;
+fn ciba(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
+    let Run { profile, begin, .. } = *run;
+    let reply = ask(host, run, begin, filled)?;
     let Some(id) = reply.get("auth_req_id").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
         return Err(lacks(profile, begin, filled, "auth_req_id"));
     };
@@ -315,17 +299,10 @@ fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
     Poll::new(now, number("interval"), number("expires_in"))
 }
 
-/// Sends the request that a flow begins with.
-fn ask(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
-) -> Result<Map<String, Value>> {
-    let told = Told { name: &format!("the grant {}", grant.name), rules: &grant.response };
-    ask::ask_for_object(host, profile, &told, call, filled, home)
+/// Sends a request that a flow begins with.
+fn ask(host: &mut Host, run: &Run, call: &Call, filled: &Filled) -> Result<Map<String, Value>> {
+    let told = Told { name: &format!("the grant {}", run.grant.name), rules: &run.grant.response };
+    ask::ask_for_object(host, run.profile, &told, call, filled, run.home)
 }
 
 fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
