@@ -15,6 +15,8 @@ pub struct Session {
     pub belongs: Belongs,
     /// When the login was, in seconds since 1970: a refresh token's life may count from it.
     pub since: i64,
+    /// Who logged in, as the ID token of the login says (`sub`); no refresh may bring another's (OIDC Core §12.2).
+    pub subject: Option<String>,
 }
 
 /// The entry of a profile.
@@ -41,6 +43,8 @@ struct Wire<'a> {
     got_with: Option<Belongs>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     #[serde(default)]
     secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +72,8 @@ impl Kept {
             .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
         let session = match (wire.refresh_token, wire.got_with) {
             (Some(token), Some(belongs)) if !token.is_empty() => {
-                Some(Session { refresh_token: Secret::new(token), belongs, since: wire.since.unwrap_or(0) })
+                let (since, subject) = (wire.since.unwrap_or(0), wire.subject);
+                Some(Session { refresh_token: Secret::new(token), belongs, since, subject })
             }
             // A token that nobody knows the home of is sent nowhere.
             _ => None,
@@ -88,6 +93,7 @@ impl Kept {
             refresh_token: self.session.as_ref().map(|s| s.refresh_token.expose().into()),
             got_with: self.session.as_ref().map(|s| s.belongs.clone()),
             since: self.session.as_ref().map(|s| s.since),
+            subject: self.session.as_ref().and_then(|s| s.subject.clone()),
             secrets: self.secrets.iter().map(|(n, s)| (n.clone(), s.expose().to_string())).collect(),
             secrets_for: self.secrets_for.clone(),
             secrets_client: self.secrets_client.clone(),
@@ -113,6 +119,7 @@ mod tests {
                 refresh_token: Secret::new("r\"1"),
                 belongs: Belongs { url: "https://a.example/t".into(), ..Belongs::default() },
                 since: 5,
+                subject: Some("alice".into()),
             }),
             secrets: [("secret_key".to_string(), Secret::new("k"))].into(),
             secrets_for: Some("https://a.example".into()),
@@ -122,6 +129,7 @@ mod tests {
         let back = Kept::parse(&kept.write()).expect("an entry");
         let session = back.session.expect("a session");
         assert_eq!((session.refresh_token.expose(), session.since), ("r\"1", 5));
+        assert_eq!(session.subject.as_deref(), Some("alice"));
         assert_eq!(session.belongs.url, "https://a.example/t");
         assert_eq!(back.secrets["secret_key"].expose(), "k");
     }

@@ -72,7 +72,8 @@ pub fn login_needed(
         why.push_str(&format!("; {variable} is set but empty"));
     }
     let hint = match variables.is_empty() {
-        _ if grant.flow.needs_person() => format!("run: {login}"),
+        false if grant.flow.needs_person() => format!("run: {login} — and give it there, or set {variables}"),
+        true if grant.flow.needs_person() => format!("run: {login}"),
         true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
         false => format!("run: {login} — or set {variables}"),
     };
@@ -218,9 +219,9 @@ fn refresh(
         };
         match ask(host, profile, &asking, &filled)? {
             Outcome::Issued(mut issued, received) => {
+                same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let before =
                     wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
-                same_person(profile, before.as_ref(), issued.id_token.as_ref())?;
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
                     let kept = Kept {
@@ -272,10 +273,15 @@ fn refresh(
     Ok(None)
 }
 
-/// OIDC Core §12.2: a refresh that brings an ID token of another person is refused.
-fn same_person(profile: &Profile, before: Option<&IdToken>, now: Option<&Secret>) -> Result<()> {
-    let subject = |text: &Secret| crate::jwt::claims(text.expose())?.get("sub")?.as_str().map(str::to_string);
-    match (before.and_then(|id| subject(&id.text)), now.and_then(subject)) {
+/// Whom an ID token is for, unverified: two of one session are compared by it.
+pub fn subject(id_token: &Secret) -> Option<String> {
+    crate::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
+}
+
+/// OIDC Core §12.2: a refresh that brings an ID token of another person than the login's is refused. Its new refresh
+/// token is that person's too, so it is not kept.
+fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
+    match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
             let what = format!("{}: the reply to the refresh cannot be trusted", profile.name);
             Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
@@ -346,6 +352,7 @@ fn run(
             refresh_token: refresh_token.clone(),
             belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
+            subject: issued.id_token.as_ref().and_then(subject),
         };
         let kept = Kept { session: Some(session), dpop_key: filled.dpop_key.clone(), ..opened.kept.clone() };
         keep_or_insist(host, profile, opened, kept);

@@ -108,9 +108,12 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     };
     let Asked { lock, mut opened, filled, issued, received, used, hold } = asked;
 
+    // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
-        Some(token) => obtain::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &filled)?,
-        None => false,
+        Some(token) if !is_refresh => {
+            obtain::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &filled)?
+        }
+        _ => false,
     };
     let login = Login {
         url: profile.session_url(&filled.values).unwrap_or_default(),
@@ -124,16 +127,17 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         issued,
         received,
     };
-    let mut token = login.token()?;
-    if let Some(id) = &mut token.id_token {
-        id.verified = verified;
-    }
+    let token = match login.token(verified) {
+        Err(error) if !is_refresh => return Err(error),
+        token => token,
+    };
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = opened::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error);
     }
+    let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
     drop(hold);
@@ -239,11 +243,15 @@ fn wait(
     };
     let deadline = limit.map(|_| context.host.deadline);
     let mut pause = poll.first();
+    // Why the last answer was none: the person may have done their part.
+    let mut unreached = None;
     loop {
-        if deadline.is_some_and(|deadline| context.host.instant() + pause >= deadline) {
-            let left = deadline.map_or(Duration::ZERO, |d| d.saturating_duration_since(context.host.instant()));
-            context.host.sleep(left);
-            return Err(ended("nobody logged in within --timeout", Kind::Unavailable));
+        if let Some(deadline) = deadline.filter(|deadline| context.host.instant() + pause >= *deadline) {
+            context.host.sleep(deadline.saturating_duration_since(context.host.instant()));
+            let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
+                format!("--timeout is over, and the server gave no answer at last: {why}")
+            });
+            return Err(ended(&why, Kind::Unavailable));
         }
         context.host.sleep(pause);
         if deadline.is_none() {
@@ -270,6 +278,7 @@ fn wait(
             None if error.kind == Kind::Unavailable => Answer::Unreachable,
             None => return Err(error),
         };
+        unreached = (answer == Answer::Unreachable).then(|| error.to_string());
         pause = match poll.next(answer, context.host.instant()) {
             poll::Step::Wait(pause) => pause,
             poll::Step::GiveUp(why) => {
@@ -293,10 +302,12 @@ fn wait(
 fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued, Time)> {
     match outcome {
         Outcome::Issued(issued, received) => Ok((issued, received)),
-        Outcome::Dead(mut error) | Outcome::Failed(mut error, _) => {
-            // A hint that knows more stays.
-            let usual = error.hint.as_ref().is_none_or(|hint| !hint.contains("client_id"));
-            if error.kind == Kind::Refused && usual {
+        Outcome::Dead(mut error) => {
+            error.hint = Some(again(profile, grant));
+            Err(error)
+        }
+        Outcome::Failed(mut error, code) => {
+            if error.kind == Kind::Refused && !ask::knows_more(&grant.call, code.as_deref()) {
                 error.hint = Some(again(profile, grant));
             }
             Err(error)
@@ -330,10 +341,20 @@ impl Login<'_> {
         (!self.is_refresh).then_some(self.grant.name.as_str())
     }
 
-    /// The token as it waits.
-    fn token(&self) -> Result<Cached> {
+    /// The token as it waits. `verified`: its ID token was.
+    fn token(&self, verified: bool) -> Result<Cached> {
         let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
-        obtain::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)
+        let mut token = obtain::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)?;
+        if let Some(id) = &mut token.id_token {
+            id.verified = verified;
+        }
+        Ok(token)
+    }
+
+    /// Who a kept session is of, where this is that session going on.
+    fn subject_of(&self, old: &Kept) -> Option<String> {
+        let old = old.session.as_ref()?;
+        if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
     /// What the store is to hold, where it held `old`.
@@ -345,6 +366,7 @@ impl Login<'_> {
             refresh_token: refresh_token.clone(),
             belongs: self.known.belongs(&self.url, self.began_with(), None),
             since: self.received.secs(),
+            subject: self.issued.id_token.as_ref().and_then(obtain::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.filled.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
@@ -490,21 +512,24 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
         return prompt_file(host, profile, param, &label);
     }
     let Some(answer) = host.ask(&format!("{label}{choices}"), param.secret)? else {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            format!("{}: {name} is missing", profile.name),
-            "the answer was empty",
-        ));
+        return Err(missing_answer(profile, name, "the answer was empty"));
     };
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
     Ok(given)
 }
 
+/// A prompt without an answer.
+fn missing_answer(profile: &Profile, name: &str, why: &str) -> Error {
+    let flag = name.replace('_', "-");
+    let file = if profile.param(name).is_some_and(|p| p.secret) { "-file PATH" } else { " VALUE" };
+    Error::new(Kind::LoginNeeded, format!("{}: {name} is missing", profile.name), why)
+        .hint(format!("answer it, or give --{flag}{file}, or set {}", profile.ways(name)))
+}
+
 /// A value of several lines cannot be typed: the file that holds it is asked for.
 fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, label: &str) -> Result<Given> {
-    let missing =
-        |why: &str| Error::new(Kind::LoginNeeded, format!("{}: {} is missing", profile.name, param.name), why);
+    let missing = |why: &str| missing_answer(profile, &param.name, why);
     let path =
         host.ask(&format!("{label}, the file that holds it"), false)?.ok_or_else(|| missing("the answer was empty"))?;
     let file = std::path::Path::new(path.expose());

@@ -17,6 +17,7 @@ mod flows;
 mod flows_clients;
 mod flows_device;
 mod flows_discovery;
+mod flows_sessions;
 mod get;
 mod hostile_files;
 mod hostile_text;
