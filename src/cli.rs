@@ -79,6 +79,14 @@ pub enum Verb {
     /// file (--…-file, - for stdin), from the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path),
     /// from the config, or is asked for without echo. Nothing is printed on stdout, and a login that fails changes
     /// nothing.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        disable_help_subcommand = true,
+        subcommand_value_name = "PROFILE",
+        subcommand_help_heading = "Profiles and providers",
+        override_usage = "tok login PROFILE [GRANT] [OPTIONS]"
+    )]
     Login(Login),
     /// Log out: revoke where the provider can, then forget tokens and kept secrets
     ///
@@ -356,22 +364,27 @@ pub struct LoginArgs {
     pub values: BTreeMap<String, Given>,
 }
 
+/// Reads the command line `args`.
+///
+/// # Errors
+/// Those of clap: help that is asked for, or a mistake.
+pub fn parse(shape: &Shape, args: &[std::ffi::OsString]) -> Result<ArgMatches, clap::Error> {
+    // Its thousand pieces end with the process: to take them apart costs as much as to read the line.
+    std::mem::ManuallyDrop::new(command(shape)).try_get_matches_from_mut(args)
+}
+
 /// The whole command, with what the providers bring.
 pub fn command(shape: &Shape) -> Command {
-    let values = || shape.values.iter().map(|v| value_arg(v, "Values of the provider")).collect::<Vec<_>>();
-    let logins = shape.logins.iter().map(login_command).collect::<Vec<_>>();
-    Cli::command()
-        .mut_subcommand("get", |c| c.args(values()))
-        .mut_subcommand("header", |c| c.args(values()))
-        .mut_subcommand("login", |c| {
-            c.subcommands(logins)
-                .subcommand_required(true)
-                .arg_required_else_help(true)
-                .disable_help_subcommand(true)
-                .subcommand_value_name("PROFILE")
-                .subcommand_help_heading("Profiles and providers")
-                .override_usage("tok login PROFILE [GRANT] [OPTIONS]")
-        })
+    let mut command = Cli::command();
+    if !shape.values.is_empty() {
+        let values = || shape.values.iter().map(|v| value_arg(v, "Values of the provider")).collect::<Vec<_>>();
+        command = command.mut_subcommand("get", |c| c.args(values())).mut_subcommand("header", |c| c.args(values()));
+    }
+    if !shape.logins.is_empty() {
+        let logins = shape.logins.iter().map(login_command).collect::<Vec<_>>();
+        command = command.mut_subcommand("login", |c| c.subcommands(logins));
+    }
+    command
 }
 
 fn login_command(target: &LoginTarget) -> Command {

@@ -2,17 +2,19 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::text::{escape, nearest};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Range;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// The text of a file and the name by which a person knows it.
 pub struct Document<'t> {
     /// Shown before line and column.
     pub name: String,
-    /// The whole text.
+    /// The text.
     pub text: &'t str,
+    /// What was left out of it: after how many bytes of the text, and how many lines.
+    left_out: &'t [(usize, usize)],
     /// Where the lines begin, in bytes; found out for the first place that is asked for.
     lines: OnceCell<Vec<usize>>,
 }
@@ -20,7 +22,12 @@ pub struct Document<'t> {
 impl<'t> Document<'t> {
     /// The document `text` that people know as `name`.
     pub fn new(name: impl Into<String>, text: &'t str) -> Document<'t> {
-        Document { name: name.into(), text, lines: OnceCell::new() }
+        Document::part(name, text, &[])
+    }
+
+    /// A part of the document `name`: `text`, after so many bytes of which so many lines were left out.
+    pub fn part(name: impl Into<String>, text: &'t str, left_out: &'t [(usize, usize)]) -> Document<'t> {
+        Document { name: name.into(), text, left_out, lines: OnceCell::new() }
     }
 
     /// Parses the text.
@@ -43,12 +50,13 @@ impl<'t> Document<'t> {
         let line = lines.partition_point(|start| *start <= before.len());
         let start = line.checked_sub(1).and_then(|last| lines.get(last)).copied().unwrap_or(0);
         let column = before.get(start..).unwrap_or("").chars().count() + 1;
-        format!("{}:{}:{column}", self.name, line + 1)
+        let left_out: usize = self.left_out.iter().filter(|(at, _)| *at <= span.start).map(|(_, lines)| lines).sum();
+        format!("{}:{}:{column}", self.name, line + left_out + 1)
     }
 
     /// The table `table` that stands at `span`, to be read key by key.
     pub fn table<'d>(&'d self, table: &'d DeTable<'t>, span: Range<usize>) -> Table<'d, 't> {
-        Table { doc: self, table, span, asked: RefCell::new(Vec::new()) }
+        Table { doc: self, table, span, asked: RefCell::default(), is_read: Cell::new(false) }
     }
 }
 
@@ -58,32 +66,38 @@ pub struct Table<'d, 't> {
     table: &'d DeTable<'t>,
     /// Where it stands, in bytes.
     pub span: Range<usize>,
-    asked: RefCell<Vec<String>>,
+    asked: RefCell<Vec<&'static str>>,
+    /// All keys were asked for.
+    is_read: Cell<bool>,
 }
 
 impl<'d, 't> Table<'d, 't> {
     /// The value of `key`, if it is there.
-    pub fn get(&self, key: &str) -> Option<Value<'d, 't>> {
-        self.asked.borrow_mut().push(key.to_string());
+    pub fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
+        self.asked.borrow_mut().push(key);
+        self.look(key)
+    }
+
+    /// [`Table::get`] that does not count as asking.
+    pub fn look(&self, key: &str) -> Option<Value<'d, 't>> {
         self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| Value { doc: self.doc, value: v })
     }
 
     /// All keys and values in the order of the file, with the key's place. They count as known.
     pub fn all(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
-        let all: Vec<_> = self
-            .table
-            .iter()
-            .map(|(k, v)| (k.get_ref().to_string(), k.span(), Value { doc: self.doc, value: v }))
-            .collect();
-        self.asked.borrow_mut().extend(all.iter().map(|(k, ..)| k.clone()));
-        all
+        self.is_read.set(true);
+        let entry = |(k, v)| {
+            let k: &Spanned<DeString> = k;
+            (k.get_ref().to_string(), k.span(), Value { doc: self.doc, value: v })
+        };
+        self.table.iter().map(entry).collect()
     }
 
     /// The keys that nobody asked for yet.
     pub fn rest(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
-        let asked = self.asked.borrow().clone();
+        let asked = self.asked.borrow();
         let mut all = self.all();
-        all.retain(|(k, ..)| !asked.contains(k));
+        all.retain(|(k, ..)| !asked.contains(&k.as_str()));
         all
     }
 
@@ -102,8 +116,8 @@ impl<'d, 't> Table<'d, 't> {
     pub fn done(&self) -> Result<()> {
         let asked = self.asked.borrow();
         for (key, _) in self.table.iter() {
-            if !asked.iter().any(|a| a == key.get_ref()) {
-                return Err(unknown(self.doc, key.span(), "key", key.get_ref(), asked.iter().map(String::as_str)));
+            if !self.is_read.get() && !asked.iter().any(|a| a == key.get_ref()) {
+                return Err(unknown(self.doc, key.span(), "key", key.get_ref(), asked.iter().copied()));
             }
         }
         Ok(())

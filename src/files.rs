@@ -116,14 +116,14 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadErro
 }
 
 /// The content of a file that decides where secrets go (the config, a provider file), or `None` where there is none;
-/// at most `limit` bytes. It may be a link and may be read by all.
+/// at most `limit` bytes; and its numbers before it was read. It may be a link and may be read by all.
 ///
 /// # Errors
 /// [`ReadError::Unsafe`] for one that somebody else than its owner and root can write, or that belongs to neither
 /// this user nor root.
-pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
-    let file = match sys::open_trusted(path) {
-        Ok(file) => file,
+pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)>, ReadError> {
+    let (file, numbers) = match sys::open_trusted(path) {
+        Ok(found) => found,
         // Not the same as none: a person has put something there, and without it other settings would hold.
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
             return Err(ReadError::Io(io::Error::new(error.kind(), "it is a link that leads nowhere")));
@@ -131,12 +131,13 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadErro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut bytes = Vec::new();
+    // With room for one more byte, which shows the end.
+    let mut bytes = Vec::with_capacity(numbers.0.min(limit) as usize + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLong(limit));
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, numbers)))
 }
 
 /// A file as it was: size, inode, time of change of content and of state (nanoseconds since 1970).
@@ -589,7 +590,7 @@ mod sys {
     }
 
     /// Opens what may be a link; what counts is who can write the file it leads to.
-    pub fn open_trusted(path: &Path) -> io::Result<File> {
+    pub fn open_trusted(path: &Path) -> io::Result<(File, Numbers)> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
         let stat = rustix::fs::fstat(&file)?;
@@ -600,7 +601,7 @@ mod sys {
             return Err(Unsafe::Owner.into());
         }
         let mode = mode_of(&stat);
-        if mode & 0o022 != 0 { Err(Unsafe::Mode(mode & 0o7777).into()) } else { Ok(file) }
+        if mode & 0o022 != 0 { Err(Unsafe::Mode(mode & 0o7777).into()) } else { Ok((file, numbers_of(&stat))) }
     }
 
     pub fn open_private(path: &Path) -> io::Result<File> {
@@ -715,7 +716,10 @@ mod sys {
     }
 
     pub fn numbers(path: &Path) -> io::Result<Numbers> {
-        let data = fs::metadata(path)?;
+        numbers_of(&fs::metadata(path)?)
+    }
+
+    fn numbers_of(data: &fs::Metadata) -> io::Result<Numbers> {
         let since = data.modified()?.duration_since(std::time::UNIX_EPOCH).map_err(io::Error::other)?;
         let time = i64::try_from(since.as_nanos()).map_err(io::Error::other)?;
         Ok((data.len(), 0, time, time))
@@ -725,8 +729,10 @@ mod sys {
         std::fs::symlink_metadata(path).is_ok_and(|data| data.is_dir())
     }
 
-    pub fn open_trusted(path: &Path) -> io::Result<File> {
-        File::open(path)
+    pub fn open_trusted(path: &Path) -> io::Result<(File, Numbers)> {
+        let file = File::open(path)?;
+        let numbers = numbers_of(&file.metadata()?)?;
+        Ok((file, numbers))
     }
 
     pub fn open_private(path: &Path) -> io::Result<File> {

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The most that a file a user names, or a command's output, may hold, in bytes.
@@ -69,6 +70,11 @@ impl Folders {
         self.state.join("locks")
     }
 
+    /// That the config was read whole and is right.
+    pub fn checked(&self) -> PathBuf {
+        self.state.join("checked.json")
+    }
+
     /// What is known of each profile without opening a store.
     pub fn index(&self) -> PathBuf {
         self.state.join("kept")
@@ -80,8 +86,13 @@ impl Folders {
     }
 }
 
-/// A provider, and the user's file that it comes from.
-pub type Loaded = (Provider, Option<PathBuf>);
+/// A provider as it was read.
+pub struct Loaded {
+    /// What it is.
+    pub provider: Provider,
+    /// The user's file that it comes from; `None`: it is built in.
+    pub file: Option<PathBuf>,
+}
 
 /// What came when a line was asked for.
 pub enum Line {
@@ -124,7 +135,7 @@ pub struct Host {
     /// The config that was read to know the command line, and its path: whoever runs the command takes it.
     pub config: Option<(PathBuf, crate::config::Config)>,
     /// The providers that were read, as they do not change while a command runs.
-    providers: RefCell<BTreeMap<String, Loaded>>,
+    providers: RefCell<BTreeMap<String, Rc<Loaded>>>,
     /// The names of all providers, once they were asked for.
     names: OnceCell<Vec<String>>,
     /// The keyring, once it was asked for.
@@ -177,11 +188,11 @@ impl Host {
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn provider(&self, name: &str, read: impl FnOnce() -> Result<Option<Loaded>>) -> Result<Option<Loaded>> {
+    pub fn provider(&self, name: &str, read: impl FnOnce() -> Result<Option<Loaded>>) -> Result<Option<Rc<Loaded>>> {
         if let Some(known) = self.providers.borrow().get(name) {
             return Ok(Some(known.clone()));
         }
-        let loaded = read()?;
+        let loaded = read()?.map(Rc::new);
         if let Some(loaded) = &loaded {
             self.providers.borrow_mut().insert(name.to_string(), loaded.clone());
         }

@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod belongs;
+pub mod checked;
 pub mod child;
 pub mod cli;
 pub mod client_auth;
@@ -50,6 +51,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
 
+/// The id of this build: what another build has written down for itself is not trusted.
+pub const BUILD: &str = env!("TOK_BUILD_ID");
+
 /// Runs the command line `args` in the world `host`; the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
     match parse_and_dispatch(args, host) {
@@ -92,11 +96,7 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Resu
         return Ok(());
     }
     host.words = args.clone();
-    let shape = shape_for(&args, host);
-    let matches = match cli::command(&shape).try_get_matches_from(&args) {
-        Ok(matches) => matches,
-        Err(error) => return Err(usage(host, &args, &shape, &error)),
-    };
+    let (matches, shape) = parse(&args, host)?;
     let cli = match cli::typed(&matches) {
         Ok(cli) => cli,
         Err(error) => return Err(usage(host, &args, &shape, &error)),
@@ -111,7 +111,7 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
         return Ok(false);
     }
     let config =
-        profile::config_path(host, None).and_then(|path| profile::load_config(host, &path)).unwrap_or_default();
+        profile::config_path(host, None).and_then(|path| profile::load_config(host, &path, None)).unwrap_or_default();
     let shape = cmd::completions::shape(host, &config);
     let providers = profile::provider_names(host);
     let factory = move || cmd::completions::command(&shape, providers.clone());
@@ -121,36 +121,50 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
         .map_err(|error| Stop::Error(Error::new(Kind::Usage, "completion", text::escape(&error.to_string()))))
 }
 
+/// Reads the command line. What providers bring to it is looked for only where it cannot be read without.
+fn parse(args: &[OsString], host: &mut Host) -> std::result::Result<(clap::ArgMatches, Shape), Stop> {
+    let bare = Shape::default();
+    let error = match cli::parse(&bare, args) {
+        Ok(matches) => return Ok((matches, bare)),
+        Err(error) => error,
+    };
+    let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
+    if !["login", "get", "header", "help"].iter().any(|verb| words.contains(verb)) {
+        return Err(usage(host, args, &bare, &error));
+    }
+    let shape = shape_for(&words, host);
+    match cli::parse(&shape, args) {
+        Ok(matches) => Ok((matches, shape)),
+        Err(error) => Err(usage(host, args, &shape, &error)),
+    }
+}
+
 /// What the providers bring to this command line: for `login` and help all of them, for `get` and `header` only
 /// those that it can be about.
-fn shape_for(args: &[OsString], host: &mut Host) -> Shape {
-    let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
-    let has = |word: &str| words.contains(&word);
-    if !["login", "get", "header", "help"].iter().any(|verb| has(verb)) {
-        return Shape::default();
-    }
+fn shape_for(words: &[&str], host: &mut Host) -> Shape {
+    let names: Vec<&str> = words.iter().copied().filter(|word| provider::is_name(word)).collect();
+    let is_about_all = words.contains(&"login") || words.contains(&"help");
     // A config that cannot be read is told when it is used; help works all the same.
-    let (path, config) = config_of(&words, host).unwrap_or_default();
-    let shape = shape_with(&words, host, &config);
+    let read = |host: &Host, about| config_of(words, host, about).unwrap_or_default();
+    let (mut path, mut config) = read(host, (!is_about_all).then_some(&names));
+    let mut shape = Shape::default();
+    for name in names.iter().filter(|_| !is_about_all) {
+        let of = config.profiles.get(*name).and_then(|p| p.provider.clone()).unwrap_or(name.to_string());
+        if let Ok(Some(loaded)) = profile::load_provider(host, &of) {
+            cmd::completions::add(&mut shape, name, &loaded.provider.title, &loaded.provider);
+        }
+    }
+    if shape.values.is_empty() {
+        if config.is_part {
+            (path, config) = read(host, None);
+        }
+        shape = cmd::completions::shape(host, &config);
+    }
     host.config = Some((path, config));
     shape
 }
 
-fn shape_with(words: &[&str], host: &Host, config: &config::Config) -> Shape {
-    if words.contains(&"login") || words.contains(&"help") {
-        return cmd::completions::shape(host, config);
-    }
-    let mut shape = Shape::default();
-    for name in words.iter().filter(|word| provider::is_name(word)) {
-        let of = config.profiles.get(*name).and_then(|p| p.provider.clone()).unwrap_or(name.to_string());
-        if let Ok(Some((provider, _))) = profile::load_provider(host, &of) {
-            cmd::completions::add(&mut shape, name, &provider.title, &provider);
-        }
-    }
-    if shape.values.is_empty() { cmd::completions::shape(host, config) } else { shape }
-}
-
-fn config_of(words: &[&str], host: &Host) -> Result<(std::path::PathBuf, config::Config)> {
+fn config_of(words: &[&str], host: &Host, about: Option<&Vec<&str>>) -> Result<(std::path::PathBuf, config::Config)> {
     let mut flag = None;
     for (at, word) in words.iter().enumerate() {
         match word.strip_prefix("--config") {
@@ -160,7 +174,7 @@ fn config_of(words: &[&str], host: &Host) -> Result<(std::path::PathBuf, config:
         }
     }
     let path = profile::config_path(host, flag.as_deref())?;
-    let config = profile::load_config(host, &path)?;
+    let config = profile::load_config(host, &path, about.map(Vec::as_slice))?;
     Ok((path, config))
 }
 
@@ -190,14 +204,16 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
             let format = if args.json { Format::Json } else { args.output };
             let plain = format == Format::Token && args.write.is_none() && is_short(host, cli, "get", &args.token);
             let plain = plain && is_plain(&values("get"));
-            let mut context = Context::new(host, global, false, plain)?;
+            let mut context = Context::new(host, global, false, Some(&args.token.profile))?;
+            context.plain = plain;
             let out = cmd::get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
             cmd::get::run(&mut context, &args.token, values("get"), &out)
         }
         Verb::Header(args) => {
             token_call(host, args.token.timeout);
             let plain = is_short(host, cli, "header", &args.token) && is_plain(&values("header"));
-            let mut context = Context::new(host, global, false, plain)?;
+            let mut context = Context::new(host, global, false, Some(&args.token.profile))?;
+            context.plain = plain;
             let out = cmd::get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
             cmd::get::run(&mut context, &args.token, values("header"), &out)
         }
@@ -205,17 +221,17 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
             let login = matches.subcommand_matches("login").map(|m| cli::login(m, shape)).unwrap_or_default();
             token_call(host, login.timeout);
             signals::listen();
-            cmd::login::run(&mut Context::new(host, global, true, false)?, &login)
+            cmd::login::run(&mut Context::new(host, global, true, None)?, &login)
         }
         Verb::Logout(args) => {
             token_call(host, args.timeout);
             signals::listen();
-            cmd::logout::run(&mut Context::new(host, global, false, false)?, args)
+            cmd::logout::run(&mut Context::new(host, global, false, None)?, args)
         }
-        Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, false)?, args.json),
+        Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, None)?, args.json),
         Verb::Show(args) => {
             token_call(host, args.timeout);
-            cmd::show::run(&mut Context::new(host, global, false, false)?, args)
+            cmd::show::run(&mut Context::new(host, global, false, None)?, args)
         }
         Verb::Providers(args) => cmd::providers::run(host, args.name.as_deref(), args.json, args.toml),
         Verb::Completions(args) => {
@@ -305,7 +321,7 @@ fn no_login(host: &mut Host, args: &[OsString], shape: &Shape, typed: &str) -> E
     };
     let wishes = profile::Wishes { grant, ..Default::default() };
     let resolved = profile::config_path(host, None)
-        .and_then(|_| config_of(&words, host))
+        .and_then(|_| config_of(&words, host, None))
         .and_then(|(_, config)| profile::Profile::resolve(host, &config, &name, &wishes).map(|_| ()));
     let unknown = Error::new(Kind::Usage, format!("`{}` is no grant of {name}", text::escape_to(typed, 40)), "");
     resolved.err().unwrap_or(unknown.hint(format!("see tok login {name} --help")))

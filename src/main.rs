@@ -72,7 +72,9 @@ fn hide_panics() {
 
 fn full(args: Vec<OsString>) -> u8 {
     tok::host::find_bus();
-    let status = tok::run(args, &mut tok::host::Host::real());
+    // What it holds ends with the process.
+    let mut host = std::mem::ManuallyDrop::new(tok::host::Host::real());
+    let status = tok::run(args, &mut host);
     // Without Rust's own beginning there is no end of it either.
     let _ = std::io::stdout().flush();
     status

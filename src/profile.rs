@@ -1,20 +1,23 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
 use crate::belongs::{Known, KnownSecret};
+use crate::checked::Checked;
 use crate::child::Failed;
 use crate::client_auth;
-use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice};
+use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts};
 use crate::document::{Document, unknown};
 use crate::error::{Error, Kind, Result};
-use crate::files;
-use crate::host::{Host, LIMIT};
+use crate::files::{self, Numbers};
+use crate::host::{Host, LIMIT, Loaded};
 use crate::metadata::{self, Metadata};
 use crate::provider::{Auth, BUILT_IN, Call, Grant, Param, Provider, is_name};
 use crate::request::{self, Unready, Values};
+use crate::store::cache::Stamp;
 use crate::text::nearest;
 use crate::token::Secret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use zeroize::Zeroizing;
 
 /// A value as a flag gives it.
@@ -141,16 +144,16 @@ pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// The text of the config or of a provider file; `None` where there is none.
+/// The text of the config or of a provider file, with its numbers before it was read; `None` where there is none.
 ///
 /// # Errors
 /// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
-pub fn read_trusted(path: &Path) -> Result<Option<String>> {
+pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     match files::read_trusted(path, LIMIT) {
         Ok(None) => Ok(None),
-        Ok(Some(bytes)) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text)),
+        Ok(Some((bytes, numbers))) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((text, numbers))),
             Err(_) => Err(wrong("it is not UTF-8 text".into())),
         },
         Err(error) => {
@@ -165,34 +168,50 @@ pub fn read_trusted(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Reads the config.
+/// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
+const LONG: usize = 4096;
+
+/// Reads the config. A part will do for whoever asks `about` some profiles, once the whole was read and found right:
+/// a mistake anywhere in it is told.
 ///
 /// # Errors
 /// [`Kind::Config`].
-pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
-    match read_trusted(path)? {
-        Some(text) => Config::parse(path, &text, host.folders().ok().map(|f| f.home.as_path())),
-        None => Ok(Config::default()),
+pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
+    let Some((text, numbers)) = read_trusted(path)? else { return Ok(Config::default()) };
+    let home = host.folders().ok().map(|f| f.home.as_path());
+    if text.len() < LONG {
+        return Config::parse(path, &text, home);
     }
+    let note = Checked::of(host);
+    let stamp = Stamp { path, of: Some(numbers) };
+    let known = note.has(&stamp);
+    if let (true, Some(names)) = (known, about) {
+        return Config::parse_part(path, &text, home, names);
+    }
+    let config = Config::parse(path, &text, home)?;
+    if !known && is_in_parts(&text) {
+        note.put(&stamp, host.now());
+    }
+    Ok(config)
 }
 
-/// The provider `name`: the user's file of that name, else the built-in one; and that file.
+/// The provider `name`: the user's file of that name, else the built-in one.
 ///
 /// # Errors
 /// [`Kind::Config`] where the file is wrong. `Ok(None)`: there is no such provider.
-pub fn load_provider(host: &Host, name: &str) -> Result<Option<(Provider, Option<PathBuf>)>> {
+pub fn load_provider(host: &Host, name: &str) -> Result<Option<Rc<Loaded>>> {
     host.provider(name, || read_provider(host, name))
 }
 
-fn read_provider(host: &Host, name: &str) -> Result<Option<(Provider, Option<PathBuf>)>> {
+fn read_provider(host: &Host, name: &str) -> Result<Option<Loaded>> {
     let file = host.folders().ok().map(|f| f.provider(name));
     if let Some(file) = file
-        && let Some(text) = read_trusted(&file)?
+        && let Some((text, _)) = read_trusted(&file)?
     {
         let provider = Provider::parse(name, &file.display().to_string(), &text)?;
-        return Ok(Some((provider, Some(file))));
+        return Ok(Some(Loaded { provider, file: Some(file) }));
     }
-    Ok(Provider::built_in(name).transpose()?.map(|p| (p, None)))
+    Ok(Provider::built_in(name).transpose()?.map(|provider| Loaded { provider, file: None }))
 }
 
 /// The names of all providers, the user's among them, sorted; broken files too.
@@ -238,10 +257,10 @@ impl Profile {
             (None, Some(has)) => has.clone(),
             (None, None) => name.to_string(),
         };
-        let Some((provider, provider_file)) = load_provider(host, &provider_name)? else {
+        let Some(loaded) = load_provider(host, &provider_name)? else {
             return Err(not_known(host, config, name, &provider_name, &own));
         };
-        check_variables(host, config, name, &provider)?;
+        check_variables(host, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
             (Some(flag), _) => flag.clone(),
             (None, Some(text)) => StoreChoice::parse(&text).map_err(|why| Error::new(Kind::Usage, "TOK_STORE", why))?,
@@ -263,8 +282,8 @@ impl Profile {
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
             asked: wishes.grant.clone(),
-            provider,
-            provider_file,
+            provider: loaded.provider.clone(),
+            provider_file: loaded.file.clone(),
             config: own,
             given: BTreeMap::new(),
             empty: Vec::new(),
@@ -857,10 +876,10 @@ fn check_variables(host: &Host, config: &Config, name: &str, provider: &Provider
     others.extend(providers.iter().skip(first).map(String::as_str).take_while(begins));
     for other in others {
         let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
-        let Ok(Some((its, _))) = load_provider(host, &of) else { continue };
+        let Ok(Some(its)) = load_provider(host, &of) else { continue };
         for mine in &provider.params {
             let taken = variable(name, &mine.name);
-            if let Some(theirs) = its.params.iter().find(|p| variable(other, &p.name) == taken) {
+            if let Some(theirs) = its.provider.params.iter().find(|p| variable(other, &p.name) == taken) {
                 return Err(Error::new(
                     Kind::Config,
                     format!("{taken} would mean two values"),

@@ -477,7 +477,7 @@ mod tests {
 
     fn rules(response: &str) -> Rules {
         let file = format!("[grants.a]\nurl = \"https://a.example\"\n[response]\n{response}");
-        Provider::parse("test", "test.toml", &file).expect("a provider").grants[0].response.clone()
+        Provider::parse("test", "test.toml", &file).expect("a provider").grants[0].response.as_ref().clone()
     }
 
     fn read_with(response: &str, body: &str) -> Result<Issued, Failure> {

@@ -7,9 +7,6 @@
 
 use crate::store::cache::HEADS;
 
-/// The id of this build: what another build has written down is not trusted.
-pub const BUILD: &str = env!("TOK_BUILD_ID");
-
 /// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
 pub struct Call<'a> {
@@ -49,7 +46,8 @@ pub use unix::{answer, line};
 
 #[cfg(unix)]
 mod unix {
-    use super::{BUILD, Call};
+    use super::Call;
+    use crate::BUILD;
     use crate::files;
     use crate::store::cache::{Head, Stamp};
     use crate::token::{Expires, LONGEST_TOKEN, freshness};

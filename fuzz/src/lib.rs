@@ -73,7 +73,7 @@ fn rules() -> &'static Vec<(tok::provider::Rules, Vec<tok::provider::Test>)> {
         let mut all = Vec::new();
         for provider in files.map(|text| Provider::parse("p", "p.toml", &text).unwrap_or_else(|e| panic!("{e}"))) {
             let dead = provider.refresh.as_ref().map_or(Vec::new(), |r| r.dead.clone());
-            all.extend(provider.grants.iter().map(|grant| (grant.response.clone(), dead.clone())));
+            all.extend(provider.grants.iter().map(|grant| (grant.response.as_ref().clone(), dead.clone())));
         }
         all
     })
@@ -180,6 +180,13 @@ pub fn config(data: &[u8]) {
         Ok(config) => config,
         Err(error) => return assert_config_error(&error),
     };
+    if tok::config::is_in_parts(text) {
+        for (name, profile) in &before.profiles {
+            let part = Config::parse_part(path, text, Some(Path::new("/home/u")), &[name]);
+            let part = part.unwrap_or_else(|e| panic!("the part for {name}: {e}"));
+            assert_eq!(format!("{:?}", part.profiles[name]), format!("{profile:?}"), "{name} in a part of {text}");
+        }
+    }
     let (name, wish) = head.split_once(' ').unwrap_or(("a", head));
     if !tok::provider::is_name(name) || wish.is_empty() {
         return;

@@ -60,12 +60,13 @@ pub fn shape(host: &Host, config: &Config) -> Shape {
     for name in names {
         let own = config.profiles.get(&name).and_then(|p| p.provider.clone());
         let of = own.clone().unwrap_or(name.clone());
-        let Ok(Some((provider, _))) = load_provider(host, &of) else { continue };
+        let Ok(Some(loaded)) = load_provider(host, &of) else { continue };
+        let provider = &loaded.provider;
         let about = match own.filter(|of| *of != name) {
             Some(of) => format!("{} (a profile of {of})", provider.title),
             None => provider.title.clone(),
         };
-        add(&mut shape, &name, &about, &provider);
+        add(&mut shape, &name, &about, provider);
     }
     shape
 }

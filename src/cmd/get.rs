@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fill::{For, fill};
 use crate::obtain::{obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
-use crate::profile::{Flag, Profile, Wishes};
+use crate::profile::{self, Flag, Profile, Wishes};
 use crate::short::Call;
 use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Secret, Stale, freshness};
@@ -241,12 +241,18 @@ fn nothing_is_kept(profile: &Profile) -> bool {
     profile.store == StoreChoice::None && !profile.cache
 }
 
-fn resolve(context: &Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Profile> {
+fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Profile> {
     let mut flags = super::flags(values);
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
+    let resolved = Profile::resolve(context.host, &context.config, &args.profile, &wishes);
+    if resolved.is_ok() || !context.config.is_part {
+        return resolved;
+    }
+    // What is wrong may have to do with the rest.
+    context.config = profile::load_config(context.host, &context.config_path, None)?;
     Profile::resolve(context.host, &context.config, &args.profile, &wishes)
 }
 

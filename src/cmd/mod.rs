@@ -31,11 +31,12 @@ pub struct Context<'h> {
 }
 
 impl<'h> Context<'h> {
-    /// Reads the config. `may_make`: it is no mistake to name one that is not there yet.
+    /// Reads the config, or as much of it as the profile `about` needs. `may_make`: it is no mistake to name one that
+    /// is not there yet.
     ///
     /// # Errors
     /// [`Kind::Config`].
-    pub fn new(host: &'h mut Host, global: &Global, may_make: bool, plain: bool) -> Result<Context<'h>> {
+    pub fn new(host: &'h mut Host, global: &Global, may_make: bool, about: Option<&str>) -> Result<Context<'h>> {
         let config_path = profile::config_path(host, global.config.as_deref())?;
         let named = match (&global.config, host.var("TOK_CONFIG")?) {
             (Some(_), _) => Some("--config"),
@@ -48,9 +49,9 @@ impl<'h> Context<'h> {
         }
         let config = match host.config.take() {
             Some((path, config)) if path == config_path => config,
-            _ => profile::load_config(host, &config_path)?,
+            _ => profile::load_config(host, &config_path, about.as_ref().map(std::slice::from_ref))?,
         };
-        Ok(Context { host, config_path, config, plain })
+        Ok(Context { host, config_path, config, plain: false })
     }
 
     /// Everything about one profile, one process at a time.

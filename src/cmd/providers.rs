@@ -3,12 +3,11 @@
 use super::list::table;
 use super::print;
 use crate::error::{Error, Kind, Result};
-use crate::host::Host;
+use crate::host::{Host, Loaded};
 use crate::profile::{load_provider, provider_names, read_trusted, variable};
 use crate::provider::{BUILT_IN, Provider};
 use crate::text::{escape, json, line, lines, nearest};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Prints the providers.
 ///
@@ -20,10 +19,10 @@ pub fn run(host: &mut Host, name: Option<&str>, as_json: bool, as_toml: bool) ->
         let text = file(host, name)?;
         return print(host, &text);
     }
-    let Some((provider, file)) = load_provider(host, name)? else { return Err(unknown(host, name)) };
+    let Some(found) = load_provider(host, name)? else { return Err(unknown(host, name)) };
     let text = match as_json {
-        true => json(&object(&provider, file.as_ref())),
-        false => lines(&one(&provider, file.as_ref())),
+        true => json(&object(&found)),
+        false => lines(&one(&found)),
     };
     print(host, &text)
 }
@@ -44,7 +43,7 @@ fn unknown(host: &Host, name: &str) -> Error {
 fn file(host: &Host, name: &str) -> Result<String> {
     let own = host.folders().ok().map(|f| f.provider(name));
     if crate::provider::is_name(name)
-        && let Some(text) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
+        && let Some((text, _)) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
     {
         return Ok(text);
     }
@@ -62,17 +61,13 @@ fn all(host: &mut Host, as_json: bool) -> Result<()> {
         }
     }
     if as_json {
-        let list: Vec<Value> = providers.iter().map(|(p, file)| object(p, file.as_ref())).collect();
+        let list: Vec<Value> = providers.iter().map(|found| object(found)).collect();
         return print(host, &json(&Value::Array(list)));
     }
     let mut rows = vec![["PROVIDER", "TITLE", "GRANTS", "FROM"].map(str::to_string)];
-    for (provider, file) in &providers {
-        rows.push([
-            provider.name.clone(),
-            escape(&provider.title),
-            grants(provider).join(", "),
-            from(provider, file.as_ref()),
-        ]);
+    for found in &providers {
+        let provider = &found.provider;
+        rows.push([provider.name.clone(), escape(&provider.title), grants(provider).join(", "), from(found)]);
     }
     print(host, &lines(&table(rows)))
 }
@@ -81,17 +76,18 @@ fn grants(provider: &Provider) -> Vec<String> {
     provider.grants.iter().map(|g| g.name.clone()).collect()
 }
 
-fn from(provider: &Provider, file: Option<&PathBuf>) -> String {
-    match file {
+fn from(found: &Loaded) -> String {
+    match &found.file {
         None => "built in".into(),
-        Some(path) if Provider::built_in(&provider.name).is_some() => {
+        Some(path) if BUILT_IN.iter().any(|(name, _)| *name == found.provider.name) => {
             line(&format!("{} (hides the built-in one)", path.display()))
         }
         Some(path) => line(&path.display().to_string()),
     }
 }
 
-fn object(provider: &Provider, file: Option<&PathBuf>) -> Value {
+fn object(found: &Loaded) -> Value {
+    let Loaded { provider, file } = found;
     let values: Vec<Value> = provider
         .used_params()
         .into_iter()
@@ -117,19 +113,20 @@ fn object(provider: &Provider, file: Option<&PathBuf>) -> Value {
         "title": provider.title,
         "docs": provider.docs,
         "built_in": file.is_none(),
-        "file": file.map(|p| p.display().to_string()),
+        "file": file.as_ref().map(|p| p.display().to_string()),
         "grants": grants(provider),
         "grant_details": details,
         "values": values,
     })
 }
 
-fn one(provider: &Provider, file: Option<&PathBuf>) -> String {
+fn one(found: &Loaded) -> String {
+    let provider = &found.provider;
     let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
     if let Some(docs) = &provider.docs {
         text.push_str(&format!("docs:  {}\n", escape(docs)));
     }
-    text.push_str(&format!("from:  {}\n", from(provider, file)));
+    text.push_str(&format!("from:  {}\n", from(found)));
     text.push_str("\ngrants, the first is the default:\n");
     let rows = provider.grants.iter().map(|g| {
         let takes: Vec<String> =

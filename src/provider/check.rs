@@ -5,8 +5,27 @@ use super::{Auth, Call, Encode, Field, Flow, Provider, Template};
 use crate::document::{Document, Table, unknown};
 use crate::error::{Error, Result};
 
-/// Checks `provider`, read from `root`, and marks the values that begin a URL.
-pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result<()> {
+/// Marks the values that begin a URL.
+pub fn mark_urls(provider: &mut Provider) {
+    let begins: Vec<String> = provider
+        .grants
+        .iter()
+        .flat_map(|g| [Some(&g.call), g.begin.as_ref()])
+        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].map(Option::as_ref))
+        .flatten()
+        .flat_map(|call| match call.url.0.first() {
+            Some(Piece::Value { name, or, .. }) => [Some(name.clone()), or.clone()],
+            _ => [None, None],
+        })
+        .flatten()
+        .collect();
+    for param in &mut provider.params {
+        param.url |= begins.contains(&param.name);
+    }
+}
+
+/// Checks `provider`, read from `root`.
+pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()> {
     let at = Places { doc, root };
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
@@ -91,21 +110,6 @@ pub fn provider(doc: &Document, root: &Table, provider: &mut Provider) -> Result
                 return Err(at.error(&["refresh", "fallback"], "a refresh cannot fall back on itself"));
             }
         }
-    }
-    let begins: Vec<String> = provider
-        .grants
-        .iter()
-        .flat_map(|g| [Some(&g.call), g.begin.as_ref()])
-        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].map(Option::as_ref))
-        .flatten()
-        .flat_map(|call| match call.url.0.first() {
-            Some(Piece::Value { name, or, .. }) => [Some(name.clone()), or.clone()],
-            _ => [None, None],
-        })
-        .flatten()
-        .collect();
-    for param in &mut provider.params {
-        param.url |= begins.contains(&param.name);
     }
     for param in &provider.params {
         let place = ["params", param.name.as_str(), "default"];
@@ -201,13 +205,13 @@ impl Places<'_, '_, '_> {
     /// The place of the deepest key of `path` that the file has.
     fn span(&self, path: &[&str]) -> std::ops::Range<usize> {
         let mut at = 0..0;
-        let mut value = match path.first().and_then(|key| self.root.get(key)) {
+        let mut value = match path.first().and_then(|key| self.root.look(key)) {
             Some(value) => value,
             None => return at,
         };
         at = value.span();
         for key in &path[1..] {
-            match value.table().ok().and_then(|t| t.get(key)) {
+            match value.table().ok().and_then(|t| t.look(key)) {
                 Some(inner) => value = inner,
                 None => break,
             }

@@ -9,10 +9,11 @@ use crate::error::Result;
 use crate::jose::Algorithm;
 use crate::request::Method;
 use crate::text::escape;
+use std::sync::Arc;
 use toml::de::DeValue;
 
-/// Reads a whole provider file.
-pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
+/// Reads a whole provider file, and checks it as a whole where `checks` says so.
+pub fn provider(name: &str, file: &str, text: &str, checks: bool) -> Result<Provider> {
     let doc = Document::new(file, text);
     let parsed = doc.parse()?;
     let root = doc.table(parsed.get_ref(), 0..0);
@@ -41,10 +42,9 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
         call_keys(shared);
         shared.done()?;
     }
-    if let Some(table) = &rules {
-        self::rules(Some(table), None, None)?;
-        table.done()?;
-    }
+    let shared =
+        Shared { call: shared.as_ref(), reply: rules.as_ref(), rules: self::rules(rules.as_ref(), None, None)?.into() };
+    rules.as_ref().map_or(Ok(()), Table::done)?;
     if let Some(value) = root.get("refresh") {
         provider.refresh = Some(refresh(&value.table()?)?);
     }
@@ -53,9 +53,9 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
             return Err(root.error("a provider needs at least one grant: [grants.NAME]"));
         };
         for grant in &base.grants {
-            provider.grants.push(inherited(grant, shared.as_ref(), rules.as_ref(), &root)?);
+            provider.grants.push(inherited(grant, &shared, &root)?);
         }
-        return rest(&doc, &root, provider);
+        return rest(&doc, &root, provider, checks);
     };
     for (grant, at, value) in grants.1.all() {
         if !is_name(&grant) {
@@ -66,11 +66,11 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
         let own = value.table()?;
         let same = base.and_then(|b| b.grant(&grant));
         // Neither known there nor whole by itself: it is mistyped.
-        let is_whole = own.get("url").is_some() || shared.as_ref().is_some_and(|t| t.get("url").is_some());
+        let is_whole = own.get("url").is_some() || shared.call.is_some_and(|t| t.get("url").is_some());
         if let (Some(base), None, false) = (base, same, is_whole) {
             return Err(unknown(&doc, at, "grant", &grant, base.grants.iter().map(|g| g.name.as_str())));
         }
-        provider.grants.push(self::grant(grant, &own, shared.as_ref(), rules.as_ref(), same)?);
+        provider.grants.push(self::grant(grant, &own, &shared, same)?);
         own.done()?;
     }
     if provider.grants.is_empty() {
@@ -81,13 +81,23 @@ pub fn provider(name: &str, file: &str, text: &str) -> Result<Provider> {
         && provider.grant(&refresh).is_none()
         && let Some(same) = base.and_then(|b| b.grant(&refresh))
     {
-        provider.grants.push(inherited(same, shared.as_ref(), rules.as_ref(), &root)?);
+        provider.grants.push(inherited(same, &shared, &root)?);
     }
-    rest(&doc, &root, provider)
+    rest(&doc, &root, provider, checks)
+}
+
+/// What all grants of a file share.
+struct Shared<'a, 'd, 't> {
+    /// `[request]`
+    call: Option<&'a Table<'d, 't>>,
+    /// `[response]`
+    reply: Option<&'a Table<'d, 't>>,
+    /// The rules of a grant that says nothing of its own: by that table, else by RFC 6749.
+    rules: Arc<Rules>,
 }
 
 /// What stands beside the grants, and the check of the whole.
-fn rest(doc: &Document, root: &Table, mut provider: Provider) -> Result<Provider> {
+fn rest(doc: &Document, root: &Table, mut provider: Provider, checks: bool) -> Result<Provider> {
     for (key, place) in [
         ("revoke", &mut provider.revoke),
         ("introspect", &mut provider.introspect),
@@ -103,7 +113,10 @@ fn rest(doc: &Document, root: &Table, mut provider: Provider) -> Result<Provider
         provider.usage = usage(&value.table()?, provider.usage)?;
     }
     root.done()?;
-    check::provider(doc, root, &mut provider)?;
+    check::mark_urls(&mut provider);
+    if checks {
+        check::provider(doc, root, &provider)?;
+    }
     Ok(provider)
 }
 
@@ -129,23 +142,17 @@ fn like(value: Value) -> Result<Provider> {
 }
 
 /// A grant that the file does not name: as it is there, with the file's own [request] and [response].
-fn inherited(grant: &Grant, shared: Option<&Table>, rules: Option<&Table>, at: &Table) -> Result<Grant> {
+fn inherited(grant: &Grant, shared: &Shared, at: &Table) -> Result<Grant> {
     Ok(Grant {
-        call: call(None, shared, at, Some(&grant.call))?,
-        response: self::rules(None, rules, Some(&grant.response))?,
+        call: call(None, shared.call, at, Some(&grant.call))?,
+        response: rules_of(None, shared, Some(&grant.response))?,
         ..grant.clone()
     })
 }
 
-fn grant(
-    name: String,
-    own: &Table,
-    shared: Option<&Table>,
-    rules: Option<&Table>,
-    base: Option<&Grant>,
-) -> Result<Grant> {
-    let table = |key: &str| own.get(key).map(|v| v.table()).transpose();
-    let text = |key: &str| own.get(key).map(|v| v.text().map(str::to_string)).transpose();
+fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Result<Grant> {
+    let table = |key: &'static str| own.get(key).map(|v| v.table()).transpose();
+    let text = |key: &'static str| own.get(key).map(|v| v.text().map(str::to_string)).transpose();
     let flow = own.get("flow").map_or(Ok(base.map_or(Flow::Direct, |b| b.flow)), |v| {
         v.choice(&[
             ("authorization-code", Flow::AuthorizationCode),
@@ -176,8 +183,8 @@ fn grant(
         flow,
         begin,
         push: own.get("push").map(template).transpose()?.or(base.and_then(|b| b.push.clone())),
-        call: call(Some(own), shared, own, base.map(|b| &b.call))?,
-        response: self::rules(reply.as_ref(), rules, base.map(|b| &b.response))?,
+        call: call(Some(own), shared.call, own, base.map(|b| &b.call))?,
+        response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response))?,
         assertion,
         client: own.get("client").map_or(Ok(base.map_or(Client::Named, |b| b.client)), |v| {
             v.choice(&[
@@ -195,7 +202,7 @@ fn grant(
 
 /// How an assertion is made: RFC 7523 §3 wants `iss`, `sub`, `aud` and `exp`.
 fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
-    let seconds = |key: &str, default: i64| table.get(key).map_or(Ok(default), |v| duration(v, v.text()?));
+    let seconds = |key: &'static str, default: i64| table.get(key).map_or(Ok(default), |v| duration(v, v.text()?));
     let assertion = Assertion {
         claims: match (table.get("claims"), base) {
             (Some(value), _) => templates(value)?,
@@ -253,8 +260,9 @@ fn params(table: Option<&Table>, base: Option<&Provider>) -> Result<Vec<Param>> 
 }
 
 fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
-    let flag = |key: &str, default: Option<bool>| own.get(key).map_or(Ok(default.unwrap_or(false)), |v| v.flag());
-    let text = |key: &str, default: Option<&String>| match own.get(key) {
+    let flag =
+        |key: &'static str, default: Option<bool>| own.get(key).map_or(Ok(default.unwrap_or(false)), |v| v.flag());
+    let text = |key: &'static str, default: Option<&String>| match own.get(key) {
         Some(value) => Ok(Some(value.text()?.to_string())),
         None => Ok(default.cloned()),
     };
@@ -309,7 +317,7 @@ fn call_keys(table: &Table) {
 
 /// A request: each key from `own`, else from `shared`, else from `base`.
 fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base: Option<&Call>) -> Result<Call> {
-    let get = |key: &str| {
+    let get = |key: &'static str| {
         let own = own.and_then(|t| t.get(key));
         own.or_else(|| shared.and_then(|t| t.get(key)))
     };
@@ -444,23 +452,32 @@ fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| s.to_string()).collect()
 }
 
+/// The rules of a grant, which most share.
+fn rules_of(own: Option<&Table>, shared: &Shared, base: Option<&Arc<Rules>>) -> Result<Arc<Rules>> {
+    match (own, shared.reply, base) {
+        (None, None, Some(base)) => Ok(base.clone()),
+        (None, _, None) => Ok(shared.rules.clone()),
+        _ => Ok(rules(own, shared.reply, base.map(Arc::as_ref))?.into()),
+    }
+}
+
 /// How a reply is read: each key from `own`, else from `shared`, else from `base`, else as RFC 6749 says.
 fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&Rules>) -> Result<Rules> {
     let usual = usual_rules();
     let base = base.unwrap_or(&usual);
-    let get = |key: &str| {
+    let get = |key: &'static str| {
         let own = own.and_then(|t| t.get(key));
         // Asked for in both, so that both know the key.
         let shared = shared.and_then(|t| t.get(key));
         own.or(shared)
     };
-    let list = |key: &str, base: &Vec<String>| get(key).map_or_else(|| Ok(base.clone()), pointers);
-    let expiries = |key: &str, base: &Vec<Expiry>| match get(key) {
+    let list = |key: &'static str, base: &Vec<String>| get(key).map_or_else(|| Ok(base.clone()), pointers);
+    let expiries = |key: &'static str, base: &Vec<Expiry>| match get(key) {
         Some(value) => value.list()?.into_iter().map(expiry).collect(),
         None => Ok(base.clone()),
     };
     let error = get("error").map(|v| v.table()).transpose()?;
-    let error_list = |key: &str, base: &Vec<String>| match error.as_ref().and_then(|t| t.get(key)) {
+    let error_list = |key: &'static str, base: &Vec<String>| match error.as_ref().and_then(|t| t.get(key)) {
         Some(value) => pointers(value),
         None => Ok(base.clone()),
     };

@@ -285,7 +285,7 @@ impl Cache {
     pub fn put_head(&self, call: &mut Call<'_>, name: &str, answer: &HeadOf<'_>) {
         let Ok(Some(of)) = files::numbers(&self.folder.join(name)) else { return };
         let head = Head {
-            build: crate::short::BUILD,
+            build: crate::BUILD,
             call: &call.digest(name),
             token: name,
             of,

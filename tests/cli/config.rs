@@ -2,7 +2,7 @@
 
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::Server;
-use crate::support::{CANARY, Sandbox, chmod, plain, plain_provider, put};
+use crate::support::{CANARY, Sandbox, chmod, now, plain, plain_provider, put, until};
 use std::os::unix::fs::symlink;
 
 #[test]
@@ -293,4 +293,87 @@ fn min_ttl_is_taken_from_profile_and_config() {
         assert_ne!(sandbox.run("get plain").line(), first, "{config}");
         sandbox.config("");
     }
+}
+
+/// A config that is long enough to be read in parts, with `wanted` in its midst.
+fn long_config(wanted: &str) -> String {
+    let profile =
+        |n: u32| format!("\n# number {n}\n[profile.p{n}]\nprovider = \"plain\"\nclient_id = \"client-{n}\"\n");
+    let many = |numbers: std::ops::Range<u32>| numbers.map(profile).collect::<String>();
+    format!("store = \"file\"\n{}{wanted}{}", many(0..100), many(100..200))
+}
+
+/// A sandbox with that config, which was read whole and noted; stamps are believed when they are two seconds old.
+fn noted(wanted: &str) -> (Server, Sandbox) {
+    let server = Server::issuing(600);
+    let sandbox = plain(&server.url());
+    sandbox.config(&long_config(wanted));
+    let start = now();
+    until("the stamps are old", || now() > start + 2);
+    // The first call makes the folder.
+    sandbox.run("get plain").ok();
+    sandbox.run("get plain --fresh").ok();
+    assert!(sandbox.state_dir().join("checked.json").exists());
+    (server, sandbox)
+}
+
+#[test]
+fn a_mistake_in_a_long_config_is_told_to_whoever_comes_first() {
+    let (_server, sandbox) = noted("");
+    sandbox.run("get plain --fresh").ok();
+    sandbox.config(&long_config("").replace("client_id = \"client-150\"", "clientid\n"));
+    sandbox.run("get plain --fresh").fails(3).says("config.toml:756:");
+    // Nobody who asks makes it right.
+    sandbox.run("-q get plain").fails(3).says("config.toml:756:");
+}
+
+#[test]
+fn a_part_of_a_long_config_means_what_the_whole_means() {
+    let (server, sandbox) =
+        noted("[profile.shop]\nprovider = \"plain\"\nclient_id = \"shop-client\"\nscope = [\n\"a\",\n]\n");
+    let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
+    sandbox.run(&format!("get shop --client-secret-file {secret}")).ok();
+    let sent = server.last().form();
+    for (name, value) in [("client_id", "shop-client"), ("scope", "a")] {
+        assert!(sent.contains(&(name.into(), value.into())), "{sent:?}");
+    }
+    // Another profile than those that were read, and one that is not there.
+    sandbox.run("get p199 --offline").fails(4);
+    sandbox.run("get p1999").fails(3).hints_at("did you mean p199?");
+    sandbox.run("get shop --client-sercet-file x").fails(2).hints_at("--client-secret-file");
+    let listed = sandbox.run("list").ok();
+    assert!(listed.stdout.lines().count() > 200, "{listed}");
+}
+
+#[test]
+fn a_place_in_a_long_config_is_that_of_the_whole_file() {
+    let (_server, sandbox) = noted("[profile.shop]\nprovider = \"plain\"\nnosuch = \"1\"\n");
+    sandbox.run("get shop").fails(3).says("config.toml:504:1").says("nosuch");
+    sandbox.run("get plain --fresh").ok();
+}
+
+#[test]
+fn variables_that_would_be_the_same_are_told_in_a_long_config_too() {
+    let (server, sandbox) = noted("[profile.shop]\nprovider = \"plain\"\n[profile.shop-eu]\nprovider = \"odd\"\n");
+    sandbox.provider("odd", &plain_provider(&server.url(), ""));
+    let text = plain_provider(&server.url(), "").replace("[params.scope]", "[params.eu_client_id]\n[params.scope]");
+    sandbox.provider("plain", &text);
+    for profile in ["shop", "shop-eu"] {
+        sandbox.run(&format!("get {profile}")).fails(3).says("TOK_SHOP_EU_CLIENT_ID");
+    }
+}
+
+#[test]
+fn a_note_that_is_not_ours_changes_nothing() {
+    let (_server, sandbox) = noted("");
+    let note = sandbox.state_dir().join("checked.json");
+    let text = std::fs::read_to_string(&note).unwrap();
+    for bad in [String::new(), "{}".into(), "[]".into(), text.replace("\"build\":\"", "\"build\":\"x")] {
+        put(&note, bad.as_bytes());
+        chmod(&note, 0o600);
+        sandbox.run("get plain --fresh").ok();
+        assert_eq!(std::fs::read_to_string(&note).unwrap().len(), text.len(), "it is written anew");
+    }
+    chmod(&note, 0o644);
+    sandbox.run("get plain --fresh").ok();
 }

@@ -1,0 +1,52 @@
+//! That a config was read whole, is right and can be read in parts: a note with its stamp, for the next call.
+
+use crate::BUILD;
+use crate::files::{self, Durable};
+use crate::host::Host;
+use crate::store::cache::Stamp;
+use crate::token::Time;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What the note says.
+#[derive(Serialize, Deserialize)]
+struct Note<'t> {
+    /// The build that read it: another may know other mistakes.
+    build: &'t str,
+    /// The config as it was.
+    #[serde(borrow)]
+    stamp: Stamp<'t>,
+    /// When this was written, in nanoseconds since 1970.
+    written: i64,
+}
+
+/// The note on the config that was read last.
+pub struct Checked(Option<PathBuf>);
+
+impl Checked {
+    /// The one of this user.
+    pub fn of(host: &Host) -> Checked {
+        Checked(host.folders().ok().map(|folders| folders.checked()))
+    }
+
+    /// Whether it is of the config with this stamp.
+    pub fn has(&self, stamp: &Stamp) -> bool {
+        let Some(bytes) = self.0.as_ref().and_then(|path| files::read_private(path, 1 << 16).ok()?) else {
+            return false;
+        };
+        serde_json::from_slice::<Note>(&bytes)
+            .is_ok_and(|note| note.build == BUILD && note.stamp == *stamp && !stamp.is_too_young(note.written))
+    }
+
+    /// Writes it. A failure costs time alone.
+    pub fn put(&self, stamp: &Stamp, now: Time) {
+        let Some(path) = self.0.as_ref().filter(|path| path.parent().is_some_and(files::is_own_dir)) else { return };
+        // It would not be believed.
+        if stamp.is_too_young(now.0) {
+            return;
+        }
+        if let Ok(text) = serde_json::to_vec(&Note { build: BUILD, stamp: *stamp, written: now.0 }) {
+            let _ = files::write_private(path, &text, Durable::No);
+        }
+    }
+}
