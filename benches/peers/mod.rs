@@ -246,10 +246,10 @@ fn ended_with(out: &Output) -> String {
     }
 }
 
-/// The line that says what is wrong, or the last that says something, fit for a cell of a table.
+/// The last line that says what is wrong, fit for a cell of a table. (After it stands what to do about it.)
 fn telling(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let line = lines.clone().find(|line| line.starts_with("error:")).or_else(|| lines.next_back()).unwrap_or_default();
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("hint:");
+    let line = text.lines().map(str::trim).rfind(says).unwrap_or_default();
     line.chars().map(|c| if c == '|' || c.is_control() { ' ' } else { c }).take(120).collect()
 }
