@@ -121,50 +121,55 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
         .map_err(|error| Stop::Error(Error::new(Kind::Usage, "completion", text::escape(&error.to_string()))))
 }
 
-/// Reads the command line. What providers bring to it is looked for only where it cannot be read without.
+/// Reads the command line. What providers bring to it is looked for only where it cannot be read without: first of
+/// those that are named; then of all, as what was mistyped may be the name.
 fn parse(args: &[OsString], host: &mut Host) -> std::result::Result<(clap::ArgMatches, Shape), Stop> {
-    let bare = Shape::default();
-    let error = match cli::parse(&bare, args) {
-        Ok(matches) => return Ok((matches, bare)),
-        Err(error) => error,
-    };
     let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
-    if !["login", "get", "header", "help"].iter().any(|verb| words.contains(verb)) {
-        return Err(usage(host, args, &bare, &error));
+    let has = |word: &str| words.contains(&word);
+    let shapes: &[fn(&[&str], &mut Host) -> Shape] = match (has("login"), has("help"), has("get") || has("header")) {
+        (_, true, _) => &[shape_of_all],
+        (true, ..) => &[shape_of_named, shape_of_all],
+        (.., true) => &[shape_of_named],
+        _ => &[],
+    };
+    let mut shape = Shape::default();
+    let mut read = cli::parse(&shape, args);
+    for find in shapes {
+        let is_help = read.as_ref().is_err_and(|error| error.kind() == clap::error::ErrorKind::DisplayHelp);
+        if read.is_ok() || (is_help && !shape.logins.is_empty()) {
+            break;
+        }
+        shape = find(&words, host);
+        read = cli::parse(&shape, args);
     }
-    let shape = shape_for(&words, host);
-    match cli::parse(&shape, args) {
+    match read {
         Ok(matches) => Ok((matches, shape)),
         Err(error) => Err(usage(host, args, &shape, &error)),
     }
 }
 
-/// What the providers bring to this command line: for `login` and help all of them, for `get` and `header` only
-/// those that it can be about.
-fn shape_for(words: &[&str], host: &mut Host) -> Shape {
+/// What the profiles and providers that are named bring to the command line; where none is, what all bring.
+fn shape_of_named(words: &[&str], host: &mut Host) -> Shape {
     let names: Vec<&str> = words.iter().copied().filter(|word| provider::is_name(word)).collect();
-    let is_about_all = words.contains(&"login") || words.contains(&"help");
     // A config that cannot be read is told when it is used; help works all the same.
-    let read = |host: &Host, about| config_of(words, host, about).unwrap_or_default();
-    let (mut path, mut config) = read(host, (!is_about_all).then_some(&names));
+    let (path, config) = config_of(words, host, Some(&names)).unwrap_or_default();
     let mut shape = Shape::default();
-    for name in names.iter().filter(|_| !is_about_all) {
-        let of = config.profiles.get(*name).and_then(|p| p.provider.clone()).unwrap_or(name.to_string());
-        if let Ok(Some(loaded)) = profile::load_provider(host, &of) {
-            cmd::completions::add(&mut shape, name, &loaded.provider.title, &loaded.provider);
-        }
+    for name in names {
+        cmd::completions::add_named(&mut shape, host, &config, name);
     }
-    if shape.values.is_empty() {
-        if config.is_part {
-            (path, config) = read(host, None);
-        }
-        shape = cmd::completions::shape(host, &config);
-    }
+    host.config = Some((path, config));
+    if shape.logins.is_empty() { shape_of_all(words, host) } else { shape }
+}
+
+/// What all profiles and providers bring to the command line.
+fn shape_of_all(words: &[&str], host: &mut Host) -> Shape {
+    let (path, config) = config_of(words, host, None).unwrap_or_default();
+    let shape = cmd::completions::shape(host, &config);
     host.config = Some((path, config));
     shape
 }
 
-fn config_of(words: &[&str], host: &Host, about: Option<&Vec<&str>>) -> Result<(std::path::PathBuf, config::Config)> {
+fn config_of(words: &[&str], host: &Host, about: Option<&[&str]>) -> Result<(std::path::PathBuf, config::Config)> {
     let mut flag = None;
     for (at, word) in words.iter().enumerate() {
         match word.strip_prefix("--config") {
@@ -174,7 +179,7 @@ fn config_of(words: &[&str], host: &Host, about: Option<&Vec<&str>>) -> Result<(
         }
     }
     let path = profile::config_path(host, flag.as_deref())?;
-    let config = profile::load_config(host, &path, about.map(Vec::as_slice))?;
+    let config = profile::load_config(host, &path, about)?;
     Ok((path, config))
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::{self, Numbers};
 use crate::host::{Host, LIMIT, Loaded};
 use crate::metadata::{self, Metadata};
-use crate::provider::{Auth, BUILT_IN, Call, Grant, Param, Provider, is_name};
+use crate::provider::{Auth, Call, Grant, Param, Provider, built_in, is_name};
 use crate::request::{self, Unready, Values};
 use crate::store::cache::Stamp;
 use crate::text::nearest;
@@ -216,7 +216,7 @@ fn read_provider(host: &Host, name: &str) -> Result<Option<Loaded>> {
 
 /// The names of all providers, the user's among them, sorted; broken files too.
 pub fn provider_names(host: &Host) -> Vec<String> {
-    let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| name.to_string()).collect();
+    let mut names: Vec<String> = built_in().map(|(name, _)| name.to_string()).collect();
     if let Ok(folders) = host.folders()
         && let Ok(entries) = std::fs::read_dir(folders.config.join("providers"))
     {

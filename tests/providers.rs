@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tok::client_auth::{self, Moment};
 use tok::jose::{Jwks, Key};
 use tok::jwt;
-use tok::provider::{Auth, BUILT_IN, Call, Flow, Grant, Provider, Test};
+use tok::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
 use tok::reply::{self, Note};
 use tok::request::{self, Added, Method, Repeat, Response, Values};
 use tok::token::{Expires, Secret, Time};
@@ -101,8 +101,8 @@ fn case<'f>(file: &'f str, sort: &str, extension: &str) -> Option<&'f str> {
 
 fn providers() -> Vec<Provider> {
     // Checked as a user's own file is; the program takes it that they are right.
-    let parse = |(name, text): &(&str, &str)| Provider::parse(name, name, text).unwrap_or_else(|e| panic!("{e}"));
-    BUILT_IN.iter().map(parse).collect()
+    let parse = |(name, text): (&str, &str)| Provider::parse(name, name, text).unwrap_or_else(|e| panic!("{e}"));
+    built_in().map(parse).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tok::error::{Error, Kind};
 use tok::jose::{Jwks, Key, verify};
 use tok::kept::Kept;
 use tok::provider::template::Piece;
-use tok::provider::{BUILT_IN, Call, Provider, Template};
+use tok::provider::{Call, Provider, Template, built_in};
 use tok::reply::{Note, read};
 use tok::request::{Repeat, Request, Response, Unready, Values, build, defaults};
 use tok::store::cache::{Cached, Head};
@@ -69,7 +69,7 @@ fn rules() -> &'static Vec<(tok::provider::Rules, Vec<tok::provider::Test>)> {
                  [refresh]\ngrant = \"a\"\ndead = [{{ at = \"/a\", in = [1, \"x\"] }}, {{ status = [401] }}]"
             )
         });
-        let files = BUILT_IN.iter().map(|(_, text)| text.to_string()).chain(odd);
+        let files = built_in().map(|(_, text)| text.to_string()).chain(odd);
         let mut all = Vec::new();
         for provider in files.map(|text| Provider::parse("p", "p.toml", &text).unwrap_or_else(|e| panic!("{e}"))) {
             let dead = provider.refresh.as_ref().map_or(Vec::new(), |r| r.dead.clone());

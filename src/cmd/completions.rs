@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::profile::{load_provider, provider_names};
-use crate::provider::{BUILT_IN, Grant, Provider};
+use crate::provider::{Grant, Provider, built_in};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use std::collections::BTreeSet;
 
@@ -58,23 +58,27 @@ pub fn shape(host: &Host, config: &Config) -> Shape {
     let mut shape = Shape::default();
     let names: BTreeSet<String> = provider_names(host).into_iter().chain(config.profiles.keys().cloned()).collect();
     for name in names {
-        let own = config.profiles.get(&name).and_then(|p| p.provider.clone());
-        let of = own.clone().unwrap_or(name.clone());
-        let Ok(Some(loaded)) = load_provider(host, &of) else { continue };
-        let provider = &loaded.provider;
-        let about = match own.filter(|of| *of != name) {
-            Some(of) => format!("{} (a profile of {of})", provider.title),
-            None => provider.title.clone(),
-        };
-        add(&mut shape, &name, &about, provider);
+        add_named(&mut shape, host, config, &name);
     }
     shape
+}
+
+/// What the profile or provider `name` brings; nothing where there is none, or its file is broken.
+pub fn add_named(shape: &mut Shape, host: &Host, config: &Config, name: &str) {
+    let own = config.profiles.get(name).and_then(|p| p.provider.as_deref());
+    let Ok(Some(loaded)) = load_provider(host, own.unwrap_or(name)) else { return };
+    let provider = &loaded.provider;
+    let about = match own.filter(|of| *of != name) {
+        Some(of) => format!("{} (a profile of {of})", provider.title),
+        None => provider.title.clone(),
+    };
+    add(shape, name, &about, provider);
 }
 
 /// What the built-in providers bring: for man pages.
 pub fn built_in_shape() -> Shape {
     let mut shape = Shape::default();
-    let mut names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    let mut names: Vec<&str> = built_in().map(|(name, _)| name).collect();
     names.sort_unstable();
     for name in names {
         if let Some(Ok(provider)) = Provider::built_in(name) {

@@ -48,7 +48,7 @@ impl<'h> Context<'h> {
             return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
         }
         let config = match host.config.take() {
-            Some((path, config)) if path == config_path => config,
+            Some((path, config)) if path == config_path && (about.is_some() || !config.is_part) => config,
             _ => profile::load_config(host, &config_path, about.as_ref().map(std::slice::from_ref))?,
         };
         Ok(Context { host, config_path, config, plain: false })

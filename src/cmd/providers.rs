@@ -5,7 +5,7 @@ use super::print;
 use crate::error::{Error, Kind, Result};
 use crate::host::{Host, Loaded};
 use crate::profile::{load_provider, provider_names, read_trusted, variable};
-use crate::provider::{BUILT_IN, Provider};
+use crate::provider::{Provider, built_in};
 use crate::text::{escape, json, line, lines, nearest};
 use serde_json::{Value, json};
 
@@ -47,8 +47,8 @@ fn file(host: &Host, name: &str) -> Result<String> {
     {
         return Ok(text);
     }
-    let built_in = BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
-    built_in.ok_or_else(|| unknown(host, name))
+    let found = built_in().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
+    found.ok_or_else(|| unknown(host, name))
 }
 
 fn all(host: &mut Host, as_json: bool) -> Result<()> {
@@ -79,7 +79,7 @@ fn grants(provider: &Provider) -> Vec<String> {
 fn from(found: &Loaded) -> String {
     match &found.file {
         None => "built in".into(),
-        Some(path) if BUILT_IN.iter().any(|(name, _)| *name == found.provider.name) => {
+        Some(path) if built_in().any(|(name, _)| name == found.provider.name) => {
             line(&format!("{} (hides the built-in one)", path.display()))
         }
         Some(path) => line(&path.display().to_string()),

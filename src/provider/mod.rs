@@ -1,9 +1,11 @@
 //! The provider file: what a token endpoint takes and how its reply is read. All quirks are data in this format.
 
+mod built_in;
 mod check;
 mod read;
 pub mod template;
 
+pub use built_in::built_in;
 pub use template::Template;
 
 use crate::error::Result;
@@ -12,20 +14,6 @@ use crate::request::Method;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// The providers that come with the program: name and file.
-pub const BUILT_IN: &[(&str, &str)] = &[
-    ("purewl", include_str!("../providers/purewl.toml")),
-    ("xcover", include_str!("../providers/xcover.toml")),
-    ("elasticpath", include_str!("../providers/elasticpath.toml")),
-    ("apiax", include_str!("../providers/apiax.toml")),
-    ("oidc", include_str!("../providers/oidc.toml")),
-    ("oauth2", include_str!("../providers/oauth2.toml")),
-    ("google-service-account", include_str!("../providers/google-service-account.toml")),
-    ("github-app", include_str!("../providers/github-app.toml")),
-    ("snowflake", include_str!("../providers/snowflake.toml")),
-    ("salesforce", include_str!("../providers/salesforce.toml")),
-];
 
 /// A provider: one token endpoint and its ways to a token.
 #[derive(Clone, Debug)]
@@ -479,7 +467,7 @@ impl Provider {
 
     /// The built-in provider of that name. Its file was checked when this was built: by a test (`tests/providers.rs`).
     pub fn built_in(name: &str) -> Option<Result<Provider>> {
-        let (name, text) = BUILT_IN.iter().find(|(n, _)| *n == name)?;
+        let (name, text) = built_in().find(|(n, _)| *n == name)?;
         Some(read::provider(name, &format!("(built in) {name}.toml"), text, false))
     }
 

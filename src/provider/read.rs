@@ -134,7 +134,7 @@ fn like(value: Value) -> Result<Provider> {
     match Provider::built_in(name) {
         Some(provider) => provider,
         None => {
-            let names = super::BUILT_IN.iter().map(|(name, _)| *name);
+            let names = super::built_in().map(|(name, _)| name);
             let near = crate::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             Err(value.error(format!("there is no built-in provider `{}`{near}", escape(name))))
         }

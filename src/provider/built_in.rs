@@ -1,0 +1,41 @@
+//! The providers that come with the program.
+
+macro_rules! built_in {
+    ($($name:literal)*) => {
+        /// Each one's name and file, one after another. All in one text: in a list of texts each is an address, which
+        /// every start of the program has to settle, and a cached token would take longer with each provider.
+        const TEXT: &str = concat!($($name, include_str!(concat!("../providers/", $name, ".toml"))),*);
+        /// The lengths of names and files, in bytes.
+        const LENGTHS: &[(usize, usize)] =
+            &[$(($name.len(), include_str!(concat!("../providers/", $name, ".toml")).len())),*];
+    };
+}
+
+built_in! {
+    "purewl" "xcover" "elasticpath" "apiax"
+    "oidc" "oauth2"
+    "google-service-account" "github-app" "snowflake" "salesforce"
+}
+
+/// Each one's name and file.
+pub fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LENGTHS.iter().scan(TEXT, |rest, (name, file)| {
+        let (name, behind) = rest.split_at(*name);
+        let (file, behind) = behind.split_at(*file);
+        *rest = behind;
+        Some((name, file))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_name_has_its_file() {
+        for (name, file) in super::built_in() {
+            let path = format!("{}/src/providers/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(std::fs::read_to_string(path).expect("its file"), file);
+        }
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/providers")).expect("the folder");
+        assert_eq!(files.count(), super::built_in().count());
+    }
+}
