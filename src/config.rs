@@ -159,7 +159,7 @@ impl Config {
 }
 
 /// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
-fn is_near(one: &str, other: &str) -> bool {
+pub fn is_near(one: &str, other: &str) -> bool {
     let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
     one == other || begins(one, other) || begins(other, one)
 }

@@ -136,7 +136,7 @@ pub struct Host {
     pub config: Option<(PathBuf, crate::config::Config)>,
     /// The providers that were read, as they do not change while a command runs.
     providers: RefCell<BTreeMap<String, Rc<Loaded>>>,
-    /// The names of all providers, once they were asked for.
+    /// The names of the user's own provider files, once they were asked for.
     names: OnceCell<Vec<String>>,
     /// The keyring, once it was asked for.
     keyring: OnceCell<KeyringStore>,
@@ -199,8 +199,8 @@ impl Host {
         Ok(loaded)
     }
 
-    /// The names of all providers, found by `find` where they were not asked for before.
-    pub fn provider_names(&self, find: impl FnOnce() -> Vec<String>) -> &[String] {
+    /// The names of the user's own provider files, found by `find` where they were not asked for before.
+    pub fn own_providers(&self, find: impl FnOnce() -> Vec<String>) -> &[String] {
         self.names.get_or_init(find)
     }
 

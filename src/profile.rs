@@ -4,7 +4,7 @@ use crate::belongs::{Known, KnownSecret};
 use crate::checked::Checked;
 use crate::child::Failed;
 use crate::client_auth;
-use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts};
+use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
 use crate::document::{Document, unknown};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, Numbers};
@@ -217,15 +217,22 @@ fn read_provider(host: &Host, name: &str) -> Result<Option<Loaded>> {
 /// The names of all providers, the user's among them, sorted; broken files too.
 pub fn provider_names(host: &Host) -> Vec<String> {
     let mut names: Vec<String> = built_in().map(|(name, _)| name.to_string()).collect();
-    if let Ok(folders) = host.folders()
-        && let Ok(entries) = std::fs::read_dir(folders.config.join("providers"))
-    {
-        let own = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".toml").map(str::to_string));
-        names.extend(own.filter(|name| is_name(name)));
-    }
+    names.extend_from_slice(own_provider_names(host));
     names.sort();
     names.dedup();
     names
+}
+
+/// The names of the user's own provider files, sorted; broken ones too.
+pub fn own_provider_names(host: &Host) -> &[String] {
+    host.own_providers(|| {
+        let folder = host.folders().ok().map(|folders| folders.config.join("providers"));
+        let files = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let names = files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".toml").map(str::to_string));
+        let mut names: Vec<String> = names.filter(|name| is_name(name)).collect();
+        names.sort();
+        names
+    })
 }
 
 /// The variable of the value `value` of `profile`.
@@ -863,17 +870,13 @@ fn not_known(host: &Host, config: &Config, name: &str, provider: &str, own: &Pro
 
 /// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
 fn check_variables(host: &Host, config: &Config, name: &str, provider: &Provider) -> Result<()> {
-    let providers = host.provider_names(|| provider_names(host));
-    let has = |name: &str| {
-        config.profiles.contains_key(name) || providers.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
-    };
     let longer = format!("{name}-");
-    let begins = |other: &&str| other.starts_with(&longer);
-    let mut others: Vec<&str> =
-        name.match_indices('-').filter_map(|(at, _)| name.get(..at)).filter(|n| has(n)).collect();
-    others.extend(config.profiles.range(longer.clone()..).map(|(other, _)| other.as_str()).take_while(begins));
-    let first = providers.partition_point(|other| *other < longer);
-    others.extend(providers.iter().skip(first).map(String::as_str).take_while(begins));
+    let shorter = name.match_indices('-').filter_map(|(at, _)| name.get(..at));
+    let mut others: Vec<&str> = shorter.filter(|other| config.profiles.contains_key(*other)).collect();
+    let behind = config.profiles.range(longer.clone()..).map(|(other, _)| other.as_str());
+    others.extend(behind.take_while(|other| other.starts_with(&longer)));
+    let providers = built_in().map(|(other, _)| other).chain(own_provider_names(host).iter().map(String::as_str));
+    others.extend(providers.filter(|other| *other != name && is_near(name, other)));
     for other in others {
         let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
         let Ok(Some(its)) = load_provider(host, &of) else { continue };

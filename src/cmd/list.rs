@@ -1,9 +1,9 @@
 //! `tok list`: what is configured or kept, from the config, the index and the cache; no store is opened.
 
 use super::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Entry, Index};
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Wishes, load_provider, own_provider_names};
 use crate::store::cache::Cache;
 use crate::text::{escape, json, line};
 use crate::token::Expires;
@@ -55,14 +55,10 @@ pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
         }
     }
     let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
-    for name in crate::profile::provider_names(context.host) {
-        // Those in use have been warned about with their profiles.
-        if !used.contains(name.as_str())
-            && let Err(error) = crate::profile::load_provider(context.host, &name)
-        {
-            context.host.warn(&error.to_string());
-        }
-    }
+    // Those in use have been warned about with their profiles.
+    let unused = own_provider_names(context.host).iter().filter(|name| !used.contains(name.as_str()));
+    let broken: Vec<Error> = unused.filter_map(|name| load_provider(context.host, name).err()).collect();
+    broken.iter().for_each(|error| context.host.warn(&error.to_string()));
     let now = context.host.now().secs();
     let text = if as_json { to_json(&rows) } else { to_text(&rows, now) };
     if rows.is_empty() && !as_json {
