@@ -369,8 +369,7 @@ pub struct LoginArgs {
 /// # Errors
 /// Those of clap: help that is asked for, or a mistake.
 pub fn parse(shape: &Shape, args: &[std::ffi::OsString]) -> Result<ArgMatches, clap::Error> {
-    // Its thousand pieces end with the process: to take them apart costs as much as to read the line.
-    std::mem::ManuallyDrop::new(command(shape)).try_get_matches_from_mut(args)
+    command(shape).try_get_matches_from(args)
 }
 
 /// The whole command, with what the providers bring.
