@@ -158,10 +158,7 @@ pub fn numbers(path: &Path) -> io::Result<Option<Numbers>> {
 /// One of our own files, read whole into `buffer` without allocating; `None` where [`read_private`] would not give
 /// it, and where it does not fit.
 #[cfg(unix)]
-pub fn read_private_into<'b>(
-    path: &Path,
-    buffer: &'b mut [std::mem::MaybeUninit<u8>],
-) -> Option<(&'b mut [u8], Numbers)> {
+pub fn read_private_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Option<(&'b mut [u8], Numbers)> {
     sys::read_private_into(path, buffer)
 }
 
@@ -434,7 +431,6 @@ mod sys {
     use rustix::io::Errno;
     use std::fs::File;
     use std::io;
-    use std::mem::MaybeUninit;
     use std::path::Path;
     use std::sync::OnceLock;
 
@@ -461,11 +457,11 @@ mod sys {
         Ok(numbers_of(&rustix::fs::stat(path)?))
     }
 
-    pub fn read_private_into<'b>(path: &Path, buffer: &'b mut [MaybeUninit<u8>]) -> Option<(&'b mut [u8], Numbers)> {
+    pub fn read_private_into<'b>(path: &Path, buffer: &'b mut [u8]) -> Option<(&'b mut [u8], Numbers)> {
         let (file, stat) = open_checked(path).ok()?;
         let numbers = numbers_of(&stat);
-        let (read, _) = rustix::io::read(&file, buffer).ok()?;
-        (read.len() as u64 == numbers.0).then_some((read, numbers))
+        let read = rustix::io::read(&file, &mut *buffer).ok()?;
+        (read as u64 == numbers.0).then(|| (&mut buffer[..read], numbers))
     }
 
     /// The permission bits.

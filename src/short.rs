@@ -52,17 +52,18 @@ mod unix {
     use crate::store::cache::{Head, Stamp};
     use crate::token::{Expires, LONGEST_TOKEN, freshness};
     use std::ffi::OsStr;
-    use std::mem::MaybeUninit;
     use std::ops::Range;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
     use std::str::from_utf8;
+    use std::sync::Mutex;
     use zeroize::Zeroize;
 
-    /// The longest token file that is read here, in bytes; the stack has room for it.
-    const LONGEST: usize = 32 << 10;
-    /// The longest head.
-    const LONGEST_HEAD: usize = 4 << 10;
+    /// The longest head and the longest token file that are read here, in bytes.
+    const LONGEST: (usize, usize) = (4 << 10, 32 << 10);
+    /// Room for both. Not on the stack, of which a function touches each page when it begins: here it is those alone
+    /// that are written to.
+    static ROOM: Mutex<([u8; LONGEST.0], [u8; LONGEST.1])> = Mutex::new(([0; LONGEST.0], [0; LONGEST.1]));
 
     /// Hands the line to `write`, if the command line is one that was answered before and nothing speaks against it. `env`: the
     /// environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
@@ -72,8 +73,9 @@ mod unix {
         now: i64,
         write: impl FnOnce(&[u8]) -> bool,
     ) -> bool {
-        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
-        let Some((bytes, line)) = find(args, env, now, &mut buffer) else { return false };
+        let Ok(mut room) = ROOM.lock() else { return false };
+        let (head, token) = &mut *room;
+        let Some((bytes, line)) = find(args, env, now, head, token) else { return false };
         if bytes.get(line).is_some_and(write) {
             return true;
         }
@@ -86,7 +88,8 @@ mod unix {
         mut args: impl Iterator<Item = &'a [u8]>,
         env: impl Iterator<Item = &'a [u8]>,
         now: i64,
-        buffer: &'b mut [MaybeUninit<u8>],
+        text: &mut [u8],
+        buffer: &'b mut [u8],
     ) -> Option<(&'b mut [u8], Range<usize>)> {
         let (_, verb, name) = (args.next()?, args.next()?, args.next()?);
         let header = match verb {
@@ -106,8 +109,7 @@ mod unix {
         }
         let folder = state.len;
         state.join(call.head().as_bytes())?;
-        let mut text = [const { MaybeUninit::uninit() }; LONGEST_HEAD];
-        let (text, _) = files::read_private_into(state.path(), &mut text)?;
+        let (text, _) = files::read_private_into(state.path(), text)?;
         let head: Head = serde_json::from_slice(text).ok()?;
         // The head was written for the folders of then; those of now may be others.
         let places: [(&[u8], bool); 2] = [(b"/config.toml", true), (b"/providers/", false)];
