@@ -372,6 +372,21 @@ pub fn parse(shape: &Shape, args: &[std::ffi::OsString]) -> Result<ArgMatches, c
     command(shape).try_get_matches_from(args)
 }
 
+/// Reads the command line `args` where it is a call of `get` or `header` without a value of a provider; `None` for all
+/// others, for help and for mistakes. The other commands, which are not made for it, would take half of the memory that
+/// such a call needs.
+pub fn parse_token_call(args: &[std::ffi::OsString]) -> Option<ArgMatches> {
+    let has = |verb: &str| args.iter().any(|arg| arg == verb);
+    let mut command = Global::augment_args(Command::new("tok").subcommand_required(true));
+    if has("get") {
+        command = command.subcommand(Get::augment_args(Command::new("get")));
+    }
+    if has("header") {
+        command = command.subcommand(Header::augment_args(Command::new("header")));
+    }
+    command.has_subcommands().then(|| command.try_get_matches_from(args).ok())?
+}
+
 /// The whole command, with what the providers bring.
 pub fn command(shape: &Shape) -> Command {
     let mut command = Cli::command();

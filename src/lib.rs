@@ -124,6 +124,9 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
 /// Reads the command line. What providers bring to it is looked for only where it cannot be read without: first of
 /// those that are named; then of all, as what was mistyped may be the name.
 fn parse(args: &[OsString], host: &mut Host) -> std::result::Result<(clap::ArgMatches, Shape), Stop> {
+    if let Some(matches) = cli::parse_token_call(args) {
+        return Ok((matches, Shape::default()));
+    }
     let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
     let has = |word: &str| words.contains(&word);
     let shapes: &[fn(&[&str], &mut Host) -> Shape] = match (has("login"), has("help"), has("get") || has("header")) {
