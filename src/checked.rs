@@ -5,20 +5,11 @@ use crate::files::{self, Durable};
 use crate::host::Host;
 use crate::store::cache::Stamp;
 use crate::token::Time;
-use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What the note says.
-#[derive(Serialize, Deserialize)]
-struct Note<'t> {
-    /// The build that read it: another may know other mistakes.
-    build: &'t str,
-    /// The config as it was.
-    #[serde(borrow)]
-    stamp: Stamp<'t>,
-    /// When this was written, in nanoseconds since 1970.
-    written: i64,
-}
+/// What the note says: the build that read the config, as another may know other mistakes; the config as it was; and
+/// when this was written, in nanoseconds since 1970.
+type Note<'t> = (&'t str, Stamp<'t>, i64);
 
 /// The note on the config that was read last.
 pub struct Checked(Option<PathBuf>);
@@ -35,7 +26,7 @@ impl Checked {
             return false;
         };
         serde_json::from_slice::<Note>(&bytes)
-            .is_ok_and(|note| note.build == BUILD && note.stamp == *stamp && !stamp.is_too_young(note.written))
+            .is_ok_and(|(build, of, written)| build == BUILD && of == *stamp && !stamp.is_too_young(written))
     }
 
     /// Writes it. A failure costs time alone.
@@ -45,7 +36,7 @@ impl Checked {
         if stamp.is_too_young(now.0) {
             return;
         }
-        if let Ok(text) = serde_json::to_vec(&Note { build: BUILD, stamp: *stamp, written: now.0 }) {
+        if let Ok(text) = serde_json::to_vec::<Note>(&(BUILD, *stamp, now.0)) {
             let _ = files::write_private(path, &text, Durable::No);
         }
     }
