@@ -122,24 +122,23 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
 }
 
 /// Reads the command line. What providers bring to it is looked for only where it cannot be read without: first of
-/// those that are named; then of all, as what was mistyped may be the name.
+/// those that are named; then of all, as what was mistyped may be the name, and help may name all.
 fn parse(args: &[OsString], host: &mut Host) -> std::result::Result<(clap::ArgMatches, Shape), Stop> {
     if let Some(matches) = cli::parse_token_call(args) {
         return Ok((matches, Shape::default()));
     }
     let words: Vec<&str> = args.iter().skip(1).filter_map(|a| a.to_str()).collect();
     let has = |word: &str| words.contains(&word);
-    let shapes: &[fn(&[&str], &mut Host) -> Shape] = match (has("login"), has("help"), has("get") || has("header")) {
-        (_, true, _) => &[shape_of_all],
-        (true, ..) => &[shape_of_named, shape_of_all],
-        (.., true) => &[shape_of_named],
+    let shapes: &[fn(&[&str], &mut Host) -> Shape] = match (has("help"), has("login"), has("get") || has("header")) {
+        (true, ..) => &[shape_of_all],
+        (_, true, _) => &[shape_of_named, shape_of_all],
+        (.., true) => &[shape_of_named_or_all],
         _ => &[],
     };
     let mut shape = Shape::default();
     let mut read = cli::parse(&shape, args);
     for find in shapes {
-        let is_help = read.as_ref().is_err_and(|error| error.kind() == clap::error::ErrorKind::DisplayHelp);
-        if read.is_ok() || (is_help && !shape.logins.is_empty()) {
+        if read.is_ok() {
             break;
         }
         shape = find(&words, host);
@@ -151,9 +150,12 @@ fn parse(args: &[OsString], host: &mut Host) -> std::result::Result<(clap::ArgMa
     }
 }
 
-/// What the profiles and providers that are named bring to the command line; where none is, what all bring.
+/// What the profiles and providers that are named bring to the command line.
 fn shape_of_named(words: &[&str], host: &mut Host) -> Shape {
-    let names: Vec<&str> = words.iter().copied().filter(|word| provider::is_name(word)).collect();
+    let mut names: Vec<&str> = words.iter().copied().filter(|word| provider::is_name(word)).collect();
+    // A subcommand is there once, however often its name is said.
+    names.sort_unstable();
+    names.dedup();
     // A config that cannot be read is told when it is used; help works all the same.
     let (path, config) = config_of(words, host, Some(&names)).unwrap_or_default();
     let mut shape = Shape::default();
@@ -161,6 +163,12 @@ fn shape_of_named(words: &[&str], host: &mut Host) -> Shape {
         cmd::completions::add_named(&mut shape, host, &config, name);
     }
     host.config = Some((path, config));
+    shape
+}
+
+/// The same; where none is named, what all bring.
+fn shape_of_named_or_all(words: &[&str], host: &mut Host) -> Shape {
+    let shape = shape_of_named(words, host);
     if shape.logins.is_empty() { shape_of_all(words, host) } else { shape }
 }
 

@@ -171,7 +171,7 @@ fn assert_request(request: &Request) {
 }
 
 /// `PROFILE VALUE`, then a config. An edit of a good config is a good config with the values in it, and the same
-/// edit again changes nothing.
+/// edit again changes nothing. A part of a config means what the whole means.
 pub fn config(data: &[u8]) {
     let Some((head, text)) = text(data).map(line) else { return };
     let path = Path::new("config.toml");

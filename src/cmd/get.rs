@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fill::{For, fill};
 use crate::obtain::{obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
-use crate::profile::{self, Flag, Profile, Wishes};
+use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
 use crate::short::Call;
 use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Secret, Stale, freshness};
@@ -247,12 +247,13 @@ fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    let resolved = Profile::resolve(context.host, &context.config, &args.profile, &wishes);
-    if resolved.is_ok() || !context.config.is_part {
-        return resolved;
+    let provider = context.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
+    // Nobody knows the name: which one may be meant is told from all that the config has.
+    if context.config.is_part
+        && load_provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
+    {
+        context.config = load_config(context.host, &context.config_path, None)?;
     }
-    // What is wrong may have to do with the rest.
-    context.config = profile::load_config(context.host, &context.config_path, None)?;
     Profile::resolve(context.host, &context.config, &args.profile, &wishes)
 }
 

@@ -346,6 +346,14 @@ fn a_part_of_a_long_config_means_what_the_whole_means() {
 }
 
 #[test]
+fn a_mistake_beside_a_long_config_does_not_take_stdin_twice() {
+    let (_server, sandbox) = noted("");
+    let line = ["get", "p7", "--client-secret-file", "-"];
+    let both = sandbox.tok(line).env("TOK_P7_SCOPE", "a").env("TOK_P7_SCOPE_FILE", "/none");
+    both.stdin(format!("secret-{CANARY}")).run().fails(2).says("TOK_P7_SCOPE_FILE").never_says("--client-secret-file");
+}
+
+#[test]
 fn a_place_in_a_long_config_is_that_of_the_whole_file() {
     let (_server, sandbox) = noted("[profile.shop]\nprovider = \"plain\"\nnosuch = \"1\"\n");
     sandbox.run("get shop").fails(3).says("config.toml:504:1").says("nosuch");

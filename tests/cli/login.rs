@@ -248,6 +248,29 @@ fn help_at_each_level_shows_what_is_taken() {
 }
 
 #[test]
+fn help_of_login_names_all_whoever_else_is_named() {
+    let sandbox = Sandbox::with_file_store();
+    sandbox.provider("one", &plain_provider("http://127.0.0.1:9", ""));
+    sandbox.provider("two", &plain_provider("http://127.0.0.1:9", ""));
+    let all = sandbox.run("login --help").ok().stdout;
+    assert!(all.contains("one ") && all.contains("two "), "{all}");
+    for line in ["login --help one", "login --help nosuch"] {
+        assert_eq!(sandbox.run(line).ok().stdout, all, "{line}");
+    }
+}
+
+#[test]
+fn a_name_may_be_said_twice() {
+    let server = Server::issuing(600);
+    let sandbox = plain(&server.url());
+    sandbox.config("store = \"file\"\n[profile.login]\nprovider = \"plain\"\n[profile.get]\nprovider = \"plain\"\n");
+    let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
+    sandbox.run(&format!("login plain --as plain --client-secret-file {secret}")).ok();
+    sandbox.run(&format!("login login --client-secret-file {secret}")).ok();
+    sandbox.run("get get --client-id get --offline").fails(4);
+}
+
+#[test]
 fn no_flag_takes_a_secret() {
     let sandbox = Sandbox::with_file_store();
     for line in [
