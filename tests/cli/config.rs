@@ -295,6 +295,19 @@ fn min_ttl_is_taken_from_profile_and_config() {
     }
 }
 
+#[test]
+fn a_path_is_no_provider() {
+    let sandbox = Sandbox::with_file_store();
+    let text = plain_provider("https://a.example", "");
+    put(&sandbox.config_dir().join("stray.toml"), text.as_bytes());
+    sandbox.provider("plain", &text);
+    for name in ["../stray", "./plain", "../providers/plain"] {
+        sandbox.tok(["get", name]).run().fails(3).says("there is no profile or provider");
+    }
+    sandbox.config("[profile.shop]\nprovider = \"../stray\"\n");
+    sandbox.run("get shop").fails(3).says("there is no provider `../stray`");
+}
+
 /// A config that is long enough to be read in parts, with `wanted` in its midst.
 fn long_config(wanted: &str) -> String {
     let profile =
