@@ -135,6 +135,8 @@ fn pizauth(root: &Path, servers: &mut Vec<Server>) -> Result<Command, String> {
     write(&folder(&home, ".config")?.join("pizauth.conf"), &config)?;
     let show = || command(&home, &["pizauth", "show", "bench"]);
     let mut daemon = Server::start(command(&home, &["pizauth", "server", "-d"]), &home)?;
+    // Server and client both make the folder of the socket, and whoever comes second ends.
+    std::thread::sleep(Duration::from_millis(300));
     let (address, state) = daemon.wait(|| {
         let out = attempt(show())?;
         let said = String::from_utf8_lossy(&out.stderr);
