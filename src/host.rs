@@ -137,7 +137,7 @@ pub struct Host {
     /// The providers that were read, as they do not change while a command runs.
     providers: RefCell<BTreeMap<String, Rc<Loaded>>>,
     /// The names of the user's own provider files, once they were asked for.
-    names: OnceCell<Vec<String>>,
+    own_providers: OnceCell<Vec<String>>,
     /// The keyring, once it was asked for.
     keyring: OnceCell<KeyringStore>,
     client: Option<(Option<PathBuf>, Client)>,
@@ -166,7 +166,7 @@ impl Host {
             err: Box::new(std::io::stderr()),
             config: None,
             providers: RefCell::default(),
-            names: OnceCell::new(),
+            own_providers: OnceCell::new(),
             keyring: OnceCell::new(),
             client: None,
             hushed: None,
@@ -201,7 +201,7 @@ impl Host {
 
     /// The names of the user's own provider files, found by `find` where they were not asked for before.
     pub fn own_providers(&self, find: impl FnOnce() -> Vec<String>) -> &[String] {
-        self.names.get_or_init(find)
+        self.own_providers.get_or_init(find)
     }
 
     /// The environment variable `name`, as text; an empty one is absent.

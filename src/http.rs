@@ -402,9 +402,19 @@ impl Way {
             E::TimedOut | E::WouldBlock => ("timed out".into(), true),
             _ => (escape(&error.to_string()).into(), false),
         };
+        let kind = error.kind();
         let mut error = self.unreachable(why);
-        if let (true, Some(proxy)) = (nothing_sent, &self.proxy) {
-            error = error.hint(format!("look at {}; NO_PROXY lists hosts that need no proxy", proxy.variable));
+        match (&self.proxy, kind) {
+            (Some(proxy), _) if nothing_sent => {
+                error = error.hint(format!("look at {}; NO_PROXY lists hosts that need no proxy", proxy.variable));
+            }
+            (None, E::ConnectionRefused) => {
+                error = error.hint("nobody listens there: look at host and port of the URL")
+            }
+            (None, E::HostUnreachable | E::NetworkUnreachable | E::NetworkDown) => {
+                error = error.hint("look at this machine's network");
+            }
+            _ => {}
         }
         // TLS 1.3 refuses a client after the handshake, and the alert may be lost with the connection.
         if !nothing_sent && may_pass && self.identity.is_some() {

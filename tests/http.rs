@@ -257,7 +257,8 @@ fn what_was_sent_and_not_answered_is_never_sent_again() {
 #[test]
 fn a_refused_connection_is_tried_again() {
     let start = Instant::now();
-    error(send(&format!("http://{NOBODY}/"), Repeat::Personal), Kind::Unavailable, "connection refused");
+    let refused = error(send(&format!("http://{NOBODY}/"), Repeat::Personal), Kind::Unavailable, "connection refused");
+    assert_eq!(refused.hint.as_deref(), Some("nobody listens there: look at host and port of the URL"));
     assert!(start.elapsed() > Duration::from_millis(800), "{:?}", start.elapsed());
     // An address of its own where there is one, so that no other test's server gets the port meanwhile.
     let host = if cfg!(target_os = "linux") { "127.0.0.2" } else { "127.0.0.1" };

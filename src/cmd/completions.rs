@@ -89,7 +89,7 @@ pub fn built_in_shape() -> Shape {
 }
 
 /// What one provider brings, under the name of a profile.
-pub fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
+fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
     for flag in provider.params.iter().filter_map(|p| flag_of(provider, &p.name)) {
         if flag.name == "scope" || is_taken(&flag.name) {
             continue;
