@@ -1,8 +1,8 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
+use crate::base::error::{Error, Kind, Result};
 use crate::client_auth;
 use crate::dpop;
-use crate::error::{Error, Kind, Result};
 use crate::fill::{Filled, moment, not_ready};
 use crate::host::Host;
 use crate::opened::origin;
@@ -207,7 +207,7 @@ pub fn send<'f>(
         return Err(elsewhere(profile, home, &to));
     }
     let key = match &filled.dpop_key {
-        Some(key) if call.dpop => Some(crate::jose::Key::parse(key).map_err(|why| {
+        Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
                 .hint(format!("log in again: tok login {}", profile.name))
         })?),
@@ -221,7 +221,7 @@ pub fn send<'f>(
         let mut added = client_auth::add(auth, &filled.values, audience, &moment);
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = filled.values.get("access_token").map(|token| token.as_str());
-            let id = crate::digest::random(16);
+            let id = crate::base::digest::random(16);
             let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
             let proof =
                 proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
@@ -283,7 +283,7 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
         // What a flow has found is as good as a secret, but for the address that a refusal may be about.
         if profile.param(name).map_or(name != "redirect_uri", |p| p.secret) {
             forms.push(value.clone());
-            forms.push(Zeroizing::new(crate::url::encode(value)));
+            forms.push(Zeroizing::new(crate::base::url::encode(value)));
             forms.push(Zeroizing::new(request::form_encode(value)));
             forms.push(Zeroizing::new(STANDARD.encode(value.as_bytes())));
             forms.push(Zeroizing::new(STANDARD_NO_PAD.encode(value.as_bytes())));
@@ -298,7 +298,7 @@ fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
     // A value of a few letters is in many a word, and not worth hiding.
     forms.retain(|form| form.len() >= 4);
     for form in &forms {
-        let escaped = crate::text::escape_to(form, usize::MAX);
+        let escaped = crate::base::text::escape_to(form, usize::MAX);
         text = text.replace(form.as_str(), "***").replace(&escaped, "***");
         text = hide_half(&text, &escaped);
     }

@@ -1,6 +1,6 @@
 //! Whose a token is: which settings it was got with, and whether today's contradict them. Pure.
 
-use crate::digest;
+use crate::base::digest;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -192,7 +192,7 @@ impl Belongs {
 }
 
 fn shown(text: &str) -> String {
-    crate::text::escape_to(text, 80)
+    crate::base::text::escape_to(text, 80)
 }
 
 #[cfg(test)]

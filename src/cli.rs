@@ -185,7 +185,7 @@ pub struct TokenArgs {
     #[arg(long)]
     pub offline: bool,
     /// How long the token must still be good [default: 60s, or a tenth of its whole life where that is less]
-    #[arg(long, value_name = "DUR", value_parser = crate::duration::parse)]
+    #[arg(long, value_name = "DUR", value_parser = crate::base::duration::parse)]
     pub min_ttl: Option<i64>,
     /// Ask for this scope in place of the configured ones; may be repeated
     #[arg(long, value_name = "SCOPE", action = ArgAction::Append)]
@@ -546,7 +546,7 @@ pub fn typed(matches: &ArgMatches) -> Result<Cli, clap::Error> {
 }
 
 fn timeout(text: &str) -> Result<i64, String> {
-    match crate::duration::parse(text)? {
+    match crate::base::duration::parse(text)? {
         0 => Err("a call takes some time: at least 1s".into()),
         seconds => Ok(seconds.min(86_400 * 365)),
     }

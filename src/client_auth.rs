@@ -1,6 +1,6 @@
 //! Client authentication: what it adds to a request (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2). Pure.
 
-use crate::jose::{Algorithm, Key};
+use crate::base::jose::{Algorithm, Key};
 use crate::provider::{Assertion, Auth};
 use crate::request::{Added, Identity, Pair, Unready, Values};
 use crate::token::Secret;
@@ -163,7 +163,8 @@ fn signed(
         header.insert("kid".into(), id.into());
     }
     if let Some(certificate) = values.get("certificate").filter(|_| of == "private_key") {
-        let thumbprint = crate::jose::certificate_thumbprint(certificate).map_err(|why| wrong("certificate", why))?;
+        let thumbprint =
+            crate::base::jose::certificate_thumbprint(certificate).map_err(|why| wrong("certificate", why))?;
         header.insert("x5t#S256".into(), thumbprint.into());
     }
     key.sign(algorithm, &header, claims).map_err(|why| wrong(of, why))
@@ -175,7 +176,7 @@ fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
     use base64::Engine;
     let part = |name: &str| {
         let value = values.get(name).ok_or_else(|| Unready::Missing(name.into()))?;
-        Ok(Zeroizing::new(if auth == Auth::Basic { crate::url::encode(value) } else { value.to_string() }))
+        Ok(Zeroizing::new(if auth == Auth::Basic { crate::base::url::encode(value) } else { value.to_string() }))
     };
     let (id, secret) = (part("client_id")?, part("client_secret")?);
     if auth == Auth::BasicRaw && id.contains(':') {
@@ -223,7 +224,7 @@ mod tests {
         };
         let said = |how: &Assertion| {
             let made = assertion(how, &values, &MOMENT())?;
-            Ok(Value::from(crate::jwt::claims(made.expose()).expect("a JWT")))
+            Ok(Value::from(crate::base::jose::jwt::claims(made.expose()).expect("a JWT")))
         };
         assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060})));
         how.jti = true;

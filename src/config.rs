@@ -1,7 +1,7 @@
 //! `config.toml`: what a person set, strictly read, and what `login` writes into it.
 
-use crate::document::{Document, Table, Value, unknown};
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::toml::{Document, Table, Value, unknown};
 use crate::provider::{is_name, is_value_name};
 use crate::token::Secret;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ impl StoreChoice {
                 Some(name) if is_helper_name(name) => Ok(StoreChoice::Helper(name.into())),
                 _ => Err(format!(
                     "`{}` is no store; expected keyring, file, none or helper:NAME",
-                    crate::text::escape_to(text, 60)
+                    crate::base::text::escape_to(text, 60)
                 )),
             },
         }
@@ -146,7 +146,7 @@ impl Config {
                         at,
                         format!(
                             "`{}` cannot name a profile: lower-case letters, digits and `-`, at most 63",
-                            crate::text::escape(&name)
+                            crate::base::text::escape(&name)
                         ),
                     ));
                 }
@@ -202,7 +202,7 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<Settings> {
         cache: table.get("cache").map(|v| v.choice(&[("disk", true), ("off", false)])).transpose()?,
         min_ttl: table
             .get("min_ttl")
-            .map(|v| crate::duration::parse(v.text()?).map_err(|why| v.error(why)))
+            .map(|v| crate::base::duration::parse(v.text()?).map_err(|why| v.error(why)))
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
     })
@@ -247,7 +247,7 @@ fn hosts(value: Value) -> Result<Vec<String>> {
     for item in value.list()? {
         let text = item.text()?;
         let origin = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
-        match crate::url::Url::parse(&origin) {
+        match crate::base::url::Url::parse(&origin) {
             Ok(url) if url.rest.is_empty() => {}
             Ok(_) => return Err(item.error("expected host, host:port or an origin, without a path")),
             Err(why) => return Err(item.error(format!("expected host, host:port or an origin; this {why}"))),
@@ -337,7 +337,7 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
     use toml_edit::{DocumentMut, Item, Table, value};
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     let mut doc: DocumentMut =
-        text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::text::escape(e.message())))?;
+        text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::base::text::escape(e.message())))?;
     // What stands at the end of the file, comments alone perhaps, stays before what is added.
     let end = doc.trailing().as_str().unwrap_or_default().to_string();
     if doc.get("profile").and_then(|p| p.get(name)).is_none() {

@@ -1,6 +1,6 @@
 //! DPoP proofs (RFC 9449 §4.2).
 
-use crate::jose::{Key, base64url};
+use crate::base::jose::{Key, base64url};
 use crate::token::Secret;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
@@ -42,7 +42,7 @@ pub fn proof(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::{Algorithm, Jwks, verify};
+    use crate::base::jose::{Algorithm, Jwks, verify};
 
     fn set(jwk: Map<String, Value>) -> Jwks {
         Jwks::parse(serde_json::json!({ "keys": [jwk] }).to_string().as_bytes()).expect("a set")

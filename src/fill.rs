@@ -1,8 +1,8 @@
 //! The values of a request: what was given, what was kept, the defaults, and what is signed here.
 
+use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Known;
 use crate::client_auth::{self, Moment};
-use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::profile::{Profile, Source, is_pem};
@@ -119,7 +119,7 @@ fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
 
 /// What is signed now.
 pub fn moment(host: &Host) -> Moment {
-    Moment { now: host.now().secs(), id: crate::digest::random(16) }
+    Moment { now: host.now().secs(), id: crate::base::digest::random(16) }
 }
 
 /// Whether a value is given for this call alone.
@@ -153,7 +153,9 @@ impl Filled {
             self.dpop_key = Some(match &kept.dpop_key {
                 Some(key) => key.clone(),
                 None => {
-                    crate::jose::Key::generate().map_err(|why| Error::new(Kind::Other, "no key can be made", why))?.1
+                    crate::base::jose::Key::generate()
+                        .map_err(|why| Error::new(Kind::Other, "no key can be made", why))?
+                        .1
                 }
             });
         }

@@ -1,9 +1,10 @@
 //! The world as one value: environment, folders, clock, terminal, network, stores. What touches the world is here or
 //! is made here; everything else is handed it.
 
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::{escape, line};
 use crate::child::{Failed, is_own};
 use crate::config::StoreChoice;
-use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::http::{self, Client, Settings};
 use crate::provider::Provider;
@@ -13,7 +14,6 @@ use crate::store::helper::HelperStore;
 use crate::store::keyring::{KeyringStore, is_remote};
 use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
-use crate::text::{escape, line};
 use crate::token::{Secret, Time};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;

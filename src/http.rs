@@ -10,11 +10,11 @@ mod resolve;
 pub mod retry;
 mod trust;
 
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::escape;
+use crate::base::url::is_loopback;
 use crate::request::{Identity, Method, Request, Response};
-use crate::text::escape;
 use crate::token::Time;
-use crate::url::is_loopback;
 use proxy::Proxy;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};

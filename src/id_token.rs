@@ -1,8 +1,8 @@
 //! The check of an ID token (OpenID Connect Core §3.1.3.7).
 
-use crate::digest::constant_time_eq;
-use crate::jose::{Algorithm, Jwks, VerifyError, base64url, decode, verify};
-use crate::text::escape_to;
+use crate::base::digest::constant_time_eq;
+use crate::base::jose::{Algorithm, Jwks, VerifyError, base64url, decode, verify};
+use crate::base::text::escape_to;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -145,7 +145,7 @@ fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::Key;
+    use crate::base::jose::Key;
     use serde_json::json;
 
     const NOW: i64 = 1_800_000_000;

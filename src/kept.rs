@@ -1,7 +1,7 @@
 //! What the store holds for a profile: its session and its kept secrets, as one JSON object. Pure.
 
+use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Belongs;
-use crate::error::{Error, Kind, Result};
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

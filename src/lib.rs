@@ -3,6 +3,7 @@
 //! [`store`] → [`output`].
 
 pub mod ask;
+pub mod base;
 pub mod belongs;
 pub mod checked;
 pub mod child;
@@ -10,12 +11,7 @@ pub mod cli;
 pub mod client_auth;
 pub mod cmd;
 pub mod config;
-pub mod date;
-pub mod digest;
-pub mod document;
 pub mod dpop;
-pub mod duration;
-pub mod error;
 pub mod files;
 pub mod fill;
 pub mod flow;
@@ -23,8 +19,6 @@ pub mod host;
 pub mod http;
 pub mod id_token;
 pub mod index;
-pub mod jose;
-pub mod jwt;
 pub mod kept;
 pub mod metadata;
 pub mod obtain;
@@ -39,13 +33,11 @@ pub mod request;
 pub mod short;
 pub mod signals;
 pub mod store;
-pub mod text;
 pub mod token;
-pub mod url;
 
+use base::error::{Error, Kind, Result};
 use cli::{Cli, Color, Format, Shape, Verb};
 use cmd::Context;
-use error::{Error, Kind, Result};
 use host::Host;
 use std::ffi::OsString;
 use std::io::Write;
@@ -83,9 +75,9 @@ impl From<Error> for Stop {
 fn report(host: &mut Host, error: &Error) {
     host.speak();
     let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-    let mut said = format!("{red}tok:{off} {}\n", text::line(&error.to_string()));
+    let mut said = format!("{red}tok:{off} {}\n", base::text::line(&error.to_string()));
     if let Some(hint) = &error.hint {
-        said.push_str(&format!("hint: {}\n", text::line(hint)));
+        said.push_str(&format!("hint: {}\n", base::text::line(hint)));
     }
     // In one piece: a signal must not leave half an escape sequence.
     let _ = host.err.write_all(said.as_bytes());
@@ -118,7 +110,7 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
     clap_complete::CompleteEnv::with_factory(factory)
         .var(cmd::completions::VARIABLE)
         .try_complete(args.iter().cloned(), std::env::current_dir().ok().as_deref())
-        .map_err(|error| Stop::Error(Error::new(Kind::Usage, "completion", text::escape(&error.to_string()))))
+        .map_err(|error| Stop::Error(Error::new(Kind::Usage, "completion", base::text::escape(&error.to_string()))))
 }
 
 /// Reads the command line. What providers bring to it is looked for only where it cannot be read without: first of
@@ -180,7 +172,11 @@ fn shape_of_all(words: &[&str], host: &mut Host) -> Shape {
     shape
 }
 
-fn config_of(words: &[&str], host: &Host, about: Option<&[&str]>) -> Result<(std::path::PathBuf, config::Config)> {
+fn config_of(
+    words: &[&str],
+    host: &Host,
+    about: Option<&[&str]>,
+) -> Result<(std::path::PathBuf, crate::config::Config)> {
     let mut flag = None;
     for (at, word) in words.iter().enumerate() {
         match word.strip_prefix("--config") {
@@ -236,12 +232,12 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
         Verb::Login(_) => {
             let login = matches.subcommand_matches("login").map(|m| cli::login(m, shape)).unwrap_or_default();
             token_call(host, login.timeout);
-            signals::listen();
+            crate::signals::listen();
             cmd::login::run(&mut Context::new(host, global, true, None)?, &login)
         }
         Verb::Logout(args) => {
             token_call(host, args.timeout);
-            signals::listen();
+            crate::signals::listen();
             cmd::logout::run(&mut Context::new(host, global, false, None)?, args)
         }
         Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, None)?, args.json),
@@ -262,7 +258,7 @@ fn token_call(host: &mut Host, timeout: Option<i64>) {
     if let Some(seconds) = timeout {
         host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
     }
-    signals::let_writes_fail();
+    crate::signals::let_writes_fail();
 }
 
 /// Whether the short path could answer the same command line: it is `VERB PROFILE …`, and no option of it wants more
@@ -284,10 +280,10 @@ fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error)
     let rendered = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return cmd::print(host, &text::lines(&rendered)).map_or_else(Stop::Error, |()| Stop::Shown(0));
+            return cmd::print(host, &base::text::lines(&rendered)).map_or_else(Stop::Error, |()| Stop::Shown(0));
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(host.err, "{}", text::lines(&rendered));
+            let _ = write!(host.err, "{}", base::text::lines(&rendered));
             return Stop::Shown(Kind::Usage as u8);
         }
         _ => {}
@@ -303,8 +299,8 @@ fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error)
     let error = match (error.kind(), typed) {
         (ErrorKind::InvalidSubcommand, Some(typed)) if verb == Some("login") => no_login(host, args, shape, typed),
         (ErrorKind::InvalidSubcommand, Some(typed)) => {
-            let near = text::nearest(typed, Cli::verbs());
-            let error = wrong(format!("there is no command `{}`", text::escape_to(typed, 40)));
+            let near = base::text::nearest(typed, Cli::verbs());
+            let error = wrong(format!("there is no command `{}`", base::text::escape_to(typed, 40)));
             error.hint(near.map_or(format!("see {help}"), |near| format!("did you mean tok {near}?")))
         }
         // An argument in the wrong place may be a secret: it is not repeated.
@@ -320,8 +316,8 @@ fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error)
             let tip = rendered.lines().map(str::trim).find_map(|line| line.strip_prefix("tip: "));
             // «to pass it as a value» is never what is meant here.
             let tip = tip.filter(|tip| !tip.starts_with("to pass"));
-            let hint = tip.map_or(format!("see {help}"), |tip| format!("{}; see {help}", text::escape(tip)));
-            Error::new(Kind::Usage, text::escape(what), text::escape(&details.join(" "))).hint(hint)
+            let hint = tip.map_or(format!("see {help}"), |tip| format!("{}; see {help}", base::text::escape(tip)));
+            Error::new(Kind::Usage, base::text::escape(what), base::text::escape(&details.join(" "))).hint(hint)
         }
     };
     Stop::Error(error)
@@ -339,6 +335,6 @@ fn no_login(host: &mut Host, args: &[OsString], shape: &Shape, typed: &str) -> E
     let resolved = profile::config_path(host, None)
         .and_then(|_| config_of(&words, host, None))
         .and_then(|(_, config)| profile::Profile::resolve(host, &config, &name, &wishes).map(|_| ()));
-    let unknown = Error::new(Kind::Usage, format!("`{}` is no grant of {name}", text::escape_to(typed, 40)), "");
+    let unknown = Error::new(Kind::Usage, format!("`{}` is no grant of {name}", base::text::escape_to(typed, 40)), "");
     resolved.err().unwrap_or(unknown.hint(format!("see tok login {name} --help")))
 }

@@ -1,15 +1,15 @@
 //! What an authorization server says of itself (RFC 8414, OpenID Connect Discovery 1.0) and its public keys (RFC 7517):
 //! where they are, what may be believed of them, and copies on disk for as long as the server allows.
 
-use crate::digest;
-use crate::error::{Error, Kind, Result};
+use crate::base::digest;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::escape;
+use crate::base::url::Url;
 use crate::files::{self, Durable};
 use crate::host::Host;
 use crate::reply::redirect;
 use crate::request::{self, Response};
-use crate::text::escape;
 use crate::token::{CLOCK_SLACK, Time};
-use crate::url::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};

@@ -2,13 +2,13 @@
 //! `cmd/login.rs` say when.
 
 use crate::ask::{Asking, Outcome, ask, elsewhere};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::jose::{Jwks, VerifyError};
 use crate::belongs::Known;
-use crate::error::{Error, Kind, Result};
 use crate::fill::{Filled, For, fill, is_of_this_call};
 use crate::host::Host;
 use crate::id_token;
 use crate::index::Index;
-use crate::jose::{Jwks, VerifyError};
 use crate::kept::{Kept, Session};
 use crate::opened::{Opened, origin, store_error};
 use crate::output::Source as From;
@@ -66,7 +66,7 @@ pub fn login_needed(
         false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
     };
     if let (true, Some(client)) = (kept_elsewhere, &opened.kept.secrets_client) {
-        why.push_str(&format!("; what is kept is of the client {}", crate::text::escape_to(client, 80)));
+        why.push_str(&format!("; what is kept is of the client {}", crate::base::text::escape_to(client, 80)));
     }
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
@@ -275,7 +275,7 @@ fn refresh(
 
 /// Whom an ID token is for, unverified: two of one session are compared by it.
 pub fn subject(id_token: &Secret) -> Option<String> {
-    crate::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
+    crate::base::jose::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
 }
 
 /// OIDC Core §12.2: a refresh that brings an ID token of another person than the login's is refused. Its new refresh
@@ -439,7 +439,9 @@ pub fn signed(profile: &Profile, filled: &Filled, now: Time) -> Outcome {
         let unready = Unready::Wrong("assertion".into(), why.into());
         Outcome::Failed(profile.unready(unready), None)
     };
-    let Some(claims) = crate::jwt::claims(text).filter(|_| is_token(text)) else { return wrong("is no JWT") };
+    let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
+        return wrong("is no JWT");
+    };
     let expires = match claims.get("exp").and_then(|exp| exp.as_i64().or(exp.as_f64().map(|exp| exp as i64))) {
         Some(at) if at <= now.secs() => return wrong("has expired"),
         Some(at) => Expires::At(at),

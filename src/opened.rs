@@ -1,12 +1,12 @@
 //! A store that was opened for a profile: what it holds, and what its trouble means to a person.
 
-use crate::error::{Error, Kind};
+use crate::base::error::{Error, Kind};
+use crate::base::url::Url;
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::profile::Profile;
 use crate::store::{Store, StoreError, Trouble};
 use crate::token::Secret;
-use crate::url::Url;
 use std::collections::BTreeMap;
 
 /// A store that was opened, or why it was not.

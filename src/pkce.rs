@@ -1,6 +1,6 @@
 //! Proof Key for Code Exchange (RFC 7636), with `S256` alone.
 
-use crate::jose::base64url;
+use crate::base::jose::base64url;
 use crate::token::Secret;
 use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 /// Where the system has no random numbers: nothing here may go on without.
 pub fn verifier() -> Secret {
     let mut bytes = Zeroizing::new([0; 32]);
-    crate::digest::fill(bytes.as_mut_slice());
+    crate::base::digest::fill(bytes.as_mut_slice());
     Secret::new(base64url(bytes.as_slice()))
 }
 

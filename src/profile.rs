@@ -1,19 +1,19 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::nearest;
+use crate::base::toml::{Document, unknown};
 use crate::belongs::{Known, KnownSecret};
 use crate::checked::Checked;
 use crate::child::Failed;
 use crate::client_auth;
 use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
-use crate::document::{Document, unknown};
-use crate::error::{Error, Kind, Result};
 use crate::files::{self, Numbers};
 use crate::host::{Host, LIMIT, Loaded};
 use crate::metadata::{self, Metadata};
 use crate::provider::{Auth, Call, Grant, Param, Provider, built_in, is_name};
 use crate::request::{self, Unready, Values};
 use crate::store::cache::Stamp;
-use crate::text::nearest;
 use crate::token::Secret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -390,13 +390,13 @@ impl Profile {
         if let Some(grant) = &self.asked
             && self.provider.grant(grant).is_none()
         {
-            let what = format!("{} has no grant `{}`", self.provider.name, crate::text::escape(grant));
+            let what = format!("{} has no grant `{}`", self.provider.name, crate::base::text::escape(grant));
             return Err(wrong(Kind::Usage, what, grant));
         }
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()
         {
-            let what = format!("{}: there is no grant `{}`", self.config.grant_at, crate::text::escape(grant));
+            let what = format!("{}: there is no grant `{}`", self.config.grant_at, crate::base::text::escape(grant));
             return Err(wrong(Kind::Config, what, grant));
         }
         Ok(())
@@ -523,8 +523,11 @@ impl Profile {
         let Some([text]) = given.text.as_deref() else { return Ok(()) };
         if param.url {
             let whole = param.metadata.is_some();
-            let checked =
-                if whole { crate::url::endpoint(text.expose()) } else { crate::url::base(text.expose()).map(drop) };
+            let checked = if whole {
+                crate::base::url::endpoint(text.expose())
+            } else {
+                crate::base::url::base(text.expose()).map(drop)
+            };
             checked.map_err(|why| self.blame(&param.name, &given.source, &why))?;
         }
         if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
@@ -857,12 +860,12 @@ fn not_known(host: &Host, config: &Config, name: &str, provider: &str, own: &Pro
     let providers = provider_names(host);
     if own.provider.is_some() {
         let near = nearest(provider, providers.iter().map(String::as_str));
-        let why = format!("there is no provider `{}`", crate::text::escape(provider));
+        let why = format!("there is no provider `{}`", crate::base::text::escape(provider));
         let why = near.map_or(why.clone(), |n| format!("{why}; did you mean `{n}`?"));
         return Error::new(Kind::Config, &own.provider_at, why).hint("see them all: tok providers");
     }
     let names: Vec<&str> = providers.iter().chain(config.profiles.keys()).map(String::as_str).collect();
-    let name = crate::text::escape_to(name, 80);
+    let name = crate::base::text::escape_to(name, 80);
     let error = Error::new(Kind::Config, format!("there is no profile or provider `{name}`"), "");
     match nearest(&name, names) {
         Some(near) => error.hint(format!("did you mean {near}? See them all: tok list, tok providers")),

@@ -1,10 +1,10 @@
 //! A reply, read by the provider's rules: a token, or the reason why there is none. Pure; `now` is a value.
 
-use crate::date;
-use crate::error::Kind;
+use crate::base::date;
+use crate::base::error::Kind;
+use crate::base::text::escape;
 use crate::provider::{Condition, Expiry, Find, Format, Lifetime, Rules, Test, Unit, Zero};
 use crate::request::Response;
-use crate::text::escape;
 use crate::token::{Expires, Secret, is_token};
 use serde_json::{Map, Value};
 
@@ -392,13 +392,14 @@ fn first<'v>(value: &'v Value, places: &[String]) -> Option<&'v Value> {
 /// The expiry of the access token: the reply's, a JWT's where that is earlier, else the provider's `lifetime`.
 fn access_expiry(rules: &Rules, value: &Value, token: &str, now: i64, notes: &mut Vec<Note>) -> Expires {
     let said = expiry(&rules.expires, value, now, notes);
-    let jwt =
-        crate::jwt::claims(token).and_then(|claims| claims.get("exp").and_then(number)).map(|exp| exp.floor() as i64);
+    let jwt = crate::base::jose::jwt::claims(token)
+        .and_then(|claims| claims.get("exp").and_then(number))
+        .map(|exp| exp.floor() as i64);
     let past = jwt.filter(|exp| *exp <= now);
     if let Some(exp) = past {
         notes.push(Note::Warning(format!(
             "the token just issued says that it expired {} ago; is the clock of this machine right?",
-            crate::duration::show(now.saturating_sub(exp))
+            crate::base::duration::show(now.saturating_sub(exp))
         )));
     }
     let jwt = jwt.filter(|exp| *exp > now).map(|exp| exp.min(date::LAST));

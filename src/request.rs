@@ -196,10 +196,10 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
         };
         let wrong = |why: &str| Unready::Wrong(name.clone(), why.to_string());
         if template.0.len() == 1 {
-            crate::url::endpoint(value).map_err(|why| wrong(&why))?;
+            crate::base::url::endpoint(value).map_err(|why| wrong(&why))?;
             url.push_str(value);
         } else if url.is_empty() {
-            url.push_str(crate::url::base(value).map_err(|why| wrong(&why))?);
+            url.push_str(crate::base::url::base(value).map_err(|why| wrong(&why))?);
         } else if url.split_once("://").is_none_or(|(_, rest)| !rest.contains(['/', '?', '#'])) {
             if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
                 return Err(wrong("stands inside a host name, so it may hold only letters, digits and hyphens"));
@@ -208,7 +208,7 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
         } else if matches!(value, "." | "..") {
             return Err(wrong("stands in a path, where dots alone lead elsewhere"));
         } else {
-            url.push_str(&crate::url::encode(value));
+            url.push_str(&crate::base::url::encode(value));
         }
     }
     Ok(url)
@@ -220,7 +220,7 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
 /// As [`build`].
 pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
     let url = fill_url(&call.url, values)?;
-    match crate::url::Url::parse(&url) {
+    match crate::base::url::Url::parse(&url) {
         Ok(_) => Ok(url.to_string()),
         Err(why) => {
             let name = call.url.names().next().map_or("url", |(name, _)| name);
@@ -308,7 +308,7 @@ pub fn build(
             if i > 0 {
                 address.push('&');
             }
-            address.push_str(&format!("{}={}", crate::url::encode(name), crate::url::encode(value)));
+            address.push_str(&format!("{}={}", crate::base::url::encode(name), crate::base::url::encode(value)));
         }
     }
     Ok(Request { method: call.method, url: address, headers, body, repeat, identity: added.identity })
@@ -346,7 +346,7 @@ fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, 
         };
         let has = call.body.iter().map(|(n, _)| n).chain(call.query.iter().map(|(n, _)| n)).any(|n| n == name);
         if has || ["client_id", "client_secret", "client_assertion", "client_assertion_type"].contains(&name) {
-            return Err(wrong(format!("names `{}`, which this request has already", crate::text::escape(name))));
+            return Err(wrong(format!("names `{}`, which this request has already", crate::base::text::escape(name))));
         }
         more.push((name.to_string(), Zeroizing::new(value.to_string())));
     }

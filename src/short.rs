@@ -37,7 +37,7 @@ impl Call<'_> {
         let count = self.words.len().to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
         parts.extend(self.words.iter().chain(&self.env));
-        crate::digest::hex(&parts)
+        crate::base::digest::hex(&parts)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use tok::error::{Error, Kind, Result};
+use tok::base::error::{Error, Kind, Result};
 use tok::http::{Client, Settings, check_identity};
 use tok::request::{Identity, Method, Repeat, Request, Response};
 use tok::token::{Secret, Time};

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use tok::error::Kind;
+use tok::base::error::Kind;
 use tok::host::Host;
 use tok::metadata::{discover, jwks};
 

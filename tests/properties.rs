@@ -10,12 +10,12 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use tok::base::text::{escape, escape_to, is_unsafe};
 use tok::belongs::{Belongs, Known, KnownSecret};
 use tok::cli::Format;
 use tok::config::{Config, is_in_parts};
 use tok::output::{Answer, Source};
 use tok::store::cache::Cached;
-use tok::text::{escape, escape_to, is_unsafe};
 use tok::token::{Expires, Secret, Time};
 
 #[test]
@@ -209,8 +209,8 @@ proptest! {
     }
 
     #[test]
-    fn dates_are_shown_as_what_they_are(seconds in 0..=tok::date::LAST) {
-        prop_assert_eq!(tok::date::parse(&tok::date::show(seconds)), Some(seconds));
+    fn dates_are_shown_as_what_they_are(seconds in 0..=tok::base::date::LAST) {
+        prop_assert_eq!(tok::base::date::parse(&tok::base::date::show(seconds)), Some(seconds));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tok::base::jose::jwt;
+use tok::base::jose::{Jwks, Key};
 use tok::client_auth::{self, Moment};
-use tok::jose::{Jwks, Key};
-use tok::jwt;
 use tok::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
 use tok::reply::{self, Note};
 use tok::request::{self, Added, Method, Repeat, Response, Values};
@@ -281,7 +281,7 @@ fn decoded(token: &str, values: &Values) -> Value {
     if let Some(mut public) = key.and_then(|key| key.public_jwk()) {
         public.extend(header.get("kid").map(|id| ("kid".to_string(), id.clone())));
         let jwks = Jwks::parse(json!({ "keys": [public] }).to_string().as_bytes()).unwrap();
-        let verified = tok::jose::verify(token, &jwks);
+        let verified = tok::base::jose::verify(token, &jwks);
         assert!(verified.is_ok(), "the signature is wrong: {:?}", verified.err());
     }
     json!({ "header": header, "claims": jwt::claims(token) })
@@ -398,6 +398,6 @@ fn response(path: &Path) -> Response {
     let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_string(), value.to_string()));
     let headers: Vec<_> = lines.map(|line| header(line).unwrap_or_else(|| panic!("no header line: {line}"))).collect();
     let dates: BTreeMap<String, String> = headers.iter().cloned().collect();
-    let now = dates.get("Date").map_or(NOW, |date| tok::date::parse(date).expect("a date"));
+    let now = dates.get("Date").map_or(NOW, |date| tok::base::date::parse(date).expect("a date"));
     Response { status, headers, body: body.as_bytes().to_vec().into(), received: Time::from_secs(now) }
 }

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
+use tok::base::error::{Error, Kind};
+use tok::base::jose::{Jwks, Key, verify};
+use tok::base::url::Url;
 use tok::client_auth::{self, Moment};
 use tok::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
-use tok::error::{Error, Kind};
-use tok::jose::{Jwks, Key, verify};
 use tok::kept::Kept;
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
@@ -23,7 +24,6 @@ use tok::store::cache::{Cached, Head};
 use tok::store::split::Split;
 use tok::store::{Store, StoreError};
 use tok::token::{Secret, Time, is_token};
-use tok::url::Url;
 use zeroize::Zeroizing;
 
 /// What a target does with an input: it panics where something is wrong.
@@ -90,7 +90,7 @@ fn line(text: &str) -> (&str, &str) {
 
 /// Nothing in `text` can do more on a terminal than show itself.
 fn assert_safe(text: &str) {
-    assert!(!text.contains(tok::text::is_unsafe), "unsafe text: {text:?}");
+    assert!(!text.contains(tok::base::text::is_unsafe), "unsafe text: {text:?}");
 }
 
 /// A mistake in a file of the user: its kind and place, and nothing that moves a cursor.
@@ -116,7 +116,7 @@ pub fn reply(data: &[u8]) {
         Ok(issued) => {
             assert!((200..300).contains(&status) && is_token(issued.access_token.expose()));
             assert!(issued.refresh_token.is_none_or(|t| !t.expose().is_empty()));
-            assert!(issued.expires.at().is_none_or(|at| at <= tok::date::LAST));
+            assert!(issued.expires.at().is_none_or(|at| at <= tok::base::date::LAST));
             for note in &issued.notes {
                 let (Note::Warning(text) | Note::Detail(text)) = note;
                 assert_safe(text);
@@ -270,13 +270,13 @@ pub fn kept(data: &[u8]) {
 /// A token, and the same bytes as the claims of one: read as JSON or not at all, and an `exp` in them only shortens.
 pub fn jwt(data: &[u8]) {
     if let Some(token) = text(data)
-        && tok::jwt::claims(token).is_some()
+        && tok::base::jose::jwt::claims(token).is_some()
     {
         assert_eq!(token.split('.').count(), 3);
     }
     let token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(data));
     let claims: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(data).ok();
-    assert_eq!(tok::jwt::claims(&token), claims);
+    assert_eq!(tok::base::jose::jwt::claims(&token), claims);
     let body = format!("{{\"access_token\":\"{token}\",\"expires_in\":3600}}");
     let response =
         Response { status: 200, headers: vec![], body: body.into_bytes().into(), received: Time::from_secs(NOW) };
@@ -309,7 +309,7 @@ pub fn jose(data: &[u8]) {
     if let Ok(set) = Jwks::parse(data) {
         assert!(verify(token.expose(), &set).is_err());
     }
-    let _ = tok::jose::certificate_thumbprint(text);
+    let _ = tok::base::jose::certificate_thumbprint(text);
     let Ok(key) = Key::parse(&Secret::new(text)) else { return };
     let Some(set) = set(&key) else { return };
     assert!(key.fingerprint().is_some());
@@ -323,14 +323,14 @@ pub fn jose(data: &[u8]) {
 /// A duration: what is shown of it is one, and rounded down by less than its second unit.
 pub fn duration(data: &[u8]) {
     let Some(text) = text(data) else { return };
-    match tok::duration::parse(text) {
+    match tok::base::duration::parse(text) {
         Err(why) => assert_safe(&why),
         Ok(seconds) => {
             assert!(seconds >= 0);
-            let shown = tok::duration::show(seconds);
-            let again = tok::duration::parse(&shown).expect("what is shown is a duration");
+            let shown = tok::base::duration::show(seconds);
+            let again = tok::base::duration::parse(&shown).expect("what is shown is a duration");
             assert!(again <= seconds && seconds - again < 3600, "{seconds} is shown as {shown}");
-            assert_eq!(tok::duration::show(again), shown);
+            assert_eq!(tok::base::duration::show(again), shown);
         }
     }
 }
@@ -363,10 +363,10 @@ pub fn retry_after(data: &[u8]) {
     for now in [Time::from_secs(NOW), Time(i64::MIN), Time(i64::MAX)] {
         let _ = tok::http::retry::retry_after(text, now);
     }
-    if let Some(at) = tok::date::parse(text) {
-        assert!(at <= tok::date::LAST);
+    if let Some(at) = tok::base::date::parse(text) {
+        assert!(at <= tok::base::date::LAST);
         if at >= 0 {
-            assert_eq!(tok::date::parse(&tok::date::show(at)), Some(at));
+            assert_eq!(tok::base::date::parse(&tok::base::date::show(at)), Some(at));
         }
     }
 }
@@ -403,7 +403,7 @@ pub fn url(data: &[u8]) {
         Ok(url) => url,
         Err(why) => {
             assert_safe(&why);
-            assert!(tok::url::base(text).is_err());
+            assert!(tok::base::url::base(text).is_err());
             return;
         }
     };
@@ -414,7 +414,7 @@ pub fn url(data: &[u8]) {
     let origin = url.origin();
     let again = Url::parse(&origin).expect("an origin is a URL");
     assert_eq!((again.origin(), again.rest), (origin.clone(), ""));
-    if let Ok(base) = tok::url::base(text) {
+    if let Ok(base) = tok::base::url::base(text) {
         assert!(!base.contains(['?', '#']));
         let below = format!("{base}/t");
         assert_eq!(Url::parse(&below).map(|u| u.origin()), Ok(origin));

@@ -1,9 +1,9 @@
 //! `tok completions`: the script of a shell. It asks the program itself, so that profiles, providers and grants
 //! complete as they are at that moment.
 
+use crate::base::error::{Error, Kind, Result};
 use crate::cli::{LoginTarget, Shape, Shell, ValueFlag};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::profile::{load_provider, provider_names};
 use crate::provider::{Grant, Provider, built_in};
@@ -114,11 +114,11 @@ fn add(shape: &mut Shape, name: &str, about: &str, provider: &Provider) {
         // In the order of the file, the refresh token last.
         let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
         let flags = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| flag_of(provider, n));
-        (g.name.clone(), crate::text::escape(&g.help), flags.collect())
+        (g.name.clone(), crate::base::text::escape(&g.help), flags.collect())
     };
     shape.logins.push(LoginTarget {
         name: name.into(),
-        about: crate::text::escape(about),
+        about: crate::base::text::escape(about),
         grants: provider.grants.iter().map(grant).collect(),
     });
 }
@@ -139,9 +139,9 @@ fn flag_of(provider: &Provider, name: &str) -> Option<ValueFlag> {
         name: p.name.clone(),
         secret: p.secret,
         list: p.list,
-        help: crate::text::escape(&p.help),
+        help: crate::base::text::escape(&p.help),
         choices: p.choices.clone(),
-        default: p.default.as_ref().map(|d| crate::text::escape(&d.to_string())),
+        default: p.default.as_ref().map(|d| crate::base::text::escape(&d.to_string())),
     })
 }
 

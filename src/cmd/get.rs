@@ -2,9 +2,9 @@
 //! that needs nobody.
 
 use super::Context;
+use crate::base::error::{Error, Kind, Result};
 use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::config::StoreChoice;
-use crate::error::{Error, Kind, Result};
 use crate::fill::{For, fill};
 use crate::obtain::{obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
@@ -72,13 +72,13 @@ fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
         .hint(format!("tok header {name} --method GET --url https://…")));
     };
     let url = url.split('#').next().unwrap_or(url);
-    crate::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
+    crate::base::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
     if !crate::token::is_token(method) {
         return Err(Error::new(Kind::Usage, "--method", "its value is no method"));
     }
     let fail = |why: String| Error::new(Kind::Other, format!("{name}: no DPoP proof"), why);
-    let key = crate::jose::Key::parse(key).map_err(fail)?;
-    let (access, id) = (answer.token.access_token.expose(), crate::digest::random(16));
+    let key = crate::base::jose::Key::parse(key).map_err(fail)?;
+    let (access, id) = (answer.token.access_token.expose(), crate::base::digest::random(16));
     crate::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id).map_err(fail)
 }
 
@@ -98,7 +98,7 @@ fn with_id_token(
     mut got: Got,
 ) -> Result<Got> {
     let is_over = |got: &Got| {
-        let claims = got.answer.token.id_token.as_ref().and_then(|id| crate::jwt::claims(id.text.expose()));
+        let claims = got.answer.token.id_token.as_ref().and_then(|id| crate::base::jose::jwt::claims(id.text.expose()));
         claims.and_then(|c| c.get("exp")?.as_i64()).is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
@@ -261,7 +261,11 @@ fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
     let why = match reason {
         None => "none waits here for these settings".to_string(),
         Some(Stale::Soon(left)) => {
-            format!("it has {} left, and {} are asked for", crate::duration::show(left), crate::duration::show(min_ttl))
+            format!(
+                "it has {} left, and {} are asked for",
+                crate::base::duration::show(left),
+                crate::base::duration::show(min_ttl)
+            )
         }
         Some(stale) => describe(stale).to_string(),
     };

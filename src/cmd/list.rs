@@ -1,11 +1,11 @@
 //! `tok list`: what is configured or kept, from the config, the index and the cache; no store is opened.
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::text::{escape, json, line};
 use crate::index::{Entry, Index};
 use crate::profile::{Profile, Wishes, load_provider, own_provider_names};
 use crate::store::cache::Cache;
-use crate::text::{escape, json, line};
 use crate::token::Expires;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -89,10 +89,10 @@ fn to_json(rows: &[Row]) -> String {
             "provider": row.provider,
             "grant": row.grant,
             "access_token": row.access.is_some(),
-            "access_expires_at": access.map(crate::date::show),
+            "access_expires_at": access.map(crate::base::date::show),
             "access_expires_at_unix": access,
             "refresh_token": row.refresh_token,
-            "refresh_expires_at": row.refresh_expires_at.map(crate::date::show),
+            "refresh_expires_at": row.refresh_expires_at.map(crate::base::date::show),
             "refresh_expires_at_unix": row.refresh_expires_at,
             "store": row.store,
         })
@@ -104,7 +104,7 @@ fn to_text(rows: &[Row], now: i64) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let left = |at: i64| if at <= now { "expired".to_string() } else { crate::duration::show(at - now) };
+    let left = |at: i64| if at <= now { "expired".to_string() } else { crate::base::duration::show(at - now) };
     let head = ["PROFILE", "PROVIDER", "GRANT", "ACCESS TOKEN", "REFRESH TOKEN", "STORE"].map(str::to_string);
     let cells = |row: &Row| {
         let access = match row.access {

@@ -2,10 +2,10 @@
 
 use super::Context;
 use crate::ask::{self, Asking, Outcome};
+use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Known;
 use crate::cli::LoginArgs;
 use crate::config::{Edit, PlainValue, StoreChoice};
-use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::fill::{self, Filled, For};
 use crate::flow::poll::{self, Answer, Poll};
@@ -37,7 +37,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     if !is_name(&name) {
         return Err(Error::new(
             Kind::Usage,
-            format!("`{}` cannot name a profile", crate::text::escape_to(&name, 80)),
+            format!("`{}` cannot name a profile", crate::base::text::escape_to(&name, 80)),
             "a name is lower-case letters, digits and `-`, at most 63",
         ));
     }
@@ -429,7 +429,7 @@ impl Login<'_> {
             (None, true) => "nothing but the access token is kept",
         };
         let life = match self.issued.expires.at() {
-            Some(at) => format!("good for {}", crate::duration::show(at - self.received.secs())),
+            Some(at) => format!("good for {}", crate::base::duration::show(at - self.received.secs())),
             None => "without a known end".into(),
         };
         if profile.store == StoreChoice::None {

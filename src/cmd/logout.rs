@@ -2,9 +2,9 @@
 
 use super::Context;
 use crate::ask;
+use crate::base::error::{Error, Kind, Result};
 use crate::cli::Logout;
 use crate::config::StoreChoice;
-use crate::error::{Error, Kind, Result};
 use crate::fill::{self, For};
 use crate::index::Index;
 use crate::opened::{self, Opened};

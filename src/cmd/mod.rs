@@ -8,9 +8,9 @@ pub mod logout;
 pub mod providers;
 pub mod show;
 
+use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Given, Global};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::profile::{self, Flag};
 use crate::store::lock::{Lock, LockError};
@@ -74,7 +74,7 @@ impl<'h> Context<'h> {
         Lock::take(&folders.locks(), name, deadline, &mut say).map_err(|error| match error {
             LockError::TimedOut { holder } => {
                 let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-                let seconds = crate::duration::show(host.timeout.as_secs() as i64);
+                let seconds = crate::base::duration::show(host.timeout.as_secs() as i64);
                 Error::new(
                     Kind::Unavailable,
                     format!("{name}: {who} holds the lock"),

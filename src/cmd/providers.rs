@@ -2,11 +2,11 @@
 
 use super::list::table;
 use super::print;
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::{escape, json, line, lines, nearest};
 use crate::host::{Host, Loaded};
 use crate::profile::{load_provider, provider_names, read_trusted, variable};
 use crate::provider::{Provider, built_in};
-use crate::text::{escape, json, line, lines, nearest};
 use serde_json::{Value, json};
 
 /// Prints the providers.
@@ -31,7 +31,7 @@ fn unknown(host: &Host, name: &str) -> Error {
     let names = provider_names(host);
     let error = Error::new(
         Kind::Config,
-        format!("there is no provider `{}`", crate::text::escape_to(name, 80)),
+        format!("there is no provider `{}`", crate::base::text::escape_to(name, 80)),
         format!("known are {}", names.join(", ")),
     );
     match nearest(name, names.iter().map(String::as_str)) {

@@ -3,8 +3,9 @@
 use super::Context;
 use super::get::Got;
 use crate::ask::{self, Told};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
-use crate::error::{Error, Kind, Result};
 use crate::fill::{self, For};
 use crate::index::Index;
 use crate::obtain;
@@ -14,7 +15,6 @@ use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
 use crate::request;
 use crate::store::cache::Cache;
-use crate::text::{escape, json, lines};
 use crate::token::Expires;
 use serde_json::{Map, Value, json};
 
@@ -65,13 +65,13 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
             "grant": token.grant,
             "token_type": token.token_type,
             "scope": token.scope,
-            "received_at": crate::date::show(token.received.secs()),
-            "expires_at": at.map(crate::date::show),
+            "received_at": crate::base::date::show(token.received.secs()),
+            "expires_at": at.map(crate::base::date::show),
             "expires_in": at.map(|at| (at - now).max(0)),
             "never_expires": token.expires == Expires::Never,
             "header": token.header.0,
             "extra": token.extra,
-            "claims_decoded_not_verified": crate::jwt::claims(token.access_token.expose()),
+            "claims_decoded_not_verified": crate::base::jose::jwt::claims(token.access_token.expose()),
         })
     });
     let object = json!({
@@ -88,7 +88,7 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         "values": values,
         "kept": {
             "refresh_token": noted.refresh_token,
-            "refresh_expires_at": noted.refresh_expires_at.map(crate::date::show),
+            "refresh_expires_at": noted.refresh_expires_at.map(crate::base::date::show),
             "secrets": noted.secrets,
             "for": noted.origin,
         },
@@ -223,7 +223,7 @@ fn rows(object: &Value) -> String {
 
 fn to_text(profile: &Profile, object: &Value) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
-    let mut line = |label: &str, value: String| lines.push((label.into(), crate::text::line(&value)));
+    let mut line = |label: &str, value: String| lines.push((label.into(), crate::base::text::line(&value)));
     line("profile", profile.name.clone());
     let provider = &profile.provider;
     let file = match (&profile.provider_file, object["hides_built_in"] == true) {

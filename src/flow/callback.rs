@@ -1,7 +1,7 @@
 //! What a redirect back from the authorization endpoint means (RFC 6749 §4.1.2, RFC 9207). Pure.
 
-use crate::error::{Error, Kind, Result};
-use crate::text::escape;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::escape;
 use crate::token::Secret;
 use percent_encoding::percent_decode_str;
 use ring::hmac;

@@ -1,7 +1,7 @@
 //! The loopback listener that a login's redirect comes to (RFC 8252 §7.3 and §8.3): it is open for one login only,
 //! reachable from this machine only, and turns away whatever is not the answer.
 
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::flow::callback::{self, Callback, Expected, Foreign};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};

@@ -8,7 +8,9 @@ pub mod poll;
 pub mod qr;
 
 use crate::ask::{self, Told};
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::{escape, escape_to, line};
+use crate::base::url::Url;
 use crate::fill::Filled;
 use crate::host::{Host, Line};
 use crate::opened;
@@ -16,9 +18,7 @@ use crate::pkce;
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
 use crate::request::{self, Added, Repeat};
-use crate::text::{escape, escape_to, line};
 use crate::token::Secret;
-use crate::url::Url;
 use callback::Expected;
 use listener::{Listener, Loopback};
 use poll::Poll;
@@ -132,7 +132,7 @@ fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
     };
     let listener = listener.filter(|_| person.browser);
 
-    let state = Secret::new(crate::digest::random(32));
+    let state = Secret::new(crate::base::digest::random(32));
     let verifier = pkce::verifier();
     let is_openid = value(filled, "scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid"));
     for (name, text) in [
@@ -144,7 +144,7 @@ fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
         filled.values.insert(name.into(), text.to_string().into());
     }
     if is_openid {
-        filled.values.insert("nonce".into(), crate::digest::random(16).into());
+        filled.values.insert("nonce".into(), crate::base::digest::random(16).into());
     }
     let address = address(host, run, filled)?;
     let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
@@ -209,7 +209,7 @@ fn listen(
         }
     });
     answer.map_err(|late| {
-        let what = format!("{}: nobody logged in within {}", profile.name, crate::duration::show(whole(limit)));
+        let what = format!("{}: nobody logged in within {}", profile.name, crate::base::duration::show(whole(limit)));
         let why = late.turned_away.map_or("the browser did not come back".to_string(), |foreign| {
             format!("the last that came was turned away: {}", foreign.0)
         });
@@ -239,7 +239,7 @@ fn address(host: &mut Host, run: &Run, filled: &Filled) -> Result<String> {
     };
     let address = build(&short, filled)?;
     let mark = if address.contains('?') { '&' } else { '?' };
-    Ok(format!("{address}{mark}request_uri={}", crate::url::encode(reference)))
+    Ok(format!("{address}{mark}request_uri={}", crate::base::url::encode(reference)))
 }
 
 fn device(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {

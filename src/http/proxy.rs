@@ -1,7 +1,7 @@
 //! Which proxy a request goes through: curl's rules, which ureq's own reading of the environment does not follow
 //! (it takes one variable for every scheme and silently goes direct where that one cannot be read).
 
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 use percent_encoding::percent_decode_str;
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -74,7 +74,7 @@ impl Variables {
                 ))
             })?;
         // Plain text is for this machine only; a proxy elsewhere would carry it over the network.
-        Ok(Some(proxy).filter(|proxy| https || crate::url::is_loopback(&proxy.host)))
+        Ok(Some(proxy).filter(|proxy| https || crate::base::url::is_loopback(&proxy.host)))
     }
 
     fn is_exempt(&self, host: &str) -> bool {

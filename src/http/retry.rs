@@ -1,6 +1,6 @@
 //! Whether a request is sent again, and after how long: the contract's «Retries». Pure.
 
-use crate::date;
+use crate::base::date;
 use crate::request::Repeat;
 use crate::token::Time;
 use std::time::Duration;

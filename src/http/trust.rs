@@ -2,8 +2,8 @@
 //! besides.
 
 use super::Settings;
-use crate::error::{Error, Kind, Result};
-use crate::text::escape;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::escape;
 use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::path::Path;

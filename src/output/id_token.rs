@@ -1,7 +1,7 @@
 //! The ID token, and a newline.
 
 use super::Answer;
-use crate::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result};
 
 pub fn write(answer: &Answer) -> Result<String> {
     match &answer.token.id_token {

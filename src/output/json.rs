@@ -12,7 +12,7 @@ pub fn write(answer: &Answer) -> String {
         "grant": token.grant,
         "access_token": token.access_token.expose(),
         "token_type": token.token_type,
-        "expires_at": at.map(crate::date::show),
+        "expires_at": at.map(crate::base::date::show),
         "expires_at_unix": at,
         "expires_in": at.map(|at| (at - answer.now).max(0)),
         "scope": token.scope,
@@ -24,5 +24,5 @@ pub fn write(answer: &Answer) -> String {
         },
         "extra": token.extra,
     });
-    crate::text::json(&object)
+    crate::base::text::json(&object)
 }

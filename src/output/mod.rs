@@ -6,8 +6,8 @@ mod id_token;
 mod json;
 mod token;
 
+use crate::base::error::Result;
 use crate::cli::Format;
-use crate::error::Result;
 use crate::store::cache::Cached;
 use crate::token::Secret;
 
@@ -37,7 +37,7 @@ pub enum Source {
 /// The whole of what goes to stdout; `variable` is the name that a shell's format sets.
 ///
 /// # Errors
-/// [`crate::error::Kind::LoginNeeded`] where there is no ID token to print.
+/// [`crate::base::error::Kind::LoginNeeded`] where there is no ID token to print.
 pub fn write(answer: &Answer, format: Format, variable: &str) -> Result<Secret> {
     Ok(Secret::new(match format {
         Format::Token => token::write(answer),

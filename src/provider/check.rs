@@ -2,8 +2,8 @@
 
 use super::template::Piece;
 use super::{Auth, Call, Encode, Field, Flow, Provider, Template};
-use crate::document::{Document, Table, unknown};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::toml::{Document, Table, unknown};
 
 /// Marks the values that begin a URL.
 pub fn mark_urls(provider: &mut Provider) {
@@ -115,7 +115,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         let place = ["params", param.name.as_str(), "default"];
         let Some([Piece::Text(text)]) = param.default.as_ref().map(|d| d.0.as_slice()) else { continue };
         if param.url {
-            crate::url::base(text).map_err(|why| at.error(&place, format!("this URL {why}")))?;
+            crate::base::url::base(text).map_err(|why| at.error(&place, format!("this URL {why}")))?;
         }
         if !param.choices.is_empty() && !param.choices.contains(text) {
             return Err(at.unknown(&place, "choice", text, param.choices.iter().map(String::as_str)));
@@ -130,7 +130,11 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // What stands before the first value is told now; the whole when it is known.
         let whole = call.url.0.len() == 1;
-        let wrong = if whole { crate::url::Url::parse(text).err() } else { crate::url::Url::parse_start(text).err() };
+        let wrong = if whole {
+            crate::base::url::Url::parse(text).err()
+        } else {
+            crate::base::url::Url::parse_start(text).err()
+        };
         if let Some(why) = wrong {
             return Err(at.error(&inside("url"), format!("this URL {why}; it begins with https:// or with a value")));
         }

@@ -8,8 +8,8 @@ pub mod template;
 pub use built_in::built_in;
 pub use template::Template;
 
-use crate::error::Result;
-use crate::jose::Algorithm;
+use crate::base::error::Result;
+use crate::base::jose::Algorithm;
 use crate::request::Method;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -460,7 +460,7 @@ impl Provider {
     /// Reads the file `text` of the provider `name`; `file` is shown in complaints.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Config`] with line and column.
+    /// [`crate::base::error::Kind::Config`] with line and column.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Provider> {
         read::provider(name, file, text, true)
     }

@@ -4,11 +4,11 @@ use super::{
     AUTHS, Assertion, Auth, CONFIG_KEYS, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant,
     Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check, is_name, is_value_name,
 };
-use crate::document::{Document, Table, Value, unknown};
-use crate::error::Result;
-use crate::jose::Algorithm;
+use crate::base::error::Result;
+use crate::base::jose::Algorithm;
+use crate::base::text::escape;
+use crate::base::toml::{Document, Table, Value, unknown};
 use crate::request::Method;
-use crate::text::escape;
 use std::sync::Arc;
 use toml::de::DeValue;
 
@@ -33,7 +33,7 @@ pub fn provider(name: &str, file: &str, text: &str, checks: bool) -> Result<Prov
         discover: root.get("discover").map_or(Ok(base.is_some_and(|b| b.discover)), |v| v.flag())?,
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
         // What it is like shapes a token as much as the file itself.
-        digest: crate::digest::hex(&[text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
+        digest: crate::base::digest::hex(&[text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
     let shared = root.get("request").map(|v| v.table()).transpose()?;
     let rules = root.get("response").map(|v| v.table()).transpose()?;
@@ -135,7 +135,8 @@ fn like(value: Value) -> Result<Provider> {
         Some(provider) => provider,
         None => {
             let names = super::built_in().map(|(name, _)| name);
-            let near = crate::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+            let near =
+                crate::base::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             Err(value.error(format!("there is no built-in provider `{}`{near}", escape(name))))
         }
     }
@@ -544,7 +545,7 @@ fn usual_rules() -> Rules {
 }
 
 fn duration(value: Value, text: &str) -> Result<i64> {
-    crate::duration::parse(text).map_err(|why| value.error(why))
+    crate::base::duration::parse(text).map_err(|why| value.error(why))
 }
 
 fn find(value: Value) -> Result<Find> {

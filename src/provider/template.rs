@@ -55,7 +55,7 @@ impl Template {
                 if !super::is_value_name(name) || or.is_some_and(|or| !super::is_value_name(or)) {
                     return Err(format!(
                         "`{{{}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`",
-                        crate::text::escape(inside)
+                        crate::base::text::escape(inside)
                     ));
                 }
                 if !plain.is_empty() {

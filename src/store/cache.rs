@@ -224,7 +224,7 @@ impl Cache {
         }
         // Tokens are put here under the profile's lock.
         files::sweep_all(&self.folder);
-        let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::digest::random(8)));
+        let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::base::digest::random(8)));
         files::write_private(&self.folder.join(&name), &token.text(), Durable::No).ok()?;
         old.iter().filter(|n| **n != name).for_each(|n| self.remove(n));
         Some(name)

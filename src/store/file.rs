@@ -2,8 +2,8 @@
 
 use super::lock::{Lock, LockError};
 use super::{GRACE, Store, StoreError, Trouble};
+use crate::base::text::escape;
 use crate::files::{self, Durable, ReadError};
-use crate::text::escape;
 use crate::token::Secret;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

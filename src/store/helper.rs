@@ -4,9 +4,9 @@
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
 
 use super::{Store, StoreError, Trouble};
+use crate::base::text::escape;
 use crate::child::is_own;
 use crate::config::is_helper_name;
-use crate::text::escape;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -138,7 +138,7 @@ impl HelperStore {
             let _ = child.wait();
         }
         let Some(Said { status, stdout, stderr }) = done.map_err(failed)? else {
-            let patience = crate::duration::show(self.patience.as_secs().max(1) as i64);
+            let patience = crate::base::duration::show(self.patience.as_secs().max(1) as i64);
             return Err(self.error(Trouble::TimedOut, format!("no answer within {patience}")));
         };
         if status.success() {

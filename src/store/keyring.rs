@@ -14,7 +14,7 @@ use native as platform;
 use secret_service as platform;
 
 use super::{GRACE, Store, StoreError, Trouble};
-use crate::text::escape;
+use crate::base::text::escape;
 use crate::token::Secret;
 use std::cell::RefCell;
 use std::path::Path;
@@ -135,7 +135,7 @@ impl KeyringStore {
                 trouble: Trouble::TimedOut,
                 why: format!(
                     "the keyring did not answer within {}",
-                    crate::duration::show(self.patience.as_secs().max(1) as i64)
+                    crate::base::duration::show(self.patience.as_secs().max(1) as i64)
                 ),
             }),
             Err(RecvTimeoutError::Disconnected) => Err(ended()),

@@ -1,7 +1,7 @@
 //! The keyrings of macOS and Windows, through the keyring project's façade and one store crate each.
 
 use super::{Keyring, Step, StoreError, Trouble};
-use crate::text::escape;
+use crate::base::text::escape;
 use keyring_core::{CredentialStore, Entry, Error};
 use std::sync::Arc;
 use zeroize::Zeroizing;

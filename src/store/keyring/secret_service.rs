@@ -2,7 +2,7 @@
 //! no call made twice for what is known. Why the session is plain: SECURITY.md.
 
 use super::{Keyring, Step, StoreError, Trouble};
-use crate::text::escape;
+use crate::base::text::escape;
 use dbus_secret_service::{Collection, EncryptionType, Error, Item, Path, SecretService};
 use std::collections::HashMap;
 use zeroize::Zeroizing;

@@ -2,7 +2,8 @@
 
 /// The seconds that `text` means; the error says what is expected.
 pub fn parse(text: &str) -> Result<i64, String> {
-    let wrong = || format!("`{}` is no duration; write 90, 90s, 15m, 1h30m or 7d", crate::text::escape_to(text, 40));
+    let wrong =
+        || format!("`{}` is no duration; write 90, 90s, 15m, 1h30m or 7d", crate::base::text::escape_to(text, 40));
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().map_err(|_| wrong());
     }

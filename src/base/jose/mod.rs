@@ -2,6 +2,7 @@
 //! clock; random numbers come from the system.
 
 mod jwk;
+pub mod jwt;
 mod key;
 mod pem;
 mod public;

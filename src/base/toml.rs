@@ -1,7 +1,7 @@
 //! Reads a TOML file that a person wrote: strictly, and with file, line and column in every complaint.
 
-use crate::error::{Error, Kind, Result};
-use crate::text::{escape, nearest};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::text::{escape, nearest};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Range;
 use toml::Spanned;

@@ -71,7 +71,7 @@ impl Key {
         // Zero, and one in 2^32 of the largest numbers, is no private key.
         for _ in 0..8 {
             let mut d = Zeroizing::new([0; 32]);
-            crate::digest::fill(d.as_mut_slice());
+            crate::base::digest::fill(d.as_mut_slice());
             let Some(point) = Curve::P256.point(d.as_slice()) else { continue };
             let private = Private::ec(Curve::P256, d.as_slice(), Some(&point))?;
             let (x, y) = point[1..].split_at(Curve::P256.size());

@@ -1,0 +1,10 @@
+//! What everything else stands on: text, time, errors, digests. No world, no domain.
+
+pub mod date;
+pub mod digest;
+pub mod duration;
+pub mod error;
+pub mod jose;
+pub mod text;
+pub mod toml;
+pub mod url;
