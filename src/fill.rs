@@ -2,12 +2,12 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Known;
-use crate::client_auth::{self, Moment};
 use crate::host::Host;
 use crate::kept::Kept;
+use crate::oauth::client_auth::{self, Moment};
+use crate::oauth::request::{self, Unready, Values};
 use crate::profile::{Profile, Source, is_pem};
 use crate::provider::{Call, Grant};
-use crate::request::{self, Unready, Values};
 use crate::token::Secret;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -13,7 +13,7 @@ mod trust;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::base::url::is_loopback;
-use crate::request::{Identity, Method, Request, Response};
+use crate::oauth::request::{Identity, Method, Request, Response};
 use crate::token::Time;
 use proxy::Proxy;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -121,7 +121,7 @@ impl Client {
         Client { settings, roots: OnceLock::new() }
     }
 
-    /// Sends `request`, again where its [`crate::request::Repeat`] allows, all within `deadline`. Any status is a
+    /// Sends `request`, again where its [`crate::oauth::request::Repeat`] allows, all within `deadline`. Any status is a
     /// reply, also a redirect, which is not followed. Beside a status other than 2xx the body is empty where it
     /// could not be read whole.
     ///

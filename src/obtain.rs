@@ -7,16 +7,16 @@ use crate::base::jose::{Jwks, VerifyError};
 use crate::belongs::Known;
 use crate::fill::{Filled, For, fill, is_of_this_call};
 use crate::host::Host;
-use crate::id_token;
 use crate::index::Index;
 use crate::kept::{Kept, Session};
+use crate::oauth::id_token;
+use crate::oauth::reply::Issued;
+use crate::oauth::request::Unready;
 use crate::opened::{Opened, origin, store_error};
 use crate::output::Source as From;
 use crate::plan;
 use crate::profile::Profile;
 use crate::provider::{Flow, Grant};
-use crate::reply::Issued;
-use crate::request::Unready;
 use crate::store::cache::{Cache, Cached, IdToken};
 use crate::token::{Expires, Secret, Time, is_token};
 use std::collections::BTreeMap;
@@ -398,7 +398,7 @@ pub fn verify_id_token(
         return unverified();
     };
     for fresh in [false, true] {
-        let keys = match crate::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+        let keys = match crate::oauth::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
                 host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));

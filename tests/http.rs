@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tok::base::error::{Error, Kind, Result};
 use tok::http::{Client, Settings, check_identity};
-use tok::request::{Identity, Method, Repeat, Request, Response};
+use tok::oauth::request::{Identity, Method, Repeat, Request, Response};
 use tok::token::{Secret, Time};
 use zeroize::Zeroizing;
 

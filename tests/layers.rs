@@ -350,7 +350,7 @@ fn what_decides_does_not_touch_the_world() {
         "crate::fill",
         "crate::opened",
         "crate::flow",
-        "crate::metadata",
+        "crate::oauth::metadata",
         "crate::profile",
         "crate::cmd",
         "crate::store::keyring",
@@ -400,7 +400,7 @@ fn nothing_knows_who_calls_it() {
     found.extend(outside("crate::http", &["host.rs", "http.rs", "http/"]));
     found.extend(outside("crate::store::keyring", &["host.rs", "store/keyring.rs"]));
     for source in sources().iter().filter(|s| s.is_in(&["store/", "http.rs", "http/", "files.rs", "child.rs"])) {
-        for upper in ["crate::host", "crate::profile", "crate::index", "crate::provider", "crate::reply"] {
+        for upper in ["crate::host", "crate::profile", "crate::index", "crate::provider", "crate::oauth::reply"] {
             let hits = paths(&source.bare).into_iter().filter(|path| names(path, upper));
             found.extend(hits.map(|path| format!("src/{} names {path}", source.path)));
         }

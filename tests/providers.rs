@@ -11,10 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tok::base::jose::jwt;
 use tok::base::jose::{Jwks, Key};
-use tok::client_auth::{self, Moment};
+use tok::oauth::client_auth::{self, Moment};
+use tok::oauth::reply::{self, Note};
+use tok::oauth::request::{self, Added, Method, Repeat, Response, Values};
 use tok::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
-use tok::reply::{self, Note};
-use tok::request::{self, Added, Method, Repeat, Response, Values};
 use tok::token::{Expires, Secret, Time};
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.

@@ -79,7 +79,7 @@ fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     let fail = |why: String| Error::new(Kind::Other, format!("{name}: no DPoP proof"), why);
     let key = crate::base::jose::Key::parse(key).map_err(fail)?;
     let (access, id) = (answer.token.access_token.expose(), crate::base::digest::random(16));
-    crate::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id).map_err(fail)
+    crate::oauth::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id).map_err(fail)
 }
 
 /// A token, and the profile that it is for.

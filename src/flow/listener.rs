@@ -2,7 +2,7 @@
 //! reachable from this machine only, and turns away whatever is not the answer.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::flow::callback::{self, Callback, Expected, Foreign};
+use crate::oauth::callback::{self, Callback, Expected, Foreign};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

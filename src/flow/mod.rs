@@ -2,9 +2,7 @@
 //! of its own and ends with a code for the request of the token.
 
 pub mod browser;
-pub mod callback;
 pub mod listener;
-pub mod poll;
 pub mod qr;
 
 use crate::ask::{self, Told};
@@ -13,15 +11,15 @@ use crate::base::text::{escape, escape_to, line};
 use crate::base::url::Url;
 use crate::fill::Filled;
 use crate::host::{Host, Line};
+use crate::oauth::callback::{self, Expected};
+use crate::oauth::pkce;
+use crate::oauth::poll::Poll;
+use crate::oauth::request::{self, Added, Repeat};
 use crate::opened;
-use crate::pkce;
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
-use crate::request::{self, Added, Repeat};
 use crate::token::Secret;
-use callback::Expected;
 use listener::{Listener, Loopback};
-use poll::Poll;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 

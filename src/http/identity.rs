@@ -1,7 +1,7 @@
 //! The certificate with which the client shows who it is in TLS (RFC 8705 §2).
 
 use crate::base::error::{Error, Kind, Result};
-use crate::request::Identity;
+use crate::oauth::request::Identity;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};

@@ -1,7 +1,7 @@
 //! Whether a request is sent again, and after how long: the contract's «Retries». Pure.
 
 use crate::base::date;
-use crate::request::Repeat;
+use crate::oauth::request::Repeat;
 use crate::token::Time;
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ pub use template::Template;
 
 use crate::base::error::Result;
 use crate::base::jose::Algorithm;
-use crate::request::Method;
+use crate::oauth::request::Method;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;

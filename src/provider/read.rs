@@ -8,7 +8,7 @@ use crate::base::error::Result;
 use crate::base::jose::Algorithm;
 use crate::base::text::escape;
 use crate::base::toml::{Document, Table, Value, unknown};
-use crate::request::Method;
+use crate::oauth::request::Method;
 use std::sync::Arc;
 use toml::de::DeValue;
 

@@ -3,8 +3,8 @@
 use crate::base::date;
 use crate::base::error::Kind;
 use crate::base::text::escape;
+use crate::oauth::request::Response;
 use crate::provider::{Condition, Expiry, Find, Format, Lifetime, Rules, Test, Unit, Zero};
-use crate::request::Response;
 use crate::token::{Expires, Secret, is_token};
 use serde_json::{Map, Value};
 

@@ -1,0 +1,11 @@
+//! The protocol without I/O: requests, replies, client authentication, metadata (RFC 6749 and its companions).
+
+pub mod callback;
+pub mod client_auth;
+pub mod dpop;
+pub mod id_token;
+pub mod metadata;
+pub mod pkce;
+pub mod poll;
+pub mod reply;
+pub mod request;
