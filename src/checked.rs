@@ -1,9 +1,9 @@
 //! That a config was read whole, is right and can be read in parts: a note with its stamp, for the next call.
 
 use crate::BUILD;
-use crate::files::{self, Durable};
 use crate::host::Host;
 use crate::store::cache::Stamp;
+use crate::system::files::{self, Durable};
 use crate::token::Time;
 use std::path::PathBuf;
 

@@ -3,10 +3,7 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, line};
-use crate::child::{Failed, is_own};
 use crate::config::StoreChoice;
-use crate::files;
-use crate::http::{self, Client, Settings};
 use crate::oauth::request::{Identity, Request, Response};
 use crate::provider::Provider;
 use crate::store::file::FileStore;
@@ -14,6 +11,9 @@ use crate::store::helper::HelperStore;
 use crate::store::keyring::{KeyringStore, is_remote};
 use crate::store::split::Split;
 use crate::store::{Store, StoreError, Trouble};
+use crate::system::files;
+use crate::system::http::{self, Client, Settings};
+use crate::system::process::{Failed, is_own};
 use crate::token::{Secret, Time};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -381,7 +381,7 @@ impl Host {
     pub fn run_command(&self, words: &[String], lines: bool) -> std::result::Result<Secret, Failed> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let env = self.env.iter().filter(|(name, _)| !is_own(name));
-        let bytes = crate::child::output(words, env, left, LIMIT)?;
+        let bytes = crate::system::process::output(words, env, left, LIMIT)?;
         Ok(text(&bytes, lines)?)
     }
 
@@ -400,7 +400,7 @@ impl Host {
             std::io::stdin().read_line(&mut line).map(|_| line.trim_end_matches(['\r', '\n']).to_string())
         });
         if answer.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted) {
-            crate::signals::interrupt();
+            crate::system::signals::interrupt();
         }
         let answer = match answer {
             // Ctrl-D is no answer.

@@ -1,8 +1,8 @@
 //! What is kept of each profile, without a secret in it and without opening a store: one file a profile, so that no
 //! two writers meet.
 
-use crate::files::{self, Durable};
 use crate::host::Host;
+use crate::system::files::{self, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -6,15 +6,12 @@ pub mod ask;
 pub mod base;
 pub mod belongs;
 pub mod checked;
-pub mod child;
 pub mod cli;
 pub mod cmd;
 pub mod config;
-pub mod files;
 pub mod fill;
 pub mod flow;
 pub mod host;
-pub mod http;
 pub mod index;
 pub mod kept;
 pub mod oauth;
@@ -25,8 +22,8 @@ pub mod plan;
 pub mod profile;
 pub mod provider;
 pub mod short;
-pub mod signals;
 pub mod store;
+pub mod system;
 pub mod token;
 
 use base::error::{Error, Kind, Result};
@@ -226,12 +223,12 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
         Verb::Login(_) => {
             let login = matches.subcommand_matches("login").map(|m| cli::login(m, shape)).unwrap_or_default();
             token_call(host, login.timeout);
-            crate::signals::listen();
+            crate::system::signals::listen();
             cmd::login::run(&mut Context::new(host, global, true, None)?, &login)
         }
         Verb::Logout(args) => {
             token_call(host, args.timeout);
-            crate::signals::listen();
+            crate::system::signals::listen();
             cmd::logout::run(&mut Context::new(host, global, false, None)?, args)
         }
         Verb::List(args) => cmd::list::run(&mut Context::new(host, global, false, None)?, args.json),
@@ -252,7 +249,7 @@ fn token_call(host: &mut Host, timeout: Option<i64>) {
     if let Some(seconds) = timeout {
         host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
     }
-    crate::signals::let_writes_fail();
+    crate::system::signals::let_writes_fail();
 }
 
 /// Whether the short path could answer the same command line: it is `VERB PROFILE …`, and no option of it wants more

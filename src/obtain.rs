@@ -209,7 +209,7 @@ fn refresh(
             filled.values.insert("scope".into(), scope);
         }
         let home = origin(&session.belongs.url);
-        let hold = crate::signals::hold(true);
+        let hold = crate::system::signals::hold(true);
         let asking = Asking {
             name: &grant.name,
             call: &grant.call,
@@ -323,7 +323,7 @@ fn run(
         )
         .hint(format!("run: tok login {} {}", profile.name, grant.name)));
     }
-    let hold = crate::signals::hold(false);
+    let hold = crate::system::signals::hold(false);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {

@@ -48,8 +48,8 @@ pub use unix::{answer, line};
 mod unix {
     use super::Call;
     use crate::BUILD;
-    use crate::files;
     use crate::store::cache::{Head, Stamp};
+    use crate::system::files;
     use crate::token::{Expires, LONGEST_TOKEN, freshness};
     use std::ffi::OsStr;
     use std::ops::Range;
@@ -275,7 +275,7 @@ mod unix {
     pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>, own: &mut Vec<&'a [u8]>) -> Option<(Place, Place)> {
         let (mut home, mut config, mut state) = (None, None, None);
         for entry in env {
-            if crate::child::is_own(OsStr::from_bytes(entry)) {
+            if crate::system::process::is_own(OsStr::from_bytes(entry)) {
                 own.push(entry);
             }
             // The first of two counts, as for getenv(3).
@@ -318,7 +318,7 @@ mod tests {
         let base = directories::BaseDirs::new().expect("a home");
         let state = base.state_dir().unwrap_or(base.data_local_dir()).join("tok");
         let env: Vec<Vec<u8>> = std::env::vars_os()
-            .filter(|(name, _)| !crate::child::is_own(name))
+            .filter(|(name, _)| !crate::system::process::is_own(name))
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
         let (config, found) = super::unix::folders(env.iter().map(Vec::as_slice), &mut Vec::new()).expect("a home");

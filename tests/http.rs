@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tok::base::error::{Error, Kind, Result};
-use tok::http::{Client, Settings, check_identity};
 use tok::oauth::request::{Identity, Method, Repeat, Request, Response};
+use tok::system::http::{Client, Settings, check_identity};
 use tok::token::{Secret, Time};
 use zeroize::Zeroizing;
 

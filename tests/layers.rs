@@ -339,10 +339,10 @@ const PURE_FILES: &[&str] = &["flow/callback.rs", "flow/poll.rs", "flow/qr.rs"];
 fn what_decides_does_not_touch_the_world() {
     const WORLD: &[&str] = &[
         "crate::host",
-        "crate::http",
-        "crate::files",
-        "crate::child",
-        "crate::signals",
+        "crate::system::http",
+        "crate::system::files",
+        "crate::system::process",
+        "crate::system::signals",
         "crate::index",
         "crate::short",
         "crate::obtain",
@@ -397,7 +397,7 @@ fn nothing_knows_who_calls_it() {
     found.extend(outside("crate::short", &["main.rs", "cmd/get.rs", "store/cache.rs"]));
     found.extend(outside("crate::obtain", &["cmd/"]));
     found.extend(outside("crate::cli", &["lib.rs", "cmd/", "output/"]));
-    found.extend(outside("crate::http", &["host.rs", "http.rs", "http/"]));
+    found.extend(outside("crate::system::http", &["host.rs", "http.rs", "http/"]));
     found.extend(outside("crate::store::keyring", &["host.rs", "store/keyring.rs"]));
     for source in sources().iter().filter(|s| s.is_in(&["store/", "http.rs", "http/", "files.rs", "child.rs"])) {
         for upper in ["crate::host", "crate::profile", "crate::index", "crate::provider", "crate::oauth::reply"] {

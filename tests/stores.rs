@@ -13,10 +13,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tok::files::{self, Durable, ReadError, Unsafe};
 use tok::store::file::FileStore;
 use tok::store::lock::{Lock, LockError};
 use tok::store::{Store, StoreError, Trouble};
+use tok::system::files::{self, Durable, ReadError, Unsafe};
 use tok::token::Secret;
 
 fn soon(millis: u64) -> Instant {

@@ -361,7 +361,7 @@ pub fn template(data: &[u8]) {
 pub fn retry_after(data: &[u8]) {
     let Some(text) = text(data) else { return };
     for now in [Time::from_secs(NOW), Time(i64::MIN), Time(i64::MAX)] {
-        let _ = tok::http::retry::retry_after(text, now);
+        let _ = tok::system::http::retry::retry_after(text, now);
     }
     if let Some(at) = tok::base::date::parse(text) {
         assert!(at <= tok::base::date::LAST);
@@ -375,11 +375,11 @@ pub fn retry_after(data: &[u8]) {
 pub fn proxy(data: &[u8]) {
     let Some((host, rest)) = text(data).map(line) else { return };
     let (list, proxy) = line(rest);
-    let listed = tok::http::proxy::is_listed(list, host);
+    let listed = tok::system::http::proxy::is_listed(list, host);
     assert!(!listed || !list.trim().is_empty());
     let chosen = |list: &str, proxy: &str| {
         let set: BTreeMap<&str, OsString> = [("https_proxy", proxy.into()), ("no_proxy", list.into())].into();
-        tok::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
+        tok::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
     };
     if listed {
         assert!(matches!(chosen(list, proxy), Ok(None)));

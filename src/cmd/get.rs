@@ -45,11 +45,13 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
     match out.to {
         Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(|error| {
-                let late = error.kind() == std::io::ErrorKind::TimedOut;
-                let kind = if late { Kind::Unavailable } else { Kind::Other };
-                Error::new(kind, format!("{} cannot be written", path.display()), error.to_string())
-            })
+            crate::system::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(
+                |error| {
+                    let late = error.kind() == std::io::ErrorKind::TimedOut;
+                    let kind = if late { Kind::Unavailable } else { Kind::Other };
+                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string())
+                },
+            )
         }
         _ => show(context, text.expose()),
     }
@@ -155,9 +157,9 @@ fn with_id_token(
 
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.
 fn show(context: &mut Context, text: &str) -> Result<()> {
-    let hold = crate::signals::hold(false);
+    let hold = crate::system::signals::hold(false);
     context.print(text)?;
-    crate::signals::answered(hold);
+    crate::system::signals::answered(hold);
     Ok(())
 }
 
@@ -202,7 +204,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
     }
 
     // A cached answer is out before a listener would be ready.
-    crate::signals::listen();
+    crate::system::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.

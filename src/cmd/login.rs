@@ -6,7 +6,6 @@ use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Known;
 use crate::cli::LoginArgs;
 use crate::config::{Edit, PlainValue, StoreChoice};
-use crate::files;
 use crate::fill::{self, Filled, For};
 use crate::flow::{self, Begun, Person};
 use crate::host::Host;
@@ -19,10 +18,11 @@ use crate::opened::{self, Opened};
 use crate::plan;
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
 use crate::provider::{Auth, Flow, Grant, Param, is_name};
-use crate::signals::Hold;
 use crate::store::cache::{Cache, Cached};
 use crate::store::lock::Lock;
 use crate::store::{StoreError, Trouble};
+use crate::system::files;
+use crate::system::signals::Hold;
 use crate::token::{Secret, Time};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -194,7 +194,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
         (None, Some(session)) if is_refresh => opened::origin(&session.belongs.url),
         _ => home(&filled, &opened),
     };
-    let hold = crate::signals::hold(is_refresh);
+    let hold = crate::system::signals::hold(is_refresh);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
@@ -216,7 +216,7 @@ fn ask_with(
 ) -> Result<Asked> {
     filled.bind(grant, &opened.kept)?;
     let home = home(&filled, &opened);
-    let hold = crate::signals::hold(false);
+    let hold = crate::system::signals::hold(false);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = ask::ask(host, profile, &asking, &filled)?;
@@ -261,7 +261,7 @@ fn wait(
         let outcome = ask::ask(context.host, profile, &asking, &filled)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
-                let hold = crate::signals::hold(false);
+                let hold = crate::system::signals::hold(false);
                 opened.read(profile);
                 if let Some(trouble) = &opened.trouble {
                     return Err(opened::store_error(profile, trouble));

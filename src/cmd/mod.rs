@@ -65,7 +65,7 @@ impl<'h> Context<'h> {
             Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
                 .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
         };
-        crate::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
+        crate::system::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
         let host = &mut *self.host;
         let mut say = |holder: Option<u32>| {
             let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));

@@ -1,10 +1,6 @@
 //! What data cannot say: a login in a browser, on another device, or by a push to a phone. Each begins with a request
 //! of its own and ends with a code for the request of the token.
 
-pub mod browser;
-pub mod listener;
-pub mod qr;
-
 use crate::ask::{self, Told};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, escape_to, line};
@@ -18,8 +14,9 @@ use crate::oauth::request::{self, Added, Repeat};
 use crate::opened;
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
+use crate::system::listener::{Listener, Loopback};
+use crate::system::{browser, qr};
 use crate::token::Secret;
-use listener::{Listener, Loopback};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 

@@ -5,8 +5,8 @@
 //! stamps of the files that decide it, so that the short path (`short.rs`) need not resolve it again.
 
 use crate::belongs::{Belongs, Known};
-use crate::files::{self, Durable, Numbers};
 use crate::short::Call;
+use crate::system::files::{self, Durable, Numbers};
 use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -3,7 +3,7 @@
 use super::lock::{Lock, LockError};
 use super::{GRACE, Store, StoreError, Trouble};
 use crate::base::text::escape;
-use crate::files::{self, Durable, ReadError};
+use crate::system::files::{self, Durable, ReadError};
 use crate::token::Secret;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

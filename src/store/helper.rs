@@ -5,8 +5,8 @@
 
 use super::{Store, StoreError, Trouble};
 use crate::base::text::escape;
-use crate::child::is_own;
 use crate::config::is_helper_name;
+use crate::system::process::is_own;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};

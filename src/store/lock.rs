@@ -3,7 +3,7 @@
 //! The file is never removed and never the data file: a lock on a file that is replaced or unlinked excludes
 //! nobody (int128/kubelogin#1126).
 
-use crate::files;
+use crate::system::files;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

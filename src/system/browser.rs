@@ -1,7 +1,7 @@
 //! The system's browser, opened beside us: it shares neither our terminal nor our signals, and its failure is told.
 
 use crate::base::url::Url;
-use crate::child::is_own;
+use crate::system::process::is_own;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::process::{Child, Command, Stdio};

@@ -1,0 +1,9 @@
+//! The world, thin: files, processes, signals, the browser, the loopback listener, HTTP.
+
+pub mod browser;
+pub mod files;
+pub mod http;
+pub mod listener;
+pub mod process;
+pub mod qr;
+pub mod signals;
