@@ -2,7 +2,7 @@
 
 use crate::BUILD;
 use crate::host::Host;
-use crate::store::cache::Stamp;
+use crate::storage::cache::Stamp;
 use crate::system::files::{self, Durable};
 use crate::token::Time;
 use std::path::PathBuf;

@@ -6,11 +6,11 @@ use crate::base::text::{escape, line};
 use crate::config::StoreChoice;
 use crate::oauth::request::{Identity, Request, Response};
 use crate::provider::Provider;
-use crate::store::file::FileStore;
-use crate::store::helper::HelperStore;
-use crate::store::keyring::{KeyringStore, is_remote};
-use crate::store::split::Split;
-use crate::store::{Store, StoreError, Trouble};
+use crate::storage::secrets::file::FileStore;
+use crate::storage::secrets::helper::HelperStore;
+use crate::storage::secrets::keyring::{KeyringStore, is_remote};
+use crate::storage::secrets::split::Split;
+use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::system::files;
 use crate::system::http::{self, Client, Settings};
 use crate::system::process::{Failed, is_own};
@@ -525,7 +525,7 @@ pub fn find_bus() {
         if set("DBUS_SESSION_BUS_ADDRESS") || set("XDG_RUNTIME_DIR") {
             return;
         }
-        if let Some(bus) = crate::store::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
+        if let Some(bus) = crate::storage::secrets::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
             // SAFETY: `main` calls this first; no other thread has been started.
             unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", bus) };
         }

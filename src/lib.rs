@@ -12,7 +12,6 @@ pub mod config;
 pub mod fill;
 pub mod flow;
 pub mod host;
-pub mod index;
 pub mod kept;
 pub mod oauth;
 pub mod obtain;
@@ -22,7 +21,7 @@ pub mod plan;
 pub mod profile;
 pub mod provider;
 pub mod short;
-pub mod store;
+pub mod storage;
 pub mod system;
 pub mod token;
 

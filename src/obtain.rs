@@ -7,7 +7,6 @@ use crate::base::jose::{Jwks, VerifyError};
 use crate::belongs::Known;
 use crate::fill::{Filled, For, fill, is_of_this_call};
 use crate::host::Host;
-use crate::index::Index;
 use crate::kept::{Kept, Session};
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
@@ -17,7 +16,8 @@ use crate::output::Source as From;
 use crate::plan;
 use crate::profile::Profile;
 use crate::provider::{Flow, Grant};
-use crate::store::cache::{Cache, Cached, IdToken};
+use crate::storage::cache::{Cache, Cached, IdToken};
+use crate::storage::index::Index;
 use crate::token::{Expires, Secret, Time, is_token};
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use crate::base::url::Url;
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::profile::Profile;
-use crate::store::{Store, StoreError, Trouble};
+use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::token::Secret;
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use crate::oauth::client_auth;
 use crate::oauth::metadata::{self, Metadata};
 use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Auth, Call, Grant, Param, Provider, built_in, is_name};
-use crate::store::cache::Stamp;
+use crate::storage::cache::Stamp;
 use crate::system::files::{self, Numbers};
 use crate::system::process::Failed;
 use crate::token::Secret;

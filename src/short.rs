@@ -5,7 +5,7 @@
 //! Options and `TOK_*` variables are not understood here, they are recognised: the same ones as in a call that the full
 //! path answered mean the same as then.
 
-use crate::store::cache::HEADS;
+use crate::storage::cache::HEADS;
 
 /// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub use unix::{answer, line};
 mod unix {
     use super::Call;
     use crate::BUILD;
-    use crate::store::cache::{Head, Stamp};
+    use crate::storage::cache::{Head, Stamp};
     use crate::system::files;
     use crate::token::{Expires, LONGEST_TOKEN, freshness};
     use std::ffi::OsStr;

@@ -343,7 +343,7 @@ fn what_decides_does_not_touch_the_world() {
         "crate::system::files",
         "crate::system::process",
         "crate::system::signals",
-        "crate::index",
+        "crate::storage::index",
         "crate::short",
         "crate::obtain",
         "crate::ask",
@@ -353,11 +353,11 @@ fn what_decides_does_not_touch_the_world() {
         "crate::oauth::metadata",
         "crate::profile",
         "crate::cmd",
-        "crate::store::keyring",
-        "crate::store::file",
-        "crate::store::helper",
-        "crate::store::lock",
-        "crate::store::split",
+        "crate::storage::secrets::keyring",
+        "crate::storage::secrets::file",
+        "crate::storage::secrets::helper",
+        "crate::storage::lock",
+        "crate::storage::secrets::split",
         "std::fs",
         "std::io",
         "std::process",
@@ -376,7 +376,8 @@ fn what_decides_does_not_touch_the_world() {
                 found.push(format!("src/{} names {path}", source.path));
             }
             // A cached token is a type that lies beside its files; nothing else of the stores is known here.
-            let of_store = names(&path, "crate::store") && !(source.module() == "output" && path.ends_with("::Cached"));
+            let of_store =
+                names(&path, "crate::storage::secrets") && !(source.module() == "output" && path.ends_with("::Cached"));
             if of_store && !found.iter().any(|f| f.ends_with(&path)) {
                 found.push(format!("src/{} names {path}", source.path));
             }
@@ -398,9 +399,11 @@ fn nothing_knows_who_calls_it() {
     found.extend(outside("crate::obtain", &["cmd/"]));
     found.extend(outside("crate::cli", &["lib.rs", "cmd/", "output/"]));
     found.extend(outside("crate::system::http", &["host.rs", "http.rs", "http/"]));
-    found.extend(outside("crate::store::keyring", &["host.rs", "store/keyring.rs"]));
+    found.extend(outside("crate::storage::secrets::keyring", &["host.rs", "store/keyring.rs"]));
     for source in sources().iter().filter(|s| s.is_in(&["store/", "http.rs", "http/", "files.rs", "child.rs"])) {
-        for upper in ["crate::host", "crate::profile", "crate::index", "crate::provider", "crate::oauth::reply"] {
+        for upper in
+            ["crate::host", "crate::profile", "crate::storage::index", "crate::provider", "crate::oauth::reply"]
+        {
             let hits = paths(&source.bare).into_iter().filter(|path| names(path, upper));
             found.extend(hits.map(|path| format!("src/{} names {path}", source.path)));
         }

@@ -15,7 +15,7 @@ use tok::belongs::{Belongs, Known, KnownSecret};
 use tok::cli::Format;
 use tok::config::{Config, is_in_parts};
 use tok::output::{Answer, Source};
-use tok::store::cache::Cached;
+use tok::storage::cache::Cached;
 use tok::token::{Expires, Secret, Time};
 
 #[test]

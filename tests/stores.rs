@@ -13,9 +13,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use tok::store::file::FileStore;
-use tok::store::lock::{Lock, LockError};
-use tok::store::{Store, StoreError, Trouble};
+use tok::storage::lock::{Lock, LockError};
+use tok::storage::secrets::file::FileStore;
+use tok::storage::secrets::{Store, StoreError, Trouble};
 use tok::system::files::{self, Durable, ReadError, Unsafe};
 use tok::token::Secret;
 
@@ -522,7 +522,7 @@ fn a_file_store_whose_lock_is_held_times_out_and_names_the_holder() {
 #[cfg(not(target_os = "macos"))]
 mod keyring {
     use super::*;
-    use tok::store::keyring::KeyringStore;
+    use tok::storage::secrets::keyring::KeyringStore;
 
     const BUS_WITHOUT_SERVICES: &str = r#"<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
@@ -911,7 +911,7 @@ esac
 mod helper {
     use super::*;
     use std::ffi::OsString;
-    use tok::store::helper::HelperStore;
+    use tok::storage::secrets::helper::HelperStore;
 
     /// Written by another process: while ours has a program open for writing, a child forked by another thread
     /// would keep it from being run.

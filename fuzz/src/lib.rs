@@ -20,9 +20,9 @@ use tok::oauth::reply::{Note, read};
 use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
-use tok::store::cache::{Cached, Head};
-use tok::store::split::Split;
-use tok::store::{Store, StoreError};
+use tok::storage::cache::{Cached, Head};
+use tok::storage::secrets::split::Split;
+use tok::storage::secrets::{Store, StoreError};
 use tok::token::{Secret, Time, is_token};
 use zeroize::Zeroizing;
 

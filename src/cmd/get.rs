@@ -10,7 +10,7 @@ use crate::obtain::{obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
 use crate::short::Call;
-use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
+use crate::storage::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Secret, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;

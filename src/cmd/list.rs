@@ -3,9 +3,9 @@
 use super::Context;
 use crate::base::error::{Error, Result};
 use crate::base::text::{escape, json, line};
-use crate::index::{Entry, Index};
 use crate::profile::{Profile, Wishes, load_provider, own_provider_names};
-use crate::store::cache::Cache;
+use crate::storage::cache::Cache;
+use crate::storage::index::{Entry, Index};
 use crate::token::Expires;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

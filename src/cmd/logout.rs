@@ -6,12 +6,12 @@ use crate::base::error::{Error, Kind, Result};
 use crate::cli::Logout;
 use crate::config::StoreChoice;
 use crate::fill::{self, For};
-use crate::index::Index;
 use crate::opened::{self, Opened};
 use crate::profile::{Profile, Wishes};
 use crate::provider::Call;
-use crate::store::Trouble;
-use crate::store::cache::{Cache, Cached};
+use crate::storage::cache::{Cache, Cached};
+use crate::storage::index::Index;
+use crate::storage::secrets::Trouble;
 use crate::token::Secret;
 use std::collections::BTreeSet;
 

@@ -13,7 +13,7 @@ use crate::cli::{Given, Global};
 use crate::config::Config;
 use crate::host::Host;
 use crate::profile::{self, Flag};
-use crate::store::lock::{Lock, LockError};
+use crate::storage::lock::{Lock, LockError};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;

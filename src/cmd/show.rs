@@ -7,14 +7,14 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::fill::{self, For};
-use crate::index::Index;
 use crate::oauth::request;
 use crate::obtain;
 use crate::opened::{self, Opened};
 use crate::profile::{Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
-use crate::store::cache::Cache;
+use crate::storage::cache::Cache;
+use crate::storage::index::Index;
 use crate::token::Expires;
 use serde_json::{Map, Value, json};
 

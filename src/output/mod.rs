@@ -8,7 +8,7 @@ mod token;
 
 use crate::base::error::Result;
 use crate::cli::Format;
-use crate::store::cache::Cached;
+use crate::storage::cache::Cached;
 use crate::token::Secret;
 
 /// A token that is about to be handed out.

@@ -1,8 +1,8 @@
 //! Entries in one file of ours, for where there is no keyring and the user chose so.
 
-use super::lock::{Lock, LockError};
 use super::{GRACE, Store, StoreError, Trouble};
 use crate::base::text::escape;
+use crate::storage::lock::{Lock, LockError};
 use crate::system::files::{self, Durable, ReadError};
 use crate::token::Secret;
 use serde_json::value::RawValue;

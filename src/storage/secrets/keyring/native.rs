@@ -91,7 +91,7 @@ fn words_of(error: Error) -> String {
 
 #[cfg(target_os = "macos")]
 mod system {
-    use crate::store::Trouble;
+    use crate::storage::secrets::Trouble;
     use apple_native_keyring_store::keychain::Store;
     use keyring_core::{CredentialStore, Entry, Error, Result};
     use std::sync::Arc;
@@ -120,7 +120,7 @@ mod system {
 
 #[cfg(windows)]
 mod system {
-    use crate::store::Trouble;
+    use crate::storage::secrets::Trouble;
     use keyring_core::{CredentialStore, Entry, Error, Result};
     use std::collections::HashMap;
     use std::sync::Arc;

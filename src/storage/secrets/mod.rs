@@ -1,10 +1,8 @@
 //! Where refresh tokens and kept secrets live: one entry a profile, so that it changes whole.
 
-pub mod cache;
 pub mod file;
 pub mod helper;
 pub mod keyring;
-pub mod lock;
 pub mod split;
 
 use crate::token::Secret;
