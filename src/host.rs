@@ -3,8 +3,8 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, line};
-use crate::config::StoreChoice;
 use crate::oauth::request::{Identity, Request, Response};
+use crate::profile::config::StoreChoice;
 use crate::provider::Provider;
 use crate::storage::secrets::file::FileStore;
 use crate::storage::secrets::helper::HelperStore;
@@ -133,7 +133,7 @@ pub struct Host {
     /// The real stderr, or a test's.
     pub err: Box<dyn Write>,
     /// The config that was read to know the command line, and its path: whoever runs the command takes it.
-    pub config: Option<(PathBuf, crate::config::Config)>,
+    pub config: Option<(PathBuf, crate::profile::config::Config)>,
     /// The providers that were read, as they do not change while a command runs.
     providers: RefCell<BTreeMap<String, Rc<Loaded>>>,
     /// The names of the user's own provider files, once they were asked for.

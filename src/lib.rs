@@ -5,10 +5,8 @@
 pub mod ask;
 pub mod base;
 pub mod belongs;
-pub mod checked;
 pub mod cli;
 pub mod cmd;
-pub mod config;
 pub mod fill;
 pub mod flow;
 pub mod host;
@@ -166,7 +164,7 @@ fn config_of(
     words: &[&str],
     host: &Host,
     about: Option<&[&str]>,
-) -> Result<(std::path::PathBuf, crate::config::Config)> {
+) -> Result<(std::path::PathBuf, crate::profile::config::Config)> {
     let mut flag = None;
     for (at, word) in words.iter().enumerate() {
         match word.strip_prefix("--config") {

@@ -13,8 +13,8 @@ use std::path::Path;
 use tok::base::text::{escape, escape_to, is_unsafe};
 use tok::belongs::{Belongs, Known, KnownSecret};
 use tok::cli::Format;
-use tok::config::{Config, is_in_parts};
 use tok::output::{Answer, Source};
+use tok::profile::config::{Config, is_in_parts};
 use tok::storage::cache::Cached;
 use tok::token::{Expires, Secret, Time};
 

@@ -13,11 +13,11 @@ use std::sync::OnceLock;
 use tok::base::error::{Error, Kind};
 use tok::base::jose::{Jwks, Key, verify};
 use tok::base::url::Url;
-use tok::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
 use tok::kept::Kept;
 use tok::oauth::client_auth::{self, Moment};
 use tok::oauth::reply::{Note, read};
 use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
+use tok::profile::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
 use tok::storage::cache::{Cached, Head};
@@ -180,7 +180,7 @@ pub fn config(data: &[u8]) {
         Ok(config) => config,
         Err(error) => return assert_config_error(&error),
     };
-    if tok::config::is_in_parts(text) {
+    if tok::profile::config::is_in_parts(text) {
         for (name, profile) in &before.profiles {
             let part = Config::parse_part(path, text, Some(Path::new("/home/u")), &[name]);
             let part = part.unwrap_or_else(|e| panic!("the part for {name}: {e}"));
@@ -200,7 +200,9 @@ pub fn config(data: &[u8]) {
             ("scope".into(), PlainValue::List(wish.split(' ').map(str::to_string).collect())),
         ],
     };
-    let Some(new) = tok::config::edit(path, text, name, &edit).unwrap_or_else(|e| panic!("{e}")) else { return };
+    let Some(new) = tok::profile::config::edit(path, text, name, &edit).unwrap_or_else(|e| panic!("{e}")) else {
+        return;
+    };
     let after = parse(&new).unwrap_or_else(|e| panic!("{e}\n{new}"));
     let profile = &after.profiles[name];
     assert_eq!((profile.provider.as_deref(), profile.grant.as_deref()), (Some("p"), Some("g")));
@@ -211,7 +213,7 @@ pub fn config(data: &[u8]) {
     let names = |config: &Config| config.profiles.keys().cloned().collect::<BTreeSet<_>>();
     assert!(names(&after).is_superset(&names(&before)), "a profile was lost: {new}");
     assert_eq!(after.settings.store, before.settings.store);
-    let again = tok::config::edit(path, &new, name, &edit).unwrap_or_else(|e| panic!("{e}"));
+    let again = tok::profile::config::edit(path, &new, name, &edit).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(again, None, "the second edit changes {new}");
 }
 

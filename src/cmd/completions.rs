@@ -3,8 +3,8 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{LoginTarget, Shape, Shell, ValueFlag};
-use crate::config::Config;
 use crate::host::Host;
+use crate::profile::config::Config;
 use crate::profile::{load_provider, provider_names};
 use crate::provider::{Grant, Provider, built_in};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};

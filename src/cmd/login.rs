@@ -5,7 +5,6 @@ use crate::ask::{self, Asking, Outcome};
 use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Known;
 use crate::cli::LoginArgs;
-use crate::config::{Edit, PlainValue, StoreChoice};
 use crate::fill::{self, Filled, For};
 use crate::flow::{self, Begun, Person};
 use crate::host::Host;
@@ -15,6 +14,7 @@ use crate::oauth::reply::Issued;
 use crate::obtain::{self, Wanted};
 use crate::opened::{self, Opened};
 use crate::plan;
+use crate::profile::config::{Edit, PlainValue, StoreChoice};
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
 use crate::provider::{Auth, Flow, Grant, Param, is_name};
 use crate::storage::cache::{Cache, Cached};
@@ -562,7 +562,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
     let path = &context.config_path;
     let text = read_trusted(path)?.map(|(text, _)| text).unwrap_or_default();
-    let Some(new) = crate::config::edit(path, &text, name, edit)? else { return Ok(None) };
+    let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
 }
 

@@ -10,8 +10,8 @@ pub mod show;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Given, Global};
-use crate::config::Config;
 use crate::host::Host;
+use crate::profile::config::Config;
 use crate::profile::{self, Flag};
 use crate::storage::lock::{Lock, LockError};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 
 use super::{Store, StoreError, Trouble};
 use crate::base::text::escape;
-use crate::config::is_helper_name;
+use crate::profile::config::is_helper_name;
 use crate::system::process::is_own;
 use crate::token::Secret;
 use serde::{Deserialize, Serialize};

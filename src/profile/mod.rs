@@ -1,15 +1,18 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
+pub mod checked;
+pub mod config;
+
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::nearest;
 use crate::base::toml::{Document, unknown};
 use crate::belongs::{Known, KnownSecret};
-use crate::checked::Checked;
-use crate::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
 use crate::host::{Host, LIMIT, Loaded};
 use crate::oauth::client_auth;
 use crate::oauth::metadata::{self, Metadata};
 use crate::oauth::request::{self, Unready, Values};
+use crate::profile::checked::Checked;
+use crate::profile::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
 use crate::provider::{Auth, Call, Grant, Param, Provider, built_in, is_name};
 use crate::storage::cache::Stamp;
 use crate::system::files::{self, Numbers};
