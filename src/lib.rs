@@ -2,22 +2,17 @@
 //! argv → [`cli`] → [`profile`] → [`provider`] and grant → [`plan`] → [`request`] → [`http`] → [`reply`] → [`token`] →
 //! [`store`] → [`output`].
 
-pub mod ask;
 pub mod base;
 pub mod belongs;
 pub mod cli;
 pub mod cmd;
-pub mod fill;
-pub mod flow;
 pub mod host;
 pub mod kept;
 pub mod oauth;
-pub mod obtain;
-pub mod opened;
 pub mod output;
-pub mod plan;
 pub mod profile;
 pub mod provider;
+pub mod session;
 pub mod short;
 pub mod storage;
 pub mod system;

@@ -345,11 +345,11 @@ fn what_decides_does_not_touch_the_world() {
         "crate::system::signals",
         "crate::storage::index",
         "crate::short",
-        "crate::obtain",
-        "crate::ask",
-        "crate::fill",
-        "crate::opened",
-        "crate::flow",
+        "crate::session::acquire",
+        "crate::session::exchange",
+        "crate::session::inputs",
+        "crate::session::open_store",
+        "crate::session::person",
         "crate::oauth::metadata",
         "crate::profile",
         "crate::cmd",
@@ -396,7 +396,7 @@ fn what_decides_does_not_touch_the_world() {
 fn nothing_knows_who_calls_it() {
     let mut found = outside("crate::cmd", &["lib.rs", "cmd/"]);
     found.extend(outside("crate::short", &["main.rs", "cmd/get.rs", "store/cache.rs"]));
-    found.extend(outside("crate::obtain", &["cmd/"]));
+    found.extend(outside("crate::session::acquire", &["cmd/"]));
     found.extend(outside("crate::cli", &["lib.rs", "cmd/", "output/"]));
     found.extend(outside("crate::system::http", &["host.rs", "http.rs", "http/"]));
     found.extend(outside("crate::storage::secrets::keyring", &["host.rs", "store/keyring.rs"]));

@@ -1,22 +1,22 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 use super::Context;
-use crate::ask::{self, Asking, Outcome};
 use crate::base::error::{Error, Kind, Result};
 use crate::belongs::Known;
 use crate::cli::LoginArgs;
-use crate::fill::{self, Filled, For};
-use crate::flow::{self, Begun, Person};
 use crate::host::Host;
 use crate::kept::{Kept, Session};
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
-use crate::obtain::{self, Wanted};
-use crate::opened::{self, Opened};
-use crate::plan;
 use crate::profile::config::{Edit, PlainValue, StoreChoice};
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
 use crate::provider::{Auth, Flow, Grant, Param, is_name};
+use crate::session::acquire::{self, Wanted};
+use crate::session::exchange::{self, Asking, Outcome};
+use crate::session::inputs::{self, Filled, For};
+use crate::session::open_store::{self, Opened};
+use crate::session::person::{self, Begun, Person};
+use crate::session::plan;
 use crate::storage::cache::{Cache, Cached};
 use crate::storage::index::Index;
 use crate::storage::lock::Lock;
@@ -87,9 +87,9 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {
-            let mut filled = fill::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
+            let mut filled = inputs::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
             let home = home(&filled, &opened);
-            let begun = flow::begin(context.host, &profile, &grant, &mut filled, home.as_deref(), person)?;
+            let begun = person::begin(context.host, &profile, &grant, &mut filled, home.as_deref(), person)?;
             if limit.is_none() {
                 context.host.renew();
             }
@@ -111,7 +111,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
         Some(token) if !is_refresh => {
-            obtain::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &filled)?
+            acquire::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &filled)?
         }
         _ => false,
     };
@@ -133,7 +133,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     };
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
-        let mut error = opened::store_error(&profile, &trouble);
+        let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error);
     }
@@ -188,18 +188,18 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let session = opened.kept.session.as_ref();
     let refresh_token = given.clone().or(session.map(|s| s.refresh_token.clone()));
     let extra: Vec<(&str, &Secret)> = refresh_token.iter().map(|t| ("refresh_token", t)).collect();
-    let mut filled = fill::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
+    let mut filled = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     filled.bind(grant, &opened.kept)?;
     let home = match (&given, session) {
-        (None, Some(session)) if is_refresh => opened::origin(&session.belongs.url),
+        (None, Some(session)) if is_refresh => open_store::origin(&session.belongs.url),
         _ => home(&filled, &opened),
     };
     let hold = crate::system::signals::hold(is_refresh);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
-        Flow::Signed => obtain::signed(profile, &filled, context.host.now()),
-        _ => ask::ask(context.host, profile, &asking, &filled)?,
+        Flow::Signed => acquire::signed(profile, &filled, context.host.now()),
+        _ => exchange::ask(context.host, profile, &asking, &filled)?,
     };
     let (issued, received) = granted(profile, grant, outcome)?;
     Ok(Asked { lock, opened, filled, issued, received, used: refresh_token.filter(|_| is_refresh), hold })
@@ -219,7 +219,7 @@ fn ask_with(
     let hold = crate::system::signals::hold(false);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
-    let outcome = ask::ask(host, profile, &asking, &filled)?;
+    let outcome = exchange::ask(host, profile, &asking, &filled)?;
     let (issued, received) = granted(profile, grant, outcome)?;
     Ok(Asked { lock, opened, filled, issued, received, used: None, hold })
 }
@@ -258,13 +258,13 @@ fn wait(
             context.host.renew();
         }
         let lock = context.lock(&profile.name)?;
-        let outcome = ask::ask(context.host, profile, &asking, &filled)?;
+        let outcome = exchange::ask(context.host, profile, &asking, &filled)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
                 let hold = crate::system::signals::hold(false);
                 opened.read(profile);
                 if let Some(trouble) = &opened.trouble {
-                    return Err(opened::store_error(profile, trouble));
+                    return Err(open_store::store_error(profile, trouble));
                 }
                 return Ok(Asked { lock, opened, filled, issued, received, used: None, hold });
             }
@@ -307,7 +307,7 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued
             Err(error)
         }
         Outcome::Failed(mut error, code) => {
-            if error.kind == Kind::Refused && !ask::knows_more(&grant.call, code.as_deref()) {
+            if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
                 error.hint = Some(again(profile, grant));
             }
             Err(error)
@@ -344,7 +344,7 @@ impl Login<'_> {
     /// The token as it waits. `verified`: its ID token was.
     fn token(&self, verified: bool) -> Result<Cached> {
         let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = obtain::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)?;
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)?;
         if let Some(id) = &mut token.id_token {
             id.verified = verified;
         }
@@ -366,14 +366,14 @@ impl Login<'_> {
             refresh_token: refresh_token.clone(),
             belongs: self.known.belongs(&self.url, self.began_with(), None),
             since: self.received.secs(),
-            subject: self.issued.id_token.as_ref().and_then(obtain::subject).or_else(|| self.subject_of(old)),
+            subject: self.issued.id_token.as_ref().and_then(acquire::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.filled.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
             // It leaves the kept secrets as they are.
             return Kept { session, dpop_key, ..old.clone() };
         }
-        let home = opened::origin(&self.url);
+        let home = open_store::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
         // A confidential client proves itself at each refresh too.
         let for_refresh = provider.refresh_grant().map(|refresh| provider.uses(refresh)).unwrap_or_default();
@@ -404,10 +404,10 @@ impl Login<'_> {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
             let _ = cache.clear();
             let wanted = Wanted { profile, known: &self.known, cache: Some(&cache) };
-            obtain::put(context.host, &wanted, grant, token);
+            acquire::put(context.host, &wanted, grant, token);
         }
         let before = Index::of(context.host, &profile.name).read().map(|entry| entry.store);
-        obtain::index(context.host, profile, opened, &self.issued);
+        acquire::index(context.host, profile, opened, &self.issued);
         // What an earlier login kept in another store is nobody's any more.
         if let Some(before) = before.filter(|b| !b.is_empty() && *b != profile.store.to_string())
             && let Ok(choice) = StoreChoice::parse(&before)
@@ -460,7 +460,7 @@ fn open(host: &Host, profile: &Profile) -> Result<Opened> {
             opened.trouble = None;
             Ok(opened)
         }
-        Some(trouble) => Err(opened::store_error(profile, trouble)),
+        Some(trouble) => Err(open_store::store_error(profile, trouble)),
         None => Ok(opened),
     }
 }

@@ -1,14 +1,14 @@
 //! `tok logout`: revokes where the provider can, then forgets refresh token, kept secrets and cached tokens.
 
 use super::Context;
-use crate::ask;
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::Logout;
-use crate::fill::{self, For};
-use crate::opened::{self, Opened};
 use crate::profile::config::StoreChoice;
 use crate::profile::{Profile, Wishes};
 use crate::provider::Call;
+use crate::session::exchange;
+use crate::session::inputs::{self, For};
+use crate::session::open_store::{self, Opened};
 use crate::storage::cache::{Cache, Cached};
 use crate::storage::index::Index;
 use crate::storage::secrets::Trouble;
@@ -86,7 +86,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         };
         broken = trouble.trouble == Trouble::Corrupt;
         if !harmless {
-            let mut error = opened::store_error(&profile, &trouble);
+            let mut error = open_store::store_error(&profile, &trouble);
             error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
             return Err(error);
         }
@@ -96,14 +96,14 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
         let empty = crate::kept::Kept::default();
-        opened.write(name, empty).map_err(|trouble| opened::store_error(&profile, &trouble))?;
+        opened.write(name, empty).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
     if let Some(noted) = &noted
         && noted.store != profile.store.to_string()
         && let Ok(choice) = StoreChoice::parse(&noted.store)
         && let Ok(Some(mut other)) = context.host.store(&choice)
     {
-        any |= other.forget(name).map_err(|trouble| opened::store_error(&profile, &trouble))?;
+        any |= other.forget(name).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
     index.forget();
     drop(lock);
@@ -179,16 +179,16 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     for token in tokens {
         let hint = Secret::new(token.0);
         let extra = [token, ("token_type_hint", &hint)];
-        let filled = match fill::fill(context.host, profile, For::Call(call), &secrets, &extra) {
+        let filled = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
             Ok(filled) => filled,
             Err(error) => return Revoked::Failed(error),
         };
         let home = match session {
-            Some(session) => opened::origin(&session.belongs.url),
+            Some(session) => open_store::origin(&session.belongs.url),
             None if filled.from_store.is_empty() => None,
             None => opened.kept.secrets_for.clone(),
         };
-        if let Err(error) = ask::revoke(context.host, profile, call, &filled, home.as_deref()) {
+        if let Err(error) = exchange::revoke(context.host, profile, call, &filled, home.as_deref()) {
             return Revoked::Failed(error);
         }
     }

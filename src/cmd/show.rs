@@ -2,17 +2,17 @@
 
 use super::Context;
 use super::get::Got;
-use crate::ask::{self, Told};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
-use crate::fill::{self, For};
 use crate::oauth::request;
-use crate::obtain;
-use crate::opened::{self, Opened};
 use crate::profile::{Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
+use crate::session::acquire;
+use crate::session::exchange::{self, Told};
+use crate::session::inputs::{self, For};
+use crate::session::open_store::{self, Opened};
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
@@ -166,7 +166,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let extra = [("access_token", &token.access_token)];
-    let mut filled = fill::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
+    let mut filled = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
     if question == Question::Userinfo {
         call.headers.push((token.header.0.clone(), Template(vec![Piece::Text(token.header.1.expose().into())])));
         call.dpop = token.dpop_key.is_some();
@@ -174,7 +174,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         // For the proof (RFC 9449 §7.1); the request itself has it in its header.
         filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
     }
-    let to = request::url(&call, &filled.values).ok().as_deref().and_then(opened::origin);
+    let to = request::url(&call, &filled.values).ok().as_deref().and_then(open_store::origin);
     let to = to.ok_or_else(|| unknown(profile))?;
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
     context.host.detail(&format!("{}: asking {to} for {name}", profile.name));
@@ -186,8 +186,8 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         },
         rules: &grant.response,
     };
-    let object = ask::ask_to_show(context.host, profile, &told, &call, &filled, home.as_deref())?;
-    match wrong(question, &object, token.id_token.as_ref().and_then(|id| obtain::subject(&id.text)).as_deref()) {
+    let object = exchange::ask_to_show(context.host, profile, &told, &call, &filled, home.as_deref())?;
+    match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
             let what = format!("{}: the reply of {to} cannot be used", profile.name);

@@ -1,15 +1,15 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::fill::{Filled, moment, not_ready};
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
-use crate::opened::origin;
 use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
+use crate::session::inputs::{Filled, moment, not_ready};
+use crate::session::open_store::origin;
 use crate::token::Time;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;

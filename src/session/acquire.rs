@@ -1,21 +1,21 @@
 //! From a profile to a token: open the store, decide, ask the provider, keep what came. `cmd/get.rs` and
 //! `cmd/login.rs` say when.
 
-use crate::ask::{Asking, Outcome, ask, elsewhere};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::jose::{Jwks, VerifyError};
 use crate::belongs::Known;
-use crate::fill::{Filled, For, fill, is_of_this_call};
 use crate::host::Host;
 use crate::kept::{Kept, Session};
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::opened::{Opened, origin, store_error};
 use crate::output::Source as From;
-use crate::plan;
 use crate::profile::Profile;
 use crate::provider::{Flow, Grant};
+use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
+use crate::session::inputs::{Filled, For, fill, is_of_this_call};
+use crate::session::open_store::{Opened, origin, store_error};
+use crate::session::plan;
 use crate::storage::cache::{Cache, Cached, IdToken};
 use crate::storage::index::Index;
 use crate::token::{Expires, Secret, Time, is_token};

@@ -1,19 +1,19 @@
 //! What data cannot say: a login in a browser, on another device, or by a push to a phone. Each begins with a request
 //! of its own and ends with a code for the request of the token.
 
-use crate::ask::{self, Told};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, escape_to, line};
 use crate::base::url::Url;
-use crate::fill::Filled;
 use crate::host::{Host, Line};
 use crate::oauth::callback::{self, Expected};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
 use crate::oauth::request::{self, Added, Repeat};
-use crate::opened;
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
+use crate::session::exchange::{self, Told};
+use crate::session::inputs::Filled;
+use crate::session::open_store;
 use crate::system::listener::{Listener, Loopback};
 use crate::system::{browser, qr};
 use crate::token::Secret;
@@ -297,11 +297,11 @@ fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
 /// Sends a request that a flow begins with.
 fn ask(host: &mut Host, run: &Run, call: &Call, filled: &Filled) -> Result<Map<String, Value>> {
     let told = Told { name: &format!("the grant {}", run.grant.name), rules: &run.grant.response };
-    ask::ask_for_object(host, run.profile, &told, call, filled, run.home)
+    exchange::ask_for_object(host, run.profile, &told, call, filled, run.home)
 }
 
 fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
-    let to = request::url(call, &filled.values).ok().and_then(|url| opened::origin(&url)).unwrap_or_default();
+    let to = request::url(call, &filled.values).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
     let what = format!("{}: the reply of {to} cannot be understood", profile.name);
     Error::new(Kind::Reply, what, format!("there is no {name} in it"))
         .hint(format!("see whether {to} is the right place{}", profile.to_see()))

@@ -1,0 +1,8 @@
+//! From a profile to a token: open the store, decide, exchange, keep what came.
+
+pub mod acquire;
+pub mod exchange;
+pub mod inputs;
+pub mod open_store;
+pub mod person;
+pub mod plan;
