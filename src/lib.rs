@@ -3,17 +3,15 @@
 //! [`store`] → [`output`].
 
 pub mod base;
-pub mod belongs;
 pub mod cli;
 pub mod cmd;
 pub mod host;
-pub mod kept;
 pub mod oauth;
-pub mod output;
+
+pub mod fast_path;
 pub mod profile;
 pub mod provider;
 pub mod session;
-pub mod short;
 pub mod storage;
 pub mod system;
 pub mod token;

@@ -47,7 +47,7 @@ fn unix(
     tok::host::protect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
-    if tok::short::answer(args.clone().map(|a| a.to_bytes()), env.map(|e| e.to_bytes()), now, tok::host::put) {
+    if tok::fast_path::answer(args.clone().map(|a| a.to_bytes()), env.map(|e| e.to_bytes()), now, tok::host::put) {
         return 0;
     }
     tok::host::open_streams();

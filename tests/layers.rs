@@ -344,7 +344,7 @@ fn what_decides_does_not_touch_the_world() {
         "crate::system::process",
         "crate::system::signals",
         "crate::storage::index",
-        "crate::short",
+        "crate::fast_path",
         "crate::session::acquire",
         "crate::session::exchange",
         "crate::session::inputs",
@@ -395,7 +395,7 @@ fn what_decides_does_not_touch_the_world() {
 #[test]
 fn nothing_knows_who_calls_it() {
     let mut found = outside("crate::cmd", &["lib.rs", "cmd/"]);
-    found.extend(outside("crate::short", &["main.rs", "cmd/get.rs", "store/cache.rs"]));
+    found.extend(outside("crate::fast_path", &["main.rs", "cmd/get.rs", "store/cache.rs"]));
     found.extend(outside("crate::session::acquire", &["cmd/"]));
     found.extend(outside("crate::cli", &["lib.rs", "cmd/", "output/"]));
     found.extend(outside("crate::system::http", &["host.rs", "http.rs", "http/"]));

@@ -11,11 +11,11 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tok::base::text::{escape, escape_to, is_unsafe};
-use tok::belongs::{Belongs, Known, KnownSecret};
 use tok::cli::Format;
-use tok::output::{Answer, Source};
+use tok::cmd::output::{Answer, Source};
 use tok::profile::config::{Config, is_in_parts};
 use tok::storage::cache::Cached;
+use tok::token::identity::{Belongs, Known, KnownSecret};
 use tok::token::{Expires, Secret, Time};
 
 #[test]
@@ -237,7 +237,7 @@ fn a_shell_reads_the_token_back() {
     // One shell for all: it is told each line as `eval "$(tok get … -o env)"` would, from a file.
     let folder = tempfile::tempdir().unwrap();
     for (i, token) in tokens.iter().enumerate() {
-        let text = tok::output::write(&answer(token), Format::Env, "ACCESS_TOKEN").unwrap();
+        let text = tok::cmd::output::write(&answer(token), Format::Env, "ACCESS_TOKEN").unwrap();
         std::fs::write(folder.path().join(i.to_string()), text.expose()).unwrap();
     }
     let script = r#"i=0; while [ -e "$i" ]; do eval "$(cat "$i")"; printf '%s\n' "$ACCESS_TOKEN"; i=$((i+1)); done"#;

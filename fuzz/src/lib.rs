@@ -13,7 +13,6 @@ use std::sync::OnceLock;
 use tok::base::error::{Error, Kind};
 use tok::base::jose::{Jwks, Key, verify};
 use tok::base::url::Url;
-use tok::kept::Kept;
 use tok::oauth::client_auth::{self, Moment};
 use tok::oauth::reply::{Note, read};
 use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
@@ -23,6 +22,7 @@ use tok::provider::{Call, Provider, Template, built_in};
 use tok::storage::cache::{Cached, Head};
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
+use tok::token::credentials::Kept;
 use tok::token::{Secret, Time, is_token};
 use zeroize::Zeroizing;
 
@@ -236,7 +236,7 @@ pub fn cache(data: &[u8]) {
     }
     for header in [false, true] {
         let mut token = token.to_vec();
-        let Some(line) = tok::short::line(&head, &mut token, header, NOW * 1_000_000_000) else { continue };
+        let Some(line) = tok::fast_path::line(&head, &mut token, header, NOW * 1_000_000_000) else { continue };
         let (last, body) = token[line].split_last().expect("a line");
         assert!(*last == b'\n' && !body.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)), "{:?}", text(body));
         let Some(full) = &full else { continue };

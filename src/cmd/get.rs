@@ -4,12 +4,12 @@
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{ApiCall, Format, Given, TokenArgs};
-use crate::output::{self, Answer, Source};
+use crate::cmd::output::{self, Answer, Source};
+use crate::fast_path::Call;
 use crate::profile::config::StoreChoice;
 use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
-use crate::short::Call;
 use crate::storage::cache::{Cache, Cached, HeadOf, Stamp};
 use crate::token::{MIN_TTL, Secret, Stale, freshness};
 use std::collections::BTreeMap;

@@ -2,10 +2,8 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
-use crate::belongs::Known;
 use crate::cli::LoginArgs;
 use crate::host::Host;
-use crate::kept::{Kept, Session};
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
 use crate::profile::config::{Edit, PlainValue, StoreChoice};
@@ -23,6 +21,8 @@ use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
 use crate::system::files;
 use crate::system::signals::Hold;
+use crate::token::credentials::{Kept, Session};
+use crate::token::identity::Known;
 use crate::token::{Secret, Time};
 use std::path::PathBuf;
 use std::time::Duration;

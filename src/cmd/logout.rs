@@ -95,7 +95,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     any |= !opened.kept.is_empty() || broken;
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
-        let empty = crate::kept::Kept::default();
+        let empty = crate::token::credentials::Kept::default();
         opened.write(name, empty).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
     if let Some(noted) = &noted

@@ -5,6 +5,7 @@ pub mod get;
 pub mod list;
 pub mod login;
 pub mod logout;
+pub mod output;
 pub mod providers;
 pub mod show;
 

@@ -3,13 +3,11 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::jose::{Jwks, VerifyError};
-use crate::belongs::Known;
+use crate::cmd::output::Source as From;
 use crate::host::Host;
-use crate::kept::{Kept, Session};
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::output::Source as From;
 use crate::profile::Profile;
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
@@ -18,6 +16,8 @@ use crate::session::open_store::{Opened, origin, store_error};
 use crate::session::plan;
 use crate::storage::cache::{Cache, Cached, IdToken};
 use crate::storage::index::Index;
+use crate::token::credentials::{Kept, Session};
+use crate::token::identity::Known;
 use crate::token::{Expires, Secret, Time, is_token};
 use std::collections::BTreeMap;
 
@@ -471,7 +471,7 @@ pub fn cached(
     grant: &Grant,
     issued: &Issued,
     received: Time,
-    belongs: crate::belongs::Belongs,
+    belongs: crate::token::identity::Belongs,
     filled: &Filled,
 ) -> Result<Cached> {
     let usage = &profile.provider.usage;

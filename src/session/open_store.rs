@@ -3,10 +3,10 @@
 use crate::base::error::{Error, Kind};
 use crate::base::url::Url;
 use crate::host::Host;
-use crate::kept::Kept;
 use crate::profile::Profile;
 use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::token::Secret;
+use crate::token::credentials::Kept;
 use std::collections::BTreeMap;
 
 /// A store that was opened, or why it was not.

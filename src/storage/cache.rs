@@ -4,9 +4,9 @@
 //! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
 //! stamps of the files that decide it, so that the short path (`short.rs`) need not resolve it again.
 
-use crate::belongs::{Belongs, Known};
-use crate::short::Call;
+use crate::fast_path::Call;
 use crate::system::files::{self, Durable, Numbers};
+use crate::token::identity::{Belongs, Known};
 use crate::token::{Expires, Secret, Time, is_token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,5 +1,8 @@
 //! A token, a secret, and whether a token is still good enough.
 
+pub mod credentials;
+pub mod identity;
+
 use std::fmt;
 use zeroize::Zeroizing;
 

@@ -1,8 +1,8 @@
 //! What the store holds for a profile: its session and its kept secrets, as one JSON object. Pure.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::belongs::Belongs;
 use crate::token::Secret;
+use crate::token::identity::Belongs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
