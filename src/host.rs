@@ -2,7 +2,9 @@
 //! is made here; everything else is handed it.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text::{escape, line};
+use crate::base::time::Time;
 use crate::oauth::request::{Identity, Request, Response};
 use crate::profile::config::StoreChoice;
 use crate::provider::Provider;
@@ -14,7 +16,6 @@ use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::system::files;
 use crate::system::http::{self, Client, Settings};
 use crate::system::process::{Failed, is_own};
-use crate::token::{Secret, Time};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

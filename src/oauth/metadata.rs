@@ -4,12 +4,12 @@
 use crate::base::digest;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
+use crate::base::time::{CLOCK_SLACK, Time};
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::oauth::reply::redirect;
 use crate::oauth::request::{self, Response};
 use crate::system::files::{self, Durable};
-use crate::token::{CLOCK_SLACK, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! The request to a token endpoint, and the reply as it comes from the wire.
 
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::provider::template::{Gap, Piece, Template};
 use crate::provider::{Call, Encode, Field, Param, Provider};
-use crate::token::{Secret, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;

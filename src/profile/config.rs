@@ -1,9 +1,9 @@
 //! `config.toml`: what a person set, strictly read, and what `login` writes into it.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::name::{is_name, is_value_name};
+use crate::base::secret::Secret;
 use crate::base::toml::{Document, Table, Value, unknown};
-use crate::provider::{is_name, is_value_name};
-use crate::token::Secret;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
@@ -233,7 +233,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         // Whether the provider knows this value is asked when the profile is used; a name that can be none is told
         // at once.
         if !is_value_name(&name) || name.ends_with("_file") {
-            let keys = crate::provider::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+            let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
             return Err(unknown(doc, at, "key", &name, keys));
         }
         let given = config_value(&value, home)?;

@@ -4,6 +4,8 @@ pub mod checked;
 pub mod config;
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::name::is_name;
+use crate::base::secret::Secret;
 use crate::base::text::nearest;
 use crate::base::toml::{Document, unknown};
 use crate::host::{Host, LIMIT, Loaded};
@@ -12,11 +14,10 @@ use crate::oauth::metadata::{self, Metadata};
 use crate::oauth::request::{self, Unready, Values};
 use crate::profile::checked::Checked;
 use crate::profile::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
-use crate::provider::{Auth, Call, Grant, Param, Provider, built_in, is_name};
+use crate::provider::{Auth, Call, Grant, Param, Provider, built_in};
 use crate::storage::cache::Stamp;
 use crate::system::files::{self, Numbers};
 use crate::system::process::Failed;
-use crate::token::Secret;
 use crate::token::identity::{Known, KnownSecret};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -408,7 +409,7 @@ impl Profile {
     fn check_config_values(&self) -> Result<()> {
         for (name, (given, at)) in &self.config.values {
             let Some(param) = self.provider.param(name).or(refresh_token_param(&self.provider, name)) else {
-                let keys = crate::provider::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+                let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
                 let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
                 let doc = Document::new("", "");
                 let why = unknown(&doc, 0..0, "key or value", name, names).why;

@@ -1,11 +1,12 @@
 //! A provider file, from TOML to types.
 
 use super::{
-    AUTHS, Assertion, Auth, CONFIG_KEYS, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant,
-    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check, is_name, is_value_name,
+    AUTHS, Assertion, Auth, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant, Inside,
+    Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::Result;
 use crate::base::jose::Algorithm;
+use crate::base::name::{CONFIG_KEYS, is_name, is_value_name};
 use crate::base::text::escape;
 use crate::base::toml::{Document, Table, Value, unknown};
 use crate::oauth::request::Method;

@@ -1,11 +1,11 @@
 //! A store that was opened for a profile: what it holds, and what its trouble means to a person.
 
 use crate::base::error::{Error, Kind};
+use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::Profile;
 use crate::storage::secrets::{Store, StoreError, Trouble};
-use crate::token::Secret;
 use crate::token::credentials::Kept;
 use std::collections::BTreeMap;
 
