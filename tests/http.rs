@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tok::base::error::{Error, Kind, Result};
 use tok::base::secret::Secret;
 use tok::base::time::Time;
-use tok::oauth::request::{Identity, Method, Repeat, Request, Response};
+use tok::oauth::request::{Identity, Repeat, Request, Response};
+use tok::provider::Method;
 use tok::system::http::{Client, Settings, check_identity};
 use zeroize::Zeroizing;
 

@@ -15,7 +15,8 @@ use tok::base::secret::Secret;
 use tok::base::time::Time;
 use tok::oauth::client_auth::{self, Moment};
 use tok::oauth::reply::{self, Note};
-use tok::oauth::request::{self, Added, Method, Repeat, Response, Values};
+use tok::oauth::request::{self, Added, Repeat, Response, Values};
+use tok::provider::Method;
 use tok::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
 use tok::token::Expires;
 
