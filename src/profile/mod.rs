@@ -2,6 +2,7 @@
 
 pub mod checked;
 pub mod config;
+pub mod discovery;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::is_name;
@@ -10,7 +11,7 @@ use crate::base::text::nearest;
 use crate::base::toml::{Document, unknown};
 use crate::host::{Host, LIMIT, Loaded};
 use crate::oauth::client_auth;
-use crate::oauth::metadata::{self, Metadata};
+use crate::oauth::metadata::Metadata;
 use crate::oauth::request::{self, Unready, Values};
 use crate::profile::checked::Checked;
 use crate::profile::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
@@ -323,7 +324,7 @@ impl Profile {
     /// nothing where all are known, or where no issuer is. `fresh`: as it is published now.
     ///
     /// # Errors
-    /// As [`metadata::discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
+    /// As [`discovery::discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
     pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, fresh: bool) -> Result<()> {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
@@ -333,7 +334,7 @@ impl Profile {
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
         }
-        let metadata = metadata::discover(host, &issuer, self.ca_file.as_deref(), fresh)?;
+        let metadata = discovery::discover(host, &issuer, self.ca_file.as_deref(), fresh)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };

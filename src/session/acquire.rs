@@ -401,7 +401,7 @@ pub fn verify_id_token(
         return unverified();
     };
     for fresh in [false, true] {
-        let keys = match crate::oauth::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
                 host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
