@@ -7,11 +7,11 @@ use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
-use crate::profile::config::StoreChoice;
 use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
 use crate::storage::cache::{Cache, HeadOf, Stamp};
+use crate::storage::choice::StoreChoice;
 use crate::token::Token;
 use crate::token::freshness::{MIN_TTL, Stale, freshness};
 use std::collections::BTreeMap;
@@ -289,7 +289,7 @@ fn describe(stale: Stale) -> &'static str {
 fn write_head(
     context: &Context,
     profile: &Profile,
-    folders: &crate::host::Folders,
+    folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
     (file, token): (String, &Token),
     min_ttl: i64,

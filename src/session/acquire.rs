@@ -105,7 +105,7 @@ pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_
     let opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
-        if profile.store == crate::profile::config::StoreChoice::File {
+        if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble));
         }
     }

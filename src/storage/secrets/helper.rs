@@ -6,7 +6,7 @@
 use super::{Store, StoreError, Trouble};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
-use crate::profile::config::is_helper_name;
+use crate::storage::choice::is_helper_name;
 use crate::system::process::is_own;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
