@@ -1,13 +1,86 @@
 //! What an issuer publishes, fetched: its metadata (RFC 8414) and its public keys (RFC 7517).
 
+use super::{Given, Profile, Source};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::host::Host;
+use crate::oauth::client_auth;
 use crate::oauth::metadata::{Metadata, addresses, keys, object};
 use crate::oauth::reply::redirect;
-use crate::oauth::request::{self, Response};
+use crate::oauth::request::{self, Response, Values};
+use crate::provider::{Auth, Grant, Param};
 use crate::storage::documents::{MINUTE, Place};
+use std::collections::BTreeMap;
 use std::path::Path;
+use zeroize::Zeroizing;
+
+impl Profile {
+    /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
+    /// nothing where all are known, or where no issuer is. `fresh`: as it is published now.
+    ///
+    /// # Errors
+    /// As [`discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
+    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, fresh: bool) -> Result<()> {
+        let values = self.known_values()?;
+        let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
+        let names = self.provider.closure(names);
+        let lacks = |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name);
+        let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
+        if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
+            return Ok(());
+        }
+        let metadata = discover(host, &issuer, self.ca_file.as_deref(), fresh)?;
+        let mutual = self.settle_auth(&metadata, &values);
+        for param in self.provider.params.iter().filter(|p| lacks(p)) {
+            let Some(key) = &param.metadata else { continue };
+            match metadata.endpoint_with(key, mutual) {
+                Ok(Some(url)) => {
+                    let given = Given { text: Some(vec![Secret::new(url)]), source: Source::Metadata(issuer.clone()) };
+                    self.given.insert(param.name.clone(), given);
+                }
+                Err(why) if needed(param) => {
+                    let what = format!("{}: the metadata of {issuer} cannot be used", self.name);
+                    return Err(Error::new(Kind::Reply, what, why)
+                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-"))));
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        self.metadata = Some(metadata);
+        Ok(())
+    }
+
+    /// Whether the client shows a certificate, which servers may want at addresses of their own (RFC 8705 §5).
+    pub(super) fn settle_auth(&mut self, metadata: &Metadata, values: &Values) -> bool {
+        let supported = metadata.list("token_endpoint_auth_methods_supported").unwrap_or_default();
+        let mut names = values.clone();
+        let given = self.given.keys().map(String::as_str);
+        // A certificate is of no use without its key, which may be kept.
+        let key = given.clone().any(|name| name == "certificate").then_some("private_key");
+        names.extend(given.chain(key).map(|name| (name.to_string(), Zeroizing::new(String::new()))));
+        let chosen = client_auth::choose(&names, &supported);
+        let tls = |auth| matches!(auth, Auth::Tls | Auth::TlsSelfSigned);
+        for call in self.provider.calls_mut().filter(|call| call.auth == Auth::Auto && tls(chosen)) {
+            call.auth = chosen;
+        }
+        self.provider.grants.iter().any(|grant| tls(grant.call.auth))
+    }
+
+    /// What the metadata lack of `missing`, as an error: nobody can type what the server does not have.
+    pub fn not_offered(&self, grant: &Grant, missing: &[String]) -> Option<Error> {
+        self.metadata.as_ref()?;
+        let value = missing.iter().find(|name| self.param(name).is_some_and(|p| p.metadata.is_some()))?;
+        let key = self.param(value)?.metadata.clone()?;
+        let issuer = self.known_values().ok()?.get("issuer")?.to_string();
+        let what = format!("{}: {issuer} does not offer the grant {}", self.name, grant.name);
+        let flag = value.replace('_', "-");
+        Some(
+            Error::new(Kind::Reply, what, format!("its metadata name no {key}"))
+                .hint(format!("if it has one all the same, give it: --{flag} URL")),
+        )
+    }
+}
 
 /// The metadata of `issuer`: a copy for as long as the server allows, else from the server. `fresh` asks the server in
 /// any case. Where it cannot be reached and `fresh` is not set, a copy less than a day old will do, which is said with
