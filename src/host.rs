@@ -10,7 +10,7 @@ use crate::storage::folders::Folders;
 use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
-use crate::system::http::{self, Client, Settings};
+use crate::system::http::{self, Events, Head, Http, Settings};
 use crate::system::process::{self, Failed};
 use crate::system::terminal::{Echo, Line, Terminal};
 use std::ffi::OsString;
@@ -37,7 +37,29 @@ pub struct Host {
     stores: Box<dyn Stores>,
     /// The config that was read to know the command line, and its path: whoever runs the command takes it.
     pub config: Option<(PathBuf, crate::profile::config::Config)>,
-    client: Option<(Option<PathBuf>, Client)>,
+    /// The network; the real one is made at the first request.
+    http: Option<Http>,
+}
+
+/// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
+struct Notes<'a> {
+    events: &'a mut dyn Events,
+    lines: Vec<String>,
+}
+
+impl Events for Notes<'_> {
+    fn connected(&mut self) -> Result<()> {
+        self.events.connected()
+    }
+
+    fn received(&mut self, head: &Head, body: &[u8]) {
+        self.events.received(head, body);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.events.note(line);
+        self.lines.push(line.to_string());
+    }
 }
 
 impl Host {
@@ -53,7 +75,7 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             config: None,
-            client: None,
+            http: None,
         }
     }
 
@@ -77,25 +99,27 @@ impl Host {
         Ok(text.map(str::to_string))
     }
 
-    /// Sends `request`; the way to the network is made at the first one.
+    /// Sends `request` before the call's deadline.
     ///
     /// # Errors
-    /// As [`Client::send`].
-    pub fn send(&mut self, request: &Request, ca_file: Option<&Path>) -> Result<Response> {
-        if self.client.as_ref().is_none_or(|(of, _)| of.as_deref() != ca_file) {
-            let mut settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
-            settings.ca_file = ca_file.map(Path::to_path_buf);
-            settings.verbose = self.terminal.verbose;
-            self.client = Some((ca_file.map(Path::to_path_buf), Client::new(settings)));
-        }
-        let mut lines = Vec::new();
-        let answer = match &self.client {
-            Some((_, client)) => {
-                client.send(request, self.clock.deadline, &clock::now, &mut |line| lines.push(line.to_string()))
-            }
-            None => Err(Error::new(Kind::Other, "no way to the network", "")),
-        };
-        lines.iter().for_each(|line| self.terminal.detail(line));
+    /// As [`Http`].
+    pub fn send(&mut self, request: &Request) -> Result<Response> {
+        self.send_until(request, self.clock.deadline, &mut ())
+    }
+
+    /// Sends `request` before `deadline`, and tells `events` of it. Its notes go to the terminal as well, after the
+    /// reply.
+    ///
+    /// # Errors
+    /// As [`Http`].
+    pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
+        let http = self.http.get_or_insert_with(|| {
+            let settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
+            http::real(Settings { verbose: self.terminal.verbose, ..settings }, clock::now)
+        });
+        let mut notes = Notes { events, lines: Vec::new() };
+        let answer = http(request, deadline, &mut notes);
+        notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
     }
 

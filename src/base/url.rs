@@ -128,6 +128,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn loopback_is_what_cannot_leave_the_machine() {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.255.0.9", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in
+            ["127.0.0.1.example", "localhost.example", "10.0.0.1", "::2", "::ffff:127.0.0.1", "0.0.0.0", "127.1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
     fn a_url_is_taken_apart() {
         let url = Url::parse("https://Example.com/a?b").expect("a URL");
         assert_eq!((url.origin().as_str(), url.rest), ("https://example.com", "/a?b"));
