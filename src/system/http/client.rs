@@ -3,6 +3,7 @@
 
 use super::errors::Failure;
 use super::interim::Plain;
+use super::proxy::Proxy;
 use super::tls::Verifier;
 use super::transport::{NoLookup, Place, Ready, Seen};
 use super::{Events, LONGEST_BODY, Settings, connect, identity, response, retry, seconds, trust, unbracketed};
@@ -12,7 +13,6 @@ use crate::base::time::Time;
 use crate::base::url::is_loopback;
 use crate::oauth::request::{Request, Response};
 use crate::provider::Method;
-use super::proxy::Proxy;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::sign::CertifiedKey;
 use std::collections::BTreeMap;

@@ -18,7 +18,8 @@ const NOT_ACCEPTED: &str = "it may not accept the client certificate";
 const CLOCK: &str = "check this machine's clock; if it is right, the server's operator must replace the certificate";
 const ISSUER: &str = "to trust it, set ca_file in the config, or SSL_CERT_FILE, to its issuer's certificate";
 const OUTDATED: &str = "has no version or cipher of TLS 1.2 or later";
-const NO_CIPHER: &str = "accepts none of our cipher suites; it may have RSA key exchange alone, which is no longer safe";
+const NO_CIPHER: &str =
+    "accepts none of our cipher suites; it may have RSA key exchange alone, which is no longer safe";
 const UPDATE: &str = "its operator must enable TLS 1.2 or 1.3 with current cipher suites";
 
 /// Whether a signature's algorithm, as DER without its head, is one with SHA-1 or MD5 (RFC 8017 appendix A.2.4, RFC 3279
@@ -198,7 +199,8 @@ impl Way {
     /// Why there is no TLS: with the server, or with the proxy.
     fn tls_failure(&self, error: &TlsError, proxy: bool) -> Error {
         const OPERATOR: &str = "the server's operator must replace it";
-        let (whose, it) = if proxy { ("the proxy's certificate", "the proxy") } else { ("the certificate", "the server") };
+        let (whose, it) =
+            if proxy { ("the proxy's certificate", "the proxy") } else { ("the certificate", "the server") };
         let unreachable = |why: &str| self.unreachable(format!("{whose} {why}"));
         match error {
             TlsError::InvalidCertificate(error) => match error {
@@ -233,7 +235,8 @@ impl Way {
                     unreachable("is signed in a way that is not supported").hint(OPERATOR)
                 }
                 CertificateError::BadSignature => {
-                    unreachable("is not genuine: a signature does not match").hint(OPERATOR)
+                    // As after a certificate authority of one's own was made anew under the same name.
+                    unreachable("is not trusted: its issuer has the name of one that is, and another key").hint(ISSUER)
                 }
                 CertificateError::BadEncoding => unreachable("cannot be read").hint(OPERATOR),
                 CertificateError::Other(OtherError(why)) => match why.downcast_ref::<ShortKey>() {
@@ -242,11 +245,10 @@ impl Way {
                         unreachable(&why).hint(OPERATOR)
                     }
                     // webpki's word for it; its type is not ours to know.
-                    None if why.to_string() == "CaUsedAsEndEntity" => {
-                        unreachable("is not trusted: it is a certificate authority's own").hint(
-                            "if it is to be trusted all the same, set ca_file in the config, or SSL_CERT_FILE, to it",
-                        )
-                    }
+                    None if why.to_string() == "CaUsedAsEndEntity" => unreachable(
+                        "is not trusted: it is a certificate authority's own",
+                    )
+                    .hint("if it is to be trusted all the same, set ca_file in the config, or SSL_CERT_FILE, to it"),
                     None => unreachable("breaks the rules for certificates (RFC 5280)").hint(OPERATOR),
                 },
                 _ => unreachable("is not trusted").hint(ISSUER),
@@ -260,7 +262,9 @@ impl Way {
             TlsError::AlertReceived(alert) => {
                 self.unreachable(format!("{it} ended TLS: {}", escape(&format!("{alert:?}"))))
             }
-            _ => self.unreachable(format!("{it} broke the rules of TLS")).hint("try again; if it persists, tell its operator"),
+            _ => self
+                .unreachable(format!("{it} broke the rules of TLS"))
+                .hint("try again; if it persists, tell its operator"),
         }
     }
 
@@ -297,9 +301,7 @@ impl Way {
                 let error = self.unreachable(format!("the server ended TLS: {}", escape(&format!("{alert:?}"))));
                 match (alert, self.identity.is_some()) {
                     // Before TLS 1.3 there was no alert of its own.
-                    (A::BadCertificate, false) => {
-                        error.hint("it may want a client certificate (mutual TLS)")
-                    }
+                    (A::BadCertificate, false) => error.hint("it may want a client certificate (mutual TLS)"),
                     (_, true) => error.hint(NOT_ACCEPTED),
                     _ => error,
                 }

@@ -44,74 +44,72 @@ impl<T: Transport> Plain<T> {
         Plain { inner, buffers: buffers(), awaited: Awaited::Head, seen }
     }
 
-    /// Puts what has come in plain form. Tells whether there is something new for ureq.
-    fn convert(&mut self) -> Result<bool, Broken> {
-        let mut new = false;
-        loop {
-            let room = self.buffers.input_append_buf().len();
-            let input = self.inner.buffers().input();
-            let (used, next) = match self.awaited {
-                Awaited::Head => {
-                    let Some((head, used)) = head::split(input)? else { return Ok(new) };
-                    (used, self.begin(head)?)
+    /// Puts the next part of what has come in plain form: whether it is something for ureq, or `None` where more must
+    /// come first.
+    fn step(&mut self) -> Result<Option<bool>, Broken> {
+        let room = self.buffers.input_append_buf().len();
+        let input = self.inner.buffers().input();
+        let (used, next) = match self.awaited {
+            Awaited::Head => {
+                let Some((head, used)) = head::split(input)? else { return Ok(None) };
+                (used, self.begin(head)?)
+            }
+            Awaited::ChunkSize => {
+                let Some((size, used)) = chunk_size(input)? else { return Ok(None) };
+                if room < OUR_LINES {
+                    return Ok(None);
                 }
-                Awaited::ChunkSize => {
-                    let Some((size, used)) = chunk_size(input)? else { return Ok(new) };
-                    if room < OUR_LINES {
-                        return Ok(new);
-                    }
-                    if size > 0 {
-                        append(&mut self.buffers, format!("{size:x}\r\n").as_bytes());
-                        (used, Awaited::Chunk(size))
-                    } else {
-                        // What follows are trailer lines, which tell us nothing.
-                        append(&mut self.buffers, b"0\r\n\r\n");
-                        (used, Awaited::Nothing)
-                    }
+                if size > 0 {
+                    append(&mut self.buffers, format!("{size:x}\r\n").as_bytes());
+                    (used, Awaited::Chunk(size))
+                } else {
+                    // What follows are trailer lines, which tell us nothing.
+                    append(&mut self.buffers, b"0\r\n\r\n");
+                    (used, Awaited::Nothing)
                 }
-                Awaited::ChunkEnd => {
-                    let used = match input {
-                        [b'\n', ..] => 1,
-                        [b'\r', b'\n', ..] => 2,
-                        [] | [b'\r'] => return Ok(new),
-                        _ => return Err(Broken::NotHttp("a chunk of its body is longer than it says")),
-                    };
-                    if room < OUR_LINES {
-                        return Ok(new);
-                    }
-                    append(&mut self.buffers, b"\r\n");
-                    (used, Awaited::ChunkSize)
+            }
+            Awaited::ChunkEnd => {
+                let used = match input {
+                    [b'\n', ..] => 1,
+                    [b'\r', b'\n', ..] => 2,
+                    [] | [b'\r'] => return Ok(None),
+                    _ => return Err(Broken::NotHttp("a chunk of its body is longer than it says")),
+                };
+                if room < OUR_LINES {
+                    return Ok(None);
                 }
-                Awaited::Body(left) | Awaited::Chunk(left) => {
-                    let most = input.len().min(room).min(usize::try_from(left).unwrap_or(usize::MAX));
-                    if most == 0 {
-                        return Ok(new);
-                    }
-                    append(&mut self.buffers, &input[..most]);
-                    let left = left - most as u64;
-                    let next = match self.awaited {
-                        Awaited::Chunk(_) if left == 0 => Awaited::ChunkEnd,
-                        Awaited::Chunk(_) => Awaited::Chunk(left),
-                        _ if left == 0 => Awaited::Nothing,
-                        _ => Awaited::Body(left),
-                    };
-                    (most, next)
+                append(&mut self.buffers, b"\r\n");
+                (used, Awaited::ChunkSize)
+            }
+            Awaited::Body(left) | Awaited::Chunk(left) => {
+                let most = input.len().min(room).min(usize::try_from(left).unwrap_or(usize::MAX));
+                if most == 0 {
+                    return Ok(None);
                 }
-                Awaited::Rest => {
-                    let most = input.len().min(room);
-                    if most == 0 {
-                        return Ok(new);
-                    }
-                    append(&mut self.buffers, &input[..most]);
-                    (most, Awaited::Rest)
+                append(&mut self.buffers, &input[..most]);
+                let left = left - most as u64;
+                let next = match self.awaited {
+                    Awaited::Chunk(_) if left == 0 => Awaited::ChunkEnd,
+                    Awaited::Chunk(_) => Awaited::Chunk(left),
+                    _ if left == 0 => Awaited::Nothing,
+                    _ => Awaited::Body(left),
+                };
+                (most, next)
+            }
+            Awaited::Rest => {
+                let most = input.len().min(room);
+                if most == 0 {
+                    return Ok(None);
                 }
-                Awaited::Nothing => return Ok(new),
-            };
-            // An interim reply is nothing for ureq.
-            new |= !matches!(next, Awaited::Head);
-            self.inner.buffers().input_consume(used);
-            self.awaited = next;
-        }
+                append(&mut self.buffers, &input[..most]);
+                (most, Awaited::Rest)
+            }
+            Awaited::Nothing => return Ok(None),
+        };
+        self.inner.buffers().input_consume(used);
+        self.awaited = next;
+        // An interim reply is nothing for ureq.
+        Ok(Some(!matches!(next, Awaited::Head)))
     }
 
     /// Hands on the head of the reply in the fewest words, unless it is an interim one. 101 is final: it can only
@@ -179,12 +177,15 @@ impl<T: Transport> Transport for Plain<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        while !self.convert()? {
-            if matches!(self.awaited, Awaited::Nothing) || !self.inner.await_input(timeout)? {
-                return Ok(false);
+        loop {
+            match self.step()? {
+                Some(true) => return Ok(true),
+                Some(false) => {}
+                None if matches!(self.awaited, Awaited::Nothing) => return Ok(false),
+                None if !self.inner.await_input(timeout)? => return Ok(false),
+                None => {}
             }
         }
-        Ok(true)
     }
 
     fn is_open(&mut self) -> bool {

@@ -4,8 +4,8 @@
 use super::transport::{UreqResult, buffers};
 use crate::base::error::{Error, Kind, Result};
 use p521::pkcs8::SubjectPublicKeyInfoRef;
-use p521::pkcs8::der::asn1::{SequenceOf, UintRef};
 use p521::pkcs8::der::Decode;
+use p521::pkcs8::der::asn1::{SequenceOf, UintRef};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;

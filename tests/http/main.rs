@@ -1,0 +1,9 @@
+//! The HTTP module against real sockets: what goes over the wire, and what each answer is taken for.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod identity;
+mod proxies;
+mod replies;
+mod requests;
+mod support;
+mod tls;
