@@ -4,6 +4,11 @@ use super::support::*;
 
 /// A proxy that joins CONNECT to its target, or answers `refusal`.
 fn connect_proxy(refusal: Option<&'static str>) -> Server {
+    connect_proxy_saying("HTTP/1.1 200 Connection established\r\n\r\n", refusal)
+}
+
+/// One that says so before it joins.
+fn connect_proxy_saying(joined: &'static str, refusal: Option<&'static str>) -> Server {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -20,7 +25,9 @@ fn connect_proxy(refusal: Option<&'static str>) -> Server {
                     return;
                 }
                 let far = TcpStream::connect(target).unwrap();
-                stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+                for part in joined.as_bytes().chunks(20) {
+                    stream.write_all(part).unwrap();
+                }
                 let (mut near_in, mut far_out) = (stream.try_clone().unwrap(), far.try_clone().unwrap());
                 thread::spawn(move || std::io::copy(&mut near_in, &mut far_out));
                 let _ = std::io::copy(&mut { far }, &mut stream);
@@ -49,6 +56,27 @@ fn https_goes_by_the_proxy_unless_no_proxy_says_otherwise() {
     let direct = with(&[("https_proxy", &address), ("no_proxy", "foo, localhost")]);
     assert_eq!(send_tls(&server, direct).unwrap().status, 200);
     assert_eq!((proxy.count(), server.count()), (1, 2));
+}
+
+#[test]
+fn any_2xx_joins_whatever_stands_around_it() {
+    let ca = ca();
+    let server = ca.server("localhost", (2000, 4000));
+    for joined in [
+        "HTTP/1.1 201 Created\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.0 200 Connection established\r\nVia: a\r\n b\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\nDate: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200\r\n\r\n",
+        "HTTP/1.1 200 OK\nServer : x\n\n",
+    ] {
+        let proxy = connect_proxy_saying(joined, None);
+        let address = format!("http://127.0.0.1:{}", proxy.port);
+        let settings = Settings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("https_proxy", &address)]) };
+        assert_eq!(send_tls(&server, settings).map(|r| r.status).map_err(|e| format!("{e:?}")), Ok(200), "{joined:?}");
+        assert_eq!(proxy.count(), 1);
+    }
 }
 
 #[test]

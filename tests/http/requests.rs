@@ -139,7 +139,8 @@ fn a_refused_connection_is_tried_again() {
 #[test]
 fn retry_after_is_obeyed_or_ends_it() {
     let slow = |after: &str| format!("HTTP/1.1 429 Slow\r\nRetry-After: {after}\r\nContent-Length: 0\r\n\r\n");
-    for after in ["1", "Sun, 06 Nov 1994 08:49:31 GMT"] {
+    let dates = ["Sun, 06 Nov 1994 08:49:31 GMT", "Sunday, 06-Nov-94 08:49:31 GMT", "Sun Nov  6 08:49:31 1994"];
+    for after in ["1"].into_iter().chain(dates) {
         let server = Server::saying(&[&slow(after), OK]);
         let start = Instant::now();
         assert_eq!(send(&server.url(), Repeat::Rotating).unwrap().status, 200);
@@ -206,4 +207,34 @@ fn a_host_that_does_not_exist_is_said_so() {
     let error = error(send_with(&http(trusting(&ca().file)), &request, limit), Kind::Unavailable, "");
     let said = ["no such host", "could not be looked up", "no answer within", "no connection within"];
     assert!(said.iter().any(|text| error.why.contains(text)), "{error:?}");
+}
+
+/// `localhost` has two addresses: the first one swallows everything, the second one answers.
+#[test]
+#[cfg(unix)]
+fn an_address_that_swallows_everything_does_not_hold_up_the_call() {
+    let Ok(second) = TcpListener::bind("[::1]:0") else {
+        eprintln!("skipped: there is no IPv6 here");
+        return;
+    };
+    let port = second.local_addr().unwrap().port();
+    let Ok(first) = TcpListener::bind(("127.0.0.1", port)) else {
+        eprintln!("skipped: the port is taken");
+        return;
+    };
+    rustix::net::listen(&first, 0).unwrap();
+    let address = first.local_addr().unwrap();
+    let waiting = Duration::from_millis(300);
+    let full: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, waiting).ok()).take(100).collect();
+    assert!(full.len() < 100, "its queue has no end");
+    thread::spawn(move || {
+        let (mut stream, _) = second.accept().unwrap();
+        read_request(&mut stream);
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    let start = Instant::now();
+    assert_eq!(send(&format!("http://localhost:{port}/"), Repeat::Personal).unwrap().status, 200);
+    // Half of what a connection may take: shared out by turns, the first address alone had two thirds of it.
+    assert!(start.elapsed() * 2 < Duration::from_secs(10), "{:?}", start.elapsed());
+    drop(full);
 }

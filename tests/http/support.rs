@@ -35,6 +35,7 @@ impl Server {
         thread::spawn(move || {
             for (number, tcp) in listener.incoming().enumerate() {
                 let (tls, kept, answer, mut tcp) = (tls.clone(), kept.clone(), answer.clone(), tcp.unwrap());
+                let _ = tcp.set_nodelay(true);
                 thread::spawn(move || match tls {
                     None => {
                         kept.lock().unwrap().push(read_request(&mut tcp));
@@ -66,6 +67,23 @@ impl Server {
             None,
             Arc::new(move |number, stream| {
                 let _ = stream.write_all(replies[number.min(replies.len() - 1)].as_bytes());
+            }),
+        )
+    }
+
+    /// One that says `reply`, in pieces of so many bytes, and closes.
+    pub fn dribbling(reply: &[u8], piece: usize) -> Server {
+        let reply = reply.to_vec();
+        Server::start(
+            None,
+            Arc::new(move |_, stream| {
+                for part in reply.chunks(piece) {
+                    let _ = stream.write_all(part).and_then(|()| stream.flush());
+                    if piece < reply.len() {
+                        // Long enough, mostly, for the client to look at each piece by itself.
+                        thread::sleep(Duration::from_micros(200));
+                    }
+                }
             }),
         )
     }
@@ -161,6 +179,14 @@ pub fn send_with(http: &Http, request: &Request, limit: Duration) -> Result<Resp
 
 pub fn send(url: &str, repeat: Repeat) -> Result<Response> {
     send_with(&http(Settings::default()), &request(url, repeat), Duration::from_secs(20))
+}
+
+/// What [`Events`] was told of a request to `url`, and what came of it.
+pub fn told(url: &str, repeat: Repeat, stop: Option<Error>) -> (Vec<String>, Result<Response>) {
+    let mut told = Told { stop, ..Told::default() };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let result = http(Settings::default())(&request(url, repeat), deadline, &mut told);
+    (told.events, result)
 }
 
 pub fn settings(set: &[(&str, &str)]) -> Settings {

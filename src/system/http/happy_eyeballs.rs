@@ -17,8 +17,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// error.
 pub(super) fn connect(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
     let addresses = interleaved(addresses);
-    // On this machine the answer comes at once, whatever it is.
-    if addresses.len() < 2 || addresses.iter().all(|address| address.ip().is_loopback()) {
+    if addresses.len() < 2 {
         return one_by_one(&addresses, until);
     }
     let (send, answers) = channel();
