@@ -169,7 +169,15 @@ fn the_time_is_kept_whatever_the_server_does() {
             thread::sleep(Duration::from_millis(50));
         }
     });
-    for answer in [trickle, silent, endless] {
+    // Interim replies without end, and chunks of nothing but extensions.
+    let interim: Answer = Arc::new(|_, stream| while stream.write_all(b"HTTP/1.1 103 x\r\nA: b\r\n\r\n").is_ok() {});
+    let extension: Answer = Arc::new(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;");
+        while stream.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    for answer in [trickle, silent, endless, interim, extension] {
         let server = Server::start(None, answer);
         let start = Instant::now();
         let request = request(&server.url(), Repeat::Freely);
