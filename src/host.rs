@@ -8,7 +8,9 @@ use crate::profile::config::StoreChoice;
 use crate::provider::Provider;
 use crate::storage::secrets::file::FileStore;
 use crate::storage::secrets::helper::HelperStore;
-use crate::storage::secrets::keyring::{KeyringStore, is_remote};
+use crate::storage::secrets::keyring::KeyringStore;
+#[cfg(all(unix, not(target_os = "macos")))]
+use crate::storage::secrets::keyring::bus;
 use crate::storage::secrets::split::Split;
 use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::system::files;
@@ -322,13 +324,12 @@ impl Host {
     }
 
     fn find_keyring(&self) -> KeyringStore {
-        if cfg!(all(unix, not(target_os = "macos"))) {
-            if !self.has_bus() {
-                return KeyringStore::without_bus();
-            }
-            let address = self.env.get(OsStr::new("DBUS_SESSION_BUS_ADDRESS")).and_then(|address| address.to_str());
-            if address.is_some_and(is_remote) {
-                return KeyringStore::on_remote_bus();
+        #[cfg(all(unix, not(target_os = "macos")))]
+        {
+            let variable = |name: &str| self.env.get(OsStr::new(name)).map(OsString::as_os_str);
+            let uid = rustix::process::geteuid().as_raw();
+            if let Err(why) = bus::address(variable(bus::ADDRESS), variable(bus::RUNTIME), uid) {
+                return KeyringStore::missing(why);
             }
         }
         KeyringStore::new(self.patience())
@@ -338,12 +339,6 @@ impl Host {
     pub fn patience(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if self.interactive { ATTENDED } else { UNATTENDED.min(left) }
-    }
-
-    fn has_bus(&self) -> bool {
-        ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"]
-            .iter()
-            .any(|name| self.env.get(OsStr::new(name)).is_some_and(|v| !v.is_empty()))
     }
 
     /// A file that the user named, as text without one trailing line break. `-` is stdin, where `stdin` allows it.
@@ -513,7 +508,8 @@ fn text(bytes: &[u8], lines: bool) -> std::result::Result<Secret, String> {
     }
 }
 
-/// Gives libdbus the user's bus where neither variable that leads to it is set, as in cron and in services.
+/// Tells libdbus where the user's bus may be: it takes the address from the environment alone, and the one there may be
+/// missing (cron, services) or of a session that has ended (tmux).
 ///
 /// Called by `main` alone, before anything else runs: the environment may only be changed while no other thread
 /// can look at it.
@@ -521,13 +517,13 @@ fn text(bytes: &[u8], lines: bool) -> std::result::Result<Secret, String> {
 pub fn find_bus() {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
-        if set("DBUS_SESSION_BUS_ADDRESS") || set("XDG_RUNTIME_DIR") {
-            return;
-        }
-        if let Some(bus) = crate::storage::secrets::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
+        let (address, runtime) = (std::env::var_os(bus::ADDRESS), std::env::var_os(bus::RUNTIME));
+        let uid = rustix::process::geteuid().as_raw();
+        if let Ok(found) = bus::address(address.as_deref(), runtime.as_deref(), uid)
+            && address.as_deref() != Some(OsStr::new(&found))
+        {
             // SAFETY: `main` calls this first; no other thread has been started.
-            unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", bus) };
+            unsafe { std::env::set_var(bus::ADDRESS, found) };
         }
     }
 }

@@ -4,6 +4,8 @@ use crate::base::error::{Error, Kind};
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::Profile;
+use crate::profile::config::StoreChoice;
+use crate::storage::secrets::keyring::UNLOCK;
 use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::token::Secret;
 use crate::token::credentials::Kept;
@@ -107,14 +109,21 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
-        Trouble::Refused if *store == crate::profile::config::StoreChoice::File => {
+        Trouble::Refused if *store == StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
         }
-        Trouble::Corrupt if *store == crate::profile::config::StoreChoice::File => {
-            "move the file away, or mend it, and log in again"
-        }
+        Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         Trouble::Locked => {
-            "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
+            let how = match UNLOCK {
+                Some(command) if *store == StoreChoice::Keyring => {
+                    format!("; to unlock it without a desktop, run: {command}")
+                }
+                _ => String::new(),
+            };
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(format!(
+                "unlock it and try again, or keep secrets in a file: tok login {} --store file{how}",
+                profile.name
+            ));
         }
         Trouble::Missing | Trouble::TimedOut => {
             "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"

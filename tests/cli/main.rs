@@ -23,6 +23,7 @@ mod hostile_files;
 mod hostile_text;
 mod identity;
 mod json;
+mod keyring;
 mod load;
 mod login;
 mod network;

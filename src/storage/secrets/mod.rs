@@ -36,6 +36,14 @@ pub struct StoreError {
     pub why: String,
 }
 
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
 /// A place for entries. An entry is text (a JSON object); a store does not look inside.
 pub trait Store {
     /// The entry of `profile`, or `None` where there is none.
