@@ -13,11 +13,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tok::base::secret::Secret;
 use tok::storage::lock::{Lock, LockError};
 use tok::storage::secrets::file::FileStore;
 use tok::storage::secrets::{Store, StoreError, Trouble};
 use tok::system::files::{self, Durable, ReadError, Unsafe};
-use tok::token::Secret;
 
 fn soon(millis: u64) -> Instant {
     Instant::now() + Duration::from_millis(millis)
@@ -937,7 +937,7 @@ mod helper {
     }
 
     fn store(folder: &Path, name: &str) -> HelperStore {
-        HelperStore::new(name, Duration::from_secs(10), environment(folder)).unwrap()
+        HelperStore::new(name, Duration::from_secs(10), environment(folder).into_iter().collect()).unwrap()
     }
 
     #[test]
@@ -982,7 +982,9 @@ mod helper {
         {
             let folder = tempfile::tempdir().unwrap();
             install(folder.path(), "slow", script);
-            let mut store = HelperStore::new("slow", Duration::from_millis(300), environment(folder.path())).unwrap();
+            let mut store =
+                HelperStore::new("slow", Duration::from_millis(300), environment(folder.path()).into_iter().collect())
+                    .unwrap();
             let begun = Instant::now();
             for error in troubles(&mut store) {
                 assert_eq!(error.trouble, Trouble::TimedOut, "{}", error.why);

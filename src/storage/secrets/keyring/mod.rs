@@ -4,8 +4,6 @@
 //! The stores' calls cannot be given a limit (on Linux an unlock prompt that nobody answers is waited for up to a
 //! year), so one thread makes them all, over one connection, and each is waited for only so long.
 
-#[cfg(all(unix, not(target_os = "macos")))]
-pub mod bus;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
 #[cfg(all(unix, not(target_os = "macos")))]
@@ -17,8 +15,8 @@ use native as platform;
 use secret_service as platform;
 
 use super::{GRACE, Store, StoreError, Trouble};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
-use crate::token::Secret;
 use keyring_core::{CredentialStore, Entry, Error};
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -18,14 +18,18 @@ const ESCAPED: &AsciiSet =
 /// `XDG_RUNTIME_DIR` is not set, or is another user's.
 const RUNTIME_FOLDERS: &str = "/run/user";
 
-/// The addresses at which the session bus of the user `uid` is looked for, in the form of `DBUS_SESSION_BUS_ADDRESS`:
-/// those of that variable, then the socket `bus` in the user's runtime folder. The first that can be connected to is
-/// taken, so that a variable of a session that has ended (in tmux, in screen) leads nowhere and does no harm.
+/// The addresses at which the session bus of the user who runs this is looked for, in the form of
+/// `DBUS_SESSION_BUS_ADDRESS`: those of that variable, then the socket `bus` in the user's runtime folder. The first
+/// that can be connected to is taken, so that a variable of a session that has ended (in tmux, in screen) does no harm.
 ///
 /// # Errors
 /// Where there is none, or the variable names anything but a socket of this machine: on TCP secrets would cross the
 /// network in the clear, and `unixexec:` runs a program.
-pub fn address(variable: Option<&OsStr>, runtime: Option<&OsStr>, uid: u32) -> Result<String, String> {
+pub fn address(variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<String, String> {
+    address_of(rustix::process::geteuid().as_raw(), variable, runtime)
+}
+
+fn address_of(uid: u32, variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<String, String> {
     let folder = Path::new(RUNTIME_FOLDERS).join(uid.to_string());
     let folders = [runtime.filter(|folder| !folder.is_empty()).map(Path::new), Some(&folder)];
     let own = folders.into_iter().flatten().find_map(|folder| socket_in(folder, uid));
@@ -67,7 +71,7 @@ mod tests {
     const NOBODY: u32 = 4_294_967_294;
 
     fn of(variable: &str) -> Result<String, String> {
-        address(Some(OsStr::new(variable)), None, NOBODY)
+        address_of(NOBODY, Some(OsStr::new(variable)), None)
     }
 
     #[test]
@@ -97,7 +101,7 @@ mod tests {
     fn the_user_s_own_socket_comes_after_what_the_variable_names() {
         let me = rustix::process::geteuid().as_raw();
         let folder = tempfile::Builder::new().prefix("a b;").tempdir().unwrap();
-        let find = |variable: &str, uid| address(Some(OsStr::new(variable)), Some(folder.path().as_os_str()), uid);
+        let find = |variable: &str, uid| address_of(uid, Some(OsStr::new(variable)), Some(folder.path().as_os_str()));
         assert_eq!(find("unix:path=/a", NOBODY).unwrap(), "unix:path=/a");
         std::fs::write(folder.path().join("bus"), "").unwrap();
         assert_eq!(socket_in(folder.path(), me), None);
