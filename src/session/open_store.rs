@@ -6,8 +6,7 @@ use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
 use crate::storage::choice::StoreChoice;
-use crate::storage::secrets::keyring::UNLOCK;
-use crate::storage::secrets::{Store, StoreError, Trouble};
+use crate::storage::secrets::{Store, StoreError, Trouble, UNLOCK};
 use crate::token::credentials::{Kept, Session};
 use std::collections::BTreeMap;
 

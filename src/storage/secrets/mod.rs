@@ -12,6 +12,7 @@ use crate::storage::folders::Folders;
 #[cfg(all(unix, not(target_os = "macos")))]
 use crate::system::bus;
 use keyring::KeyringStore;
+pub use keyring::UNLOCK;
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
