@@ -155,7 +155,9 @@ fn with_id_token(
 
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.
 fn show(context: &mut Context, text: &str) -> Result<()> {
-    let hold = crate::signals::hold(false);
+    // A reader that is slow to come is waited for here, where a signal still is the end.
+    crate::host::wait_for_stdout();
+    let hold = crate::signals::answering();
     context.print(text)?;
     crate::signals::answered(hold);
     Ok(())
