@@ -212,7 +212,9 @@ mod unix {
                     return Ok(End::Late);
                 }
                 self.look_after_the_terminal();
-                pipes.wait(left.min(LOOK), stuck);
+                // With its output closed it is about to end.
+                let look = if pipes.stdout.is_some() { LOOK } else { Duration::from_millis(1) };
+                pipes.wait(left.min(look), stuck);
             }
         }
 

@@ -203,7 +203,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         return Err(offline(&profile, reason, min_ttl));
     }
 
-    // A cached answer is out before a listener would be ready.
+    // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
