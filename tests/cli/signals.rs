@@ -195,6 +195,8 @@ fn a_signal_in_a_wait_for_the_lock_is_the_end() {
     let gate = server.hold();
     let holder = Run::start(sandbox.tok(["get", "plain", "--timeout", "3600s"]));
     eventually("the holder asks", || server.count() == 1);
+    // However long this takes, it goes no further.
+    holder.signal(Signal::STOP);
     let locks = sandbox.state_dir();
     for signal in rounds() {
         let run = Run::start(sandbox.tok(["get", "plain", "--timeout", "600s"]));
