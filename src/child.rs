@@ -203,7 +203,7 @@ mod unix {
                     Errors::Ours => pass_on(&mut pipes.stderr) == Passed::Stuck,
                 };
                 let left = deadline.saturating_duration_since(Instant::now());
-                if has_ended && !(stuck && !left.is_zero()) {
+                if has_ended && (!stuck || left.is_zero()) {
                     let status = self.wait()?;
                     return Ok(End::Ended(Said { status, stdout, stderr }));
                 }

@@ -84,7 +84,7 @@ pub fn is_held() -> bool {
 }
 
 fn pending(state: u32) -> i32 {
-    (state >> PENDING & 0x1f) as i32
+    ((state >> PENDING) & 0x1f) as i32
 }
 
 /// The handler, in whichever thread it runs, has decided: nothing that matters may begin any more.
@@ -182,9 +182,9 @@ mod unix {
                 return;
             }
             let again = pending(state) != 0;
-            let is_breakable = state & (ROTATING * 0xff | BRIEF * 0xff) == 0;
+            let is_breakable = state & ((ROTATING + BRIEF) * 0xff) == 0;
             let ends = state & HELD == 0 || (again && is_breakable);
-            let noted = state & !(0x1f << PENDING) | (signal as u32) << PENDING;
+            let noted = (state & !(0x1f << PENDING)) | ((signal as u32) << PENDING);
             let next = if ends { state | DYING } else { noted };
             match STATE.compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::SeqCst) {
                 Err(now) => state = now,
