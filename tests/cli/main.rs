@@ -30,6 +30,7 @@ mod provider_rules;
 mod races;
 mod refresh;
 mod shell;
+mod signals;
 mod signing;
 mod store_faults;
 mod stores;
