@@ -50,7 +50,8 @@ mod unix {
     use crate::BUILD;
     use crate::storage::cache::{Head, Stamp};
     use crate::system::files;
-    use crate::token::{Expires, LONGEST_TOKEN, freshness};
+    use crate::token::freshness::freshness;
+    use crate::token::{Expires, LONGEST_TOKEN};
     use std::ffi::OsStr;
     use std::ops::Range;
     use std::os::unix::ffi::OsStrExt;
@@ -97,7 +98,7 @@ mod unix {
             b"header" => true,
             _ => return None,
         };
-        let name = from_utf8(name).ok().filter(|name| crate::provider::is_name(name))?;
+        let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
         let mut call = Call { words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
         // In a folder that others can change somebody may have put a token for us.

@@ -2,10 +2,13 @@
 //! is made here; everything else is handed it.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text::{escape, line};
+use crate::base::time::Time;
 use crate::oauth::request::{Identity, Request, Response};
-use crate::profile::config::StoreChoice;
 use crate::provider::Provider;
+use crate::storage::choice::StoreChoice;
+use crate::storage::folders::Folders;
 use crate::storage::secrets::file::FileStore;
 use crate::storage::secrets::helper::HelperStore;
 use crate::storage::secrets::keyring::{KeyringStore, is_remote};
@@ -14,7 +17,6 @@ use crate::storage::secrets::{Store, StoreError, Trouble};
 use crate::system::files;
 use crate::system::http::{self, Client, Settings};
 use crate::system::process::{Failed, is_own};
-use crate::token::{Secret, Time};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -29,62 +31,6 @@ pub const LIMIT: u64 = 1 << 20;
 const UNATTENDED: Duration = Duration::from_secs(3);
 /// How long a keyring is waited for where a person may be unlocking it.
 const ATTENDED: Duration = Duration::from_secs(60);
-
-/// Where things are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folders {
-    /// The user's home.
-    pub home: PathBuf,
-    /// `<config>/tok`: config.toml and providers/.
-    pub config: PathBuf,
-    /// `<data>/tok`: secrets.json.
-    pub data: PathBuf,
-    /// `<state>/tok`: cached tokens, index, locks.
-    pub state: PathBuf,
-}
-
-impl Folders {
-    /// The platform's folders.
-    fn of_platform() -> Option<Folders> {
-        let base = directories::BaseDirs::new()?;
-        Some(Folders {
-            home: base.home_dir().into(),
-            config: base.config_dir().join("tok"),
-            data: base.data_dir().join("tok"),
-            state: base.state_dir().unwrap_or(base.data_local_dir()).join("tok"),
-        })
-    }
-
-    /// Where the tokens of `profile` wait.
-    pub fn cache(&self, profile: &str) -> PathBuf {
-        self.state.join("cache").join(profile)
-    }
-
-    /// Where the metadata and public keys of authorization servers wait.
-    pub fn metadata(&self) -> PathBuf {
-        self.state.join("metadata")
-    }
-
-    /// Where the locks are.
-    pub fn locks(&self) -> PathBuf {
-        self.state.join("locks")
-    }
-
-    /// That the config was read whole and is right.
-    pub fn checked(&self) -> PathBuf {
-        self.state.join("checked.json")
-    }
-
-    /// What is known of each profile without opening a store.
-    pub fn index(&self) -> PathBuf {
-        self.state.join("kept")
-    }
-
-    /// The file of the user's own provider `name`.
-    pub fn provider(&self, name: &str) -> PathBuf {
-        self.config.join("providers").join(format!("{name}.toml"))
-    }
-}
 
 /// A provider as it was read.
 pub struct Loaded {

@@ -125,7 +125,7 @@ fn parse(args: &[OsString], host: &mut Host) -> std::result::Result<(clap::ArgMa
 
 /// What the profiles and providers that are named bring to the command line.
 fn shape_of_named(words: &[&str], host: &mut Host) -> Shape {
-    let mut names: Vec<&str> = words.iter().copied().filter(|word| provider::is_name(word)).collect();
+    let mut names: Vec<&str> = words.iter().copied().filter(|word| base::name::is_name(word)).collect();
     // A subcommand is there once, however often its name is said.
     names.sort_unstable();
     names.dedup();

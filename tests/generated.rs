@@ -349,7 +349,7 @@ A provider of your own.
 What is secret, with the store file.
 .TP
 \fI~/.local/state/tok\fR
-Cached access tokens, the index for \fBtok list\fR, locks.
+Token access tokens, the index for \fBtok list\fR, locks.
 "#;
 
 const SHELLS: [(Shell, &str); 5] = [

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tok::base::error::{Error, Kind, Result};
-use tok::oauth::request::{Identity, Method, Repeat, Request, Response};
+use tok::base::secret::Secret;
+use tok::base::time::Time;
+use tok::oauth::request::{Identity, Repeat, Request, Response};
+use tok::provider::Method;
 use tok::system::http::{Client, Settings, check_identity};
-use tok::token::{Secret, Time};
 use zeroize::Zeroizing;
 
 trait Stream: Read + Write {}

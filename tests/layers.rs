@@ -377,7 +377,7 @@ fn what_decides_does_not_touch_the_world() {
             }
             // A cached token is a type that lies beside its files; nothing else of the stores is known here.
             let of_store =
-                names(&path, "crate::storage::secrets") && !(source.module() == "output" && path.ends_with("::Cached"));
+                names(&path, "crate::storage::secrets") && !(source.module() == "output" && path.ends_with("::Token"));
             if of_store && !found.iter().any(|f| f.ends_with(&path)) {
                 found.push(format!("src/{} names {path}", source.path));
             }

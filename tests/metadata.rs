@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 use tok::base::error::Kind;
 use tok::host::Host;
-use tok::oauth::metadata::{discover, jwks};
+use tok::profile::discovery::{discover, jwks};
 
 /// The home of a test that runs apart.
 const HOME: &str = "METADATA_TEST_HOME";

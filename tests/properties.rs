@@ -10,13 +10,15 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use tok::base::secret::Secret;
 use tok::base::text::{escape, escape_to, is_unsafe};
+use tok::base::time::Time;
 use tok::cli::Format;
 use tok::cmd::output::{Answer, Source};
 use tok::profile::config::{Config, is_in_parts};
-use tok::storage::cache::Cached;
+use tok::token::Expires;
+use tok::token::Token;
 use tok::token::identity::{Belongs, Known, KnownSecret};
-use tok::token::{Expires, Secret, Time};
 
 #[test]
 fn the_corpus_of_every_fuzz_target_passes() {
@@ -87,7 +89,7 @@ fn got_with(known: &Known, shape: bool) -> Belongs {
 
 /// `token` as it would be printed.
 fn answer(token: &str) -> Answer {
-    let token = Cached {
+    let token = Token {
         provider: "p".into(),
         grant: "g".into(),
         access_token: Secret::new(token),
@@ -215,7 +217,7 @@ proptest! {
 
     #[test]
     fn freshness_can_tell_any_number(received: i64, at: i64, now: i64, min_ttl: i64, asked: bool) {
-        let fresh = tok::token::freshness(received, Expires::At(at), now, min_ttl, asked);
+        let fresh = tok::token::freshness::freshness(received, Expires::At(at), now, min_ttl, asked);
         prop_assert!(at > now || fresh.is_err(), "an expired token is never good");
     }
 }

@@ -13,11 +13,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tok::base::secret::Secret;
 use tok::storage::lock::{Lock, LockError};
 use tok::storage::secrets::file::FileStore;
 use tok::storage::secrets::{Store, StoreError, Trouble};
 use tok::system::files::{self, Durable, ReadError, Unsafe};
-use tok::token::Secret;
 
 fn soon(millis: u64) -> Instant {
     Instant::now() + Duration::from_millis(millis)

@@ -3,15 +3,17 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
-use crate::profile::config::StoreChoice;
 use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
-use crate::storage::cache::{Cache, Cached, HeadOf, Stamp};
-use crate::token::{MIN_TTL, Secret, Stale, freshness};
+use crate::storage::cache::{Cache, HeadOf, Stamp};
+use crate::storage::choice::StoreChoice;
+use crate::token::Token;
+use crate::token::freshness::{MIN_TTL, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -177,7 +179,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
     let folders = context.host.folders()?.clone();
     let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
     let find = || cache.as_ref().and_then(|c| c.find(&known));
-    let good = |token: &Cached, now: i64, min_ttl: i64, asked: bool| {
+    let good = |token: &Token, now: i64, min_ttl: i64, asked: bool| {
         freshness(token.received.secs(), token.expires, now, min_ttl, asked)
     };
     let name = profile.name.clone();
@@ -287,9 +289,9 @@ fn describe(stale: Stale) -> &'static str {
 fn write_head(
     context: &Context,
     profile: &Profile,
-    folders: &crate::host::Folders,
+    folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
-    (file, token): (String, &Cached),
+    (file, token): (String, &Token),
     min_ttl: i64,
     asked: bool,
 ) {

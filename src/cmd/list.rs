@@ -30,7 +30,7 @@ pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
     names.extend(Index::profiles(context.host));
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
-    names.retain(|name| crate::provider::is_name(name));
+    names.retain(|name| crate::base::name::is_name(name));
     let mut rows = Vec::new();
     for name in names {
         let noted = Index::of(context.host, &name).read().unwrap_or_default();

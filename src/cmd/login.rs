@@ -2,28 +2,32 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::name::is_name;
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::cli::LoginArgs;
 use crate::host::Host;
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
-use crate::profile::config::{Edit, PlainValue, StoreChoice};
+use crate::profile::config::{Edit, PlainValue};
 use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
-use crate::provider::{Auth, Flow, Grant, Param, is_name};
+use crate::provider::{Auth, Flow, Grant, Param};
 use crate::session::acquire::{self, Wanted};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, Filled, For};
 use crate::session::open_store::{self, Opened};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
-use crate::storage::cache::{Cache, Cached};
+use crate::storage::cache::Cache;
+use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
 use crate::system::files;
 use crate::system::signals::Hold;
+use crate::token::Token;
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
-use crate::token::{Secret, Time};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -342,7 +346,7 @@ impl Login<'_> {
     }
 
     /// The token as it waits. `verified`: its ID token was.
-    fn token(&self, verified: bool) -> Result<Cached> {
+    fn token(&self, verified: bool) -> Result<Token> {
         let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
         let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)?;
         if let Some(id) = &mut token.id_token {
@@ -398,7 +402,7 @@ impl Login<'_> {
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
-    fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Cached) -> Result<()> {
+    fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Token) -> Result<()> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));

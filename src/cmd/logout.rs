@@ -2,17 +2,18 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::cli::Logout;
-use crate::profile::config::StoreChoice;
 use crate::profile::{Profile, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, Opened};
-use crate::storage::cache::{Cache, Cached};
+use crate::storage::cache::Cache;
+use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::Trouble;
-use crate::token::Secret;
+use crate::token::Token;
 use std::collections::BTreeSet;
 
 /// Logs out of one profile, or of all of which something is kept.
@@ -27,7 +28,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
     names.extend(context.config.profiles.keys().cloned());
-    names.retain(|name| crate::provider::is_name(name));
+    names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;
     for name in names {
         // A broken profile of which nothing is kept has nothing to forget.
@@ -154,7 +155,7 @@ enum Revoked {
 }
 
 /// Revokes the session, or the access tokens of a profile without one (RFC 7009).
-fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Cached]) -> Revoked {
+fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
     let session = opened.kept.session.as_ref();
     let tokens: Vec<(&str, &Secret)> = match session {

@@ -1,10 +1,10 @@
 //! That a config was read whole, is right and can be read in parts: a note with its stamp, for the next call.
 
 use crate::BUILD;
+use crate::base::time::Time;
 use crate::host::Host;
 use crate::storage::cache::Stamp;
 use crate::system::files::{self, Durable};
-use crate::token::Time;
 use std::path::PathBuf;
 
 /// What the note says: the build that read the config, as another may know other mistakes; the config as it was; and

@@ -3,6 +3,8 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::jose::{Jwks, VerifyError};
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::cmd::output::Source as From;
 use crate::host::Host;
 use crate::oauth::id_token;
@@ -14,11 +16,12 @@ use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
 use crate::session::inputs::{Filled, For, fill, is_of_this_call};
 use crate::session::open_store::{Opened, origin, store_error};
 use crate::session::plan;
-use crate::storage::cache::{Cache, Cached, IdToken};
+use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
-use crate::token::{Expires, Secret, Time, is_token};
+use crate::token::{Expires, is_token};
+use crate::token::{IdToken, Token};
 use std::collections::BTreeMap;
 
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
@@ -95,14 +98,14 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_store: bool) -> Result<(Cached, From)> {
+pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_store: bool) -> Result<(Token, From)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
     let opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
-        if profile.store == crate::profile::config::StoreChoice::File {
+        if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble));
         }
     }
@@ -135,7 +138,7 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Cached, From)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, From)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
@@ -190,7 +193,7 @@ fn refresh(
     wanted: &Wanted,
     opened: &mut Opened,
     secrets: &BTreeMap<String, Secret>,
-) -> Result<Option<Cached>> {
+) -> Result<Option<Token>> {
     let profile = wanted.profile;
     let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
         return Ok(None);
@@ -299,7 +302,7 @@ fn run(
     opened: &mut Opened,
     secrets: &BTreeMap<String, Secret>,
     apart: bool,
-) -> Result<Cached> {
+) -> Result<Token> {
     let profile = wanted.profile;
     let mut filled = fill(host, profile, For::Grant(grant), secrets, &[])?;
     filled.bind(grant, &opened.kept)?;
@@ -398,7 +401,7 @@ pub fn verify_id_token(
         return unverified();
     };
     for fresh in [false, true] {
-        let keys = match crate::oauth::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
                 host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
@@ -473,7 +476,7 @@ pub fn cached(
     received: Time,
     belongs: crate::token::identity::Belongs,
     filled: &Filled,
-) -> Result<Cached> {
+) -> Result<Token> {
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
     if filled.dpop_key.is_some() && !bound {
@@ -493,7 +496,7 @@ pub fn cached(
     if value.contains(['\r', '\n', '\0']) {
         return Err(wrong("would hold a line break or NUL"));
     }
-    Ok(Cached {
+    Ok(Token {
         provider: profile.provider.name.clone(),
         grant: grant.name.clone(),
         access_token: issued.access_token.clone(),
@@ -510,7 +513,7 @@ pub fn cached(
 }
 
 /// Puts the token where the next call finds it, if it may wait there; an older one goes in any case.
-pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Cached) {
+pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
     let Some(cache) = wanted.cache else { return };
     let now = token.received.secs();
     let waits = match token.expires {

@@ -1,6 +1,7 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
@@ -10,7 +11,6 @@ use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Filled, moment, not_ready};
 use crate::session::open_store::origin;
-use crate::token::Time;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 

@@ -1,12 +1,12 @@
 //! The values of a request: what was given, what was kept, the defaults, and what is signed here.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::host::Host;
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Unready, Values};
 use crate::profile::{Profile, Source, is_pem};
 use crate::provider::{Call, Grant};
-use crate::token::Secret;
 use crate::token::credentials::Kept;
 use crate::token::identity::Known;
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! A store that was opened for a profile: what it holds, and what its trouble means to a person.
 
 use crate::base::error::{Error, Kind};
+use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::Profile;
 use crate::storage::secrets::{Store, StoreError, Trouble};
-use crate::token::Secret;
 use crate::token::credentials::Kept;
 use std::collections::BTreeMap;
 
@@ -107,10 +107,10 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
-        Trouble::Refused if *store == crate::profile::config::StoreChoice::File => {
+        Trouble::Refused if *store == crate::storage::choice::StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
         }
-        Trouble::Corrupt if *store == crate::profile::config::StoreChoice::File => {
+        Trouble::Corrupt if *store == crate::storage::choice::StoreChoice::File => {
             "move the file away, or mend it, and log in again"
         }
         Trouble::Locked => {

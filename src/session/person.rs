@@ -2,6 +2,7 @@
 //! of its own and ends with a code for the request of the token.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text::{escape, escape_to, line};
 use crate::base::url::Url;
 use crate::host::{Host, Line};
@@ -16,7 +17,6 @@ use crate::session::inputs::Filled;
 use crate::session::open_store;
 use crate::system::listener::{Listener, Loopback};
 use crate::system::{browser, qr};
-use crate::token::Secret;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 

@@ -4,10 +4,14 @@
 //! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
 //! stamps of the files that decide it, so that the short path (`short.rs`) need not resolve it again.
 
+use crate::base::header::is_header;
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::fast_path::Call;
 use crate::system::files::{self, Durable, Numbers};
 use crate::token::identity::{Belongs, Known};
-use crate::token::{Expires, Secret, Time, is_token};
+use crate::token::{Expires, is_token};
+use crate::token::{IdToken, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs;
@@ -32,51 +36,6 @@ pub const HEADS: (&str, [&str; 8]) = (
 
 fn is_head(name: &str) -> bool {
     name == HEADS.0 || HEADS.1.contains(&name)
-}
-
-/// A token as it waits.
-#[derive(Clone, Debug)]
-pub struct Cached {
-    /// The provider's name.
-    pub provider: String,
-    /// The grant that got it.
-    pub grant: String,
-    /// The token.
-    pub access_token: Secret,
-    /// As the provider wrote it.
-    pub token_type: Option<String>,
-    /// The scope granted.
-    pub scope: Option<String>,
-    /// When the reply had arrived.
-    pub received: Time,
-    /// When it expires.
-    pub expires: Expires,
-    /// The request header: name and value.
-    pub header: (String, Secret),
-    /// The ID token that came with it.
-    pub id_token: Option<IdToken>,
-    /// The key that it is bound to (RFC 9449), as a private JWK: without it the token is of no use.
-    pub dpop_key: Option<Secret>,
-    /// What else the reply brought.
-    pub extra: Map<String, Value>,
-    /// The settings it was got with.
-    pub belongs: Belongs,
-}
-
-impl Cached {
-    /// Whether it is bound to a key (RFC 9449): each request then needs a proof, and its header is another each time.
-    pub fn is_bound(&self) -> bool {
-        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
-    }
-}
-
-/// An ID token (OIDC Core §2).
-#[derive(Clone, Debug)]
-pub struct IdToken {
-    /// As it came.
-    pub text: Secret,
-    /// Whether it was verified when it came.
-    pub verified: bool,
 }
 
 /// What the short path prints stands first and in this order: it reads no further.
@@ -106,15 +65,15 @@ struct Wire {
     belongs: Belongs,
 }
 
-impl Cached {
+impl Token {
     /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
-    pub fn parse(bytes: &[u8]) -> Option<Cached> {
+    pub fn parse(bytes: &[u8]) -> Option<Token> {
         let wire: Wire = serde_json::from_slice(bytes).ok()?;
         // The file is ours; a token in it that may not be handed out is a mistake all the same.
         if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
-        Some(Cached {
+        Some(Token {
             provider: wire.provider,
             grant: wire.grant,
             access_token: Secret::new(wire.access_token),
@@ -157,11 +116,6 @@ impl Cached {
     }
 }
 
-/// Whether these two make one header line.
-pub fn is_header(name: &str, value: &str) -> bool {
-    is_token(name) && !value.contains(['\r', '\n', '\0'])
-}
-
 /// The folder of one profile's tokens.
 pub struct Cache {
     folder: PathBuf,
@@ -185,7 +139,7 @@ impl Cache {
         folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
     }
 
-    fn entries(&self) -> Vec<(String, Option<Cached>)> {
+    fn entries(&self) -> Vec<(String, Option<Token>)> {
         if !self.is_ours() {
             return Vec::new();
         }
@@ -196,18 +150,18 @@ impl Cache {
                 continue;
             }
             let bytes = files::read_private(&self.folder.join(&name), LIMIT).ok().flatten();
-            all.push((name, bytes.and_then(|b| Cached::parse(&zeroize::Zeroizing::new(b)))));
+            all.push((name, bytes.and_then(|b| Token::parse(&zeroize::Zeroizing::new(b)))));
         }
         all
     }
 
     /// All tokens that can still be read.
-    pub fn all(&self) -> Vec<Cached> {
+    pub fn all(&self) -> Vec<Token> {
         self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
     }
 
     /// The newest token that nothing in `known` contradicts, and the name of its file.
-    pub fn find(&self, known: &Known) -> Option<(String, Cached)> {
+    pub fn find(&self, known: &Known) -> Option<(String, Token)> {
         self.entries()
             .into_iter()
             .filter_map(|(name, cached)| Some((name, cached?)))
@@ -217,7 +171,7 @@ impl Cache {
 
     /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
     /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
-    pub fn put(&self, known: &Known, token: &Cached) -> Option<String> {
+    pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
         if !self.make() {
             return None;

@@ -72,7 +72,7 @@ impl Index {
             return Vec::new();
         };
         let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_string));
-        let mut names: Vec<String> = names.filter(|n| crate::provider::is_name(n)).collect();
+        let mut names: Vec<String> = names.filter(|n| crate::base::name::is_name(n)).collect();
         names.sort();
         names
     }

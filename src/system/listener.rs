@@ -387,7 +387,7 @@ impl std::fmt::Display for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::Secret;
+    use crate::base::secret::Secret;
     use std::thread::JoinHandle;
 
     const GOOD: &str = "/callback?code=abc&state=st-1";

@@ -1,7 +1,7 @@
 //! What the store holds for a profile: its session and its kept secrets, as one JSON object. Pure.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use crate::token::identity::Belongs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

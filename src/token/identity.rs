@@ -1,7 +1,7 @@
 //! Whose a token is: which settings it was got with, and whether today's contradict them. Pure.
 
 use crate::base::digest;
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! Entries in one file of ours, for where there is no keyring and the user chose so.
 
 use super::{GRACE, Store, StoreError, Trouble};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::lock::{Lock, LockError};
 use crate::system::files::{self, Durable, ReadError};
-use crate::token::Secret;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

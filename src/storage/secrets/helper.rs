@@ -4,10 +4,10 @@
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
 
 use super::{Store, StoreError, Trouble};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
-use crate::profile::config::is_helper_name;
+use crate::storage::choice::is_helper_name;
 use crate::system::process::is_own;
-use crate::token::Secret;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};

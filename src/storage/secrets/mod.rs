@@ -5,7 +5,7 @@ pub mod helper;
 pub mod keyring;
 pub mod split;
 
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use std::time::Duration;
 
 /// Why a store did not do as asked. Told apart because each needs another answer of a person.

@@ -14,8 +14,8 @@ use native as platform;
 use secret_service as platform;
 
 use super::{GRACE, Store, StoreError, Trouble};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
-use crate::token::Secret;
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;

@@ -1,14 +1,20 @@
 //! A provider file, from TOML to types.
 
+mod call;
+mod response;
+
+use self::call::{call, call_keys, header_name, header_text, scalar, templates};
+use self::response::{duration, rules_of, tests};
 use super::{
-    AUTHS, Assertion, Auth, CONFIG_KEYS, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant,
-    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check, is_name, is_value_name,
+    AUTHS, Assertion, Auth, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant, Inside,
+    Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::Result;
 use crate::base::jose::Algorithm;
+use crate::base::name::{CONFIG_KEYS, is_name, is_value_name};
 use crate::base::text::escape;
 use crate::base::toml::{Document, Table, Value, unknown};
-use crate::oauth::request::Method;
+use crate::provider::Method;
 use std::sync::Arc;
 use toml::de::DeValue;
 
@@ -42,8 +48,11 @@ pub fn provider(name: &str, file: &str, text: &str, checks: bool) -> Result<Prov
         call_keys(shared);
         shared.done()?;
     }
-    let shared =
-        Shared { call: shared.as_ref(), reply: rules.as_ref(), rules: self::rules(rules.as_ref(), None, None)?.into() };
+    let shared = Shared {
+        call: shared.as_ref(),
+        reply: rules.as_ref(),
+        rules: response::rules(rules.as_ref(), None, None)?.into(),
+    };
     rules.as_ref().map_or(Ok(()), Table::done)?;
     if let Some(value) = root.get("refresh") {
         provider.refresh = Some(refresh(&value.table()?)?);
@@ -310,123 +319,6 @@ fn template(value: Value) -> Result<Template> {
     Template::parse(value.text()?).map_err(|why| value.error(why))
 }
 
-fn call_keys(table: &Table) {
-    for key in ["url", "method", "encode", "headers", "query", "body", "auth", "dpop", "more"] {
-        table.get(key);
-    }
-}
-
-/// A request: each key from `own`, else from `shared`, else from `base`.
-fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base: Option<&Call>) -> Result<Call> {
-    let get = |key: &'static str| {
-        let own = own.and_then(|t| t.get(key));
-        own.or_else(|| shared.and_then(|t| t.get(key)))
-    };
-    let url = match (get("url"), base) {
-        (Some(url), _) => template(url)?,
-        (None, Some(base)) => base.url.clone(),
-        (None, None) => return Err(at.error("a `url` is missing, here or under [request]")),
-    };
-    let (auth, auth_by) = match get("auth") {
-        Some(value) => auth(value)?,
-        None => base.map_or((Auth::None, None), |b| (b.auth, b.auth_by.clone())),
-    };
-    let (dpop, dpop_by) = match get("dpop") {
-        Some(value) => match value.raw() {
-            DeValue::Boolean(flag) => (*flag, None),
-            _ => (false, Some(template(value)?)),
-        },
-        None => base.map_or((false, None), |b| (b.dpop, b.dpop_by.clone())),
-    };
-    Ok(Call {
-        url,
-        method: get("method").map_or(Ok(base.map_or(Method::Post, |b| b.method)), |v| {
-            v.choice(&[("POST", Method::Post), ("GET", Method::Get), ("PUT", Method::Put)])
-        })?,
-        encode: get("encode").map_or(Ok(base.map_or(Encode::Form, |b| b.encode)), |v| {
-            v.choice(&[
-                ("form", Encode::Form),
-                ("json", Encode::Json),
-                ("query", Encode::Query),
-                ("none", Encode::None),
-            ])
-        })?,
-        headers: get("headers").map_or(Ok(base.map(|b| b.headers.clone()).unwrap_or_default()), headers)?,
-        query: get("query").map_or(Ok(base.map(|b| b.query.clone()).unwrap_or_default()), templates)?,
-        body: get("body").map_or(Ok(base.map(|b| b.body.clone()).unwrap_or_default()), |v| {
-            v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, field(value)?))).collect()
-        })?,
-        auth,
-        auth_by,
-        dpop,
-        dpop_by,
-        more: match get("more") {
-            Some(value) => Some(value.text()?.into()),
-            None => base.and_then(|b| b.more.clone()),
-        },
-    })
-}
-
-/// `none`, where the file says all that the client sends; a way by name; or the value that names one.
-fn auth(value: Value) -> Result<(Auth, Option<Template>)> {
-    match value.text()? {
-        "none" => Ok((Auth::None, None)),
-        text if text.contains('{') => Ok((Auth::Auto, Some(template(value)?))),
-        _ => Ok((value.choice(AUTHS)?, None)),
-    }
-}
-
-fn templates(value: Value) -> Result<Vec<(String, Template)>> {
-    value.table()?.all().into_iter().map(|(name, _, value)| Ok((name, template(value)?))).collect()
-}
-
-fn headers(value: Value) -> Result<Vec<(String, Template)>> {
-    let headers = templates(value)?;
-    for (name, text) in &headers {
-        header_name(value, name)?;
-        header_text(value, text)?;
-    }
-    Ok(headers)
-}
-
-/// RFC 9110 §5.6.2: a header's name is a token.
-fn header_name(value: Value, name: &str) -> Result<()> {
-    let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    if ok { Ok(()) } else { Err(value.error("this is no header name")) }
-}
-
-fn header_text(value: Value, text: &Template) -> Result<()> {
-    let bad = text.0.iter().any(|p| matches!(p, super::template::Piece::Text(t) if t.contains(['\r', '\n', '\0'])));
-    if bad { Err(value.error("a header value cannot hold a line break or NUL")) } else { Ok(()) }
-}
-
-fn field(value: Value) -> Result<Field> {
-    Ok(match value.raw() {
-        DeValue::String(_) => Field::Text(template(value)?),
-        DeValue::Array(_) => Field::List(value.list()?.into_iter().map(field).collect::<Result<_>>()?),
-        DeValue::Table(_) => {
-            Field::Table(value.table()?.all().into_iter().map(|(k, _, v)| Ok((k, field(v)?))).collect::<Result<_>>()?)
-        }
-        _ => Field::Plain(scalar(value)?),
-    })
-}
-
-fn scalar(value: Value) -> Result<serde_json::Value> {
-    Ok(match value.raw() {
-        DeValue::String(text) => text.as_ref().into(),
-        DeValue::Boolean(flag) => (*flag).into(),
-        DeValue::Integer(_) => value.integer()?.into(),
-        DeValue::Float(number) => number
-            .as_str()
-            .parse::<f64>()
-            .ok()
-            .and_then(serde_json::Number::from_f64)
-            .map(serde_json::Value::Number)
-            .ok_or_else(|| value.error("this number cannot be sent as JSON"))?,
-        _ => return Err(value.error("expected a string, a number, true or false")),
-    })
-}
-
 fn pointer(value: Value) -> Result<String> {
     let text = value.text()?;
     let mut rest = text;
@@ -451,177 +343,6 @@ fn pointers(value: Value) -> Result<Vec<String>> {
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| s.to_string()).collect()
-}
-
-/// The rules of a grant, which most share.
-fn rules_of(own: Option<&Table>, shared: &Shared, base: Option<&Arc<Rules>>) -> Result<Arc<Rules>> {
-    match (own, shared.reply, base) {
-        (None, None, Some(base)) => Ok(base.clone()),
-        (None, _, None) => Ok(shared.rules.clone()),
-        _ => Ok(rules(own, shared.reply, base.map(Arc::as_ref))?.into()),
-    }
-}
-
-/// How a reply is read: each key from `own`, else from `shared`, else from `base`, else as RFC 6749 says.
-fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&Rules>) -> Result<Rules> {
-    let usual = usual_rules();
-    let base = base.unwrap_or(&usual);
-    let get = |key: &'static str| {
-        let own = own.and_then(|t| t.get(key));
-        // Asked for in both, so that both know the key.
-        let shared = shared.and_then(|t| t.get(key));
-        own.or(shared)
-    };
-    let list = |key: &'static str, base: &Vec<String>| get(key).map_or_else(|| Ok(base.clone()), pointers);
-    let expiries = |key: &'static str, base: &Vec<Expiry>| match get(key) {
-        Some(value) => value.list()?.into_iter().map(expiry).collect(),
-        None => Ok(base.clone()),
-    };
-    let error = get("error").map(|v| v.table()).transpose()?;
-    let error_list = |key: &'static str, base: &Vec<String>| match error.as_ref().and_then(|t| t.get(key)) {
-        Some(value) => pointers(value),
-        None => Ok(base.clone()),
-    };
-    let rules = Rules {
-        format: get("format").map_or(Ok(base.format), |v| {
-            v.choice(&[("auto", Format::Auto), ("json", Format::Json), ("form", Format::Form), ("text", Format::Text)])
-        })?,
-        success: get("success").map_or_else(|| Ok(base.success.clone()), tests)?,
-        access_token: get("access_token").map_or_else(|| Ok(base.access_token.clone()), find)?,
-        refresh_token: list("refresh_token", &base.refresh_token)?,
-        token_type: list("token_type", &base.token_type)?,
-        scope: list("scope", &base.scope)?,
-        id_token: list("id_token", &base.id_token)?,
-        expires: expiries("expires", &base.expires)?,
-        refresh_expires: expiries("refresh_expires", &base.refresh_expires)?,
-        lifetime: match get("lifetime") {
-            Some(value) => Some(match value.text()? {
-                "unlimited" => Lifetime::Unlimited,
-                text => Lifetime::Seconds(duration(value, text)?),
-            }),
-            None => base.lifetime,
-        },
-        refresh_lifetime: match get("refresh_lifetime") {
-            Some(value) => Some(duration(value, value.text()?)?),
-            None => base.refresh_lifetime,
-        },
-        error_code: error_list("code", &base.error_code)?,
-        error_message: error_list("message", &base.error_message)?,
-        extra: get("extra").map_or_else(
-            || Ok(base.extra.clone()),
-            |v| v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointers(value)?))).collect(),
-        )?,
-    };
-    if let Some(error) = error {
-        error.done()?;
-    }
-    Ok(rules)
-}
-
-/// As RFC 6749 §5 says, and where errors stand besides.
-fn usual_rules() -> Rules {
-    Rules {
-        format: Format::Auto,
-        success: Vec::new(),
-        access_token: Find::At(strings(&["/access_token"])),
-        refresh_token: strings(&["/refresh_token"]),
-        token_type: strings(&["/token_type"]),
-        scope: strings(&["/scope"]),
-        id_token: strings(&["/id_token"]),
-        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now }],
-        refresh_expires: Vec::new(),
-        lifetime: None,
-        refresh_lifetime: None,
-        error_code: strings(&["/error", "/error/code", "/errors/0/status"]),
-        error_message: strings(&[
-            "/error_description",
-            "/error/message",
-            "/errors/0/detail",
-            "/errors/0/title",
-            "/message",
-        ]),
-        extra: Vec::new(),
-    }
-}
-
-fn duration(value: Value, text: &str) -> Result<i64> {
-    crate::base::duration::parse(text).map_err(|why| value.error(why))
-}
-
-fn find(value: Value) -> Result<Find> {
-    if let DeValue::Table(_) = value.raw() {
-        let table = value.table()?;
-        let Some(header) = table.get("header") else {
-            return Err(value.error("expected a list of JSON Pointers, or { header = \"…\" }"));
-        };
-        header_name(header, header.text()?)?;
-        table.done()?;
-        return Ok(Find::Header(header.text()?.into()));
-    }
-    Ok(Find::At(pointers(value)?))
-}
-
-fn expiry(value: Value) -> Result<Expiry> {
-    let table = value.table()?;
-    let Some(at) = table.get("at") else {
-        return Err(value.error("an `at` is missing: the JSON Pointer of the expiry"));
-    };
-    let expiry = Expiry {
-        at: pointer(at)?,
-        unit: table.get("as").map_or(Ok(Unit::Seconds), |v| {
-            v.choice(&[
-                ("seconds", Unit::Seconds),
-                ("milliseconds", Unit::Milliseconds),
-                ("minutes", Unit::Minutes),
-                ("epoch", Unit::Epoch),
-                ("epoch-millis", Unit::EpochMillis),
-                ("date", Unit::Date),
-                ("auto", Unit::Auto),
-            ])
-        })?,
-        zero: table.get("zero").map_or(Ok(Zero::Now), |v| {
-            v.choice(&[("unknown", Zero::Unknown), ("never", Zero::Never), ("now", Zero::Now)])
-        })?,
-    };
-    table.done()?;
-    Ok(expiry)
-}
-
-fn tests(value: Value) -> Result<Vec<Test>> {
-    value.list()?.into_iter().map(test).collect()
-}
-
-fn test(value: Value) -> Result<Test> {
-    let table = value.table()?;
-    let status = table.get("status");
-    let at = table.get("at");
-    let inside = table.get("in");
-    let outside = table.get("not-in");
-    let present = table.get("present");
-    table.done()?;
-    if let Some(status) = status {
-        if at.is_some() || inside.is_some() || outside.is_some() || present.is_some() {
-            return Err(value.error("a test is of a `status` or of the value `at` a place, not of both"));
-        }
-        let list = status.list()?.into_iter().map(|v| {
-            u16::try_from(v.integer()?)
-                .ok()
-                .filter(|s| (100..600).contains(s))
-                .ok_or_else(|| v.error("this is no HTTP status"))
-        });
-        return Ok(Test::Status(list.collect::<Result<_>>()?));
-    }
-    let Some(at) = at else {
-        return Err(value.error("an `at` is missing: the JSON Pointer of the value to test"));
-    };
-    let scalars = |v: Value| v.list()?.into_iter().map(scalar).collect::<Result<Vec<_>>>();
-    let condition = match (inside, outside, present) {
-        (Some(list), None, None) => Condition::In(scalars(list)?),
-        (None, Some(list), None) => Condition::NotIn(scalars(list)?),
-        (None, None, Some(flag)) if flag.flag()? => Condition::Present,
-        _ => return Err(value.error("a test has one of: in = […], not-in = […], present = true")),
-    };
-    Ok(Test::At(pointer(at)?, condition))
 }
 
 fn refresh(table: &Table) -> Result<Refresh> {
