@@ -272,14 +272,14 @@ fn the_examples_in_the_references_are_accepted() {
     }
 }
 
-/// What the commands that take values say besides.
+/// What the commands that take values say in addition.
 const VALUES: &str = r#".SH VALUES
 A provider's values are options too: a plain value \fIclient_id\fR is \fB\-\-client\-id\fR \fIVALUE\fR, a secret
 \fIclient_secret\fR is \fB\-\-client\-secret\-file\fR \fIPATH\fR (\fB\-\fR for standard input).
 \fBtok providers\fR \fINAME\fR lists what a provider takes; \fBtok\-config\fR(5) says where else a value may come from.
 "#;
 
-/// What tok.1 says besides: what no single command has.
+/// What tok.1 says in addition, for all commands.
 const TOPICS: &str = r#".SH "EXIT STATUS"
 .TP
 0
@@ -292,7 +292,7 @@ Any other failure.
 Wrong usage.
 .TP
 3
-The config or a provider file is wrong, or the profile is not known.
+The config or a provider file is wrong, or the profile is unknown.
 .TP
 4
 A login or a value is needed.
@@ -301,43 +301,43 @@ A login or a value is needed.
 The provider refused.
 .TP
 6
-The provider could not be reached, or failed for now: trying later may help.
+The provider could not be reached or has a problem: trying later may help.
 .TP
 7
-The secret store is missing, locked or refused, and may hold what is needed.
+The secret store is missing, locked or refuses access.
 .TP
 8
 The provider's reply could not be understood.
 .TP
 130, 143, 129
-Interrupted by INT, TERM or HUP.
+Ended by INT, TERM or HUP.
 .SH ENVIRONMENT
 .TP
 \fBTOK_\fIPROFILE\fB_\fIVALUE\fR
-A value of a profile, such as TOK_SHOP_EU_CLIENT_SECRET: upper case, every other character a _.
+A value of a profile, such as TOK_SHOP_EU_CLIENT_SECRET: in upper case, with _ for every other character.
 .TP
 \fBTOK_\fIPROFILE\fB_\fIVALUE\fB_FILE\fR
-The path of a file that holds it.
+The path of a file that contains it.
 .TP
 \fBTOK_CONFIG\fR
-The config file, an absolute path.
+The absolute path of the config file.
 .TP
 \fBTOK_STORE\fR
-keyring, file, none or helper:NAME.
+The secret store: keyring, file, none or helper:NAME.
 .TP
 \fBTOK_CACHE\fR
-disk or off: where access tokens wait.
+Where access tokens wait: disk or off.
 .TP
 \fBHTTPS_PROXY\fR, \fBALL_PROXY\fR, \fBNO_PROXY\fR
-The proxy, by the rules of \fBcurl\fR(1).
+The proxy, as in \fBcurl\fR(1).
 .TP
 \fBSSL_CERT_FILE\fR
-Trusted certificates in place of the system's.
+Trusted certificates instead of the system's.
 .TP
 \fBNO_COLOR\fR
 No colour in messages.
 .SH FILES
-Where XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_STATE_HOME are not set, on Linux:
+On Linux, unless XDG_CONFIG_HOME, XDG_DATA_HOME or XDG_STATE_HOME say otherwise:
 .TP
 \fI~/.config/tok/config.toml\fR
 The config; every key is optional.
@@ -346,7 +346,7 @@ The config; every key is optional.
 A provider of your own.
 .TP
 \fI~/.local/share/tok/secrets.json\fR
-What is secret, with the store file.
+Refresh tokens and secrets, with the store "file".
 .TP
 \fI~/.local/state/tok\fR
 Token access tokens, the index for \fBtok list\fR, locks.
