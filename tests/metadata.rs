@@ -102,8 +102,8 @@ fn host() -> (Host, Arc<Mutex<Vec<u8>>>) {
     }
     let said = Arc::new(Mutex::new(Vec::new()));
     let mut host = Host::real();
-    host.err = Box::new(Said(said.clone()));
-    host.verbose = 1;
+    host.terminal.err = Box::new(Said(said.clone()));
+    host.terminal.verbose = 1;
     (host, said)
 }
 
@@ -161,7 +161,7 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         assert!(error.kind == Kind::Reply && error.why.contains("to https://e.example/x?…, which is not followed"));
         assert_eq!(server.asked().len(), 1);
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        host.set_timeout(Duration::from_secs(2));
+        host.clock.set_timeout(Duration::from_secs(2));
         let error = discover(&mut host, &format!("http://{nobody}"), None, false).unwrap_err();
         assert_eq!(error.kind, Kind::Unavailable, "{error}");
         for issuer in ["http://a.example", "https://u:hunter2@a.example"] {

@@ -7,7 +7,7 @@ use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
-use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
+use crate::profile::{Flag, Profile, Wishes, load_config};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
 use crate::storage::cache::{Cache, HeadOf, Stamp};
@@ -47,7 +47,7 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
     match out.to {
         Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::system::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(
+            crate::system::files::write_user_file(&path, text.expose().as_bytes(), context.host.clock.deadline).map_err(
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
@@ -190,7 +190,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
 
     let mut reason = None;
     if !args.fresh {
-        let now = context.host.now().secs();
+        let now = context.host.clock.now().secs();
         if let Some((file, token)) = find() {
             match good(&token, now, min_ttl, asked) {
                 Ok(()) => {
@@ -211,22 +211,22 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         Ok(lock) => Some(lock),
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if error.kind == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
-            context.host.detail(&format!("{error}; going on without a lock"));
+            context.host.terminal.detail(&format!("{error}; going on without a lock"));
             None
         }
         Err(error) => return Err(error),
     };
-    let now = context.host.now().secs();
+    let now = context.host.clock.now().secs();
     if let Some((file, token)) = find() {
         // Issued while we waited: that is as fresh as it gets, however short its life.
-        let meanwhile = token.received >= context.host.started && good(&token, now, 0, true).is_ok();
+        let meanwhile = token.received >= context.host.clock.started && good(&token, now, 0, true).is_ok();
         if meanwhile || (!args.fresh && good(&token, now, min_ttl, asked).is_ok()) {
             write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
             return Ok(answer(profile, token, Source::Cache, now));
         }
     }
     if let Some(reason) = reason {
-        context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
+        context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
     let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
@@ -251,14 +251,14 @@ fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    let provider = context.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
+    let provider = context.setup.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
     // Nobody knows the name: which one may be meant is told from all that the config has.
-    if context.config.is_part
-        && load_provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
+    if context.setup.config.is_part
+        && context.setup.library.provider(provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
     {
-        context.config = load_config(context.host, &context.config_path, None)?;
+        context.setup.config = load_config(context.host, &context.setup.config_path, None)?;
     }
-    Profile::resolve(context.host, &context.config, &args.profile, &wishes)
+    Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
 }
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
@@ -296,7 +296,7 @@ fn write_head(
     asked: bool,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
-    let own = context.host.own_variables();
+    let own = context.host.env.own();
     let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
     let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
@@ -304,7 +304,7 @@ fn write_head(
         return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);
-    let (Some(config), Some(own)) = (Stamp::of(&context.config_path), Stamp::of(&own)) else { return };
-    let written = context.host.now().0;
+    let (Some(config), Some(own)) = (Stamp::of(&context.setup.config_path), Stamp::of(&own)) else { return };
+    let written = context.host.clock.now().0;
     cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
 }

@@ -3,10 +3,11 @@
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::is_name;
+use crate::base::secret::Lines;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::cli::LoginArgs;
-use crate::host::Host;
+use crate::host::{Host, Stdin};
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
 use crate::profile::config::{Edit, PlainValue};
@@ -25,6 +26,7 @@ use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
 use crate::system::files;
 use crate::system::signals::Hold;
+use crate::system::terminal::Echo;
 use crate::token::Token;
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
@@ -48,14 +50,14 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
-    let of = context.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
+    let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
         flags: super::flags(args.values.clone()),
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
-    let mut profile = Profile::resolve(context.host, &context.config, &name, &wishes)?;
+    let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
     let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
@@ -72,7 +74,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     if let Some(error) = profile.not_offered(&grant, &missing) {
         return Err(error);
     }
-    if !missing.is_empty() && !context.host.interactive {
+    if !missing.is_empty() && !context.host.terminal.interactive {
         return Err(cannot_ask(&profile, &grant, &missing, &opened));
     }
     for value in missing {
@@ -83,7 +85,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
-        context.host.warn(warning);
+        context.host.terminal.warn(warning);
     }
 
     let limit = args.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
@@ -95,7 +97,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
             let home = home(&filled, &opened);
             let begun = person::begin(context.host, &profile, &grant, &mut filled, home.as_deref(), person)?;
             if limit.is_none() {
-                context.host.renew();
+                context.host.clock.renew();
             }
             Some((filled, begun))
         }
@@ -146,7 +148,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     login.cache_and_index(context, &opened, &token)?;
     drop(hold);
     drop(lock);
-    context.host.speak();
+    context.host.terminal.release_messages();
     login.report(context.host, &opened);
     Ok(())
 }
@@ -157,7 +159,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
         missing.iter().any(|name| name == "issuer")
     };
-    if lacks(profile) && host.interactive {
+    if lacks(profile) && host.terminal.interactive {
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
@@ -202,7 +204,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
-        Flow::Signed => acquire::signed(profile, &filled, context.host.now()),
+        Flow::Signed => acquire::signed(profile, &filled, context.host.clock.now()),
         _ => exchange::ask(context.host, profile, &asking, &filled)?,
     };
     let (issued, received) = granted(profile, grant, outcome)?;
@@ -245,21 +247,21 @@ fn wait(
         Error::new(kind, format!("{}: the login has not come to an end", profile.name), why)
             .hint(profile.login_again(grant))
     };
-    let deadline = limit.map(|_| context.host.deadline);
+    let deadline = limit.map(|_| context.host.clock.deadline);
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
     let mut unreached = None;
     loop {
-        if let Some(deadline) = deadline.filter(|deadline| context.host.instant() + pause >= *deadline) {
-            context.host.sleep(deadline.saturating_duration_since(context.host.instant()));
+        if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
+            context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
             let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
                 format!("--timeout is over, and the server gave no answer at last: {why}")
             });
             return Err(ended(&why, Kind::Unavailable));
         }
-        context.host.sleep(pause);
+        context.host.clock.sleep(pause);
         if deadline.is_none() {
-            context.host.renew();
+            context.host.clock.renew();
         }
         let lock = context.lock(&profile.name)?;
         let outcome = exchange::ask(context.host, profile, &asking, &filled)?;
@@ -276,14 +278,14 @@ fn wait(
             Outcome::Failed(error, code) => (error, code),
         };
         drop(lock);
-        context.host.speak();
+        context.host.terminal.release_messages();
         let answer = match code.as_deref().and_then(Answer::of) {
             Some(answer) => answer,
             None if error.kind == Kind::Unavailable => Answer::Unreachable,
             None => return Err(error),
         };
         unreached = (answer == Answer::Unreachable).then(|| error.to_string());
-        pause = match poll.next(answer, context.host.instant()) {
+        pause = match poll.next(answer, context.host.clock.instant()) {
             poll::Step::Wait(pause) => pause,
             poll::Step::GiveUp(why) => {
                 return Err(match why {
@@ -418,7 +420,7 @@ impl Login<'_> {
             && let Ok(Some(mut old)) = context.host.store(&choice)
             && old.forget(&profile.name).is_err()
         {
-            context.host.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
+            context.host.terminal.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
         }
         Ok(())
     }
@@ -437,17 +439,17 @@ impl Login<'_> {
             None => "without a known end".into(),
         };
         if profile.store == StoreChoice::None {
-            host.warn(&format!("{}: {kept}: the store is none", profile.name));
+            host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
         }
         let scopes = self.filled.values.get("scope").map(|scope| scope.as_str()).unwrap_or_default();
         if self.issued.refresh_token.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
-            host.warn(&format!(
+            host.terminal.warn(&format!(
                 "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
                 profile.name
             ));
         }
         let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
-        host.tell(&format!(
+        host.terminal.tell(&format!(
             "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name
         ));
@@ -515,7 +517,7 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     if param.lines {
         return prompt_file(host, profile, param, &label);
     }
-    let Some(answer) = host.ask(&format!("{label}{choices}"), param.secret)? else {
+    let Some(answer) = host.ask(&format!("{label}{choices}"), if param.secret { Echo::Off } else { Echo::On })? else {
         return Err(missing_answer(profile, name, "the answer was empty"));
     };
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
@@ -534,12 +536,13 @@ fn missing_answer(profile: &Profile, name: &str, why: &str) -> Error {
 /// A value of several lines cannot be typed: the file that holds it is asked for.
 fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, label: &str) -> Result<Given> {
     let missing = |why: &str| missing_answer(profile, &param.name, why);
-    let path =
-        host.ask(&format!("{label}, the file that holds it"), false)?.ok_or_else(|| missing("the answer was empty"))?;
+    let path = host
+        .ask(&format!("{label}, the file that holds it"), Echo::On)?
+        .ok_or_else(|| missing("the answer was empty"))?;
     let file = std::path::Path::new(path.expose());
-    let text = host.read_secret_file(file, false, true).map_err(|failed| missing(&failed.why))?;
+    let text = host.read_secret_file(file, Stdin::Refused, Lines::Many).map_err(|failed| missing(&failed.why))?;
     if crate::profile::is_exposed(param, file) {
-        host.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));
+        host.terminal.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));
     }
     Ok(Given { text: Some(vec![text]), source: Source::Asked })
 }
@@ -564,7 +567,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
-    let path = &context.config_path;
+    let path = &context.setup.config_path;
     let text = read_trusted(path)?.map(|(text, _)| text).unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))

@@ -27,7 +27,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     let mut names: BTreeSet<String> = Index::profiles(context.host).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
-    names.extend(context.config.profiles.keys().cloned());
+    names.extend(context.setup.config.profiles.keys().cloned());
     names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;
     for name in names {
@@ -39,7 +39,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
                 continue;
             }
             if first.is_some() {
-                context.host.warn(&error.to_string());
+                context.host.terminal.warn(&error.to_string());
             } else {
                 first = Some(error);
             }
@@ -110,7 +110,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     drop(lock);
     match revoked {
         Revoked::Yes => say(context, name, any, "revoked"),
-        Revoked::Cannot if any => context.host.warn(&format!(
+        Revoked::Cannot if any => context.host.terminal.warn(&format!(
             "{name}: forgotten here, not revoked there: {} has no way to revoke, and what it issued lives to its end",
             profile.provider.name
         )),
@@ -128,9 +128,9 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
 }
 
 fn resolve(context: &Context, name: &str, provider: Option<&str>) -> Result<Profile> {
-    let in_config = context.config.profiles.get(name).is_some_and(|p| p.provider.is_some());
+    let in_config = context.setup.config.profiles.get(name).is_some_and(|p| p.provider.is_some());
     let provider = provider.filter(|p| !in_config && !p.is_empty() && *p != name).map(str::to_string);
-    Profile::resolve(context.host, &context.config, name, &Wishes { provider, ..Wishes::default() })
+    Profile::resolve(context.host, &context.setup, name, &Wishes { provider, ..Wishes::default() })
 }
 
 fn not_removed(name: &str, why: &str) -> Error {
@@ -144,7 +144,7 @@ fn say(context: &mut Context, name: &str, any: bool, how: &str) {
         (true, "revoked") => format!("{name}: revoked, and forgotten here"),
         (true, how) => format!("{name}: forgotten here; {how}"),
     };
-    context.host.tell(&text);
+    context.host.terminal.tell(&text);
 }
 
 enum Revoked {

@@ -30,15 +30,15 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
     let noted = Index::of(context.host, name).read();
     let provider = noted
         .as_ref()
-        .filter(|n| !context.config.profiles.contains_key(name) && !n.provider.is_empty())
+        .filter(|n| !context.setup.config.profiles.contains_key(name) && !n.provider.is_empty())
         .map(|n| n.provider.clone());
     let wishes = Wishes { provider, ..Wishes::default() };
-    let profile = Profile::resolve(context.host, &context.config, name, &wishes)?;
+    let profile = Profile::resolve(context.host, &context.setup, name, &wishes)?;
     let noted = noted.unwrap_or_default();
     let known = profile.known()?;
     let cache = Cache::new(context.host.folders()?.cache(name));
     let token = cache.find(&known).map(|(_, token)| token);
-    let now = context.host.now().secs();
+    let now = context.host.clock.now().secs();
     let hides = profile.provider_file.is_some() && Provider::built_in(&profile.provider.name).is_some();
 
     let mut values = Map::new();
@@ -177,7 +177,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     let to = request::url(&call, &filled.values).ok().as_deref().and_then(open_store::origin);
     let to = to.ok_or_else(|| unknown(profile))?;
     let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
-    context.host.detail(&format!("{}: asking {to} for {name}", profile.name));
+    context.host.terminal.detail(&format!("{}: asking {to} for {name}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
     let told = Told {
         name: match question {

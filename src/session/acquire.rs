@@ -146,7 +146,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {
-        host.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
+        host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
     }
     let situation = plan::Situation {
         provider,
@@ -245,24 +245,24 @@ fn refresh(
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
                 drop(hold);
-                host.speak();
+                host.terminal.release_messages();
                 return Ok(Some(token));
             }
             Outcome::Failed(error, _) => return Err(error),
             Outcome::Dead(error) => {
-                host.detail(&error.to_string());
+                host.terminal.detail(&error.to_string());
                 opened.read(profile);
                 if let Some(trouble) = &opened.trouble {
                     return Err(store_error(profile, trouble));
                 }
                 let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
-                    host.detail(&format!("{}: the store holds a newer refresh token", profile.name));
+                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
                     continue;
                 }
                 let kept = Kept { session: None, ..opened.kept.clone() };
                 if let Err(trouble) = opened.write(&profile.name, kept) {
-                    host.warn(&format!(
+                    host.terminal.warn(&format!(
                         "{}: the dead refresh token cannot be forgotten: {}",
                         profile.name, trouble.why
                     ));
@@ -312,7 +312,7 @@ fn run(
     }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}; going on without it", store_error(profile, trouble));
-        if filled.from_config.is_empty() { host.detail(&text) } else { host.warn(&text) }
+        if filled.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
         && filled.from_store.iter().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
@@ -330,7 +330,7 @@ fn run(
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
     let outcome = match grant.flow {
-        Flow::Signed => signed(profile, &filled, host.now()),
+        Flow::Signed => signed(profile, &filled, host.clock.now()),
         _ => ask(host, profile, &asking, &filled)?,
     };
     let (issued, received) = match outcome {
@@ -363,7 +363,7 @@ fn run(
     }
     put(host, wanted, grant, &token);
     drop(hold);
-    host.speak();
+    host.terminal.release_messages();
     Ok(token)
 }
 
@@ -387,7 +387,7 @@ pub fn verify_id_token(
         nonce: value("nonce"),
         access_token: access_token.map(Secret::expose),
         max_age: None,
-        now: host.now().secs(),
+        now: host.clock.now().secs(),
     };
     let refuse = |why: String| {
         Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
@@ -404,7 +404,7 @@ pub fn verify_id_token(
         let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
-                host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
+                host.terminal.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
                 return unverified();
             }
         };
@@ -430,8 +430,8 @@ fn given_beside_kept(host: &Host, profile: &Profile) -> bool {
 fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
     if let Err(trouble) = opened.write(&profile.name, kept) {
         let why = store_error(profile, &trouble);
-        host.insist(&format!("the new refresh token could not be kept: {why}"));
-        host.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
+        host.terminal.insist(&format!("the new refresh token could not be kept: {why}"));
+        host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
     }
 }
 
@@ -525,7 +525,8 @@ pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
     if !waits {
         cache.drop_answers(wanted.known, now);
     } else if cache.put(wanted.known, token).is_none() {
-        host.detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
+        host.terminal
+            .detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
     }
 }
 

@@ -38,13 +38,13 @@ pub struct Asking<'a> {
     pub home: Option<&'a str>,
 }
 
-/// Sends a request and reads the reply. What there is to say waits until [`Host::speak`].
+/// Sends a request and reads the reply. What there is to say waits until [`crate::system::terminal::Terminal::release_messages`].
 ///
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
 pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled) -> Result<Outcome> {
-    host.detail(&format!("{}: running the grant {}", profile.name, asking.name));
-    host.hush();
+    host.terminal.detail(&format!("{}: running the grant {}", profile.name, asking.name));
+    host.terminal.hold_messages();
     let (response, sent) = match send(host, profile, asking.call, filled, asking.home)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error, None)),
@@ -53,8 +53,8 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
         Ok(issued) => {
             for note in &issued.notes {
                 match note {
-                    Note::Warning(text) => host.warn(&format!("{}: {text}", profile.name)),
-                    Note::Detail(text) => host.detail(&format!("{}: {text}", profile.name)),
+                    Note::Warning(text) => host.terminal.warn(&format!("{}: {text}", profile.name)),
+                    Note::Detail(text) => host.terminal.detail(&format!("{}: {text}", profile.name)),
                 }
             }
             Outcome::Issued(issued, response.received)
@@ -241,7 +241,8 @@ pub fn send<'f>(
             }
         };
         if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
-            host.detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
+            host.terminal
+                .detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
             nonce = Some(asked);
             continue;
         }

@@ -1,8 +1,9 @@
 //! The values of a request: what was given, what was kept, the defaults, and what is signed here.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Lines;
 use crate::base::secret::Secret;
-use crate::host::Host;
+use crate::host::{Host, Stdin};
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Unready, Values};
 use crate::profile::{Profile, Source, is_pem};
@@ -78,7 +79,7 @@ pub fn fill(
     request::defaults(provider, &mut filled.values).map_err(|u| profile.unready(u))?;
     for param in provider.params.iter().filter(|p| p.file) {
         let Some(value) = filled.values.get(&param.name).filter(|value| !is_pem(value)) else { continue };
-        let read = host.read_secret_file(Path::new(value.as_str()), false, true);
+        let read = host.read_secret_file(Path::new(value.as_str()), Stdin::Refused, Lines::Many);
         let text = read.map_err(|failed| {
             let source = profile.given.get(&param.name).map_or(Source::Default, |g| g.source.clone());
             profile.blame(&param.name, &source, &format!("names a file, and {}", failed.why))
@@ -119,7 +120,7 @@ fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
 
 /// What is signed now.
 pub fn moment(host: &Host) -> Moment {
-    Moment { now: host.now().secs(), id: crate::base::digest::random(16) }
+    Moment { now: host.clock.now().secs(), id: crate::base::digest::random(16) }
 }
 
 /// Whether a value is given for this call alone.

@@ -5,7 +5,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text::{escape, escape_to, line};
 use crate::base::url::Url;
-use crate::host::{Host, Line};
+use crate::host::Host;
 use crate::oauth::callback::{self, Expected};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
@@ -16,6 +16,7 @@ use crate::session::exchange::{self, Told};
 use crate::session::inputs::Filled;
 use crate::session::open_store;
 use crate::system::listener::{Listener, Loopback};
+use crate::system::terminal::Line;
 use crate::system::{browser, qr};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -149,11 +150,11 @@ fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
     let answer = match listener {
         Some(listener) => listen(host, run, &address, listener, &expected)?,
         None => {
-            host.show(&format!("Log in here:\n\n  {}\n", line(&address)));
-            host.show("Then paste the address that the browser ended at, though it shows an error:");
+            host.terminal.show(&format!("Log in here:\n\n  {}\n", line(&address)));
+            host.terminal.show("Then paste the address that the browser ended at, though it shows an error:");
             let again = profile.login_again(grant);
             let nothing = format!("{}: nothing was pasted", profile.name);
-            let pasted = match host.line(person.limit.map(|_| host.deadline))? {
+            let pasted = match host.line(person.limit.map(|_| host.clock.deadline))? {
                 Line::Read(text) => text,
                 Line::Empty => {
                     return Err(Error::new(Kind::LoginNeeded, nothing, "the login has not ended").hint(again));
@@ -184,15 +185,15 @@ fn listen(
 ) -> Result<callback::Callback> {
     let Run { profile, person, .. } = *run;
     let limit = person.limit.unwrap_or(BROWSER);
-    let until = if person.limit.is_some() { host.deadline } else { host.instant() + limit };
+    let until = if person.limit.is_some() { host.clock.deadline } else { host.clock.instant() + limit };
     let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
     let opened = match browser::open(address, &host.env) {
         Ok(opened) => {
-            host.tell(&format!("waiting for the login in your browser; if none opens, go to {address}"));
+            host.terminal.tell(&format!("waiting for the login in your browser; if none opens, go to {address}"));
             Some(opened)
         }
         Err(why) => {
-            host.show(&elsewhere(&format!("no browser was opened: {why}")));
+            host.terminal.show(&elsewhere(&format!("no browser was opened: {why}")));
             None
         }
     };
@@ -200,7 +201,7 @@ fn listen(
     let answer = listener.wait(until, expected, &mut || {
         if !told && opened.as_ref().is_some_and(browser::Opened::failed) {
             told = true;
-            host.show(&elsewhere("the browser could not be opened"));
+            host.terminal.show(&elsewhere("the browser could not be opened"));
         }
     });
     answer.map_err(|late| {
@@ -258,16 +259,20 @@ fn device(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
             .hint("see whether the server is the one that was meant")
         })?;
     }
-    if host.stderr_terminal
-        && let Some(lines) = qr::lines(whole.unwrap_or(&page), terminal_columns(), &host.env)
+    if host.terminal.stderr_terminal
+        && let Some(lines) = qr::lines(whole.unwrap_or(&page), crate::system::terminal::columns(), &host.env)
     {
-        lines.iter().for_each(|line| host.show(line));
+        lines.iter().for_each(|line| host.terminal.show(line));
     }
-    host.show(&format!("To log in, open {} and enter the code {}", escape_to(&page, LONGEST), escape(&user_code)));
+    host.terminal.show(&format!(
+        "To log in, open {} and enter the code {}",
+        escape_to(&page, LONGEST),
+        escape(&user_code)
+    ));
     if let Some(whole) = whole {
-        host.show(&format!("or open {}", escape_to(whole, LONGEST)));
+        host.terminal.show(&format!("or open {}", escape_to(whole, LONGEST)));
     }
-    let poll = pace(&reply, host.instant());
+    let poll = pace(&reply, host.clock.instant());
     filled.values.insert("device_code".into(), device_code.into());
     Ok(poll)
 }
@@ -280,8 +285,8 @@ fn ciba(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
     };
     filled.values.insert("auth_req_id".into(), id.to_string().into());
     let who = filled.values.get("login_hint").map(|who| escape(who)).unwrap_or_default();
-    host.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
-    Ok(pace(&reply, host.instant()))
+    host.terminal.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
+    Ok(pace(&reply, host.clock.instant()))
 }
 
 fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
@@ -312,16 +317,6 @@ fn path_of(url: &str) -> String {
     let rest = Url::parse(url).map(|url| url.rest).unwrap_or_default();
     let path = rest.split(['?', '#']).next().unwrap_or_default();
     if path.is_empty() { "/".into() } else { path.into() }
-}
-
-fn terminal_columns() -> Option<usize> {
-    #[cfg(unix)]
-    return rustix::termios::tcgetwinsize(std::io::stderr())
-        .ok()
-        .map(|size| usize::from(size.ws_col))
-        .filter(|c| *c > 0);
-    #[cfg(not(unix))]
-    None
 }
 
 fn whole(duration: Duration) -> i64 {

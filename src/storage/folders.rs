@@ -52,8 +52,13 @@ impl Folders {
         self.state.join("kept")
     }
 
+    /// Where the user's own provider files are.
+    pub fn providers(&self) -> PathBuf {
+        self.config.join("providers")
+    }
+
     /// The file of the user's own provider `name`.
     pub fn provider(&self, name: &str) -> PathBuf {
-        self.config.join("providers").join(format!("{name}.toml"))
+        self.providers().join(format!("{name}.toml"))
     }
 }

@@ -1,16 +1,11 @@
 //! Other programs, run without a shell and bounded in time.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
-
-/// Whether an environment variable is ours, and so may be a secret: no program that we start gets it.
-pub fn is_own(name: &OsStr) -> bool {
-    name.as_encoded_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TOK_"))
-}
 
 /// Why a program gave no output, in words without it.
 #[derive(Debug)]

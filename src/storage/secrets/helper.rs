@@ -4,10 +4,10 @@
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
 
 use super::{Store, StoreError, Trouble};
+use crate::base::env::Env;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::choice::is_helper_name;
-use crate::system::process::is_own;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -53,25 +53,21 @@ struct Answer {
 }
 
 impl HelperStore {
-    /// The helper `docker-credential-<name>`. Each call of it is killed after `patience`. It gets `environment`
+    /// The helper `docker-credential-<name>`. Each call of it is killed after `patience`. It gets `env`
     /// without the variables that begin with `TOK_` (secrets among them), and is looked for on the `PATH` there,
     /// in its absolute folders only.
     ///
     /// # Errors
     /// [`Trouble::Missing`] where `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
     /// with the first call.
-    pub fn new(
-        name: &str,
-        patience: Duration,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<HelperStore, StoreError> {
+    pub fn new(name: &str, patience: Duration, env: Env) -> Result<HelperStore, StoreError> {
         if !is_helper_name(name) {
             return Err(StoreError {
                 trouble: Trouble::Missing,
                 why: format!("`{}` is no helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
             });
         }
-        let environment = environment.into_iter().filter(|(key, _)| !is_own(key)).collect();
+        let environment = env.for_children().map(|(key, value)| (key.clone(), value.clone())).collect();
         Ok(HelperStore { program: format!("docker-credential-{name}"), patience, environment, given_up: None })
     }
 
@@ -361,17 +357,9 @@ mod tests {
         }
         for name in ["", "-x", ".x", "_x", "a/b", "../x", "A", "a b", "ä", "a\n"] {
             assert!(!is_helper_name(name), "{name}");
-            let error = HelperStore::new(name, Duration::ZERO, []).unwrap_err();
+            let error = HelperStore::new(name, Duration::ZERO, Env::default()).unwrap_err();
             assert_eq!(error.trouble, Trouble::Missing);
         }
-    }
-
-    #[test]
-    fn own_variables_are_known_in_any_case() {
-        assert!(is_own(OsStr::new("TOK_PUREWL_SECRET_KEY")));
-        assert!(is_own(OsStr::new("tok_store")));
-        assert!(!is_own(OsStr::new("TOKEN")));
-        assert!(!is_own(OsStr::new("TOK")));
     }
 
     #[test]
