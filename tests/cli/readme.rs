@@ -143,7 +143,7 @@ impl World {
     /// The requests for an API, which is not a token endpoint.
     fn api_calls(&self) -> Vec<Received> {
         let all = self.front.requests();
-        all.into_iter().filter(|request| is_api(request)).collect()
+        all.into_iter().filter(is_api).collect()
     }
 }
 
