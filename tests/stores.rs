@@ -937,7 +937,7 @@ mod helper {
     }
 
     fn store(folder: &Path, name: &str) -> HelperStore {
-        HelperStore::new(name, Duration::from_secs(10), environment(folder)).unwrap()
+        HelperStore::new(name, Duration::from_secs(10), environment(folder).into_iter().collect()).unwrap()
     }
 
     #[test]
@@ -982,7 +982,9 @@ mod helper {
         {
             let folder = tempfile::tempdir().unwrap();
             install(folder.path(), "slow", script);
-            let mut store = HelperStore::new("slow", Duration::from_millis(300), environment(folder.path())).unwrap();
+            let mut store =
+                HelperStore::new("slow", Duration::from_millis(300), environment(folder.path()).into_iter().collect())
+                    .unwrap();
             let begun = Instant::now();
             for error in troubles(&mut store) {
                 assert_eq!(error.trouble, Trouble::TimedOut, "{}", error.why);

@@ -139,13 +139,15 @@ fn with_id_token(
         let names = [("jwks_url".to_string(), false)].into();
         got.profile.discover(context.host, names, false)?;
         let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
-        let filled = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
-        let filled = filled.map(|mut filled| {
-            filled.values.extend(got.profile.value("issuer").map(|issuer| ("issuer".to_string(), issuer.into())));
-            filled
+        let inputs = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
+        let inputs = inputs.map(|mut inputs| {
+            if let Some(issuer) = got.profile.value("issuer") {
+                inputs.set("issuer", &issuer);
+            }
+            inputs
         })?;
         let access = &got.answer.token.access_token;
-        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &filled)? {
+        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &inputs)? {
             return Err(Error::new(
                 Kind::Reply,
                 format!("{name}: the ID token cannot be verified"),

@@ -4,7 +4,7 @@ use super::Context;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::cli::Logout;
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
@@ -158,12 +158,7 @@ enum Revoked {
 fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
     let session = opened.kept.session.as_ref();
-    let tokens: Vec<(&str, &Secret)> = match session {
-        Some(session) => vec![("refresh_token", &session.refresh_token)],
-        None if !names.contains_key("access_token") => return Revoked::Nothing,
-        None => cached.iter().map(|token| ("access_token", &token.access_token)).collect(),
-    };
-    if tokens.is_empty() {
+    if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
         return Revoked::Nothing;
     }
     if let Err(error) = profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), false) {
@@ -177,19 +172,19 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     }
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
+    let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
+    let tokens: Vec<(&str, Value)> = match session {
+        Some(session) => vec![("refresh_token", open_store::refresh_token(session))],
+        None => cached.iter().map(|token| ("access_token", access(token))).collect(),
+    };
     for token in tokens {
-        let hint = Secret::new(token.0);
-        let extra = [token, ("token_type_hint", &hint)];
-        let filled = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
-            Ok(filled) => filled,
+        let hint = Value::found(Secret::new(token.0), Source::Default);
+        let extra = [token, ("token_type_hint", hint)];
+        let inputs = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
+            Ok(inputs) => inputs,
             Err(error) => return Revoked::Failed(error),
         };
-        let home = match session {
-            Some(session) => open_store::origin(&session.belongs.url),
-            None if filled.from_store.is_empty() => None,
-            None => opened.kept.secrets_for.clone(),
-        };
-        if let Err(error) = exchange::revoke(context.host, profile, call, &filled, home.as_deref()) {
+        if let Err(error) = exchange::revoke(context.host, profile, call, &inputs) {
             return Revoked::Failed(error);
         }
     }

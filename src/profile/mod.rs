@@ -8,7 +8,7 @@ mod owner;
 mod values;
 
 pub use library::{Library, Loaded};
-pub use values::{Flag, Given, Source, exposed, is_exposed, is_pem, variable};
+pub use values::{Flag, Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind, Result};

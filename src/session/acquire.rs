@@ -10,11 +10,11 @@ use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::profile::Profile;
+use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
-use crate::session::inputs::{Filled, For, fill, is_of_this_call};
-use crate::session::open_store::{Opened, origin, store_error};
+use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
+use crate::session::open_store::{Opened, origin, refresh_token, store_error};
 use crate::session::plan;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
@@ -57,7 +57,8 @@ pub fn login_needed(
     if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
         && *home != to
     {
-        return elsewhere(profile, home, &to);
+        let name = missing.iter().find(|name| opened.kept.secrets.contains_key(*name));
+        return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
     }
     let what = match missing {
         [one] if one == "refresh_token" => format!("{}: no refresh token is kept", profile.name),
@@ -192,7 +193,7 @@ fn refresh(
     host: &mut Host,
     wanted: &Wanted,
     opened: &mut Opened,
-    secrets: &BTreeMap<String, Secret>,
+    secrets: &BTreeMap<String, Value>,
 ) -> Result<Option<Token>> {
     let profile = wanted.profile;
     let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
@@ -201,26 +202,20 @@ fn refresh(
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
         let Some(session) = opened.kept.session.clone() else { return Ok(None) };
-        let mut filled = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", &session.refresh_token)])?;
-        filled.bind(grant, &opened.kept)?;
+        let mut inputs =
+            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
+        inputs.bind(grant, &opened.kept)?;
         // Other scopes than those of the login are asked for; the same ones are left out.
         let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
         if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
             && asked != Some(now)
             && let Some(scope) = profile.fetch(host, "scope")?
         {
-            filled.values.insert("scope".into(), scope);
+            inputs.set("scope", &scope);
         }
-        let home = origin(&session.belongs.url);
         let hold = crate::system::signals::hold(true);
-        let asking = Asking {
-            name: &grant.name,
-            call: &grant.call,
-            rules: &grant.response,
-            dead: &rules.dead,
-            home: home.as_deref(),
-        };
-        match ask(host, profile, &asking, &filled)? {
+        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
+        match ask(host, profile, &asking, &inputs)? {
             Outcome::Issued(mut issued, received) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let before =
@@ -229,16 +224,16 @@ fn refresh(
                 if new != session.refresh_token {
                     let kept = Kept {
                         session: Some(Session { refresh_token: new, ..session.clone() }),
-                        dpop_key: filled.dpop_key.clone(),
+                        dpop_key: inputs.dpop_key.clone(),
                         ..opened.kept.clone()
                     };
                     keep_or_insist(host, profile, opened, kept);
                 }
-                let belongs = filled.known(profile, wanted.known).joined(&session.belongs, &grant.name);
+                let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
                 // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
                 let stays = issued.id_token.is_none();
                 issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, belongs, &filled)?;
+                let mut token = cached(profile, grant, &issued, received, belongs, &inputs)?;
                 if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                     id.verified = before.verified;
                 }
@@ -300,22 +295,21 @@ fn run(
     wanted: &Wanted,
     grant: &Grant,
     opened: &mut Opened,
-    secrets: &BTreeMap<String, Secret>,
+    secrets: &BTreeMap<String, Value>,
     apart: bool,
 ) -> Result<Token> {
     let profile = wanted.profile;
-    let mut filled = fill(host, profile, For::Grant(grant), secrets, &[])?;
-    filled.bind(grant, &opened.kept)?;
-    let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
+    let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
+    inputs.bind(grant, &opened.kept)?;
     if profile.provider.refresh.is_some() && !apart {
         opened.check_ready();
     }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}; going on without it", store_error(profile, trouble));
-        if filled.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
+        if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
-        && filled.from_store.iter().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
+        && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
     if is_kept_personal
         && Index::of(host, &profile.name).read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name))
     {
@@ -327,11 +321,10 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name)));
     }
     let hold = crate::system::signals::hold(false);
-    let asking =
-        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
-        Flow::Signed => signed(profile, &filled, host.clock.now()),
-        _ => ask(host, profile, &asking, &filled)?,
+        Flow::Signed => signed(profile, &inputs, host.clock.now()),
+        _ => ask(host, profile, &asking, &inputs)?,
     };
     let (issued, received) = match outcome {
         Outcome::Issued(issued, received) => (issued, received),
@@ -342,12 +335,12 @@ fn run(
             return Err(error);
         }
     };
-    let url = profile.session_url(&filled.values).unwrap_or_default();
-    let known = filled.known(profile, wanted.known);
+    let url = profile.session_url(inputs.values()).unwrap_or_default();
+    let known = inputs.known(profile, wanted.known);
     let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
     belongs.apart = apart || given_beside_kept(host, profile);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
+    let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
     if let (Some(refresh_token), false, true, Some(_)) =
         (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
     {
@@ -357,7 +350,7 @@ fn run(
             since: received.secs(),
             subject: issued.id_token.as_ref().and_then(subject),
         };
-        let kept = Kept { session: Some(session), dpop_key: filled.dpop_key.clone(), ..opened.kept.clone() };
+        let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
@@ -377,9 +370,9 @@ pub fn verify_id_token(
     profile: &Profile,
     token: &Secret,
     access_token: Option<&Secret>,
-    filled: &Filled,
+    inputs: &Inputs,
 ) -> Result<bool> {
-    let value = |name: &str| filled.values.get(name).map(|value| value.as_str());
+    let value = |name: &str| inputs.get(name);
     let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
     let expected = id_token::Expected {
         issuer,
@@ -436,8 +429,8 @@ fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept:
 }
 
 /// The assertion as the token: what it says is known here.
-pub fn signed(profile: &Profile, filled: &Filled, now: Time) -> Outcome {
-    let text = filled.values.get("assertion").map(|text| text.as_str()).unwrap_or_default();
+pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
+    let text = inputs.get("assertion").unwrap_or_default();
     let wrong = |why: &str| {
         let unready = Unready::Wrong("assertion".into(), why.into());
         Outcome::Failed(profile.unready(unready), None)
@@ -475,18 +468,18 @@ pub fn cached(
     issued: &Issued,
     received: Time,
     belongs: crate::token::identity::Belongs,
-    filled: &Filled,
+    inputs: &Inputs,
 ) -> Result<Token> {
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
-    if filled.dpop_key.is_some() && !bound {
+    if inputs.dpop_key.is_some() && !bound {
         let what = format!("{}: the token cannot be used", profile.name);
         return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
             .hint("the server may know no DPoP: --dpop false"));
     }
     let value = usage.value.fill(|name| match name {
         "access_token" => Some(issued.access_token.expose()),
-        _ => filled.values.get(name).map(|v| v.as_str()),
+        _ => inputs.get(name),
     });
     let wrong = |why: &str| Error::new(Kind::Config, format!("{}: the header {}", profile.name, usage.header), why);
     let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
@@ -506,7 +499,7 @@ pub fn cached(
         expires: issued.expires,
         header: (usage.header.clone(), Secret::new(value)),
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
-        dpop_key: filled.dpop_key.clone(),
+        dpop_key: inputs.dpop_key.clone(),
         extra: issued.extra.clone(),
         belongs,
     })

@@ -4,9 +4,9 @@ use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::host::Host;
-use crate::profile::Profile;
+use crate::profile::{Home, Profile, Value};
 use crate::storage::secrets::{Store, StoreError, Trouble};
-use crate::token::credentials::Kept;
+use crate::token::credentials::{Kept, Session};
 use std::collections::BTreeMap;
 
 /// A store that was opened, or why it was not.
@@ -83,12 +83,22 @@ impl Opened {
     }
 
     /// The kept secrets that may go to `url` for this client, where one is known.
-    pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Secret> {
+    pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
         let home = url.and_then(origin);
         let is_home = home.is_some() && home == self.kept.secrets_for;
         let is_other = matches!((client, &self.kept.secrets_client), (Some(now), Some(then)) if now != then);
-        if is_home && !is_other { self.kept.secrets.clone() } else { BTreeMap::new() }
+        if !is_home || is_other {
+            return BTreeMap::new();
+        }
+        let home = self.kept.secrets_for.clone().map(Home::of);
+        let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
+        self.kept.secrets.iter().map(kept).collect()
     }
+}
+
+/// The refresh token of `session`, which goes to the origin of its token URL alone.
+pub fn refresh_token(session: &Session) -> Value {
+    Value::kept(session.refresh_token.clone(), origin(&session.belongs.url).map(Home::of))
 }
 
 /// Scheme, host and port of a URL.
