@@ -28,6 +28,7 @@ mod login;
 mod network;
 mod provider_rules;
 mod races;
+mod readme;
 mod refresh;
 mod shell;
 mod signals;

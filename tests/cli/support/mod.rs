@@ -693,7 +693,7 @@ pub fn plain(url: &str) -> Sandbox {
 }
 
 /// The exit status as a shell says it, of a process that ran on a terminal.
-fn code_of(status: &rexpect::process::WaitStatus) -> i32 {
+pub fn code_of(status: &rexpect::process::WaitStatus) -> i32 {
     use rexpect::process::WaitStatus;
     match status {
         WaitStatus::Exited(_, code) => *code,
