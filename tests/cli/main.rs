@@ -3,6 +3,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/child.rs"]
+mod child;
+#[path = "support/refusing.rs"]
+mod refusing;
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 
 mod bad_input;

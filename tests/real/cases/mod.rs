@@ -37,6 +37,7 @@ pub fn main() -> ExitCode {
     let mut trials: Vec<Trial> = cases.into_iter().map(table::Case::trial).collect();
     trials.push(Trial::test("the_table_in_docs_is_that_of_these_tests", move || table::compare(&promised)));
     let conclusion = libtest_mimic::run(&arguments, trials);
+    servers::end();
     if !arguments.list {
         println!("{}", table::shown());
     }

@@ -2,7 +2,8 @@
 
 use super::servers::{self, Make, Server};
 use super::support::full_sweeps;
-use libtest_mimic::{Failed, Trial};
+use crate::skip;
+use libtest_mimic::{Completion, Failed, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -83,7 +84,8 @@ impl Case {
     /// The test as the runner wants it.
     pub fn trial(self) -> Trial {
         let Case { name, place, make, run } = self;
-        Trial::test(format!("{}::{name}", make.name()), move || {
+        let name = format!("{}::{name}", make.name());
+        Trial::ignorable_test(name.clone(), move || {
             let note = |outcome| {
                 let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = outcomes.entry((place.clone(), make.legend())).or_insert(outcome);
@@ -94,13 +96,16 @@ impl Case {
                     note(Outcome::NotTried);
                     match full_sweeps() {
                         true => Err(Failed::from(format!("not tried: {why}"))),
-                        false => Ok(()),
+                        false => {
+                            skip::note(&format!("real::{name}"), true, why);
+                            Ok(Completion::ignored_with(why))
+                        }
                     }
                 }
                 Ok(server) => match catch_unwind(AssertUnwindSafe(|| run(server))) {
                     Ok(()) => {
                         note(Outcome::Good);
-                        Ok(())
+                        Ok(Completion::Completed)
                     }
                     Err(panic) => {
                         note(Outcome::Failed);
