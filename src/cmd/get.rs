@@ -161,7 +161,9 @@ fn with_id_token(
 
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.
 fn show(context: &mut Context, text: &str) -> Result<()> {
-    let hold = crate::system::signals::hold(false);
+    // A reader that is slow to come is waited for here, where a signal still is the end.
+    crate::system::start::wait_for_stdout();
+    let hold = crate::system::signals::answering();
     context.print(text)?;
     crate::system::signals::answered(hold);
     Ok(())
@@ -207,7 +209,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         return Err(offline(&profile, reason, min_ttl));
     }
 
-    // A cached answer is out before a listener would be ready.
+    // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),

@@ -157,17 +157,17 @@ mod tests {
     #[test]
     fn a_second_taker_waits_and_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Lock::take(folder.path(), "p", soon(1000), &mut |_| {}).unwrap();
+        let first = Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
         let mut told = Vec::new();
         let begun = Instant::now();
-        let error = Lock::take(folder.path(), "p", soon(1300), &mut |pid| told.push(pid)).unwrap_err();
-        assert!(begun.elapsed() >= Duration::from_millis(1200));
+        let error = Lock::take(folder.path(), "p", soon(3000), &mut |pid| told.push(pid)).unwrap_err();
+        assert!(begun.elapsed() >= Duration::from_millis(2900));
         let me = Some(std::process::id());
         assert!(matches!(error, LockError::TimedOut { holder } if holder == me), "{error}");
         assert_eq!(told, [me]);
         assert!(Lock::take(folder.path(), "other", soon(0), &mut |_| {}).is_ok());
         drop(first);
-        Lock::take(folder.path(), "p", soon(500), &mut |_| {}).unwrap();
+        Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
     }
 
     #[test]
@@ -175,15 +175,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Lock::take(folder.path(), "p", soon(0), &mut |_| {}).unwrap();
         let path = folder.path().to_owned();
-        let waiter = std::thread::spawn(move || {
-            let lock = Lock::take(&path, "p", soon(5000), &mut |_| {}).unwrap();
-            (Instant::now(), lock)
-        });
-        std::thread::sleep(Duration::from_millis(200));
-        let freed = Instant::now();
+        let (waits, waiting) = std::sync::mpsc::channel();
+        let waiter =
+            std::thread::spawn(move || Lock::take(&path, "p", soon(60_000), &mut |_| waits.send(()).unwrap()).unwrap());
+        waiting.recv().unwrap();
         drop(first);
-        let (woken, _lock) = waiter.join().unwrap();
-        assert!(woken.duration_since(freed) < Duration::from_millis(500));
+        let _lock = waiter.join().unwrap();
     }
 
     #[test]
@@ -194,6 +191,6 @@ mod tests {
             Lock::take(folder.path(), "p", soon(10), &mut |_| {}).unwrap_err();
         }
         drop(first);
-        Lock::take(folder.path(), "p", soon(1000), &mut |_| {}).unwrap();
+        Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
     }
 }

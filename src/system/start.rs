@@ -37,6 +37,16 @@ pub fn put(mut line: &[u8]) -> bool {
     true
 }
 
+/// Waits until stdout takes something, as a pipe that is full does not.
+pub fn wait_for_stdout() {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let stdout = rustix::stdio::stdout();
+        while poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None) == Err(rustix::io::Errno::INTR) {}
+    }
+}
+
 /// Opens the null device for each of the three streams that is closed: else a file of ours would take its number, and
 /// be written to as the terminal.
 #[cfg(unix)]

@@ -3,6 +3,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/child.rs"]
+mod child;
+#[path = "support/refusing.rs"]
+mod refusing;
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 
 mod bad_input;
@@ -29,8 +35,10 @@ mod login;
 mod network;
 mod provider_rules;
 mod races;
+mod readme;
 mod refresh;
 mod shell;
+mod signals;
 mod signing;
 mod store_faults;
 mod stores;
