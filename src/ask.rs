@@ -201,9 +201,7 @@ pub fn send<'f>(
     };
     let url = request::url(call, &filled.values).map_err(|unready| not_ready(profile, unready))?;
     let to = origin(&url).unwrap_or_default();
-    if let Some(home) = home
-        && home != to
-    {
+    if let Some(home) = home.into_iter().chain(filled.homes.iter().map(String::as_str)).find(|home| *home != to) {
         return Err(elsewhere(profile, home, &to));
     }
     let key = match &filled.dpop_key {
@@ -351,6 +349,7 @@ fn hide_half(text: &str, form: &str) -> String {
 
 /// A secret that was kept for one place would go to another.
 pub fn elsewhere(profile: &Profile, home: &str, to: &str) -> Error {
+    let home = if home.is_empty() { "a place that is not known" } else { home };
     Error::new(
         Kind::LoginNeeded,
         format!("{}: what is kept goes to {home} alone, and this call is for {to}", profile.name),

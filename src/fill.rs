@@ -31,6 +31,9 @@ pub struct Filled {
     pub from_config: Vec<String>,
     /// The key that the token is to be bound to (RFC 9449), where it is.
     pub dpop_key: Option<Secret>,
+    /// Where a kept value among them belongs that the caller brought, such as the refresh token: it goes to no other
+    /// origin. An empty one is none.
+    pub homes: Vec<String>,
 }
 
 /// Finds the values of `what`: what was given, else what the store kept for the place it goes to, else the defaults.
@@ -52,7 +55,13 @@ pub fn fill(
         For::Call(call) => provider.closure(call.names()),
     };
     let refreshes = matches!(what, For::Grant(grant) if provider.refresh_grant() == Some(grant));
-    let mut filled = Filled { values: Values::new(), from_store: Vec::new(), from_config: Vec::new(), dpop_key: None };
+    let mut filled = Filled {
+        values: Values::new(),
+        from_store: Vec::new(),
+        from_config: Vec::new(),
+        dpop_key: None,
+        homes: Vec::new(),
+    };
     for name in names.into_keys() {
         let source = profile.given.get(&name).map(|g| &g.source);
         // Left out, the scope is what was granted; what was asked for then may be more (RFC 6749 §6).
@@ -137,6 +146,11 @@ pub fn not_ready(profile: &Profile, unready: Unready) -> Error {
 }
 
 impl Filled {
+    /// Says that a kept value is among these which was got at `url`: it goes there, and nowhere where that is unknown.
+    pub fn keep_for(&mut self, url: &str) {
+        self.homes.push(crate::opened::origin(url).unwrap_or_default());
+    }
+
     /// `known`, with the non-personal secrets that came from the store.
     pub fn known(&self, profile: &Profile, known: &Known) -> Known {
         let is_shared = |name: &&String| profile.provider.param(name).is_some_and(|p| p.secret && !p.personal);

@@ -208,7 +208,8 @@ fn refresh(
         {
             filled.values.insert("scope".into(), scope);
         }
-        let home = origin(&session.belongs.url);
+        filled.keep_for(&session.belongs.url);
+        let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
         let hold = crate::signals::hold(true);
         let asking = Asking {
             name: &grant.name,

@@ -190,10 +190,13 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let extra: Vec<(&str, &Secret)> = refresh_token.iter().map(|t| ("refresh_token", t)).collect();
     let mut filled = fill::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     filled.bind(grant, &opened.kept)?;
-    let home = match (&given, session) {
-        (None, Some(session)) if is_refresh => opened::origin(&session.belongs.url),
-        _ => home(&filled, &opened),
-    };
+    // Whatever grant names it, the kept one goes where its session was got.
+    if let (None, Some(session)) = (&given, session)
+        && filled.values.contains_key("refresh_token")
+    {
+        filled.keep_for(&session.belongs.url);
+    }
+    let home = home(&filled, &opened);
     let hold = crate::signals::hold(is_refresh);
     let asking =
         Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };

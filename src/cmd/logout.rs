@@ -183,11 +183,11 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
             Ok(filled) => filled,
             Err(error) => return Revoked::Failed(error),
         };
-        let home = match session {
-            Some(session) => opened::origin(&session.belongs.url),
-            None if filled.from_store.is_empty() => None,
-            None => opened.kept.secrets_for.clone(),
-        };
+        let mut filled = filled;
+        if let Some(session) = session {
+            filled.keep_for(&session.belongs.url);
+        }
+        let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
         if let Err(error) = ask::revoke(context.host, profile, call, &filled, home.as_deref()) {
             return Revoked::Failed(error);
         }

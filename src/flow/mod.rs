@@ -223,6 +223,14 @@ fn address(host: &mut Host, run: &Run, filled: &Filled) -> Result<String> {
     let Run { profile, grant, begin, .. } = *run;
     let provider = &profile.provider;
     let build = |call: &Call, filled: &Filled| {
+        // What stands in the address is sent to whoever answers there.
+        let names = provider.closure(call.names());
+        let has_kept = filled.from_store.iter().any(|name| names.contains_key(name));
+        if let (true, Some(home), Ok(url)) = (has_kept, run.home, request::url(call, &filled.values))
+            && let Some(to) = opened::origin(&url).filter(|to| to != home)
+        {
+            return Err(ask::elsewhere(profile, home, &to));
+        }
         let made = request::build(provider, call, &filled.values, Repeat::Freely, Added::default());
         made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))
     };

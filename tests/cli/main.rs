@@ -19,6 +19,7 @@ mod flows_device;
 mod flows_discovery;
 mod flows_sessions;
 mod get;
+mod goes_home;
 mod hostile_files;
 mod hostile_text;
 mod identity;
