@@ -191,6 +191,13 @@ impl Belongs {
     }
 }
 
+impl Belongs {
+    /// Whether these name no plain value that is not given now.
+    pub fn is_within(&self, now: &Known) -> bool {
+        self.values.keys().all(|name| now.values.contains_key(name))
+    }
+}
+
 fn shown(text: &str) -> String {
     crate::text::escape_to(text, 80)
 }

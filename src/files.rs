@@ -97,12 +97,20 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// [`ReadError::Unsafe`] for a file that is not ours alone: the caller refuses (secrets) or treats it as absent
 /// (cache).
 pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
-    let file = match sys::open_private(path) {
-        Ok(file) => file,
+    Ok(read_private_numbered(path, limit)?.map(|(bytes, _)| bytes))
+}
+
+/// [`read_private`], and the file's numbers before it was read.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_private_numbered(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)>, ReadError> {
+    let (file, numbers) = match sys::open_private(path) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let length = file.metadata()?.len();
+    let length = numbers.0;
     if length > limit {
         return Err(ReadError::TooLong(limit));
     }
@@ -112,7 +120,7 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadErro
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLong(limit));
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, numbers)))
 }
 
 /// The content of a file that decides where secrets go (the config, a provider file), or `None` where there is none;
@@ -600,8 +608,8 @@ mod sys {
         if mode & 0o022 != 0 { Err(Unsafe::Mode(mode & 0o7777).into()) } else { Ok((file, numbers_of(&stat))) }
     }
 
-    pub fn open_private(path: &Path) -> io::Result<File> {
-        open_checked(path).map(|(file, _)| file)
+    pub fn open_private(path: &Path) -> io::Result<(File, Numbers)> {
+        open_checked(path).map(|(file, stat)| (file, numbers_of(&stat)))
     }
 
     fn open_checked(path: &Path) -> io::Result<(File, Stat)> {
@@ -731,7 +739,7 @@ mod sys {
         Ok((file, numbers))
     }
 
-    pub fn open_private(path: &Path) -> io::Result<File> {
+    pub fn open_private(path: &Path) -> io::Result<(File, Numbers)> {
         check(path)?;
         File::open(path)
     }

@@ -4,7 +4,7 @@
 use crate::child::{Failed, is_own};
 use crate::config::StoreChoice;
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, Numbers};
 use crate::http::{self, Client, Settings};
 use crate::provider::Provider;
 use crate::request::{Identity, Request, Response};
@@ -143,6 +143,8 @@ pub struct Host {
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
+    /// The files with settings as they were when this run read them first; `None`: there was none.
+    settings: RefCell<BTreeMap<PathBuf, Option<Numbers>>>,
 }
 
 impl Host {
@@ -172,6 +174,7 @@ impl Host {
             hushed: None,
         }
     }
+            settings: RefCell::default(),
 
     /// Where things are kept.
     ///
@@ -209,6 +212,22 @@ impl Host {
     /// # Errors
     /// [`Kind::Usage`] where it is not UTF-8.
     pub fn var(&self, name: &str) -> Result<Option<String>> {
+    /// Notes the numbers of a file with settings, as it was before it was read. The first time counts: what another
+    /// reading of this run finds changed is then believed by nobody.
+    pub fn note_settings(&self, path: &Path, of: Option<Numbers>) {
+        self.settings.borrow_mut().entry(path.to_path_buf()).or_insert(of);
+    }
+
+    /// The file `path` as this run read it; `None`: it did not.
+    pub fn settings_read(&self, path: &Path) -> Option<Option<Numbers>> {
+        self.settings.borrow().get(path).copied()
+    }
+
+    /// Whether the files with settings are still as this run read them.
+    pub fn settings_stand(&self) -> bool {
+        self.settings.borrow().iter().all(|(path, of)| files::numbers(path).is_ok_and(|now| now == *of))
+    }
+
         match self.env.get(OsStr::new(name)) {
             None => Ok(None),
             Some(value) if value.is_empty() => Ok(None),

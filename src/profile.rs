@@ -168,6 +168,13 @@ pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
     }
 }
 
+/// [`read_trusted`] of a file with settings: the host is told what was read.
+fn read_settings(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
+    let read = read_trusted(path)?;
+    host.note_settings(path, read.as_ref().map(|(_, numbers)| *numbers));
+    Ok(read)
+}
+
 /// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
 const LONG: usize = 4096;
 
@@ -177,7 +184,7 @@ const LONG: usize = 4096;
 /// # Errors
 /// [`Kind::Config`].
 pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
-    let Some((text, numbers)) = read_trusted(path)? else { return Ok(Config::default()) };
+    let Some((text, numbers)) = read_settings(host, path)? else { return Ok(Config::default()) };
     let home = host.folders().ok().map(|f| f.home.as_path());
     if text.len() < LONG {
         return Config::parse(path, &text, home);
@@ -211,7 +218,7 @@ fn read_provider(host: &Host, name: &str) -> Result<Option<Loaded>> {
     }
     let file = host.folders().ok().map(|f| f.provider(name));
     if let Some(file) = file
-        && let Some((text, _)) = read_trusted(&file)?
+        && let Some((text, _)) = read_settings(host, &file)?
     {
         let provider = Provider::parse(name, &file.display().to_string(), &text)?;
         return Ok(Some(Loaded { provider, file: Some(file) }));

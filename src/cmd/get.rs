@@ -10,7 +10,7 @@ use crate::obtain::{obtain, verify_id_token};
 use crate::output::{self, Answer, Source};
 use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
 use crate::short::Call;
-use crate::store::cache::{Cache, Cached, HeadOf, Stamp};
+use crate::store::cache::{Cache, Cached, HeadOf, Stamp, TokenFile};
 use crate::token::{MIN_TTL, Secret, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -212,14 +212,20 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         }
         Err(error) => return Err(error),
     };
-    let now = context.host.now().secs();
-    if let Some((file, token)) = find() {
+    let (now, started) = (context.host.now().secs(), context.host.started);
+    let stand = context.host.settings_stand();
+    let answers = |token: &Cached, now: i64| {
         // Issued while we waited: that is as fresh as it gets, however short its life.
-        let meanwhile = token.received >= context.host.started && good(&token, now, 0, true).is_ok();
-        if meanwhile || (!args.fresh && good(&token, now, min_ttl, asked).is_ok()) {
-            write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
-            return Ok(answer(profile, token, Source::Cache, now));
-        }
+        let meanwhile = token.received >= started;
+        // Where the settings have changed since, it may be for those of now, which were not in force when we began.
+        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
+            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        is_good && is_of_then
+    };
+    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        return Ok(answer(profile, token, Source::Cache, now));
     }
     if let Some(reason) = reason {
         context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
@@ -283,7 +289,7 @@ fn write_head(
     profile: &Profile,
     folders: &crate::host::Folders,
     cache: Option<&Cache>,
-    (file, token): (String, &Cached),
+    (file, token): (TokenFile, &Cached),
     min_ttl: i64,
     asked: bool,
 ) {
@@ -296,7 +302,9 @@ fn write_head(
         return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);
-    let (Some(config), Some(own)) = (Stamp::of(&context.config_path), Stamp::of(&own)) else { return };
-    let written = context.host.now().0;
-    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
+    // As they were read: by now others may stand there.
+    let stamp = |path| Some(Stamp { path, of: context.host.settings_read(path)? });
+    let (Some(config), Some(own)) = (stamp(&context.config_path), stamp(own.as_path())) else { return };
+    let started = context.host.started.0;
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
 }

@@ -31,6 +31,7 @@ mod provider_rules;
 mod races;
 mod refresh;
 mod shell;
+mod settings_in_force;
 mod signing;
 mod store_faults;
 mod stores;
