@@ -211,6 +211,20 @@ pub fn is_own_dir(path: &Path) -> bool {
     sys::is_own_dir(path)
 }
 
+/// Device and inode of the folder `path`, which is ours alone to write; (0, 0) where a system has no such numbers.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] where there is none; an [`Unsafe`] inside for what is a link, no folder, another user's
+/// or others' to change.
+pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
+    sys::own_dir(path)
+}
+
+/// Opens one of our own files, to lock it: nothing is written to it, and it is not made.
+pub(crate) fn open_to_lock(path: &Path) -> io::Result<File> {
+    sys::open_private(path).map(|(file, _)| file)
+}
+
 /// Writes to a file that the user named: a regular one, behind a link of the user's own or root's too, is replaced
 /// whole and for its owner alone (0600); a link of somebody else is itself replaced; a pipe or a device gets the bytes.
 ///
@@ -585,6 +599,19 @@ mod sys {
         })
     }
 
+    #[allow(clippy::unnecessary_cast)] // each system has its own widths
+    pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = mode_of(&stat);
+        Err(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => Unsafe::Link.into(),
+            FileType::Directory if !is_ours(&stat) => Unsafe::Owner.into(),
+            FileType::Directory if mode & 0o022 != 0 => Unsafe::Mode(mode).into(),
+            FileType::Directory => return Ok((stat.st_dev as u64, stat.st_ino as u64)),
+            _ => Unsafe::NotAFolder.into(),
+        })
+    }
+
     pub fn is_own_dir(path: &Path) -> bool {
         rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::Directory
@@ -741,7 +768,12 @@ mod sys {
 
     pub fn open_private(path: &Path) -> io::Result<(File, Numbers)> {
         check(path)?;
-        File::open(path)
+        open_trusted(path)
+    }
+
+    pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
+        let data = fs::symlink_metadata(path)?;
+        if data.is_dir() { Ok((0, 0)) } else { Err(Unsafe::NotAFolder.into()) }
     }
 
     pub fn create_new(path: &Path) -> io::Result<File> {

@@ -57,17 +57,17 @@ impl Folders {
 
     /// Where the tokens of `profile` wait.
     pub fn cache(&self, profile: &str) -> PathBuf {
-        self.state.join("cache").join(profile)
+        Folders::cache_in(&self.state, profile)
+    }
+
+    /// The same below another state folder.
+    pub fn cache_in(state: &Path, profile: &str) -> PathBuf {
+        state.join("cache").join(profile)
     }
 
     /// Where the metadata and public keys of authorization servers wait.
     pub fn metadata(&self) -> PathBuf {
         self.state.join("metadata")
-    }
-
-    /// Where the locks are.
-    pub fn locks(&self) -> PathBuf {
-        self.state.join("locks")
     }
 
     /// That the config was read whole and is right.
@@ -77,7 +77,12 @@ impl Folders {
 
     /// What is known of each profile without opening a store.
     pub fn index(&self) -> PathBuf {
-        self.state.join("kept")
+        Folders::index_in(&self.state)
+    }
+
+    /// The same below another state folder.
+    pub fn index_in(state: &Path) -> PathBuf {
+        state.join("kept")
     }
 
     /// The file of the user's own provider `name`.
@@ -138,13 +143,13 @@ pub struct Host {
     providers: RefCell<BTreeMap<String, Rc<Loaded>>>,
     /// The names of the user's own provider files, once they were asked for.
     own_providers: OnceCell<Vec<String>>,
+    /// The files with settings as they were when this run read them first; `None`: there was none.
+    settings: RefCell<BTreeMap<PathBuf, Option<Numbers>>>,
     /// The keyring, once it was asked for.
     keyring: OnceCell<KeyringStore>,
     client: Option<(Option<PathBuf>, Client)>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     hushed: Option<Vec<String>>,
-    /// The files with settings as they were when this run read them first; `None`: there was none.
-    settings: RefCell<BTreeMap<PathBuf, Option<Numbers>>>,
 }
 
 impl Host {
@@ -169,12 +174,12 @@ impl Host {
             config: None,
             providers: RefCell::default(),
             own_providers: OnceCell::new(),
+            settings: RefCell::default(),
             keyring: OnceCell::new(),
             client: None,
             hushed: None,
         }
     }
-            settings: RefCell::default(),
 
     /// Where things are kept.
     ///
@@ -207,11 +212,6 @@ impl Host {
         self.own_providers.get_or_init(find)
     }
 
-    /// The environment variable `name`, as text; an empty one is absent.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] where it is not UTF-8.
-    pub fn var(&self, name: &str) -> Result<Option<String>> {
     /// Notes the numbers of a file with settings, as it was before it was read. The first time counts: what another
     /// reading of this run finds changed is then believed by nobody.
     pub fn note_settings(&self, path: &Path, of: Option<Numbers>) {
@@ -228,6 +228,11 @@ impl Host {
         self.settings.borrow().iter().all(|(path, of)| files::numbers(path).is_ok_and(|now| now == *of))
     }
 
+    /// The environment variable `name`, as text; an empty one is absent.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it is not UTF-8.
+    pub fn var(&self, name: &str) -> Result<Option<String>> {
         match self.env.get(OsStr::new(name)) {
             None => Ok(None),
             Some(value) if value.is_empty() => Ok(None),
@@ -323,7 +328,7 @@ impl Host {
             StoreChoice::None => return Ok(None),
             StoreChoice::File => {
                 let folders = self.folders().map_err(|e| missing(&e.to_string()))?;
-                Box::new(FileStore::new(folders.data.join("secrets.json"), folders.locks(), self.deadline))
+                Box::new(FileStore::new(folders.data.join("secrets.json"), self.deadline))
             }
             StoreChoice::Keyring => Box::new(Split::new(self.keyring(patience), entry_limit())),
             StoreChoice::Helper(name) => Box::new(Split::new(

@@ -19,6 +19,7 @@ pub mod error;
 pub mod files;
 pub mod fill;
 pub mod flow;
+pub mod guard;
 pub mod host;
 pub mod http;
 pub mod id_token;

@@ -231,14 +231,14 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
         write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
     }
     drop(lock);
-    let now = token.received.secs();
+    let now = if source == Source::Cache { context.host.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 

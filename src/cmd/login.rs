@@ -58,7 +58,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     discover(context.host, &mut profile, &grant)?;
-    let opened = open(context.host, &profile)?;
+    let opened = open(context.host, &profile, false)?;
     let kept = usable_secrets(&profile, &opened)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
@@ -101,7 +101,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         None => ask(context, &profile, &grant, is_refresh)?,
         Some((filled, Begun::Ready)) => {
             let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile)?;
+            let opened = open(context.host, &profile, true)?;
             ask_with(context.host, &profile, &grant, filled, opened, lock)?
         }
         Some((filled, Begun::Poll(poll))) => wait(context, &profile, &grant, filled, opened, (poll, limit))?,
@@ -182,7 +182,7 @@ struct Asked {
 fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let opened = open(context.host, profile)?;
+    let opened = open(context.host, profile, true)?;
     let kept = usable_secrets(profile, &opened)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.kept.session.as_ref();
@@ -261,11 +261,13 @@ fn wait(
             context.host.renew();
         }
         let lock = context.lock(&profile.name)?;
+        opened.follow(context.host, &profile.name)?;
         let outcome = ask::ask(context.host, profile, &asking, &filled)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
                 let hold = crate::signals::hold(false);
-                opened.read(profile);
+                opened.read(&profile.name);
+                opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(opened::store_error(profile, trouble));
                 }
@@ -274,6 +276,7 @@ fn wait(
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
         };
+        opened.release();
         drop(lock);
         context.host.speak();
         let answer = match code.as_deref().and_then(Answer::of) {
@@ -360,7 +363,7 @@ impl Login<'_> {
         if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
-    /// What the store is to hold, where it held `old`.
+    /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
     fn kept(&self, old: &Kept) -> Kept {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
@@ -374,7 +377,7 @@ impl Login<'_> {
         let dpop_key = self.filled.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
             // It leaves the kept secrets as they are.
-            return Kept { session, dpop_key, ..old.clone() };
+            return Kept { session, dpop_key, folder: None, ..old.clone() };
         }
         let home = opened::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
@@ -397,7 +400,7 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key }
+        Kept { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
@@ -405,7 +408,9 @@ impl Login<'_> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
-            let _ = cache.clear();
+            for old in std::iter::once(&cache).chain(&opened.cache_elsewhere(&profile.name)) {
+                let _ = old.clear();
+            }
             let wanted = Wanted { profile, known: &self.known, cache: Some(&cache) };
             obtain::put(context.host, &wanted, grant, token);
         }
@@ -453,9 +458,13 @@ impl Login<'_> {
     }
 }
 
-/// Opens the store: a login that cannot keep anything is refused before anything is sent.
-fn open(host: &Host, profile: &Profile) -> Result<Opened> {
+/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
+/// call's own state folder is held, and that of another is taken if it guards what is kept.
+fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
+    if locked {
+        opened.follow(host, &profile.name)?;
+    }
     opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.

@@ -11,9 +11,10 @@ pub mod show;
 use crate::cli::{Given, Global};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::guard;
 use crate::host::Host;
 use crate::profile::{self, Flag};
-use crate::store::lock::{Lock, LockError};
+use crate::store::lock::Lock;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -54,38 +55,14 @@ impl<'h> Context<'h> {
         Ok(Context { host, config_path, config, plain: false })
     }
 
-    /// Everything about one profile, one process at a time.
+    /// Everything about one profile, one process at a time, for all whose state folder is this one; see
+    /// [`crate::opened::Opened::follow`] for the others.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] where another process keeps the lock until `--timeout`; [`Kind::Other`] where there can be
-    /// no lock: then nothing is asked of the provider either.
+    /// As [`guard::lock`].
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
-        let (folders, deadline) = (self.host.folders()?.clone(), self.host.deadline);
-        let unusable = |path: &std::path::Path, error: std::io::Error| {
-            Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
-                .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
-        };
-        crate::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
-        let host = &mut *self.host;
-        let mut say = |holder: Option<u32>| {
-            let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-            host.tell(&format!("{name}: waiting for {who}…"));
-        };
-        Lock::take(&folders.locks(), name, deadline, &mut say).map_err(|error| match error {
-            LockError::TimedOut { holder } => {
-                let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-                let seconds = crate::duration::show(host.timeout.as_secs() as i64);
-                Error::new(
-                    Kind::Unavailable,
-                    format!("{name}: {who} holds the lock"),
-                    format!("waited {seconds} for it; only one at a time may ask the provider"),
-                )
-                .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
-                    format!("wait longer with --timeout, or look at it: ps -p {pid}")
-                }))
-            }
-            LockError::Failed(path, error) => unusable(&path, error),
-        })
+        let state = self.host.folders()?.state.clone();
+        guard::lock(self.host, &state, name)
     }
 
     /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
