@@ -225,6 +225,11 @@ pub(crate) fn open_to_lock(path: &Path) -> io::Result<File> {
     sys::open_private(path).map(|(file, _)| file)
 }
 
+/// Opens the folder `path`, to lock it.
+pub(crate) fn open_folder(path: &Path) -> io::Result<File> {
+    sys::open_folder(path)
+}
+
 /// Writes to a file that the user named: a regular one, behind a link of the user's own or root's too, is replaced
 /// whole and for its owner alone (0600); a link of somebody else is itself replaced; a pipe or a device gets the bytes.
 ///
@@ -599,6 +604,11 @@ mod sys {
         })
     }
 
+    pub fn open_folder(path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
     #[allow(clippy::unnecessary_cast)] // each system has its own widths
     pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -769,6 +779,10 @@ mod sys {
     pub fn open_private(path: &Path) -> io::Result<(File, Numbers)> {
         check(path)?;
         open_trusted(path)
+    }
+
+    pub fn open_folder(_: &Path) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {

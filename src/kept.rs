@@ -141,15 +141,23 @@ impl Kept {
                 .and_then(|folder| serde_json::value::to_raw_value(folder).ok())
                 .map(std::borrow::Cow::Owned),
         };
-        let mut text = zeroize::Zeroizing::new(serde_json::to_string(&wire).unwrap_or_default());
+        let known = zeroize::Zeroizing::new(serde_json::to_string(&wire).unwrap_or_default());
+        let Some(open) = known.strip_suffix('}').filter(|_| !self.others.is_empty()) else {
+            return Secret::new(known.as_str());
+        };
         // Byte for byte: what a number or an escape means is known to whoever wrote it. `secrets` stands there always,
         // so a comma is right.
-        if text.pop() == Some('}') {
-            for (name, value) in &self.others {
-                text.push_str(&format!(",{}:{}", serde_json::Value::from(name.as_str()), value.expose()));
-            }
-            text.push('}');
+        // Room for all of it at once: a text that grows leaves copies of secrets behind.
+        let room = self.others.iter().map(|(name, value)| name.len() * 6 + value.expose().len() + 4);
+        let mut text = zeroize::Zeroizing::new(String::with_capacity(known.len() + room.sum::<usize>()));
+        text.push_str(open);
+        for (name, value) in &self.others {
+            text.push(',');
+            text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            text.push(':');
+            text.push_str(value.expose());
         }
+        text.push('}');
         Secret::new(text.as_str())
     }
 

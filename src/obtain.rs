@@ -371,8 +371,13 @@ fn run(
     belongs.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, received, belongs, &filled)?;
+    // A session that began meanwhile is left alone, and its folder's cache takes the token.
+    let is_usable = opened.is_usable();
+    let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
+    let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
+    let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
     if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
+        (&issued.refresh_token, apart || begun, is_usable, &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: refresh_token.clone(),

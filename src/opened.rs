@@ -103,6 +103,20 @@ impl Opened {
         ))
     }
 
+    /// Where nothing was kept: whether another call has kept something meanwhile. Before there was an entry, calls with
+    /// different state folders had no lock in common; from here on they have, as [`Opened::follow`] says.
+    ///
+    /// # Errors
+    /// As [`Opened::follow`].
+    pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> crate::error::Result<bool> {
+        if !self.kept.is_empty() || !self.is_usable() {
+            return Ok(false);
+        }
+        self.read(name);
+        self.follow(host, name)?;
+        Ok(!self.kept.is_empty())
+    }
+
     /// Frees the lock of another state folder.
     pub fn release(&mut self) {
         self.elsewhere = None;

@@ -131,6 +131,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         Err(error) if !is_refresh => return Err(error),
         token => token,
     };
+    opened.follow_newcomer(context.host, &name)?;
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = opened::store_error(&profile, &trouble);
@@ -594,10 +595,15 @@ fn check_config(context: &Context, name: &str, edit: &Edit) -> Result<()> {
 /// Writes the config, one login at a time: the change is made to the text of now.
 fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
     let lock = context.lock("_config")?;
+    // Calls with other state folders have another lock and the same config; where a folder cannot be locked, they go on
+    // without.
+    let path = std::fs::canonicalize(&context.config_path).unwrap_or(context.config_path.clone());
+    let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    let shared = folder.and_then(|folder| Lock::on_folder(&folder, context.host.deadline).ok());
     if let Some((path, text)) = edited(context, name, edit)? {
         files::write_config(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
     }
-    drop(lock);
+    drop((shared, lock));
     Ok(())
 }
 

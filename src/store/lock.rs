@@ -77,6 +77,15 @@ impl Lock {
         let file = acquire(path, files::open_to_lock, |_| None, deadline, &mut |_| {})?;
         Ok(Lock { file, signed: false })
     }
+
+    /// The same on the folder `path`, which must be no link.
+    ///
+    /// # Errors
+    /// As [`Lock::take`]; always where a system locks no folders.
+    pub fn on_folder(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
+        let file = acquire(path, files::open_folder, |_| None, deadline, &mut |_| {})?;
+        Ok(Lock { file, signed: false })
+    }
 }
 
 /// Waits until `deadline` for the lock on the file that `open` opens at `path`.
