@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod clock;
 pub mod files;
+pub mod files_read;
 pub mod http;
 pub mod listener;
 pub mod process;
