@@ -10,7 +10,7 @@ use crate::fast_path::Call;
 use crate::profile::{Flag, Profile, Wishes, load_config};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
-use crate::storage::cache::{Cache, HeadOf, Stamp};
+use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
 use crate::storage::choice::StoreChoice;
 use crate::token::Token;
 use crate::token::freshness::{MIN_TTL, Stale, freshness};
@@ -220,27 +220,33 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         }
         Err(error) => return Err(error),
     };
-    let now = context.host.clock.now().secs();
-    if let Some((file, token)) = find() {
+    let (now, started) = (context.host.clock.now().secs(), context.host.clock.started);
+    let stand = context.host.settings.are_unchanged();
+    let answers = |token: &Token, now: i64| {
         // Issued while we waited: that is as fresh as it gets, however short its life.
-        let meanwhile = token.received >= context.host.clock.started && good(&token, now, 0, true).is_ok();
-        if meanwhile || (!args.fresh && good(&token, now, min_ttl, asked).is_ok()) {
-            write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
-            return Ok(answer(profile, token, Source::Cache, now));
-        }
+        let meanwhile = token.received >= started;
+        // Where the settings have changed since, it may be for those of now, which were not in force when we began.
+        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
+            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        is_good && is_of_then
+    };
+    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        return Ok(answer(profile, token, Source::Cache, now));
     }
     if let Some(reason) = reason {
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
         write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
     }
     drop(lock);
-    let now = token.received.secs();
+    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 
@@ -258,7 +264,7 @@ fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
     let provider = context.setup.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
     // Nobody knows the name: which one may be meant is told from all that the config has.
     if context.setup.config.is_part
-        && context.setup.library.provider(provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
+        && context.setup.library.provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
     {
         context.setup.config = load_config(context.host, &context.setup.config_path, None)?;
     }
@@ -295,7 +301,7 @@ fn write_head(
     profile: &Profile,
     folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
-    (file, token): (String, &Token),
+    (file, token): (TokenFile, &Token),
     min_ttl: i64,
     asked: bool,
 ) {
@@ -308,7 +314,9 @@ fn write_head(
         return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);
-    let (Some(config), Some(own)) = (Stamp::of(&context.setup.config_path), Stamp::of(&own)) else { return };
-    let written = context.host.clock.now().0;
-    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
+    // As they were read: by now others may stand there.
+    let stamp = |path| Some(Stamp { path, of: context.host.settings.of(path)? });
+    let (Some(config), Some(own)) = (stamp(&context.setup.config_path), stamp(own.as_path())) else { return };
+    let started = context.host.clock.started.0;
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
 }

@@ -64,7 +64,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     discover(context.host, &mut profile, &grant)?;
-    let opened = open(context.host, &profile)?;
+    let opened = open(context.host, &profile, false)?;
     let kept = usable_secrets(&profile, &opened)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
@@ -106,7 +106,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         None => ask(context, &profile, &grant, is_refresh)?,
         Some((inputs, Begun::Ready)) => {
             let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile)?;
+            let opened = open(context.host, &profile, true)?;
             ask_with(context.host, &profile, &grant, inputs, opened, lock)?
         }
         Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit))?,
@@ -136,6 +136,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         Err(error) if !is_refresh => return Err(error),
         token => token,
     };
+    opened.follow_newcomer(context.host, &name)?;
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = open_store::store_error(&profile, &trouble);
@@ -182,7 +183,7 @@ struct Asked {
 fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let opened = open(context.host, profile)?;
+    let opened = open(context.host, profile, true)?;
     let kept = usable_secrets(profile, &opened)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.kept.session.as_ref();
@@ -260,11 +261,13 @@ fn wait(
             context.host.clock.renew();
         }
         let lock = context.lock(&profile.name)?;
+        opened.follow(context.host, &profile.name)?;
         let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
                 let hold = crate::system::signals::hold(false);
-                opened.read(profile);
+                opened.read(&profile.name);
+                opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble));
                 }
@@ -273,6 +276,7 @@ fn wait(
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
         };
+        opened.release();
         drop(lock);
         context.host.terminal.release_messages();
         let answer = match code.as_deref().and_then(Answer::of) {
@@ -359,7 +363,7 @@ impl Login<'_> {
         if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
-    /// What the store is to hold, where it held `old`.
+    /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
     fn kept(&self, old: &Kept) -> Kept {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
@@ -373,7 +377,7 @@ impl Login<'_> {
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
             // It leaves the kept secrets as they are.
-            return Kept { session, dpop_key, ..old.clone() };
+            return Kept { session, dpop_key, folder: None, ..old.clone() };
         }
         let home = open_store::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
@@ -396,7 +400,7 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key }
+        Kept { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
@@ -404,7 +408,9 @@ impl Login<'_> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
-            let _ = cache.clear();
+            for old in std::iter::once(&cache).chain(&opened.cache_elsewhere(&profile.name)) {
+                let _ = old.clear();
+            }
             let wanted = Wanted { profile, known: &self.known, cache: Some(&cache) };
             acquire::put(context.host, &wanted, grant, token);
         }
@@ -452,9 +458,13 @@ impl Login<'_> {
     }
 }
 
-/// Opens the store: a login that cannot keep anything is refused before anything is sent.
-fn open(host: &Host, profile: &Profile) -> Result<Opened> {
+/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
+/// call's own state folder is held, and that of another is taken if it guards what is kept.
+fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
+    if locked {
+        opened.follow(host, &profile.name)?;
+    }
     opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
@@ -585,10 +595,15 @@ fn check_config(context: &Context, name: &str, edit: &Edit) -> Result<()> {
 /// Writes the config, one login at a time: the change is made to the text of now.
 fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
     let lock = context.lock("_config")?;
+    // Calls with other state folders have another lock and the same config; where a folder cannot be locked, they go on
+    // without.
+    let path = std::fs::canonicalize(&context.setup.config_path).unwrap_or(context.setup.config_path.clone());
+    let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    let shared = folder.and_then(|folder| Lock::on_folder(&folder, context.host.clock.deadline).ok());
     if let Some((path, text)) = edited(context, name, edit)? {
         files::write_config(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
     }
-    drop(lock);
+    drop((shared, lock));
     Ok(())
 }
 

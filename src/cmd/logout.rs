@@ -64,18 +64,26 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
-            if let Ok(Some(mut store)) = context.host.store(&store) {
-                any |= store.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            let mut opened = Opened::open_as(context.host, name, &store);
+            opened.follow(context.host, name)?;
+            if let Some(elsewhere) = opened.cache_elsewhere(name) {
+                any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             }
-            index.forget();
+            any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            opened.indexes(context.host, name).iter().for_each(Index::forget);
             say(context, name, any, "it could not be revoked, as the profile is broken");
             return Ok(());
         }
     };
-    let tokens = cache.all();
+    let mut tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
 
     let mut opened = Opened::open(context.host, &profile);
+    opened.follow(context.host, name)?;
+    if let Some(elsewhere) = opened.cache_elsewhere(name) {
+        tokens.extend(elsewhere.all());
+        any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+    }
     let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
@@ -106,7 +114,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     {
         any |= other.forget(name).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
-    index.forget();
+    opened.indexes(context.host, name).iter().for_each(Index::forget);
     drop(lock);
     match revoked {
         Revoked::Yes => say(context, name, any, "revoked"),

@@ -17,7 +17,7 @@ use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::open_store::{Opened, origin, refresh_token, store_error};
 use crate::session::plan;
 use crate::storage::cache::Cache;
-use crate::storage::index::Index;
+use crate::storage::index::{Entry, Index};
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
 use crate::token::{Expires, is_token};
@@ -95,19 +95,35 @@ pub struct Wanted<'a> {
 }
 
 /// Gets a token from the provider: by the refresh token, else by a grant that needs nobody. The caller holds the
-/// profile's lock. `no_store`: neither read nor write the store.
+/// profile's lock in its own state folder; where the session is guarded by another, its lock is taken here, and its
+/// cache holds the session's tokens: one that `answers` at that time, in seconds since 1970, is taken. `no_store`:
+/// neither read nor write the store.
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_store: bool) -> Result<(Token, From)> {
+pub fn obtain(
+    host: &mut Host,
+    profile: &mut Profile,
+    cache: Option<&Cache>,
+    no_store: bool,
+    answers: &dyn Fn(&Token, i64) -> bool,
+) -> Result<(Token, From)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
-    let opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    let mut opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    opened.follow(host, &profile.name)?;
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
         if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble));
+        }
+    }
+    let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
+    if let Some(elsewhere) = &elsewhere {
+        let known = profile.known()?;
+        if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
+            return Ok((token, From::Cache));
         }
     }
     // Nobody is asked for endpoints that would not be used.
@@ -119,7 +135,13 @@ pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_
         profile.discover(host, names, false)?;
     }
     let known = profile.known()?;
-    obtain_with(host, &Wanted { profile, known: &known, cache }, &grant, opened)
+    let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
+    let obtained = obtain_with(host, &wanted, &grant, opened);
+    if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
+        // It waits there alone, where all find it; an older one here would answer first.
+        own.drop_answers(&known, token.received.secs());
+    }
+    obtained
 }
 
 /// What `grant` lacks of the values given, apart from those that `kept` has and from endpoints that the issuer will
@@ -246,7 +268,7 @@ fn refresh(
             Outcome::Failed(error, _) => return Err(error),
             Outcome::Dead(error) => {
                 host.terminal.detail(&error.to_string());
-                opened.read(profile);
+                opened.read(&profile.name);
                 if let Some(trouble) = &opened.trouble {
                     return Err(store_error(profile, trouble));
                 }
@@ -263,7 +285,9 @@ fn refresh(
                     ));
                     opened.kept.session = None;
                 }
-                Index::of(host, &profile.name).update(|entry| entry.refresh_token = false);
+                for index in opened.indexes(host, &profile.name) {
+                    index.update(|entry| entry.refresh_token = false);
+                }
                 return Ok(None);
             }
         }
@@ -330,7 +354,9 @@ fn run(
         Outcome::Issued(issued, received) => (issued, received),
         Outcome::Dead(error) | Outcome::Failed(error, _) => {
             if is_kept_personal && error.kind == Kind::Refused {
-                Index::of(host, &profile.name).update(|entry| entry.refused = Some(grant.name.clone()));
+                for index in opened.indexes(host, &profile.name) {
+                    index.update(|entry| entry.refused = Some(grant.name.clone()));
+                }
             }
             return Err(error);
         }
@@ -338,11 +364,16 @@ fn run(
     let url = profile.session_url(inputs.values()).unwrap_or_default();
     let known = inputs.known(profile, wanted.known);
     let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
-    belongs.apart = apart || given_beside_kept(host, profile);
+    belongs.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+    // A session that began meanwhile is left alone, and its folder's cache takes the token.
+    let is_usable = opened.is_usable();
+    let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
+    let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
+    let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
     if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
+        (&issued.refresh_token, apart || begun, is_usable, &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: refresh_token.clone(),
@@ -414,9 +445,15 @@ pub fn verify_id_token(
 
 /// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
 /// call's settings alone.
-fn given_beside_kept(host: &Host, profile: &Profile) -> bool {
-    let kept = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
-    kept.iter().any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
+fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
+    // The store may not have been opened, and the index of this state folder may know nothing.
+    let noted = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
+    opened
+        .kept
+        .secrets
+        .keys()
+        .chain(&noted)
+        .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
 }
 
 /// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
@@ -534,7 +571,7 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
             grant.response.refresh_lifetime.map(|life| s.since.saturating_add(life))
         }
     });
-    Index::of(host, &profile.name).update(|entry| {
+    let note = |entry: &mut Entry| {
         entry.provider = profile.provider.name.clone();
         entry.grant = session.and_then(|s| s.belongs.grant.clone());
         entry.store = profile.store.to_string();
@@ -543,5 +580,6 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
         entry.refresh_expires_at = refresh_expires_at;
         entry.secrets = opened.kept.secrets.keys().cloned().collect();
         entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.kept.secrets_for.clone());
-    });
+    };
+    opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
 }

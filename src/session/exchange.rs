@@ -193,10 +193,7 @@ pub fn send<'f>(
     };
     let url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
     let to = origin(&url).unwrap_or_default();
-    // Here, and nowhere else: whatever the grant or the command, no kept value leaves its home.
-    if let Some((name, home)) = inputs.astray(names.keys(), &to) {
-        return Err(elsewhere(profile, name, &home.to_string(), &to));
-    }
+    check_homes(profile, call, inputs, &to)?;
     let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
@@ -339,6 +336,19 @@ fn hide_half(text: &str, form: &str) -> String {
         rest = after;
     }
     hidden + rest
+}
+
+/// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before
+/// anything is sent to the origin `to`.
+///
+/// # Errors
+/// [`Kind::LoginNeeded`], naming the value, its home and `to`.
+pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) -> Result<()> {
+    let names = profile.provider.closure(call.names());
+    match inputs.astray(names.keys(), to) {
+        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to)),
+        None => Ok(()),
+    }
 }
 
 /// A value that was kept for one place would go to another.

@@ -209,6 +209,9 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let Run { profile, grant, begin, .. } = *run;
     let provider = &profile.provider;
     let build = |call: &Call, inputs: &Inputs| {
+        // What stands in the address is sent to whoever answers there.
+        let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+        exchange::check_homes(profile, call, inputs, &to)?;
         let made = request::build(provider, call, inputs.values(), Repeat::Freely, Added::default());
         made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))
     };

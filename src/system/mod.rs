@@ -5,6 +5,7 @@ pub mod browser;
 pub mod bus;
 pub mod clock;
 pub mod files;
+pub mod files_read;
 pub mod http;
 pub mod listener;
 pub mod process;

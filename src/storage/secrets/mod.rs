@@ -145,7 +145,7 @@ impl Stores for RealStores {
                     return Err(StoreError { trouble: Trouble::Missing, why });
                 };
                 let file = folders.data.join("secrets.json");
-                Box::new(file::FileStore::new(file, folders.locks(), patience.deadline))
+                Box::new(file::FileStore::new(file, patience.deadline))
             }
             StoreChoice::Keyring => {
                 // CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.
