@@ -154,10 +154,11 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
         Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
         _ => format!("{}: the reply of {to} cannot be understood", profile.name),
     };
+    let is_client = failure.code.as_deref() == Some("invalid_client");
     let signed = sent.auth.signs() || sent.values.contains_key("assertion");
     let hint = match failure.kind {
         Kind::Refused if signed && let Some(differs) = sent.ahead.and_then(clocks) => differs,
-        Kind::Refused if knows_more(call, failure.code.as_deref()) => {
+        Kind::Refused if knows_more(call, failure.code.as_deref()) || (is_client && sent.auth.signs()) => {
             match sent.auth {
                 Auth::Basic => "check client_id and client_secret; or the server wants them in the body: --client-auth post",
                 Auth::Post => "check client_id and client_secret; or the server wants them in a header: --client-auth basic",

@@ -29,6 +29,7 @@ mod network;
 mod provider_rules;
 mod races;
 mod refresh;
+mod replies;
 mod shell;
 mod signing;
 mod store_faults;
