@@ -139,7 +139,7 @@ mod unix {
     }
 
     fn is_same(stamp: &Stamp<'_>, head: &Head<'_>) -> bool {
-        !stamp.is_too_young(head.written) && Stamp::of(stamp.path).as_ref() == Some(stamp)
+        !stamp.is_too_young(head.started) && Stamp::of(stamp.path).as_ref() == Some(stamp)
     }
 
     /// Makes the line of the token whose file holds `bytes`, in place, as long as it is good at `now` (nanoseconds
@@ -276,7 +276,7 @@ mod unix {
     pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>, own: &mut Vec<&'a [u8]>) -> Option<(Place, Place)> {
         let (mut home, mut config, mut state) = (None, None, None);
         for entry in env {
-            if crate::system::process::is_own(OsStr::from_bytes(entry)) {
+            if crate::base::env::is_own(OsStr::from_bytes(entry)) {
                 own.push(entry);
             }
             // The first of two counts, as for getenv(3).
@@ -319,7 +319,7 @@ mod tests {
         let base = directories::BaseDirs::new().expect("a home");
         let state = base.state_dir().unwrap_or(base.data_local_dir()).join("tok");
         let env: Vec<Vec<u8>> = std::env::vars_os()
-            .filter(|(name, _)| !crate::system::process::is_own(name))
+            .filter(|(name, _)| !crate::base::env::is_own(name))
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
         let (config, found) = super::unix::folders(env.iter().map(Vec::as_slice), &mut Vec::new()).expect("a home");

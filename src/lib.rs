@@ -33,7 +33,7 @@ pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
         Ok(()) => 0,
         Err(Stop::Shown(status)) => status,
         Err(Stop::Error(error)) => {
-            report(host, &error);
+            host.terminal.report(&error.to_string(), error.hint.as_deref());
             error.status()
         }
     }
@@ -53,17 +53,6 @@ impl From<Error> for Stop {
     }
 }
 
-fn report(host: &mut Host, error: &Error) {
-    host.speak();
-    let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-    let mut said = format!("{red}tok:{off} {}\n", base::text::line(&error.to_string()));
-    if let Some(hint) = &error.hint {
-        said.push_str(&format!("hint: {}\n", base::text::line(hint)));
-    }
-    // In one piece: a signal must not leave half an escape sequence.
-    let _ = host.err.write_all(said.as_bytes());
-}
-
 fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Result<(), Stop> {
     if complete(&args, host)? {
         return Ok(());
@@ -80,13 +69,13 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Resu
 
 /// Answers a shell that asks for completions.
 fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
-    if !host.env.contains_key(std::ffi::OsStr::new(cmd::completions::VARIABLE)) {
+    if host.env.get(cmd::completions::VARIABLE).is_none() {
         return Ok(false);
     }
     let config =
         profile::config_path(host, None).and_then(|path| profile::load_config(host, &path, None)).unwrap_or_default();
-    let shape = cmd::completions::shape(host, &config);
-    let providers = profile::provider_names(host);
+    let shape = cmd::completions::shape(host, &profile::Library::new(host), &config);
+    let providers = profile::Library::new(host).names();
     let factory = move || cmd::completions::command(&shape, providers.clone());
     clap_complete::CompleteEnv::with_factory(factory)
         .var(cmd::completions::VARIABLE)
@@ -132,8 +121,9 @@ fn shape_of_named(words: &[&str], host: &mut Host) -> Shape {
     // A config that cannot be read is told when it is used; help works all the same.
     let (path, config) = config_of(words, host, Some(&names)).unwrap_or_default();
     let mut shape = Shape::default();
+    let library = profile::Library::new(host);
     for name in names {
-        cmd::completions::add_named(&mut shape, host, &config, name);
+        cmd::completions::add_named(&mut shape, host, &library, &config, name);
     }
     host.config = Some((path, config));
     shape
@@ -148,7 +138,7 @@ fn shape_of_named_or_all(words: &[&str], host: &mut Host) -> Shape {
 /// What all profiles and providers bring to the command line.
 fn shape_of_all(words: &[&str], host: &mut Host) -> Shape {
     let (path, config) = config_of(words, host, None).unwrap_or_default();
-    let shape = cmd::completions::shape(host, &config);
+    let shape = cmd::completions::shape(host, &profile::Library::new(host), &config);
     host.config = Some((path, config));
     shape
 }
@@ -174,15 +164,15 @@ fn config_of(
 /// Puts the global options into force.
 fn settle(host: &mut Host, cli: &Cli) {
     let global = &cli.global;
-    host.verbose = global.verbose;
-    host.quiet = global.quiet;
-    host.interactive &= !global.no_input;
-    let var = |name: &str| host.env.get(std::ffi::OsStr::new(name)).filter(|v| !v.is_empty());
-    host.color = match global.color {
+    host.terminal.verbose = global.verbose;
+    host.terminal.quiet = global.quiet;
+    host.terminal.interactive &= !global.no_input;
+    let var = |name: &str| host.env.get(name).filter(|v| !v.is_empty());
+    host.terminal.color = match global.color {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => {
-            host.stderr_terminal && var("NO_COLOR").is_none() && var("TERM").is_none_or(|term| term != "dumb")
+            host.terminal.stderr_terminal && var("NO_COLOR").is_none() && var("TERM").is_none_or(|term| term != "dumb")
         }
     };
 }
@@ -229,7 +219,7 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
         Verb::Providers(args) => cmd::providers::run(host, args.name.as_deref(), args.json, args.toml),
         Verb::Completions(args) => {
             let text = cmd::completions::script(args.shell)?;
-            cmd::print(host, &text)
+            host.terminal.print(&text)
         }
     }
 }
@@ -237,7 +227,7 @@ fn dispatch(cli: &Cli, matches: &clap::ArgMatches, shape: &Shape, host: &mut Hos
 /// Readies a call that may take time and change what is kept.
 fn token_call(host: &mut Host, timeout: Option<i64>) {
     if let Some(seconds) = timeout {
-        host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
+        host.clock.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
     }
     crate::system::signals::let_writes_fail();
 }
@@ -261,10 +251,10 @@ fn usage(host: &mut Host, args: &[OsString], shape: &Shape, error: &clap::Error)
     let rendered = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return cmd::print(host, &base::text::lines(&rendered)).map_or_else(Stop::Error, |()| Stop::Shown(0));
+            return host.terminal.print(&base::text::lines(&rendered)).map_or_else(Stop::Error, |()| Stop::Shown(0));
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = write!(host.err, "{}", base::text::lines(&rendered));
+            let _ = write!(host.terminal.err, "{}", base::text::lines(&rendered));
             return Stop::Shown(Kind::Usage as u8);
         }
         _ => {}
@@ -313,9 +303,12 @@ fn no_login(host: &mut Host, args: &[OsString], shape: &Shape, typed: &str) -> E
         None => (typed.to_string(), None),
     };
     let wishes = profile::Wishes { grant, ..Default::default() };
-    let resolved = profile::config_path(host, None)
-        .and_then(|_| config_of(&words, host, None))
-        .and_then(|(_, config)| profile::Profile::resolve(host, &config, &name, &wishes).map(|_| ()));
+    let resolved = profile::config_path(host, None).and_then(|_| config_of(&words, host, None)).and_then(
+        |(config_path, config)| {
+            let setup = profile::Setup { config_path, config, library: profile::Library::new(host) };
+            profile::Profile::resolve(host, &setup, &name, &wishes).map(|_| ())
+        },
+    );
     let unknown = Error::new(Kind::Usage, format!("`{}` is no grant of {name}", base::text::escape_to(typed, 40)), "");
     resolved.err().unwrap_or(unknown.hint(format!("see tok login {name} --help")))
 }

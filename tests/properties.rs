@@ -3,6 +3,9 @@
 // Also outside of #[test]: a generator that cannot be built is a mistake of this file.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+#[path = "cli/support/child.rs"]
+mod child;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
@@ -340,8 +343,10 @@ proptest! {
 
 /// `eval` gives back the token, for every visible character and for all of them in an order that means something.
 #[cfg(unix)]
+#[cfg(unix)]
 #[test]
 fn a_shell_reads_the_token_back() {
+    use child::Start;
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut tokens: Vec<String> = (b'!'..=b'~').map(|b| char::from(b).to_string()).collect();
@@ -364,7 +369,7 @@ fn a_shell_reads_the_token_back() {
         if shell == "busybox" {
             command.arg("sh");
         }
-        let output = match command.args(["-c", script]).current_dir(folder.path()).output() {
+        let output = match command.args(["-c", script]).current_dir(folder.path()).finish() {
             Ok(output) => output,
             Err(_) if shell != "sh" => continue,
             Err(error) => panic!("{error}"),

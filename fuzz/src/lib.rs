@@ -290,7 +290,7 @@ pub fn cache(data: &[u8]) {
     }
     let Ok(head) = serde_json::from_slice::<Head<'_>>(head) else { return };
     for stamp in &head.stamps {
-        stamp.is_too_young(head.written);
+        stamp.is_too_young(head.started);
     }
     for header in [false, true] {
         let mut token = token.to_vec();

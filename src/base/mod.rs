@@ -3,6 +3,7 @@
 pub mod date;
 pub mod digest;
 pub mod duration;
+pub mod env;
 pub mod error;
 pub mod header;
 pub mod jose;

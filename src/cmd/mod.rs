@@ -12,21 +12,17 @@ pub mod show;
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Given, Global};
 use crate::host::Host;
-use crate::profile::config::Config;
-use crate::profile::{self, Flag};
-use crate::storage::lock::{Lock, LockError};
+use crate::profile::{self, Flag, Library, Setup};
+use crate::session::guard;
+use crate::storage::lock::Lock;
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
 
 /// What every command has at hand.
 pub struct Context<'h> {
     /// The world.
     pub host: &'h mut Host,
-    /// The config file, which need not be there.
-    pub config_path: PathBuf,
-    /// What it says.
-    pub config: Config,
+    /// What the user has set up.
+    pub setup: Setup,
     /// Whether the short path may answer the next call that is the same to the letter.
     pub plain: bool,
 }
@@ -52,41 +48,18 @@ impl<'h> Context<'h> {
             Some((path, config)) if path == config_path && (about.is_some() || !config.is_part) => config,
             _ => profile::load_config(host, &config_path, about.as_ref().map(std::slice::from_ref))?,
         };
-        Ok(Context { host, config_path, config, plain: false })
+        let library = Library::new(host);
+        Ok(Context { host, setup: Setup { config_path, config, library }, plain: false })
     }
 
-    /// Everything about one profile, one process at a time.
+    /// Everything about one profile, one process at a time, for all whose state folder is this one; see
+    /// [`crate::session::open_store::Opened::follow`] for the others.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] where another process keeps the lock until `--timeout`; [`Kind::Other`] where there can be
-    /// no lock: then nothing is asked of the provider either.
+    /// As [`guard::lock`].
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
-        let (folders, deadline) = (self.host.folders()?.clone(), self.host.deadline);
-        let unusable = |path: &std::path::Path, error: std::io::Error| {
-            Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
-                .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
-        };
-        crate::system::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
-        let host = &mut *self.host;
-        let mut say = |holder: Option<u32>| {
-            let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-            host.tell(&format!("{name}: waiting for {who}…"));
-        };
-        Lock::take(&folders.locks(), name, deadline, &mut say).map_err(|error| match error {
-            LockError::TimedOut { holder } => {
-                let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-                let seconds = crate::base::duration::show(host.timeout.as_secs() as i64);
-                Error::new(
-                    Kind::Unavailable,
-                    format!("{name}: {who} holds the lock"),
-                    format!("waited {seconds} for it; only one at a time may ask the provider"),
-                )
-                .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
-                    format!("wait longer with --timeout, or look at it: ps -p {pid}")
-                }))
-            }
-            LockError::Failed(path, error) => unusable(&path, error),
-        })
+        let state = self.host.folders()?.state.clone();
+        guard::lock(self.host, &state, name)
     }
 
     /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
@@ -94,21 +67,7 @@ impl<'h> Context<'h> {
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
-        print(self.host, text)
-    }
-}
-
-/// [`Context::print`] where there is no context.
-///
-/// # Errors
-/// As there.
-pub fn print(host: &mut Host, text: &str) -> Result<()> {
-    let written = host.out.write_all(text.as_bytes()).and_then(|()| host.out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Kind::Other, "the answer cannot be written", error.to_string()))
-        }
-        _ => Ok(()),
+        self.host.terminal.print(text)
     }
 }
 

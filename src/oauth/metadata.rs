@@ -106,6 +106,14 @@ impl Metadata {
         names(member(&self.0, key)?)
     }
 
+    /// The origins of its endpoints.
+    pub fn origins(&self) -> impl Iterator<Item = String> {
+        let endpoints = self.0.iter().filter(|(key, _)| key.ends_with("_endpoint") || *key == "issuer");
+        let aliases = self.0.get("mtls_endpoint_aliases").and_then(Value::as_object).into_iter().flatten();
+        let urls = endpoints.chain(aliases).filter_map(|(_, url)| Url::parse(url.as_str()?).ok());
+        urls.map(|url| url.origin())
+    }
+
     /// Whether `key` is true; absent members mean different things, so the caller says what.
     pub fn flag(&self, key: &str) -> Option<bool> {
         flag(member(&self.0, key)?)

@@ -104,12 +104,16 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
     })?;
     let place = place(host, "metadata", issuer);
     let read = |body: &[u8]| Metadata::parse(body, issuer);
-    let (now, youth) = (host.now(), fresh.then_some(0));
+    let (now, youth) = (host.clock.now(), fresh.then_some(0));
     let mut ask = |url: &str| host.send(&request::get(url), ca_file);
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;
-    note.iter().for_each(|note| host.detail(note));
+    note.iter().for_each(|note| host.terminal.detail(note));
     if metadata.issuer() != issuer {
-        host.detail(&format!("the metadata of {} name the issuer {}", escape(issuer), escape(metadata.issuer())));
+        host.terminal.detail(&format!(
+            "the metadata of {} name the issuer {}",
+            escape(issuer),
+            escape(metadata.issuer())
+        ));
     }
     Ok(metadata)
 }
@@ -122,10 +126,10 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
 /// As [`discover`]; [`Kind::Reply`] too where the server has nothing there.
 pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Vec<u8>> {
     let place = place(host, "jwks", url);
-    let (now, youth) = (host.now(), fresh.then_some(MINUTE));
+    let (now, youth) = (host.clock.now(), fresh.then_some(MINUTE));
     let mut ask = |url: &str| host.send(&request::get(url), ca_file);
     let (keys, note) = place.get(now, youth, &keys, &mut || only(url, &mut ask))?;
-    note.iter().for_each(|note| host.detail(note));
+    note.iter().for_each(|note| host.terminal.detail(note));
     Ok(keys)
 }
 

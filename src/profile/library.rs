@@ -1,70 +1,112 @@
 //! The providers: the user's files before the built-in ones, each read once.
 
 use super::config::{Config, ProfileConfig, is_near};
-use super::{read_trusted, variable};
+use super::{read_settings, variable};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
-use crate::host::{Host, Loaded};
+use crate::host::Host;
 use crate::provider::{Provider, built_in};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
-/// The provider `name`: the user's file of that name, else the built-in one.
-///
-/// # Errors
-/// [`Kind::Config`] where the file is wrong. `Ok(None)`: there is no such provider.
-pub fn load_provider(host: &Host, name: &str) -> Result<Option<Rc<Loaded>>> {
-    host.provider(name, || read_provider(host, name))
+/// A provider as it was read.
+pub struct Loaded {
+    /// What it is.
+    pub provider: Provider,
+    /// The user's file that it comes from; `None`: it is built in.
+    pub file: Option<PathBuf>,
 }
 
-pub(super) fn read_provider(host: &Host, name: &str) -> Result<Option<Loaded>> {
-    // A path would lead out of the folder.
-    if !is_name(name) {
-        return Ok(None);
+/// The providers there are. What was read is read once: it does not change while a command runs.
+#[derive(Default)]
+pub struct Library {
+    /// The user's own files; `None` where the user has no home.
+    folder: Option<PathBuf>,
+    read: RefCell<BTreeMap<String, Rc<Loaded>>>,
+    own: OnceCell<Vec<String>>,
+}
+
+impl Library {
+    /// The built-in providers, and those of the user's folder.
+    pub fn new(host: &Host) -> Library {
+        let folder = host.folders().ok().map(|folders| folders.providers());
+        Library { folder, ..Library::default() }
     }
-    let file = host.folders().ok().map(|f| f.provider(name));
-    if let Some(file) = file
-        && let Some((text, _)) = read_trusted(&file)?
-    {
-        let provider = Provider::parse(name, &file.display().to_string(), &text)?;
-        return Ok(Some(Loaded { provider, file: Some(file) }));
+
+    /// The provider `name`: the user's file of that name, else the built-in one. `Ok(None)`: there is no such provider.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where the file is wrong.
+    pub fn provider(&self, host: &Host, name: &str) -> Result<Option<Rc<Loaded>>> {
+        if let Some(known) = self.read.borrow().get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let loaded = self.load(host, name)?.map(Rc::new);
+        if let Some(loaded) = &loaded {
+            self.read.borrow_mut().insert(name.to_string(), loaded.clone());
+        }
+        Ok(loaded)
     }
-    Ok(Provider::built_in(name).transpose()?.map(|provider| Loaded { provider, file: None }))
-}
 
-/// The names of all providers, the user's among them, sorted; broken files too.
-pub fn provider_names(host: &Host) -> Vec<String> {
-    let mut names: Vec<String> = built_in().map(|(name, _)| name.to_string()).collect();
-    names.extend_from_slice(own_provider_names(host));
-    names.sort();
-    names.dedup();
-    names
-}
+    fn load(&self, host: &Host, name: &str) -> Result<Option<Loaded>> {
+        // A path would lead out of the folder.
+        if !is_name(name) {
+            return Ok(None);
+        }
+        let file = self.folder.as_ref().map(|folder| folder.join(format!("{name}.toml")));
+        if let Some(file) = file
+            && let Some((text, _)) = read_settings(host, &file)?
+        {
+            let provider = Provider::parse(name, &file.display().to_string(), &text)?;
+            return Ok(Some(Loaded { provider, file: Some(file) }));
+        }
+        Ok(Provider::built_in(name).transpose()?.map(|provider| Loaded { provider, file: None }))
+    }
 
-/// The names of the user's own provider files, sorted; broken ones too.
-pub fn own_provider_names(host: &Host) -> &[String] {
-    host.own_providers(|| {
-        let folder = host.folders().ok().map(|folders| folders.config.join("providers"));
-        let files = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-        let names = files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".toml").map(str::to_string));
-        let mut names: Vec<String> = names.filter(|name| is_name(name)).collect();
+    /// The names of all providers, the user's among them, sorted; broken files too.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = built_in().map(|(name, _)| name.to_string()).collect();
+        names.extend_from_slice(self.own_names());
         names.sort();
+        names.dedup();
         names
-    })
+    }
+
+    /// The names of the user's own provider files, sorted; broken ones too.
+    pub fn own_names(&self) -> &[String] {
+        self.own.get_or_init(|| {
+            let files = self.folder.as_ref().and_then(|folder| std::fs::read_dir(folder).ok());
+            let names = files.into_iter().flatten().flatten().filter_map(|file| {
+                file.file_name().to_str()?.strip_suffix(".toml").filter(|name| is_name(name)).map(str::to_string)
+            });
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        })
+    }
 }
 
 /// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
-pub(super) fn check_variables(host: &Host, config: &Config, name: &str, provider: &Provider) -> Result<()> {
+pub(super) fn check_variables(
+    host: &Host,
+    library: &Library,
+    config: &Config,
+    name: &str,
+    provider: &Provider,
+) -> Result<()> {
     let longer = format!("{name}-");
     let shorter = name.match_indices('-').filter_map(|(at, _)| name.get(..at));
     let mut others: Vec<&str> = shorter.filter(|other| config.profiles.contains_key(*other)).collect();
     let behind = config.profiles.range(longer.clone()..).map(|(other, _)| other.as_str());
     others.extend(behind.take_while(|other| other.starts_with(&longer)));
-    let providers = built_in().map(|(other, _)| other).chain(own_provider_names(host).iter().map(String::as_str));
+    let providers = built_in().map(|(other, _)| other).chain(library.own_names().iter().map(String::as_str));
     others.extend(providers.filter(|other| *other != name && is_near(name, other)));
     for other in others {
         let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
-        let Ok(Some(its)) = load_provider(host, &of) else { continue };
+        let Ok(Some(its)) = library.provider(host, &of) else { continue };
         for mine in &provider.params {
             let taken = variable(name, &mine.name);
             if let Some(theirs) = its.provider.params.iter().find(|p| variable(other, &p.name) == taken) {
@@ -80,8 +122,8 @@ pub(super) fn check_variables(host: &Host, config: &Config, name: &str, provider
     Ok(())
 }
 
-pub(super) fn not_known(host: &Host, config: &Config, name: &str, provider: &str, own: &ProfileConfig) -> Error {
-    let providers = provider_names(host);
+pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider: &str, own: &ProfileConfig) -> Error {
+    let providers = library.names();
     if own.provider.is_some() {
         let near = nearest(provider, providers.iter().map(String::as_str));
         let why = format!("there is no provider `{}`", crate::base::text::escape(provider));

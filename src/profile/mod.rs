@@ -7,8 +7,8 @@ pub mod library;
 mod owner;
 mod values;
 
-pub use library::{load_provider, own_provider_names, provider_names};
-pub use values::{Flag, Given, Source, exposed, is_exposed, is_pem, variable};
+pub use library::{Library, Loaded};
+pub use values::{Flag, Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind, Result};
@@ -67,6 +67,17 @@ pub struct Wishes {
     pub provider: Option<String>,
 }
 
+/// What the user has set up: the config and the providers, each read once.
+#[derive(Default)]
+pub struct Setup {
+    /// The config file, which need not be there.
+    pub config_path: PathBuf,
+    /// What it says.
+    pub config: Config,
+    /// The providers.
+    pub library: Library,
+}
+
 /// The config file of this run: `--config`, `$TOK_CONFIG`, or the usual one.
 ///
 /// # Errors
@@ -106,6 +117,13 @@ pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
     }
 }
 
+/// [`read_trusted`] of a file with settings: the host notes what was read.
+fn read_settings(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
+    let read = read_trusted(path)?;
+    host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
+    Ok(read)
+}
+
 /// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
 const LONG: usize = 4096;
 
@@ -115,7 +133,7 @@ const LONG: usize = 4096;
 /// # Errors
 /// [`Kind::Config`].
 pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
-    let Some((text, numbers)) = read_trusted(path)? else { return Ok(Config::default()) };
+    let Some((text, numbers)) = read_settings(host, path)? else { return Ok(Config::default()) };
     let home = host.folders().ok().map(|f| f.home.as_path());
     if text.len() < LONG {
         return Config::parse(path, &text, home);
@@ -129,7 +147,7 @@ pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<C
     }
     let config = Config::parse(path, &text, home)?;
     if !known && is_in_parts(&text) {
-        note.put(&stamp, host.started);
+        note.put(&stamp, host.clock.started);
     }
     Ok(config)
 }
@@ -140,7 +158,8 @@ impl Profile {
     /// # Errors
     /// [`Kind::Config`] where it is not known or something is wrong in the config; [`Kind::Usage`] for a flag that its
     /// provider does not know.
-    pub fn resolve(host: &Host, config: &Config, name: &str, wishes: &Wishes) -> Result<Profile> {
+    pub fn resolve(host: &Host, setup: &Setup, name: &str, wishes: &Wishes) -> Result<Profile> {
+        let Setup { config, library, .. } = setup;
         let own = config.profiles.get(name).cloned().unwrap_or_default();
         let provider_name = match (&wishes.provider, &own.provider) {
             (Some(wish), Some(has)) if wish != has => {
@@ -155,10 +174,10 @@ impl Profile {
             (None, Some(has)) => has.clone(),
             (None, None) => name.to_string(),
         };
-        let Some(loaded) = load_provider(host, &provider_name)? else {
-            return Err(not_known(host, config, name, &provider_name, &own));
+        let Some(loaded) = library.provider(host, &provider_name)? else {
+            return Err(not_known(library, config, name, &provider_name, &own));
         };
-        check_variables(host, config, name, &loaded.provider)?;
+        check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
             (Some(flag), _) => flag.clone(),
             (None, Some(text)) => StoreChoice::parse(&text).map_err(|why| Error::new(Kind::Usage, "TOK_STORE", why))?,

@@ -3,9 +3,10 @@
 use super::Profile;
 use super::config::ConfigValue;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Lines;
 use crate::base::secret::Secret;
 use crate::base::toml::{Document, unknown};
-use crate::host::Host;
+use crate::host::{Host, Stdin};
 use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Param, Provider};
 use crate::system::files;
@@ -68,6 +69,59 @@ impl std::fmt::Display for Source {
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }
+    }
+}
+
+/// The origins that a value may go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(Vec<String>);
+
+impl Home {
+    /// One origin, as `Url::origin` gives it.
+    pub fn of(origin: impl Into<String>) -> Home {
+        Home(vec![origin.into()])
+    }
+
+    /// These origins.
+    pub fn any_of(origins: impl IntoIterator<Item = String>) -> Home {
+        let mut origins: Vec<String> = origins.into_iter().collect();
+        origins.dedup();
+        Home(origins)
+    }
+
+    /// Whether a value of this home may go to `origin`.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.0.iter().any(|home| home == origin)
+    }
+}
+
+impl std::fmt::Display for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(" or "))
+    }
+}
+
+/// A value as a request takes it.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its text.
+    pub text: Secret,
+    /// Where it comes from.
+    pub source: Source,
+    /// Where it may go; `None`: wherever the call that gives it says.
+    pub home: Option<Home>,
+}
+
+impl Value {
+    /// A value of the store, which goes to `home` alone.
+    pub fn kept(text: Secret, home: Option<Home>) -> Value {
+        // What nobody knows the home of goes nowhere.
+        Value { text, source: Source::Store, home: Some(home.unwrap_or(Home(Vec::new()))) }
+    }
+
+    /// A value that this call has found or was given.
+    pub fn found(text: Secret, source: Source) -> Value {
+        Value { text, source, home: None }
     }
 }
 
@@ -153,7 +207,7 @@ impl Profile {
     pub(super) fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let name = variable(&self.name, &param.name);
         let file = format!("{name}_FILE");
-        self.empty.extend([&name, &file].into_iter().filter(|n| host.is_set_but_empty(n)).cloned());
+        self.empty.extend([&name, &file].into_iter().filter(|n| host.env.is_set_but_empty(n)).cloned());
         Ok(match (host.var(&name)?, host.var(&file)?) {
             (None, None) => None,
             (Some(_), Some(_)) => {
@@ -165,7 +219,7 @@ impl Profile {
             }
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
-                let read = host.read_secret_file(Path::new(&path), false, param.lines || param.file);
+                let read = host.read_secret_file(Path::new(&path), Stdin::Refused, lines(param));
                 let secret =
                     read.map_err(|failed| unread(Kind::Usage, format!("the file that {file} names"), failed))?;
                 Some(Given { text: Some(split(param, secret.expose())), source: Source::EnvFile(file) })
@@ -183,7 +237,7 @@ impl Profile {
             ConfigValue::Env(name) => match host.var(name)? {
                 Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
                 None => {
-                    if host.is_set_but_empty(name) {
+                    if host.env.is_set_but_empty(name) {
                         self.empty.push(name.clone());
                     }
                     return Ok(None);
@@ -191,7 +245,7 @@ impl Profile {
             },
             ConfigValue::File(path) => {
                 let secret = host
-                    .read_secret_file(path, false, param.lines || param.file)
+                    .read_secret_file(path, Stdin::Refused, lines(param))
                     .map_err(|failed| unread(Kind::Config, format!("{at}: the file {}", path.display()), failed))?;
                 Given { text: Some(split(param, secret.expose())), source: Source::ConfigFile(path.clone()) }
             }
@@ -314,12 +368,11 @@ impl Profile {
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
-                let run = host.run_command(words, param.lines || param.file);
+                let run = host.run_command(words, lines(param));
                 run.map_err(|failed| unread(Kind::Config, format!("{at}: the command for {name}"), failed))?
             }
             (None, Source::Keyring(service, user)) => {
-                let mut keyring = host.keyring(host.patience());
-                let found = keyring.get_of(service, user).map_err(|e| {
+                let found = host.keyring_entry(service, user).map_err(|e| {
                     Error::new(Kind::Store, format!("{}: {name} from the keyring ({service}/{user})", self.name), e.why)
                 })?;
                 found.ok_or_else(|| {
@@ -345,7 +398,9 @@ impl Profile {
 
     /// Warns of files with a key that others may read.
     pub fn warn_of_exposed(&self, host: &mut Host) {
-        self.exposed.iter().for_each(|(name, file)| host.warn(&format!("{}: {}", self.name, exposed(name, file))));
+        self.exposed
+            .iter()
+            .for_each(|(name, file)| host.terminal.warn(&format!("{}: {}", self.name, exposed(name, file))));
     }
 }
 
@@ -400,7 +455,7 @@ pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given
         }
         Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
         Flag::File(path) => {
-            let read = host.read_secret_file(path, true, param.lines);
+            let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
             vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
         }
     };
@@ -436,4 +491,9 @@ pub(super) fn join(param: &Param, texts: &[Secret]) -> Zeroizing<String> {
 /// Whether a value that may be a path is the text itself.
 pub fn is_pem(text: &str) -> bool {
     text.trim_start().starts_with("-----BEGIN")
+}
+
+/// How many lines a value may have.
+fn lines(param: &Param) -> Lines {
+    if param.lines || param.file { Lines::Many } else { Lines::One }
 }

@@ -11,7 +11,7 @@ use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
-use crate::session::inputs::{Filled, moment, not_ready};
+use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::session::redact::Words;
 use serde_json::{Map, Value};
@@ -37,30 +37,28 @@ pub struct Asking<'a> {
     pub rules: &'a Rules,
     /// Which refusals mean a dead refresh token.
     pub dead: &'a [Test],
-    /// The only origin that secrets from the store may go to, if any are in it.
-    pub home: Option<&'a str>,
 }
 
-/// Sends a request and reads the reply. What there is to say waits until [`Host::speak`].
+/// Sends a request and reads the reply. What there is to say waits until [`crate::system::terminal::Terminal::release_messages`].
 ///
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
-pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled) -> Result<Outcome> {
-    host.detail(&format!("{}: running the grant {}", profile.name, asking.name));
-    host.hush();
-    let (response, sent) = match send(host, profile, asking.call, filled, asking.home)? {
+pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs) -> Result<Outcome> {
+    host.terminal.detail(&format!("{}: running the grant {}", profile.name, asking.name));
+    host.terminal.hold_messages();
+    let (response, sent) = match send(host, profile, asking.call, inputs)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error, None)),
     };
     Ok(match reply::read(asking.rules, asking.dead, &response) {
         Ok(issued) => {
-            if let Some(missing) = narrowed(profile, filled, &issued) {
-                host.warn(&format!("{}: {missing}", profile.name));
+            if let Some(missing) = narrowed(profile, inputs, &issued) {
+                host.terminal.warn(&format!("{}: {missing}", profile.name));
             }
             for note in &issued.notes {
                 match note {
-                    Note::Warning(text) => host.warn(&format!("{}: {text}", profile.name)),
-                    Note::Detail(text) => host.detail(&format!("{}: {text}", profile.name)),
+                    Note::Warning(text) => host.terminal.warn(&format!("{}: {text}", profile.name)),
+                    Note::Detail(text) => host.terminal.detail(&format!("{}: {text}", profile.name)),
                 }
             }
             Outcome::Issued(issued, response.received)
@@ -73,10 +71,10 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
 }
 
 /// What of the scopes that were asked for or are configured the reply does not grant, in words.
-fn narrowed(profile: &Profile, filled: &Filled, issued: &Issued) -> Option<String> {
+fn narrowed(profile: &Profile, inputs: &Inputs, issued: &Issued) -> Option<String> {
     // A refresh leaves the scope out, and is to bring what is configured.
     let configured = || profile.known_values().ok().and_then(|values| values.get("scope").cloned());
-    let asked = filled.values.get("scope").cloned().or_else(configured)?;
+    let asked = inputs.get("scope").map(|scope| Zeroizing::new(scope.to_string())).or_else(configured)?;
     let separator = profile.param("scope").map_or(" ", |param| param.separator.as_str());
     let asked: Vec<&str> = asked.split(separator).collect();
     let missing = reply::narrowed(&asked, issued.scope.as_deref());
@@ -101,13 +99,15 @@ pub fn ask_to_show(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
+    inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    let (mut object, sent) = object(host, profile, told, call, filled, home)?;
+    let (object, sent) = object(host, profile, told, call, inputs)?;
     let words = secrets(profile, &sent);
-    object.values_mut().for_each(|value| words.hide_in(value));
-    Ok(object)
+    let hidden = object.into_iter().map(|(name, mut value)| {
+        words.hide_in(&mut value);
+        (words.hide(&name), value)
+    });
+    Ok(hidden.collect())
 }
 
 /// Sends a request whose reply is a JSON object and no token.
@@ -119,10 +119,9 @@ pub fn ask_for_object(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
+    inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    object(host, profile, told, call, filled, home).map(|(object, _)| object)
+    object(host, profile, told, call, inputs).map(|(object, _)| object)
 }
 
 fn object<'f>(
@@ -130,10 +129,9 @@ fn object<'f>(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &'f Filled,
-    home: Option<&str>,
+    inputs: &'f Inputs,
 ) -> Result<(Map<String, Value>, Sent<'f>)> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
+    let (response, sent) = send(host, profile, call, inputs)??;
     match reply::object(told.rules, &response) {
         Ok(object) => Ok((object, sent)),
         Err(failure) => Err(failed(profile, told.name, call, &failure, &sent)),
@@ -213,14 +211,11 @@ pub fn send<'f>(
     host: &mut Host,
     profile: &Profile,
     call: &Call,
-    filled: &'f Filled,
-    home: Option<&str>,
+    inputs: &'f Inputs,
 ) -> Result<Result<(Response, Sent<'f>)>> {
-    let personal = profile
-        .provider
-        .closure(call.names())
-        .keys()
-        .any(|n| filled.values.contains_key(n) && profile.provider.param(n).is_some_and(|p| p.personal));
+    let names = profile.provider.closure(call.names());
+    let personal =
+        names.keys().any(|n| inputs.get(n).is_some() && profile.provider.param(n).is_some_and(|p| p.personal));
     let repeat = if personal {
         Repeat::Personal
     } else if call.names().keys().any(|name| ONCE.contains(&name.as_str())) {
@@ -232,18 +227,14 @@ pub fn send<'f>(
         Auth::Auto => {
             let endpoint = profile.provider.endpoint(call).unwrap_or("token_endpoint");
             let supported = profile.metadata.as_ref().map(|metadata| metadata.client_authentication(endpoint));
-            client_auth::choose(&filled.values, &supported.unwrap_or_default())
+            client_auth::choose(inputs.values(), &supported.unwrap_or_default())
         }
         named => named,
     };
-    let url = request::url(call, &filled.values).map_err(|unready| not_ready(profile, unready))?;
+    let url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
     let to = origin(&url).unwrap_or_default();
-    if let Some(home) = home
-        && home != to
-    {
-        return Err(elsewhere(profile, home, &to));
-    }
-    let key = match &filled.dpop_key {
+    check_homes(profile, call, inputs, &to)?;
+    let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
                 .hint(format!("log in again: tok login {}", profile.name))
@@ -252,15 +243,15 @@ pub fn send<'f>(
     };
     // The server may want a number of its own in the proof: it is told once (RFC 9449 §8).
     let mut nonce: Option<String> = None;
-    let issuer = profile.issuer().or_else(|| filled.values.get("issuer").map(|issuer| issuer.to_string()));
+    let issuer = profile.issuer().or_else(|| inputs.get("issuer").map(str::to_string));
     let issuer = issuer.filter(|issuer| metadata::is_one(issuer));
-    let mut audiences = client_auth::audiences(&filled.values, &url, issuer.as_deref()).into_iter();
+    let mut audiences = client_auth::audiences(inputs.values(), &url, issuer.as_deref()).into_iter();
     let mut audience = audiences.next().unwrap_or_default();
     loop {
         let moment = moment(host);
-        let mut added = client_auth::add(auth, &filled.values, &audience, &moment);
+        let mut added = client_auth::add(auth, inputs.values(), &audience, &moment);
         if let (Some(key), Ok(added)) = (&key, &mut added) {
-            let access = filled.values.get("access_token").map(|token| token.as_str());
+            let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
             let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
             let proof =
@@ -271,7 +262,7 @@ pub fn send<'f>(
         let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
-        let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
+        let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
         let request = request.map_err(|unready| not_ready(profile, unready))?;
         let response = match host.send(&request, profile.ca_file.as_deref()) {
             Ok(response) => response,
@@ -281,18 +272,21 @@ pub fn send<'f>(
             }
         };
         if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
-            host.detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
+            host.terminal
+                .detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
             nonce = Some(asked);
             continue;
         }
         // Nothing was looked at but the assertion, so nothing is spent.
         if auth.signs()
+            && matches!(response.status, 400 | 401)
             && repeat != Repeat::Personal
             && reply::object(&profile.default_grant().response, &response)
                 .is_err_and(|failure| failure.code.as_deref() == Some("invalid_client"))
             && let Some(next) = audiences.next()
         {
-            host.detail(&format!("{}: {to} refused an assertion for {audience}; once more, for {next}", profile.name));
+            host.terminal
+                .detail(&format!("{}: {to} refused an assertion for {audience}; once more, for {next}", profile.name));
             audience = next;
             continue;
         }
@@ -300,7 +294,7 @@ pub fn send<'f>(
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
         credentials.extend(made);
         let ahead = reply::clock(&response).map(i64::saturating_neg);
-        return Ok(Ok((response, Sent { values: &filled.values, credentials, to, auth, ahead })));
+        return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth, ahead })));
     }
 }
 
@@ -314,12 +308,12 @@ fn wants_nonce(response: &Response) -> Option<String> {
     asked.then(|| nonce.to_string())
 }
 
-/// Asks the provider to revoke what `filled` holds. RFC 7009 §2.2: the status alone counts.
+/// Asks the provider to revoke what `inputs` holds. RFC 7009 §2.2: the status alone counts.
 ///
 /// # Errors
 /// Where it could not be asked, or did not say yes.
-pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, filled: &Filled, home: Option<&str>) -> Result<()> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
+pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Result<()> {
+    let (response, sent) = send(host, profile, call, inputs)??;
     match response.status {
         200..300 => Ok(()),
         status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "")),
@@ -334,12 +328,25 @@ fn secrets(profile: &Profile, sent: &Sent) -> Words {
     Words::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
 }
 
-/// A secret that was kept for one place would go to another.
-pub fn elsewhere(profile: &Profile, home: &str, to: &str) -> Error {
-    Error::new(
-        Kind::LoginNeeded,
-        format!("{}: what is kept goes to {home} alone, and this call is for {to}", profile.name),
-        "nothing was sent",
-    )
-    .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
+/// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before
+/// anything is sent to the origin `to`.
+///
+/// # Errors
+/// [`Kind::LoginNeeded`], naming the value, its home and `to`.
+pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) -> Result<()> {
+    let names = profile.provider.closure(call.names());
+    match inputs.astray(names.keys(), to) {
+        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to)),
+        None => Ok(()),
+    }
+}
+
+/// A value that was kept for one place would go to another.
+pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
+    let what = match home {
+        "" => format!("{}: nothing is known of where the kept {name} may go, and this call is for {to}", profile.name),
+        _ => format!("{}: the kept {name} goes to {home} alone, and this call is for {to}", profile.name),
+    };
+    Error::new(Kind::LoginNeeded, what, "nothing was sent")
+        .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
 }
