@@ -39,6 +39,7 @@ mod provider_rules;
 mod races;
 mod readme;
 mod refresh;
+mod replies;
 mod settings_in_force;
 mod shell;
 mod signals;
