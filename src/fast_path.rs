@@ -139,7 +139,7 @@ mod unix {
     }
 
     fn is_same(stamp: &Stamp<'_>, head: &Head<'_>) -> bool {
-        !stamp.is_too_young(head.written) && Stamp::of(stamp.path).as_ref() == Some(stamp)
+        !stamp.is_too_young(head.started) && Stamp::of(stamp.path).as_ref() == Some(stamp)
     }
 
     /// Makes the line of the token whose file holds `bytes`, in place, as long as it is good at `now` (nanoseconds

@@ -10,6 +10,7 @@ use crate::storage::folders::Folders;
 use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
+use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, Settings};
 use crate::system::process::{self, Failed};
 use crate::system::terminal::{Echo, Line, Terminal};
@@ -33,6 +34,8 @@ pub struct Host {
     pub clock: Clock,
     /// What a person sees and types.
     pub terminal: Terminal,
+    /// The files with settings that this run has read.
+    pub settings: FilesRead,
     /// The secret stores.
     stores: Box<dyn Stores>,
     /// The config that was read to know the command line, and its path: whoever runs the command takes it.
@@ -74,6 +77,7 @@ impl Host {
             folders,
             clock: Clock::real(),
             terminal: Terminal::real(),
+            settings: FilesRead::default(),
             config: None,
             http: None,
         }

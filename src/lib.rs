@@ -74,7 +74,7 @@ fn complete(args: &[OsString], host: &Host) -> std::result::Result<bool, Stop> {
     }
     let config =
         profile::config_path(host, None).and_then(|path| profile::load_config(host, &path, None)).unwrap_or_default();
-    let shape = cmd::completions::shape(&profile::Library::new(host), &config);
+    let shape = cmd::completions::shape(host, &profile::Library::new(host), &config);
     let providers = profile::Library::new(host).names();
     let factory = move || cmd::completions::command(&shape, providers.clone());
     clap_complete::CompleteEnv::with_factory(factory)
@@ -123,7 +123,7 @@ fn shape_of_named(words: &[&str], host: &mut Host) -> Shape {
     let mut shape = Shape::default();
     let library = profile::Library::new(host);
     for name in names {
-        cmd::completions::add_named(&mut shape, &library, &config, name);
+        cmd::completions::add_named(&mut shape, host, &library, &config, name);
     }
     host.config = Some((path, config));
     shape
@@ -138,7 +138,7 @@ fn shape_of_named_or_all(words: &[&str], host: &mut Host) -> Shape {
 /// What all profiles and providers bring to the command line.
 fn shape_of_all(words: &[&str], host: &mut Host) -> Shape {
     let (path, config) = config_of(words, host, None).unwrap_or_default();
-    let shape = cmd::completions::shape(&profile::Library::new(host), &config);
+    let shape = cmd::completions::shape(host, &profile::Library::new(host), &config);
     host.config = Some((path, config));
     shape
 }

@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{LoginTarget, Shape, Shell, ValueFlag};
+use crate::host::Host;
 use crate::profile::Library;
 use crate::profile::config::Config;
 use crate::provider::{Grant, Provider, built_in};
@@ -53,19 +54,19 @@ pub fn command(shape: &Shape, providers: Vec<String>) -> clap::Command {
 }
 
 /// What all known providers and profiles bring to the command line; broken files bring nothing.
-pub fn shape(library: &Library, config: &Config) -> Shape {
+pub fn shape(host: &Host, library: &Library, config: &Config) -> Shape {
     let mut shape = Shape::default();
     let names: BTreeSet<String> = library.names().into_iter().chain(config.profiles.keys().cloned()).collect();
     for name in names {
-        add_named(&mut shape, library, config, &name);
+        add_named(&mut shape, host, library, config, &name);
     }
     shape
 }
 
 /// What the profile or provider `name` brings; nothing where there is none, or its file is broken.
-pub fn add_named(shape: &mut Shape, library: &Library, config: &Config, name: &str) {
+pub fn add_named(shape: &mut Shape, host: &Host, library: &Library, config: &Config, name: &str) {
     let own = config.profiles.get(name).and_then(|p| p.provider.as_deref());
-    let Ok(Some(loaded)) = library.provider(own.unwrap_or(name)) else { return };
+    let Ok(Some(loaded)) = library.provider(host, own.unwrap_or(name)) else { return };
     let provider = &loaded.provider;
     let about = match own.filter(|of| *of != name) {
         Some(of) => format!("{} (a profile of {of})", provider.title),

@@ -7,10 +7,11 @@ use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
+use crate::oauth::reply::claims;
 use crate::profile::{Flag, Profile, Wishes, load_config};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
-use crate::storage::cache::{Cache, HeadOf, Stamp};
+use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
 use crate::storage::choice::StoreChoice;
 use crate::token::Token;
 use crate::token::freshness::{MIN_TTL, Stale, freshness};
@@ -102,8 +103,8 @@ fn with_id_token(
     mut got: Got,
 ) -> Result<Got> {
     let is_over = |got: &Got| {
-        let claims = got.answer.token.id_token.as_ref().and_then(|id| crate::base::jose::jwt::claims(id.text.expose()));
-        claims.and_then(|c| c.get("exp")?.as_i64()).is_none_or(|end| end <= got.answer.now)
+        let end = got.answer.token.id_token.as_ref().and_then(|id| claims::expiry(id.text.expose()));
+        end.is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
     if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
@@ -139,13 +140,15 @@ fn with_id_token(
         let names = [("jwks_url".to_string(), false)].into();
         got.profile.discover(context.host, names, false)?;
         let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
-        let filled = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
-        let filled = filled.map(|mut filled| {
-            filled.values.extend(got.profile.value("issuer").map(|issuer| ("issuer".to_string(), issuer.into())));
-            filled
+        let inputs = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
+        let inputs = inputs.map(|mut inputs| {
+            if let Some(issuer) = got.profile.value("issuer") {
+                inputs.set("issuer", &issuer);
+            }
+            inputs
         })?;
         let access = &got.answer.token.access_token;
-        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &filled)? {
+        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &inputs)? {
             return Err(Error::new(
                 Kind::Reply,
                 format!("{name}: the ID token cannot be verified"),
@@ -159,7 +162,9 @@ fn with_id_token(
 
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.
 fn show(context: &mut Context, text: &str) -> Result<()> {
-    let hold = crate::system::signals::hold(false);
+    // A reader that is slow to come is waited for here, where a signal still is the end.
+    crate::system::start::wait_for_stdout();
+    let hold = crate::system::signals::answering();
     context.print(text)?;
     crate::system::signals::answered(hold);
     Ok(())
@@ -205,7 +210,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         return Err(offline(&profile, reason, min_ttl));
     }
 
-    // A cached answer is out before a listener would be ready.
+    // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
@@ -216,27 +221,33 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         }
         Err(error) => return Err(error),
     };
-    let now = context.host.clock.now().secs();
-    if let Some((file, token)) = find() {
+    let (now, started) = (context.host.clock.now().secs(), context.host.clock.started);
+    let stand = context.host.settings.are_unchanged();
+    let answers = |token: &Token, now: i64| {
         // Issued while we waited: that is as fresh as it gets, however short its life.
-        let meanwhile = token.received >= context.host.clock.started && good(&token, now, 0, true).is_ok();
-        if meanwhile || (!args.fresh && good(&token, now, min_ttl, asked).is_ok()) {
-            write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
-            return Ok(answer(profile, token, Source::Cache, now));
-        }
+        let meanwhile = token.received >= started;
+        // Where the settings have changed since, it may be for those of now, which were not in force when we began.
+        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
+            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        is_good && is_of_then
+    };
+    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        return Ok(answer(profile, token, Source::Cache, now));
     }
     if let Some(reason) = reason {
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
         write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
     }
     drop(lock);
-    let now = token.received.secs();
+    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 
@@ -254,7 +265,7 @@ fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
     let provider = context.setup.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
     // Nobody knows the name: which one may be meant is told from all that the config has.
     if context.setup.config.is_part
-        && context.setup.library.provider(provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
+        && context.setup.library.provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
     {
         context.setup.config = load_config(context.host, &context.setup.config_path, None)?;
     }
@@ -291,7 +302,7 @@ fn write_head(
     profile: &Profile,
     folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
-    (file, token): (String, &Token),
+    (file, token): (TokenFile, &Token),
     min_ttl: i64,
     asked: bool,
 ) {
@@ -304,7 +315,9 @@ fn write_head(
         return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);
-    let (Some(config), Some(own)) = (Stamp::of(&context.setup.config_path), Stamp::of(&own)) else { return };
-    let written = context.host.clock.now().0;
-    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
+    // As they were read: by now others may stand there.
+    let stamp = |path| Some(Stamp { path, of: context.host.settings.of(path)? });
+    let (Some(config), Some(own)) = (stamp(&context.setup.config_path), stamp(own.as_path())) else { return };
+    let started = context.host.clock.started.0;
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
 }

@@ -57,7 +57,8 @@ pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
     let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
     // Those in use have been warned about with their profiles.
     let unused = context.setup.library.own_names().iter().filter(|name| !used.contains(name.as_str()));
-    let broken: Vec<Error> = unused.filter_map(|name| context.setup.library.provider(name).err()).collect();
+    let broken: Vec<Error> =
+        unused.filter_map(|name| context.setup.library.provider(context.host, name).err()).collect();
     broken.iter().for_each(|error| context.host.terminal.warn(&error.to_string()));
     let now = context.host.clock.now().secs();
     let text = if as_json { to_json(&rows) } else { to_text(&rows, now) };

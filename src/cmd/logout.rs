@@ -4,7 +4,7 @@ use super::Context;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::cli::Logout;
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
@@ -64,18 +64,26 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
-            if let Ok(Some(mut store)) = context.host.store(&store) {
-                any |= store.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            let mut opened = Opened::open_as(context.host, name, &store);
+            opened.follow(context.host, name)?;
+            if let Some(elsewhere) = opened.cache_elsewhere(name) {
+                any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             }
-            index.forget();
+            any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            opened.indexes(context.host, name).iter().for_each(Index::forget);
             say(context, name, any, "it could not be revoked, as the profile is broken");
             return Ok(());
         }
     };
-    let tokens = cache.all();
+    let mut tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
 
     let mut opened = Opened::open(context.host, &profile);
+    opened.follow(context.host, name)?;
+    if let Some(elsewhere) = opened.cache_elsewhere(name) {
+        tokens.extend(elsewhere.all());
+        any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+    }
     let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
@@ -106,7 +114,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     {
         any |= other.forget(name).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
-    index.forget();
+    opened.indexes(context.host, name).iter().for_each(Index::forget);
     drop(lock);
     match revoked {
         Revoked::Yes => say(context, name, any, "revoked"),
@@ -158,12 +166,7 @@ enum Revoked {
 fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
     let session = opened.kept.session.as_ref();
-    let tokens: Vec<(&str, &Secret)> = match session {
-        Some(session) => vec![("refresh_token", &session.refresh_token)],
-        None if !names.contains_key("access_token") => return Revoked::Nothing,
-        None => cached.iter().map(|token| ("access_token", &token.access_token)).collect(),
-    };
-    if tokens.is_empty() {
+    if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
         return Revoked::Nothing;
     }
     if let Err(error) = profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), false) {
@@ -177,19 +180,19 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     }
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
+    let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
+    let tokens: Vec<(&str, Value)> = match session {
+        Some(session) => vec![("refresh_token", open_store::refresh_token(session))],
+        None => cached.iter().map(|token| ("access_token", access(token))).collect(),
+    };
     for token in tokens {
-        let hint = Secret::new(token.0);
-        let extra = [token, ("token_type_hint", &hint)];
-        let filled = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
-            Ok(filled) => filled,
+        let hint = Value::found(Secret::new(token.0), Source::Default);
+        let extra = [token, ("token_type_hint", hint)];
+        let inputs = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
+            Ok(inputs) => inputs,
             Err(error) => return Revoked::Failed(error),
         };
-        let home = match session {
-            Some(session) => open_store::origin(&session.belongs.url),
-            None if filled.from_store.is_empty() => None,
-            None => opened.kept.secrets_for.clone(),
-        };
-        if let Err(error) = exchange::revoke(context.host, profile, call, &filled, home.as_deref()) {
+        if let Err(error) = exchange::revoke(context.host, profile, call, &inputs) {
             return Revoked::Failed(error);
         }
     }

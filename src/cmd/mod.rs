@@ -13,7 +13,8 @@ use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Given, Global};
 use crate::host::Host;
 use crate::profile::{self, Flag, Library, Setup};
-use crate::storage::lock::{Lock, LockError};
+use crate::session::guard;
+use crate::storage::lock::Lock;
 use std::collections::BTreeMap;
 
 /// What every command has at hand.
@@ -51,38 +52,14 @@ impl<'h> Context<'h> {
         Ok(Context { host, setup: Setup { config_path, config, library }, plain: false })
     }
 
-    /// Everything about one profile, one process at a time.
+    /// Everything about one profile, one process at a time, for all whose state folder is this one; see
+    /// [`crate::session::open_store::Opened::follow`] for the others.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] where another process keeps the lock until `--timeout`; [`Kind::Other`] where there can be
-    /// no lock: then nothing is asked of the provider either.
+    /// As [`guard::lock`].
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
-        let (folders, deadline) = (self.host.folders()?.clone(), self.host.clock.deadline);
-        let unusable = |path: &std::path::Path, error: std::io::Error| {
-            Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
-                .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
-        };
-        crate::system::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
-        let host = &mut *self.host;
-        let mut say = |holder: Option<u32>| {
-            let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-            host.terminal.tell(&format!("{name}: waiting for {who}…"));
-        };
-        Lock::take(&folders.locks(), name, deadline, &mut say).map_err(|error| match error {
-            LockError::TimedOut { holder } => {
-                let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-                let seconds = crate::base::duration::show(host.clock.timeout.as_secs() as i64);
-                Error::new(
-                    Kind::Unavailable,
-                    format!("{name}: {who} holds the lock"),
-                    format!("waited {seconds} for it; only one at a time may ask the provider"),
-                )
-                .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
-                    format!("wait longer with --timeout, or look at it: ps -p {pid}")
-                }))
-            }
-            LockError::Failed(path, error) => unusable(&path, error),
-        })
+        let state = self.host.folders()?.state.clone();
+        guard::lock(self.host, &state, name)
     }
 
     /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.

@@ -19,7 +19,7 @@ pub fn run(host: &mut Host, name: Option<&str>, as_json: bool, as_toml: bool) ->
         let text = file(host, &library, name)?;
         return host.terminal.print(&text);
     }
-    let Some(found) = library.provider(name)? else { return Err(unknown(&library, name)) };
+    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name)) };
     let text = match as_json {
         true => json(&object(&found)),
         false => lines(&one(&found)),
@@ -54,7 +54,7 @@ fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
 fn all(host: &mut Host, library: &Library, as_json: bool) -> Result<()> {
     let mut providers = Vec::new();
     for name in library.names() {
-        match library.provider(&name) {
+        match library.provider(host, &name) {
             Ok(Some(found)) => providers.push(found),
             Ok(None) => {}
             Err(error) => host.terminal.warn(&error.to_string()),

@@ -5,8 +5,9 @@ use super::get::Got;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
+use crate::oauth::reply::value;
 use crate::oauth::request;
-use crate::profile::{Profile, Source, Wishes};
+use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
 use crate::session::acquire;
@@ -98,6 +99,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
     context.print(&text)
 }
 
+/// The name of the header's value among the values of a request.
+const HEADER: &str = "request_header";
+
 /// What a provider can be asked about a token.
 #[derive(Clone, Copy, PartialEq)]
 enum Question {
@@ -165,18 +169,20 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     };
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
-    let extra = [("access_token", &token.access_token)];
-    let mut filled = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
+    let home = profile.token_home(token);
+    let extra = [("access_token", profile::Value::kept(token.access_token.clone(), Some(home.clone())))];
+    let mut inputs = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
     if question == Question::Userinfo {
-        call.headers.push((token.header.0.clone(), Template(vec![Piece::Text(token.header.1.expose().into())])));
+        let header = Piece::Value { name: HEADER.into(), or: None, optional: false };
+        call.headers.push((token.header.0.clone(), Template(vec![header])));
+        inputs.insert(HEADER, profile::Value::kept(token.header.1.clone(), Some(home.clone())));
         call.dpop = token.dpop_key.is_some();
-        filled.dpop_key = token.dpop_key.clone();
+        inputs.dpop_key = token.dpop_key.clone();
         // For the proof (RFC 9449 §7.1); the request itself has it in its header.
-        filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
+        inputs.insert("access_token", profile::Value::kept(token.access_token.clone(), Some(home)));
     }
-    let to = request::url(&call, &filled.values).ok().as_deref().and_then(open_store::origin);
+    let to = request::url(&call, inputs.values()).ok().as_deref().and_then(open_store::origin);
     let to = to.ok_or_else(|| unknown(profile))?;
-    let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
     context.host.terminal.detail(&format!("{}: asking {to} for {name}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
     let told = Told {
@@ -186,7 +192,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         },
         rules: &grant.response,
     };
-    let object = exchange::ask_to_show(context.host, profile, &told, &call, &filled, home.as_deref())?;
+    let object = exchange::ask_to_show(context.host, profile, &told, &call, &inputs)?;
     match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
@@ -201,12 +207,12 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
 fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
     match question {
         // RFC 7662 §2.2
-        Question::Introspection => match answer.get("active") {
-            Some(Value::Bool(_)) => None,
-            _ => Some("it does not say whether the token is good (`active`)"),
+        Question::Introspection => match value::member(answer, "active").and_then(value::flag) {
+            Some(_) => None,
+            None => Some("it does not say whether the token is good (`active`)"),
         },
         // OIDC Core §5.3.2: it must be the person of the ID token.
-        Question::Userinfo => match answer.get("sub").and_then(Value::as_str) {
+        Question::Userinfo => match value::text(answer, &["sub"]) {
             None => Some("it does not say whom it is about (`sub`)"),
             Some(sub) if subject.is_some_and(|subject| subject != sub) => {
                 Some("it is about another person than the ID token (`sub`)")

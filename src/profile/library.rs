@@ -1,7 +1,7 @@
 //! The providers: the user's files before the built-in ones, each read once.
 
 use super::config::{Config, ProfileConfig, is_near};
-use super::{read_trusted, variable};
+use super::{read_settings, variable};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
@@ -40,25 +40,25 @@ impl Library {
     ///
     /// # Errors
     /// [`Kind::Config`] where the file is wrong.
-    pub fn provider(&self, name: &str) -> Result<Option<Rc<Loaded>>> {
+    pub fn provider(&self, host: &Host, name: &str) -> Result<Option<Rc<Loaded>>> {
         if let Some(known) = self.read.borrow().get(name) {
             return Ok(Some(known.clone()));
         }
-        let loaded = self.load(name)?.map(Rc::new);
+        let loaded = self.load(host, name)?.map(Rc::new);
         if let Some(loaded) = &loaded {
             self.read.borrow_mut().insert(name.to_string(), loaded.clone());
         }
         Ok(loaded)
     }
 
-    fn load(&self, name: &str) -> Result<Option<Loaded>> {
+    fn load(&self, host: &Host, name: &str) -> Result<Option<Loaded>> {
         // A path would lead out of the folder.
         if !is_name(name) {
             return Ok(None);
         }
         let file = self.folder.as_ref().map(|folder| folder.join(format!("{name}.toml")));
         if let Some(file) = file
-            && let Some((text, _)) = read_trusted(&file)?
+            && let Some((text, _)) = read_settings(host, &file)?
         {
             let provider = Provider::parse(name, &file.display().to_string(), &text)?;
             return Ok(Some(Loaded { provider, file: Some(file) }));
@@ -90,7 +90,13 @@ impl Library {
 }
 
 /// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
-pub(super) fn check_variables(library: &Library, config: &Config, name: &str, provider: &Provider) -> Result<()> {
+pub(super) fn check_variables(
+    host: &Host,
+    library: &Library,
+    config: &Config,
+    name: &str,
+    provider: &Provider,
+) -> Result<()> {
     let longer = format!("{name}-");
     let shorter = name.match_indices('-').filter_map(|(at, _)| name.get(..at));
     let mut others: Vec<&str> = shorter.filter(|other| config.profiles.contains_key(*other)).collect();
@@ -100,7 +106,7 @@ pub(super) fn check_variables(library: &Library, config: &Config, name: &str, pr
     others.extend(providers.filter(|other| *other != name && is_near(name, other)));
     for other in others {
         let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
-        let Ok(Some(its)) = library.provider(&of) else { continue };
+        let Ok(Some(its)) = library.provider(host, &of) else { continue };
         for mine in &provider.params {
             let taken = variable(name, &mine.name);
             if let Some(theirs) = its.provider.params.iter().find(|p| variable(other, &p.name) == taken) {

@@ -8,7 +8,7 @@ mod owner;
 mod values;
 
 pub use library::{Library, Loaded};
-pub use values::{Flag, Given, Source, exposed, is_exposed, is_pem, variable};
+pub use values::{Flag, Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind, Result};
@@ -117,6 +117,13 @@ pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
     }
 }
 
+/// [`read_trusted`] of a file with settings: the host notes what was read.
+fn read_settings(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
+    let read = read_trusted(path)?;
+    host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
+    Ok(read)
+}
+
 /// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
 const LONG: usize = 4096;
 
@@ -126,7 +133,7 @@ const LONG: usize = 4096;
 /// # Errors
 /// [`Kind::Config`].
 pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
-    let Some((text, numbers)) = read_trusted(path)? else { return Ok(Config::default()) };
+    let Some((text, numbers)) = read_settings(host, path)? else { return Ok(Config::default()) };
     let home = host.folders().ok().map(|f| f.home.as_path());
     if text.len() < LONG {
         return Config::parse(path, &text, home);
@@ -167,10 +174,10 @@ impl Profile {
             (None, Some(has)) => has.clone(),
             (None, None) => name.to_string(),
         };
-        let Some(loaded) = library.provider(&provider_name)? else {
+        let Some(loaded) = library.provider(host, &provider_name)? else {
             return Err(not_known(library, config, name, &provider_name, &own));
         };
-        check_variables(library, config, name, &loaded.provider)?;
+        check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
             (Some(flag), _) => flag.clone(),
             (None, Some(text)) => StoreChoice::parse(&text).map_err(|why| Error::new(Kind::Usage, "TOK_STORE", why))?,

@@ -2,11 +2,14 @@
 
 use super::config::ConfigValue;
 use super::values::join;
-use super::{Profile, Source};
+use super::{Home, Profile, Source};
 use crate::base::error::Result;
 use crate::base::secret::Secret;
+use crate::base::url::Url;
+use crate::oauth::metadata::Metadata;
 use crate::oauth::request::{self, Values};
 use crate::provider::Call;
+use crate::token::Token;
 use crate::token::identity::{Known, KnownSecret};
 use zeroize::Zeroizing;
 
@@ -75,6 +78,15 @@ impl Profile {
         &self.provider.refresh_grant().unwrap_or_else(|| self.default_grant()).call
     }
 
+    /// Where the access token `token` may go: to the origin it was got from, to those that its issuer's metadata name,
+    /// and to the hosts of the provider and the profile.
+    pub fn token_home(&self, token: &Token) -> Home {
+        let from = Url::parse(&token.belongs.url).map(|url| url.origin()).ok();
+        let told = self.metadata.iter().flat_map(Metadata::origins);
+        let hosts = self.provider.usage.hosts.iter().chain(&self.config.hosts).filter_map(|host| origin_of_host(host));
+        Home::any_of(from.into_iter().chain(told).chain(hosts))
+    }
+
     /// Whether everything that decides about this profile's token is in the config, the provider file, the options and
     /// our own variables: no value from elsewhere in the environment, a file or a command.
     pub fn is_pinned(&self) -> bool {
@@ -87,6 +99,12 @@ impl Profile {
                 pinned || matches!(g.source, Source::Metadata(_))
             })
     }
+}
+
+/// The origin that `host[:port]` or an origin means: https and 443 unless written.
+fn origin_of_host(host: &str) -> Option<String> {
+    let url = if host.contains("://") { host.to_string() } else { format!("https://{host}") };
+    Url::parse(&url).map(|url| url.origin()).ok()
 }
 
 fn reference(source: &Source) -> String {

@@ -72,6 +72,59 @@ impl std::fmt::Display for Source {
     }
 }
 
+/// The origins that a value may go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(Vec<String>);
+
+impl Home {
+    /// One origin, as `Url::origin` gives it.
+    pub fn of(origin: impl Into<String>) -> Home {
+        Home(vec![origin.into()])
+    }
+
+    /// These origins.
+    pub fn any_of(origins: impl IntoIterator<Item = String>) -> Home {
+        let mut origins: Vec<String> = origins.into_iter().collect();
+        origins.dedup();
+        Home(origins)
+    }
+
+    /// Whether a value of this home may go to `origin`.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.0.iter().any(|home| home == origin)
+    }
+}
+
+impl std::fmt::Display for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(" or "))
+    }
+}
+
+/// A value as a request takes it.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its text.
+    pub text: Secret,
+    /// Where it comes from.
+    pub source: Source,
+    /// Where it may go; `None`: wherever the call that gives it says.
+    pub home: Option<Home>,
+}
+
+impl Value {
+    /// A value of the store, which goes to `home` alone.
+    pub fn kept(text: Secret, home: Option<Home>) -> Value {
+        // What nobody knows the home of goes nowhere.
+        Value { text, source: Source::Store, home: Some(home.unwrap_or(Home(Vec::new()))) }
+    }
+
+    /// A value that this call has found or was given.
+    pub fn found(text: Secret, source: Source) -> Value {
+        Value { text, source, home: None }
+    }
+}
+
 /// A value that was found.
 #[derive(Clone, Debug)]
 pub struct Given {

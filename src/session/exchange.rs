@@ -1,16 +1,19 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::text::escape;
 use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
+use crate::oauth::metadata;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
-use crate::session::inputs::{Filled, moment, not_ready};
+use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
+use crate::session::redact::Words;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -34,23 +37,24 @@ pub struct Asking<'a> {
     pub rules: &'a Rules,
     /// Which refusals mean a dead refresh token.
     pub dead: &'a [Test],
-    /// The only origin that secrets from the store may go to, if any are in it.
-    pub home: Option<&'a str>,
 }
 
 /// Sends a request and reads the reply. What there is to say waits until [`crate::system::terminal::Terminal::release_messages`].
 ///
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
-pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled) -> Result<Outcome> {
+pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs) -> Result<Outcome> {
     host.terminal.detail(&format!("{}: running the grant {}", profile.name, asking.name));
     host.terminal.hold_messages();
-    let (response, sent) = match send(host, profile, asking.call, filled, asking.home)? {
+    let (response, sent) = match send(host, profile, asking.call, inputs)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error, None)),
     };
     Ok(match reply::read(asking.rules, asking.dead, &response) {
         Ok(issued) => {
+            if let Some(missing) = narrowed(profile, inputs, &issued) {
+                host.terminal.warn(&format!("{}: {missing}", profile.name));
+            }
             for note in &issued.notes {
                 match note {
                     Note::Warning(text) => host.terminal.warn(&format!("{}: {text}", profile.name)),
@@ -64,6 +68,18 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
             if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error, failure.code) }
         }
     })
+}
+
+/// What of the scopes that were asked for or are configured the reply does not grant, in words.
+fn narrowed(profile: &Profile, inputs: &Inputs, issued: &Issued) -> Option<String> {
+    // A refresh leaves the scope out, and is to bring what is configured.
+    let configured = || profile.known_values().ok().and_then(|values| values.get("scope").cloned());
+    let asked = inputs.get("scope").map(|scope| Zeroizing::new(scope.to_string())).or_else(configured)?;
+    let separator = profile.param("scope").map_or(" ", |param| param.separator.as_str());
+    let asked: Vec<&str> = asked.split(separator).collect();
+    let missing = reply::narrowed(&asked, issued.scope.as_deref());
+    let names: Vec<String> = missing.iter().map(|name| escape(name)).collect();
+    (!names.is_empty()).then(|| format!("the token was granted without the scope {}", names.join(" ")))
 }
 
 /// What a request that brings no token is told by.
@@ -83,12 +99,15 @@ pub fn ask_to_show(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
+    inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    let (mut object, sent) = object(host, profile, told, call, filled, home)?;
-    object.values_mut().for_each(|value| hide_in(value, profile, &sent));
-    Ok(object)
+    let (object, sent) = object(host, profile, told, call, inputs)?;
+    let words = secrets(profile, &sent);
+    let hidden = object.into_iter().map(|(name, mut value)| {
+        words.hide_in(&mut value);
+        (words.hide(&name), value)
+    });
+    Ok(hidden.collect())
 }
 
 /// Sends a request whose reply is a JSON object and no token.
@@ -100,10 +119,9 @@ pub fn ask_for_object(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
+    inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    object(host, profile, told, call, filled, home).map(|(object, _)| object)
+    object(host, profile, told, call, inputs).map(|(object, _)| object)
 }
 
 fn object<'f>(
@@ -111,10 +129,9 @@ fn object<'f>(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &'f Filled,
-    home: Option<&str>,
+    inputs: &'f Inputs,
 ) -> Result<(Map<String, Value>, Sent<'f>)> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
+    let (response, sent) = send(host, profile, call, inputs)??;
     match reply::object(told.rules, &response) {
         Ok(object) => Ok((object, sent)),
         Err(failure) => Err(failed(profile, told.name, call, &failure, &sent)),
@@ -135,12 +152,15 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
         Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
         _ => format!("{}: the reply of {to} cannot be understood", profile.name),
     };
+    let is_client = failure.code.as_deref() == Some("invalid_client");
+    let signed = sent.auth.signs() || sent.values.contains_key("assertion");
     let hint = match failure.kind {
-        Kind::Refused if knows_more(call, failure.code.as_deref()) => {
+        Kind::Refused if signed && let Some(differs) = sent.ahead.and_then(clocks) => differs,
+        Kind::Refused if knows_more(call, failure.code.as_deref()) || (is_client && sent.auth.signs()) => {
             match sent.auth {
                 Auth::Basic => "check client_id and client_secret; or the server wants them in the body: --client-auth post",
                 Auth::Post => "check client_id and client_secret; or the server wants them in a header: --client-auth basic",
-                Auth::PrivateKeyJwt => "check client_id, private_key and key_id; or the server wants another algorithm: --algorithm",
+                Auth::PrivateKeyJwt => "check client_id, private_key and key_id; or the server expects another algorithm (--algorithm NAME) or audience (--assertion-audience URL)",
                 Auth::Public | Auth::None => "check client_id; or the server wants a secret (--client-secret-file PATH) or a key (--private-key-file PATH)",
                 _ => "check client_id and what goes with it; another way to prove it: --client-auth",
             }
@@ -150,8 +170,21 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
         Kind::Unavailable => "try again later".to_string(),
         _ => format!("see whether {to} is the right place{}", profile.to_see()),
     };
-    Error::new(failure.kind, what, hide(&failure.why, profile, sent)).hint(hint)
+    Error::new(failure.kind, what, secrets(profile, sent).hide(&failure.why)).hint(hint)
 }
+
+/// What to do about clocks that differ by more than an assertion allows, `ahead` by how many seconds ours is ahead of
+/// the server's.
+fn clocks(ahead: i64) -> Option<String> {
+    let by = crate::base::duration::show(ahead.saturating_abs());
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    (ahead.saturating_abs() > CLOCKS_DIFFER)
+        .then(|| format!("set this machine's clock: it is {by} {way} the server's, by the reply's Date"))
+}
+
+/// From how many seconds on a difference of clocks may be why an assertion is refused: a `Date` has no fraction, and
+/// the reply took its time.
+const CLOCKS_DIFFER: i64 = 10;
 
 /// What was sent, as far as a reply may quote it.
 pub struct Sent<'f> {
@@ -163,6 +196,8 @@ pub struct Sent<'f> {
     to: String,
     /// Client authentication.
     auth: Auth,
+    /// By how many seconds our clock is ahead of the server's, where its reply says so.
+    ahead: Option<i64>,
 }
 
 /// What a server takes once: sent again, it may end all that came of it (RFC 6749 §4.1.2 and §10.5).
@@ -176,14 +211,11 @@ pub fn send<'f>(
     host: &mut Host,
     profile: &Profile,
     call: &Call,
-    filled: &'f Filled,
-    home: Option<&str>,
+    inputs: &'f Inputs,
 ) -> Result<Result<(Response, Sent<'f>)>> {
-    let personal = profile
-        .provider
-        .closure(call.names())
-        .keys()
-        .any(|n| filled.values.contains_key(n) && profile.provider.param(n).is_some_and(|p| p.personal));
+    let names = profile.provider.closure(call.names());
+    let personal =
+        names.keys().any(|n| inputs.get(n).is_some() && profile.provider.param(n).is_some_and(|p| p.personal));
     let repeat = if personal {
         Repeat::Personal
     } else if call.names().keys().any(|name| ONCE.contains(&name.as_str())) {
@@ -193,20 +225,16 @@ pub fn send<'f>(
     };
     let auth = match call.auth {
         Auth::Auto => {
-            let metadata = profile.metadata.as_ref();
-            let supported = metadata.and_then(|m| m.list("token_endpoint_auth_methods_supported"));
-            client_auth::choose(&filled.values, &supported.unwrap_or_default())
+            let endpoint = profile.provider.endpoint(call).unwrap_or("token_endpoint");
+            let supported = profile.metadata.as_ref().map(|metadata| metadata.client_authentication(endpoint));
+            client_auth::choose(inputs.values(), &supported.unwrap_or_default())
         }
         named => named,
     };
-    let url = request::url(call, &filled.values).map_err(|unready| not_ready(profile, unready))?;
+    let url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
     let to = origin(&url).unwrap_or_default();
-    if let Some(home) = home
-        && home != to
-    {
-        return Err(elsewhere(profile, home, &to));
-    }
-    let key = match &filled.dpop_key {
+    check_homes(profile, call, inputs, &to)?;
+    let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
                 .hint(format!("log in again: tok login {}", profile.name))
@@ -215,12 +243,15 @@ pub fn send<'f>(
     };
     // The server may want a number of its own in the proof: it is told once (RFC 9449 §8).
     let mut nonce: Option<String> = None;
+    let issuer = profile.issuer().or_else(|| inputs.get("issuer").map(str::to_string));
+    let issuer = issuer.filter(|issuer| metadata::is_one(issuer));
+    let mut audiences = client_auth::audiences(inputs.values(), &url, issuer.as_deref()).into_iter();
+    let mut audience = audiences.next().unwrap_or_default();
     loop {
         let moment = moment(host);
-        let audience = filled.values.get("token_url").map_or(url.as_str(), |token_url| token_url.as_str());
-        let mut added = client_auth::add(auth, &filled.values, audience, &moment);
+        let mut added = client_auth::add(auth, inputs.values(), &audience, &moment);
         if let (Some(key), Ok(added)) = (&key, &mut added) {
-            let access = filled.values.get("access_token").map(|token| token.as_str());
+            let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
             let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
             let proof =
@@ -231,7 +262,7 @@ pub fn send<'f>(
         let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
-        let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
+        let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
         let mut request = request.map_err(|unready| not_ready(profile, unready))?;
         request.ca_file = profile.ca_file.clone();
         let response = match host.send(&request) {
@@ -247,10 +278,24 @@ pub fn send<'f>(
             nonce = Some(asked);
             continue;
         }
+        // Nothing was looked at but the assertion, so nothing is spent.
+        if auth.signs()
+            && matches!(response.status, 400 | 401)
+            && repeat != Repeat::Personal
+            && reply::object(&profile.default_grant().response, &response)
+                .is_err_and(|failure| failure.code.as_deref() == Some("invalid_client"))
+            && let Some(next) = audiences.next()
+        {
+            host.terminal
+                .detail(&format!("{}: {to} refused an assertion for {audience}; once more, for {next}", profile.name));
+            audience = next;
+            continue;
+        }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
         credentials.extend(made);
-        return Ok(Ok((response, Sent { values: &filled.values, credentials, to, auth })));
+        let ahead = reply::clock(&response).map(i64::saturating_neg);
+        return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth, ahead })));
     }
 }
 
@@ -264,99 +309,45 @@ fn wants_nonce(response: &Response) -> Option<String> {
     asked.then(|| nonce.to_string())
 }
 
-/// Asks the provider to revoke what `filled` holds. RFC 7009 §2.2: the status alone counts.
+/// Asks the provider to revoke what `inputs` holds. RFC 7009 §2.2: the status alone counts.
 ///
 /// # Errors
 /// Where it could not be asked, or did not say yes.
-pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, filled: &Filled, home: Option<&str>) -> Result<()> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
+pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Result<()> {
+    let (response, sent) = send(host, profile, call, inputs)??;
     match response.status {
         200..300 => Ok(()),
         status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "")),
     }
 }
 
-/// `text` without any secret that was sent, in whatever form: some servers quote the request.
-fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
-    use base64::Engine;
-    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-    let mut forms: Vec<Zeroizing<String>> = sent.credentials.clone();
-    for (name, value) in sent.values {
-        // What a flow has found is as good as a secret, but for the address that a refusal may be about.
-        if profile.param(name).map_or(name != "redirect_uri", |p| p.secret) {
-            forms.push(value.clone());
-            forms.push(Zeroizing::new(crate::base::url::encode(value)));
-            forms.push(Zeroizing::new(request::form_encode(value)));
-            forms.push(Zeroizing::new(STANDARD.encode(value.as_bytes())));
-            forms.push(Zeroizing::new(STANDARD_NO_PAD.encode(value.as_bytes())));
-            forms.push(Zeroizing::new(URL_SAFE_NO_PAD.encode(value.as_bytes())));
-            let quoted = serde_json::Value::from(value.as_str()).to_string();
-            forms.push(Zeroizing::new(quoted.trim_matches('"').to_string()));
-        }
-    }
-    // The longest first: a form may hold another.
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    let mut text = text.to_string();
-    // A value of a few letters is in many a word, and not worth hiding.
-    forms.retain(|form| form.len() >= 4);
-    for form in &forms {
-        let escaped = crate::base::text::escape_to(form, usize::MAX);
-        text = text.replace(form.as_str(), "***").replace(&escaped, "***");
-        text = hide_half(&text, &escaped);
-    }
-    forms.iter().fold(text, |text, form| hide_pieces(&text, form))
+/// What was sent that a reply must not show.
+fn secrets(profile: &Profile, sent: &Sent) -> Words {
+    // What a flow has found is as good as a secret, but for the address that a refusal may be about.
+    let is_secret = |name: &str| profile.param(name).map_or(name != "redirect_uri", |p| p.secret);
+    let values = sent.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
+    Words::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
 }
 
-/// `text` without long pieces of `form`: a server may quote the end of an assertion, or its middle.
-fn hide_pieces(text: &str, form: &str) -> String {
-    const PIECE: usize = 20;
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=%".contains(c);
-    let mut hidden = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(is_inside) {
-        let (before, run) = rest.split_at(start);
-        let end = run.find(|c| !is_inside(c)).unwrap_or(run.len());
-        let (word, after) = run.split_at(end);
-        hidden.push_str(before);
-        // A sentence's own full stop is no part of what it quotes.
-        let bare = word.trim_end_matches('.');
-        match bare.len() >= PIECE && form.contains(bare) {
-            true => hidden.push_str(&format!("***{}", &word[bare.len()..])),
-            false => hidden.push_str(word),
-        }
-        rest = after;
-    }
-    hidden + rest
-}
-
-/// `value`, an object of a reply, without any secret that was sent.
-fn hide_in(value: &mut Value, profile: &Profile, sent: &Sent) {
-    match value {
-        Value::String(text) => *text = hide(text, profile, sent),
-        Value::Array(items) => items.iter_mut().for_each(|item| hide_in(item, profile, sent)),
-        Value::Object(entries) => entries.values_mut().for_each(|entry| hide_in(entry, profile, sent)),
-        _ => {}
+/// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before
+/// anything is sent to the origin `to`.
+///
+/// # Errors
+/// [`Kind::LoginNeeded`], naming the value, its home and `to`.
+pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) -> Result<()> {
+    let names = profile.provider.closure(call.names());
+    match inputs.astray(names.keys(), to) {
+        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to)),
+        None => Ok(()),
     }
 }
 
-/// `text` without the beginning of `form` where a message was cut in the middle of it.
-fn hide_half(text: &str, form: &str) -> String {
-    let (mut hidden, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once('…') {
-        let half = (4..form.len()).rev().filter_map(|end| form.get(..end)).find_map(|half| before.strip_suffix(half));
-        hidden.push_str(&half.map_or(before.to_string(), |whole| format!("{whole}***")));
-        hidden.push('…');
-        rest = after;
-    }
-    hidden + rest
-}
-
-/// A secret that was kept for one place would go to another.
-pub fn elsewhere(profile: &Profile, home: &str, to: &str) -> Error {
-    Error::new(
-        Kind::LoginNeeded,
-        format!("{}: what is kept goes to {home} alone, and this call is for {to}", profile.name),
-        "nothing was sent",
-    )
-    .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
+/// A value that was kept for one place would go to another.
+pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
+    let what = match home {
+        "" => format!("{}: nothing is known of where the kept {name} may go, and this call is for {to}", profile.name),
+        _ => format!("{}: the kept {name} goes to {home} alone, and this call is for {to}", profile.name),
+    };
+    Error::new(Kind::LoginNeeded, what, "nothing was sent")
+        .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
 }

@@ -2,7 +2,9 @@
 
 pub mod acquire;
 pub mod exchange;
+pub mod guard;
 pub mod inputs;
 pub mod open_store;
 pub mod person;
 pub mod plan;
+pub mod redact;

@@ -139,7 +139,7 @@ impl Cache {
         folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
     }
 
-    fn entries(&self) -> Vec<(String, Option<Token>)> {
+    fn entries(&self) -> Vec<(TokenFile, Option<Token>)> {
         if !self.is_ours() {
             return Vec::new();
         }
@@ -149,8 +149,9 @@ impl Cache {
             if is_head(&name) || !name.ends_with(".json") {
                 continue;
             }
-            let bytes = files::read_private(&self.folder.join(&name), LIMIT).ok().flatten();
-            all.push((name, bytes.and_then(|b| Token::parse(&zeroize::Zeroizing::new(b)))));
+            let read = files::read_private_numbered(&self.folder.join(&name), LIMIT).ok().flatten();
+            let (bytes, of) = read.map_or((None, None), |(bytes, of)| (Some(zeroize::Zeroizing::new(bytes)), Some(of)));
+            all.push((TokenFile { name, of }, bytes.and_then(|bytes| Token::parse(&bytes))));
         }
         all
     }
@@ -160,11 +161,11 @@ impl Cache {
         self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
     }
 
-    /// The newest token that nothing in `known` contradicts, and the name of its file.
-    pub fn find(&self, known: &Known) -> Option<(String, Token)> {
+    /// The newest token that nothing in `known` contradicts, and its file.
+    pub fn find(&self, known: &Known) -> Option<(TokenFile, Token)> {
         self.entries()
             .into_iter()
-            .filter_map(|(name, cached)| Some((name, cached?)))
+            .filter_map(|(file, cached)| Some((file, cached?)))
             .filter(|(_, cached)| cached.belongs.contradiction(known).is_none())
             .max_by_key(|(_, cached)| cached.received)
     }
@@ -192,7 +193,7 @@ impl Cache {
     /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
     fn answers(&self, known: &Known, now: i64) -> Vec<String> {
         let mut answers = Vec::new();
-        for (name, cached) in self.entries() {
+        for (TokenFile { name, .. }, cached) in self.entries() {
             match cached {
                 Some(cached) if cached.belongs.contradiction(known).is_none() => answers.push(name),
                 Some(cached) if cached.expires.at().is_none_or(|at| at > now) => {}
@@ -235,17 +236,17 @@ impl Cache {
         Ok(any)
     }
 
-    /// Writes the head of `call` for the token in the file `name`. A failure costs time alone.
-    pub fn put_head(&self, call: &mut Call<'_>, name: &str, answer: &HeadOf<'_>) {
-        let Ok(Some(of)) = files::numbers(&self.folder.join(name)) else { return };
+    /// Writes the head of `call` for the token in `file`. A failure costs time alone.
+    pub fn put_head(&self, call: &mut Call<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
+        let Some(of) = file.of else { return };
         let head = Head {
             build: crate::BUILD,
-            call: &call.digest(name),
-            token: name,
+            call: &call.digest(&file.name),
+            token: &file.name,
             of,
             min_ttl: answer.min_ttl,
             asked: answer.asked,
-            written: answer.written,
+            started: answer.started,
             stamps: answer.stamps,
         };
         if let Ok(text) = head.text()
@@ -261,6 +262,14 @@ impl Cache {
     }
 }
 
+/// The file that a token was read from.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    name: String,
+    /// The file as it was when the token was read; another may stand there by now, with a token for other settings.
+    of: Option<Numbers>,
+}
+
 /// What a call resolves to, beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOf<'p> {
@@ -268,9 +277,9 @@ pub struct HeadOf<'p> {
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
     pub asked: bool,
-    /// The time now, in nanoseconds since 1970.
-    pub written: i64,
-    /// The files that decide it: the config and the user's file of the provider.
+    /// When the call began, in nanoseconds since 1970: before it read the files that decide it.
+    pub started: i64,
+    /// The files that decide it, as they were read: the config and the user's file of the provider.
     pub stamps: [Stamp<'p>; 2],
 }
 
@@ -289,8 +298,8 @@ pub struct Head<'t> {
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
     pub asked: bool,
-    /// When this was written, in nanoseconds since 1970.
-    pub written: i64,
+    /// When the call that resolved it began, in nanoseconds since 1970.
+    pub started: i64,
     /// The files that decide it.
     #[serde(borrow)]
     pub stamps: [Stamp<'t>; 2],
@@ -299,9 +308,9 @@ pub struct Head<'t> {
 impl Head<'_> {
     /// The file's text: the fields in their order, without their names, which the short path would have to compare.
     fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let Head { build, call, token, of, min_ttl, asked, written, stamps } = self;
+        let Head { build, call, token, of, min_ttl, asked, started, stamps } = self;
         let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
-        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, written, stamps))
+        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, started, stamps))
     }
 }
 
@@ -316,14 +325,15 @@ pub struct Stamp<'t> {
 }
 
 impl Stamp<'_> {
-    /// The stamp of `path` now; `None` where it cannot be told.
+    /// The stamp of `path` now; `None` where it cannot be told. For a comparison: what is written down is what was
+    /// read.
     pub fn of(path: &Path) -> Option<Stamp<'_>> {
         Some(Stamp { path, of: files::numbers(path).ok()? })
     }
 
-    /// Whether the file changed less than two seconds before `written` (or after it): the clock of a file system may
-    /// be that coarse, and a second change within the same tick would not show.
-    pub fn is_too_young(&self, written: i64) -> bool {
-        self.of.is_some_and(|(_, _, content, state)| content.max(state) > written.saturating_sub(2_000_000_000))
+    /// Whether the file changed less than two seconds before `started` (or after it), when the call began that read
+    /// it: the clock of a file system may be that coarse, and a second change within the same tick would not show.
+    pub fn is_too_young(&self, started: i64) -> bool {
+        self.of.is_some_and(|(_, _, content, state)| content.max(state) > started.saturating_sub(2_000_000_000))
     }
 }

@@ -1,6 +1,6 @@
 //! Where config, secrets and state lie: the platform's folders.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where things are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,17 +29,17 @@ impl Folders {
 
     /// Where the tokens of `profile` wait.
     pub fn cache(&self, profile: &str) -> PathBuf {
-        self.state.join("cache").join(profile)
+        Folders::cache_in(&self.state, profile)
+    }
+
+    /// The same below another state folder.
+    pub fn cache_in(state: &Path, profile: &str) -> PathBuf {
+        state.join("cache").join(profile)
     }
 
     /// Where the metadata and public keys of authorization servers wait.
     pub fn metadata(&self) -> PathBuf {
         self.state.join("metadata")
-    }
-
-    /// Where the locks are.
-    pub fn locks(&self) -> PathBuf {
-        self.state.join("locks")
     }
 
     /// That the config was read whole and is right.
@@ -49,7 +49,12 @@ impl Folders {
 
     /// What is known of each profile without opening a store.
     pub fn index(&self) -> PathBuf {
-        self.state.join("kept")
+        Folders::index_in(&self.state)
+    }
+
+    /// The same below another state folder.
+    pub fn index_in(state: &Path) -> PathBuf {
+        state.join("kept")
     }
 
     /// Where the user's own provider files are.

@@ -1,8 +1,11 @@
 //! The world, thin: files, processes, signals, the browser, the loopback listener, HTTP.
 
 pub mod browser;
+#[cfg(all(unix, not(target_os = "macos")))]
+pub mod bus;
 pub mod clock;
 pub mod files;
+pub mod files_read;
 pub mod http;
 pub mod listener;
 pub mod process;

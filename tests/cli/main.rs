@@ -3,6 +3,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "support/child.rs"]
+mod child;
+#[path = "support/refusing.rs"]
+mod refusing;
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 
 mod bad_input;
@@ -19,17 +25,24 @@ mod flows_device;
 mod flows_discovery;
 mod flows_sessions;
 mod get;
+mod goes_home;
 mod hostile_files;
 mod hostile_text;
 mod identity;
 mod json;
+mod keyring;
 mod load;
 mod login;
 mod network;
+mod one_session;
 mod provider_rules;
 mod races;
+mod readme;
 mod refresh;
+mod replies;
+mod settings_in_force;
 mod shell;
+mod signals;
 mod signing;
 mod store_faults;
 mod stores;

@@ -5,7 +5,7 @@ use super::support::*;
 fn send_as(server: &Server, ca: &Ca, identity: Option<&Identity>) -> Result<Response> {
     let mut request = request(&format!("https://localhost:{}/token?secret=hunter2", server.port), Repeat::Freely);
     request.identity = identity.cloned();
-    send_with(&http(trusting(&ca.file)), &request, Duration::from_secs(20))
+    send_with(&http(trusting(&ca.file)), &request, PATIENCE)
 }
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -96,7 +96,7 @@ fn a_client_certificate_goes_over_tls_alone() {
     let server = Server::saying(&[OK]);
     let mut request = request(&server.url(), Repeat::Freely);
     request.identity = Some(ca().client((2000, 4000)));
-    let result = send_with(&http(Settings::default()), &request, Duration::from_secs(20));
+    let result = send_with(&http(Settings::default()), &request, PATIENCE);
     error(result, Kind::Config, "is plain http");
     assert_eq!(server.count(), 0);
 }

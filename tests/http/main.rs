@@ -3,6 +3,9 @@
 
 mod identity;
 mod proxies;
+#[cfg(unix)]
+#[path = "../cli/support/refusing.rs"]
+mod refusing;
 mod replies;
 mod requests;
 mod support;

@@ -48,7 +48,7 @@ fn a_reset_is_no_end_of_a_body() {
     let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        thread::sleep(Duration::from_millis(200));
+        stream.peek(&mut [0; 1]).unwrap(); // the request has come, and is not read
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"access_to").unwrap();
         thread::sleep(Duration::from_millis(200));
         // Closed with unread bytes: the system sends a reset.
@@ -242,7 +242,7 @@ fn a_reply_is_told_before_the_connection_is_closed() {
         });
         let mut closing = Closing(closed.clone(), None);
         let request = request(&Server::start(None, answer).url(), Repeat::Freely);
-        real(Settings::default(), || NOW)(&request, Instant::now() + Duration::from_secs(20), &mut closing).unwrap();
+        real(Settings::default(), || NOW)(&request, Instant::now() + PATIENCE, &mut closing).unwrap();
         assert_eq!(closing.1, Some(false), "{text}");
         let start = Instant::now();
         while !closed.load(Ordering::SeqCst) {

@@ -136,6 +136,9 @@ pub fn request(url: &str, repeat: Repeat) -> Request {
 /// Where nobody listens: tcpmux, which no system has had for long.
 pub const NOBODY: &str = "127.0.0.1:1";
 
+/// What an answer may take on a busy machine. Whatever it is a bound for would take several minutes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 pub const NOW: Time = Time(784_111_770_000_000_000);
 
 /// What was told of a request.
@@ -178,13 +181,13 @@ pub fn send_with(http: &Http, request: &Request, limit: Duration) -> Result<Resp
 }
 
 pub fn send(url: &str, repeat: Repeat) -> Result<Response> {
-    send_with(&http(Settings::default()), &request(url, repeat), Duration::from_secs(20))
+    send_with(&http(Settings::default()), &request(url, repeat), PATIENCE)
 }
 
 /// What [`Events`] was told of a request to `url`, and what came of it.
 pub fn told(url: &str, repeat: Repeat, stop: Option<Error>) -> (Vec<String>, Result<Response>) {
     let mut told = Told { stop, ..Told::default() };
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     let result = http(Settings::default())(&request(url, repeat), deadline, &mut told);
     (told.events, result)
 }
@@ -275,12 +278,12 @@ impl Ca {
 
 pub fn send_tls(server: &Server, settings: Settings) -> Result<Response> {
     let request = request(&format!("https://localhost:{}/token?secret=hunter2", server.port), Repeat::Freely);
-    send_with(&http(settings), &request, Duration::from_secs(20))
+    send_with(&http(settings), &request, PATIENCE)
 }
 
 /// With a `ca_file` besides.
 pub fn send_tls_besides(server: &Server, settings: Settings, ca_file: &Path) -> Result<Response> {
     let mut request = request(&format!("https://localhost:{}/token?secret=hunter2", server.port), Repeat::Freely);
     request.ca_file = Some(ca_file.to_path_buf());
-    send_with(&http(settings), &request, Duration::from_secs(20))
+    send_with(&http(settings), &request, PATIENCE)
 }

@@ -46,7 +46,7 @@ fn certificates_that_cannot_be_read_are_named() {
         assert!(e.what.contains("SSL_CERT_FILE"));
         let mut plain = request(&server.url(), Repeat::Freely);
         plain.ca_file = Some(path.clone());
-        assert!(send_with(&http(Settings::default()), &plain, Duration::from_secs(20)).is_ok(), "read without need");
+        assert!(send_with(&http(Settings::default()), &plain, PATIENCE).is_ok(), "read without need");
     }
     let settings = Settings { ssl_cert_dir: vec![dir.path().join("missing")], ..Settings::default() };
     error(send_tls(&server, settings), Kind::Config, "SSL_CERT_DIR");
@@ -64,7 +64,7 @@ fn a_port_without_tls_is_said_so() {
         }
     });
     let request = request(&format!("https://localhost:{port}/"), Repeat::Freely);
-    let result = send_with(&http(trusting(&ca().file)), &request, Duration::from_secs(20));
+    let result = send_with(&http(trusting(&ca().file)), &request, PATIENCE);
     error(result, Kind::Unavailable, "does not speak TLS");
 }
 
@@ -88,7 +88,7 @@ fn each_ca_file_is_read_once_and_counts_for_its_own_requests() {
     let server = one.server("localhost", (2000, 4000));
     let http = http(trusting(&two.file));
     let mut request = request(&format!("https://localhost:{}/", server.port), Repeat::Freely);
-    let limit = Duration::from_secs(20);
+    let limit = PATIENCE;
     error(send_with(&http, &request, limit), Kind::Unavailable, "is not trusted");
     request.ca_file = Some(one.file.clone());
     assert_eq!(send_with(&http, &request, limit).unwrap().status, 200);
@@ -231,7 +231,7 @@ fn what_an_old_server_lacks_is_said_in_plain_words() {
     ] {
         let server = Openssl::start(&path(&format!("{cert}.pem")), &path(&format!("{cert}.key")), more);
         let request = request(&format!("https://localhost:{}/", server.port), Repeat::Freely);
-        let result = send_with(&http(trusting(&path("ca.pem"))), &request, Duration::from_secs(20));
+        let result = send_with(&http(trusting(&path("ca.pem"))), &request, PATIENCE);
         let error = error(result, Kind::Unavailable, part);
         assert!(error.hint.clone().unwrap_or_default().contains(hint), "{error:?}");
     }
@@ -239,5 +239,5 @@ fn what_an_old_server_lacks_is_said_in_plain_words() {
     let mut request = request(&format!("https://localhost:{}/", server.port), Repeat::Freely);
     request.method = Method::Get;
     request.body = None;
-    assert_eq!(send_with(&http(trusting(&path("ca.pem"))), &request, Duration::from_secs(20)).unwrap().status, 200);
+    assert_eq!(send_with(&http(trusting(&path("ca.pem"))), &request, PATIENCE).unwrap().status, 200);
 }

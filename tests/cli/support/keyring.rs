@@ -2,10 +2,11 @@
 //! is touched, and nothing is started by the bus itself.
 
 use super::{put, until};
+use crate::child::{LIMIT_OF_A_SERVICE, Program, Start};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// What a missing program is answered with.
 const PACKAGES: &str = "apt-get install -y --no-install-recommends gnome-keyring dbus libsecret-tools";
@@ -13,8 +14,8 @@ const PACKAGES: &str = "apt-get install -y --no-install-recommends gnome-keyring
 /// A bus, and on it a keyring or none. Everything ends when it is dropped.
 pub struct Keyring {
     folder: tempfile::TempDir,
-    bus: Child,
-    daemon: Option<Child>,
+    bus: Program,
+    daemon: Option<Program>,
     address: String,
 }
 
@@ -50,6 +51,9 @@ impl Calls {
 }
 
 impl Keyring {
+    /// What opens it.
+    pub const PASSWORD: &str = "test-password";
+
     /// An open keyring.
     #[track_caller]
     pub fn unlocked() -> Keyring {
@@ -109,9 +113,18 @@ impl Keyring {
             .args(["--session", "--print-reply", "--dest=org.freedesktop.secrets"])
             .args(["/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock"])
             .arg("array:objpath:/org/freedesktop/secrets/collection/login")
-            .output()
+            .finish()
             .unwrap_or_else(|e| missing("dbus-send", &e));
         assert!(out.status.success(), "the keyring is locked: {out:?}");
+    }
+
+    /// Runs a line of a person's shell where they have the keyring, and types `typed` into it.
+    #[track_caller]
+    pub fn types(&self, line: &str, typed: &str) {
+        let mut child =
+            self.command("bash").args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("it reads");
+        assert!(child.wait().expect("it ends").success(), "{line}");
     }
 
     /// Ends the service and starts it anew, opened by its password.
@@ -153,7 +166,7 @@ impl Keyring {
         let out = self
             .command("secret-tool")
             .args(["lookup", "service", service, "username", username])
-            .output()
+            .finish()
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let text = String::from_utf8(out.stdout).expect("text");
         (out.status.success() && !text.is_empty()).then_some(text)
@@ -162,16 +175,23 @@ impl Keyring {
     /// Puts an entry there, as another program would.
     #[track_caller]
     pub fn store(&self, service: &str, username: &str, secret: &str) {
+        self.store_with(&["service", service, "username", username], secret);
+    }
+
+    /// Puts an entry there that has these attributes: names and values in turn.
+    #[track_caller]
+    pub fn store_with(&self, attributes: &[&str], secret: &str) {
         let mut child = self
             .command("secret-tool")
-            .args(["store", "--label=a test's", "service", service, "username", username])
+            .args(["store", "--label=a test's"])
+            .args(attributes)
             .stdin(Stdio::piped())
-            .spawn()
+            .start()
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(secret.as_bytes()).expect("the secret");
         drop(stdin);
-        assert!(child.wait().expect("it ends").success(), "secret-tool store");
+        assert!(child.wait().success(), "secret-tool store");
     }
 
     /// How many entries `tok` has there.
@@ -180,7 +200,7 @@ impl Keyring {
         let out = self
             .command("secret-tool")
             .args(["search", "--all", "service", "tok"])
-            .output()
+            .finish()
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let text = [out.stdout, out.stderr].concat();
         String::from_utf8_lossy(&text).lines().filter(|line| line.starts_with("[/")).count()
@@ -195,7 +215,7 @@ impl Keyring {
             .args(["--session", "type='method_call'"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
+            .start()
             .unwrap_or_else(|e| missing("dbus-monitor", &e));
         let mut lines = BufReader::new(monitor.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         // It is told so once it sees everything.
@@ -204,19 +224,18 @@ impl Keyring {
         let end = self
             .command("dbus-send")
             .args(["--session", "--type=method_call", "--dest=org.freedesktop.DBus", "/", END])
-            .status();
-        assert!(end.unwrap_or_else(|e| missing("dbus-send", &e)).success());
+            .finish();
+        assert!(end.unwrap_or_else(|e| missing("dbus-send", &e)).status.success());
         let lines: Vec<String> = lines.take_while(|line| !line.contains("interface=test.monitor;")).collect();
-        let _ = monitor.kill();
-        let _ = monitor.wait();
+        monitor.kill();
         Calls(lines)
     }
 
     /// Removes an entry, as another program would.
     #[track_caller]
     pub fn clear(&self, service: &str, username: &str) {
-        let cleared = self.command("secret-tool").args(["clear", "service", service, "username", username]).status();
-        assert!(cleared.unwrap_or_else(|e| missing("secret-tool", &e)).success(), "secret-tool clear");
+        let cleared = self.command("secret-tool").args(["clear", "service", service, "username", username]).finish();
+        assert!(cleared.unwrap_or_else(|e| missing("secret-tool", &e)).status.success(), "secret-tool clear");
     }
 
     fn start(&mut self, open: bool) {
@@ -230,7 +249,7 @@ impl Keyring {
             clean(c, &folder, &address).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null())
         });
         let mut stdin = daemon.stdin.take().expect("a pipe");
-        stdin.write_all(b"test-password").expect("the password");
+        stdin.write_all(Keyring::PASSWORD.as_bytes()).expect("the password");
         drop(stdin);
         self.daemon = Some(daemon);
         // The name is taken before the collection is there, so ask for the collection.
@@ -241,7 +260,7 @@ impl Keyring {
                 .arg("/org/freedesktop/secrets")
                 .arg("org.freedesktop.Secret.Service.ReadAlias")
                 .arg("string:default")
-                .output()
+                .finish()
                 .unwrap_or_else(|e| missing("dbus-send", &e));
             String::from_utf8_lossy(&out.stdout).contains("/collection/")
         });
@@ -249,8 +268,7 @@ impl Keyring {
 
     fn end(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
+            daemon.kill();
         }
     }
 
@@ -264,8 +282,7 @@ impl Keyring {
 impl Drop for Keyring {
     fn drop(&mut self) {
         self.end();
-        let _ = self.bus.kill();
-        let _ = self.bus.wait();
+        self.bus.kill();
     }
 }
 
@@ -281,10 +298,10 @@ fn clean<'a>(command: &'a mut Command, folder: &std::path::Path, address: impl A
         .env("DBUS_SESSION_BUS_ADDRESS", address)
 }
 
-fn program(name: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Child {
+fn program(name: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Program {
     let mut command = Command::new(name);
     with(&mut command);
-    command.spawn().unwrap_or_else(|e| missing(name, &e))
+    Program::start(&mut command, LIMIT_OF_A_SERVICE).unwrap_or_else(|e| missing(name, &e))
 }
 
 fn missing(name: &str, why: &std::io::Error) -> ! {
