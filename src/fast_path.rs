@@ -10,6 +10,8 @@ use crate::storage::cache::HEADS;
 /// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
 pub struct Call<'a> {
+    /// `get` or `header`.
+    pub verb: &'a [u8],
     /// The words behind the profile.
     pub words: Vec<&'a [u8]>,
     /// The variables of ours, `NAME=value`.
@@ -36,6 +38,10 @@ impl Call<'_> {
         self.env.sort_unstable();
         let count = self.words.len().to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
+        // Each verb has options of its own: what one understood may be a mistake at the other.
+        if !self.words.is_empty() {
+            parts.push(self.verb);
+        }
         parts.extend(self.words.iter().chain(&self.env));
         crate::base::digest::hex(&parts)
     }
@@ -99,7 +105,7 @@ mod unix {
             _ => return None,
         };
         let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
-        let mut call = Call { words: args.collect(), env: Vec::new() };
+        let mut call = Call { verb, words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
         // In a folder that others can change somebody may have put a token for us.
         for below in ["", "cache", name] {

@@ -1,6 +1,7 @@
 //! The command line as types. What a provider takes comes in as plain values ([`Shape`]); nothing else of the
 //! program is known here, so that man pages and completions can be made from it alone.
 
+use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub enum Verb {
     /// file (--…-file, - for stdin), from the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path),
     /// from the config, or is asked for without echo. Nothing is printed on stdout, and a login that fails changes
     /// nothing.
+    ///
+    /// An empty value switches off what a default or the server's metadata would give: --par-url '', --prompt ''.
     #[command(
         subcommand_required = true,
         arg_required_else_help = true,
@@ -469,7 +472,9 @@ fn value_arg(flag: &ValueFlag, heading: &str) -> Arg {
         if flag.choices.is_empty() {
             arg
         } else {
-            arg.value_parser(clap::builder::PossibleValuesParser::new(flag.choices.clone()))
+            // Empty, it is switched off.
+            let choices = flag.choices.iter().map(PossibleValue::new).chain([PossibleValue::new("").hide(true)]);
+            arg.value_parser(clap::builder::PossibleValuesParser::new(choices))
         }
     };
     arg.help_heading(heading.to_string())

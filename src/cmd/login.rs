@@ -526,6 +526,11 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     let Some(answer) = host.ask(&format!("{label}{choices}"), if param.secret { Echo::Off } else { Echo::On })? else {
         return Err(missing_answer(profile, name, "the answer was empty"));
     };
+    // A name that was copied has a space at its end easily; a password may well end in one.
+    let answer = if param.secret { answer } else { Secret::new(answer.expose().trim()) };
+    if answer.expose().is_empty() {
+        return Err(missing_answer(profile, name, "the answer was empty"));
+    }
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
     Ok(given)
@@ -545,7 +550,7 @@ fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, label: &str) -
     let path = host
         .ask(&format!("{label}, the file that holds it"), Echo::On)?
         .ok_or_else(|| missing("the answer was empty"))?;
-    let file = std::path::Path::new(path.expose());
+    let file = std::path::Path::new(path.expose().trim());
     let text = host.read_secret_file(file, Stdin::Refused, Lines::Many).map_err(|failed| missing(&failed.why))?;
     if crate::profile::is_exposed(param, file) {
         host.terminal.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));
@@ -564,6 +569,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
         let texts: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();
         let value = match texts.as_slice() {
             [one] if !param.list => PlainValue::Text(one.clone()),
+            [] if !param.list => PlainValue::Text(String::new()),
             _ => PlainValue::List(texts),
         };
         edit.values.push((param.name.clone(), value));
