@@ -569,7 +569,7 @@ mod tests {
             let (provider, call) = call(&format!("{request}\nencode = \"{encode}\""));
             let values = [("x".to_string(), Zeroizing::new("1".to_string()))];
             let mut values: Values = values.into_iter().collect();
-            defaults(&provider, &mut values).expect("defaults");
+            defaults(&provider, &mut values, &|_| false).expect("defaults");
             let basic = ("authorization".to_string(), Zeroizing::new("Basic eA==".to_string()));
             let added = Added { headers: vec![basic], ..Added::default() };
             let made = build(&provider, &call, &values, Repeat::Freely, added).expect("a request");

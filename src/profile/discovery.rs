@@ -27,9 +27,8 @@ impl Profile {
         let names = self.provider.closure(names);
         let params = self.provider.params.iter();
         let off: Vec<String> = params.filter(|p| self.is_off(&p.name)).map(|p| p.name.clone()).collect();
-        let lacks = |param: &Param| {
-            param.metadata.is_some() && !values.contains_key(&param.name) && !off.contains(&param.name)
-        };
+        let lacks =
+            |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name) && !off.contains(&param.name);
         let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());

@@ -207,9 +207,8 @@ impl Profile {
     /// without it. A secret that is empty is a mistake.
     fn may_be_off(&self, param: &Param) -> bool {
         let is_needed = |names: BTreeMap<String, bool>| names.get(&param.name) == Some(&false);
-        let needs = |grant: &Grant| {
-            is_needed(self.provider.closure(grant.names())) || is_needed(self.provider.uses(grant))
-        };
+        let needs =
+            |grant: &Grant| is_needed(self.provider.closure(grant.names())) || is_needed(self.provider.uses(grant));
         !param.secret && !self.provider.grants.iter().any(needs)
     }
 

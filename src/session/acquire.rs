@@ -186,12 +186,13 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
+                    let again = brought_again(host, profile);
                     return Err(Error::new(
                         Kind::LoginNeeded,
                         format!("{}: the session has ended, and a login is needed", profile.name),
                         "the provider no longer takes the refresh token",
                     )
-                    .hint(format!("run: tok login {} {}", profile.name, grant.name)));
+                    .hint(again.unwrap_or_else(|| format!("run: tok login {} {}", profile.name, grant.name))));
                 }
             }
         }
@@ -203,11 +204,25 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
-            _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
+            _ => {
+                let error = login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
+                match brought_again(host, profile).filter(|_| opened.trouble.is_none() && contradiction.is_none()) {
+                    Some(again) => error.hint(again),
+                    None => error,
+                }
+            }
         }),
         // `after_death` has no refresh token to offer.
         plan::Step::Refresh => Err(Error::new(Kind::Other, format!("{}: nothing to do", profile.name), "")),
     }
+}
+
+/// How to log in again where the session began with a refresh token from elsewhere: the values of another grant may
+/// never have been known.
+fn brought_again(host: &Host, profile: &Profile) -> Option<String> {
+    let grant = profile.provider.refresh_grant()?;
+    Index::of(host, &profile.name).read().filter(|entry| entry.brought)?;
+    Some(format!("run: tok login {} {} --refresh-token-file PATH", profile.name, grant.name))
 }
 
 /// Uses the kept refresh token. `None`: it is dead, and forgotten.
@@ -577,6 +592,7 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
     let note = |entry: &mut Entry| {
         entry.provider = profile.provider.name.clone();
         entry.grant = session.and_then(|s| s.belongs.grant.clone());
+        entry.brought = session.is_some_and(|s| s.belongs.grant.is_none());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
         entry.refused = None;

@@ -53,7 +53,10 @@ pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
 }
 
 /// `url`, where it may be given to another program.
-fn safe(url: &str) -> Result<String, String> {
+///
+/// # Errors
+/// Why not, in words.
+pub fn safe(url: &str) -> Result<String, String> {
     Url::parse(url).map_err(|why| format!("its address {why}"))?;
     if url.contains(UNSAFE) {
         return Err("its address has a character that must be percent-encoded".into());

@@ -4,17 +4,6 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text::{escape, line};
 use std::io::{IsTerminal, Write};
-use std::time::Instant;
-
-/// What came when a line was asked for.
-pub enum Line {
-    /// Its text.
-    Read(Secret),
-    /// An empty one, or the end of the input.
-    Empty,
-    /// Nothing in time.
-    Late,
-}
 
 /// Stdout, stderr and stdin, as this run uses them.
 pub struct Terminal {
@@ -107,6 +96,12 @@ impl Terminal {
         let _ = self.err.flush();
     }
 
+    /// [`Terminal::show`] of a question, behind which the answer is typed.
+    pub fn prompt(&mut self, text: &str) {
+        let _ = write!(self.err, "{text}: ");
+        let _ = self.err.flush();
+    }
+
     /// Tells a person who watches.
     pub fn tell(&mut self, text: &str) {
         if self.stderr_terminal && !self.quiet {
@@ -163,26 +158,6 @@ impl Terminal {
         };
         let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
         Ok((!answer.is_empty()).then(|| Secret::new(answer)))
-    }
-
-    /// A line from stdin, which was asked for; without `until` for as long as it takes.
-    ///
-    /// # Errors
-    /// [`Kind::Other`] where stdin fails.
-    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
-        let (send, receive) = std::sync::mpsc::channel();
-        // A terminal cannot be given a limit; the thread of one on which nobody types ends with the process.
-        std::thread::spawn(move || {
-            let line = std::io::stdin().lines().next().transpose();
-            let _ = send.send(line.map(|line| zeroize::Zeroizing::new(line.unwrap_or_default())));
-        });
-        let line = match until {
-            Some(until) => receive.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
-            None => receive.recv().ok(),
-        };
-        let Some(line) = line else { return Ok(Line::Late) };
-        let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
-        Ok(if line.trim().is_empty() { Line::Empty } else { Line::Read(Secret::new(line.trim())) })
     }
 }
 

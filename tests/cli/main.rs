@@ -35,6 +35,7 @@ mod load;
 mod login;
 mod network;
 mod one_session;
+mod person;
 mod provider_rules;
 mod races;
 mod readme;

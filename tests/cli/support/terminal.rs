@@ -41,6 +41,13 @@ impl Terminal {
         self.0.send_line(line).expect("typed");
     }
 
+    /// Types this and nothing more.
+    #[track_caller]
+    pub fn type_text(&mut self, text: &str) {
+        self.0.send(text).expect("typed");
+        self.0.flush().expect("typed");
+    }
+
     /// Types a control character: `'c'` for an interrupt, `'d'` for the end of input.
     #[track_caller]
     pub fn control(&mut self, key: char) {
