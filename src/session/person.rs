@@ -191,7 +191,11 @@ fn take_pasted(host: &mut Host, run: &Run, address: &str, redirect_uri: &str, ex
     host.terminal.prompt(&ask);
     let start = Instant::now();
     loop {
-        match pasting.take(expected) {
+        let taken = pasting.take(expected);
+        if taken.is_some() && host.terminal.interactive {
+            host.terminal.answered();
+        }
+        match taken {
             Some(Taken::Answer(callback)) => {
                 if person.limit.is_none() {
                     host.clock.excuse(start);
@@ -281,8 +285,7 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     /// Says something while a question is open.
     fn say(&mut self, text: &str) {
-        let gap = if self.pasting.is_some() { "\n" } else { "" };
-        self.host.terminal.show(&format!("{gap}{text}"));
+        self.host.terminal.show(text);
         if self.pasting.is_some() {
             self.host.terminal.prompt("paste the address, or log in");
         }
@@ -294,7 +297,9 @@ impl Watcher for Waiting<'_> {
         if self.opened.take_if(|opened| opened.failed()).is_some() {
             self.say("the browser could not be opened");
         }
-        match self.pasting.as_mut()?.take(self.expected)? {
+        let taken = self.pasting.as_mut()?.take(self.expected)?;
+        self.host.terminal.answered();
+        match taken {
             Taken::Answer(callback) => return Some(callback),
             Taken::Wrong(error) => ask_again(self.host, &error),
             Taken::Empty => self.host.terminal.prompt("paste the address, or log in"),
@@ -347,11 +352,6 @@ fn listen(host: &mut Host, run: &Run, address: &str, mut listener: Listener, exp
     };
     let mut waiting = Waiting { host, opened: opened.ok(), pasting, expected, told: Vec::new() };
     let answer = listener.wait(until, expected, &mut waiting);
-    let open_line = waiting.pasting.is_some();
-    drop(waiting);
-    if open_line {
-        host.terminal.show("");
-    }
     answer.map_err(|late| {
         let what = format!("{}: nobody logged in within {}", profile.name, crate::base::duration::show(whole(limit)));
         let why = late.turned_away.map_or("the browser did not come back".to_string(), |foreign| {

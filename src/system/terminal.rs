@@ -23,6 +23,8 @@ pub struct Terminal {
     pub err: Box<dyn Write>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     waiting: Option<Vec<String>>,
+    /// A question is open on the last line of stderr.
+    asking: bool,
 }
 
 impl Terminal {
@@ -47,6 +49,7 @@ impl Terminal {
             out,
             err,
             waiting: None,
+            asking: false,
         }
     }
 
@@ -73,7 +76,17 @@ impl Terminal {
     fn write(&mut self, line: String) {
         match &mut self.waiting {
             Some(lines) => lines.push(line),
-            None => drop(writeln!(self.err, "{line}")),
+            None => {
+                self.end_line();
+                let _ = writeln!(self.err, "{line}");
+            }
+        }
+    }
+
+    /// Ends the line of a question that nobody has answered.
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.asking) {
+            let _ = writeln!(self.err);
         }
     }
 
@@ -92,19 +105,28 @@ impl Terminal {
 
     /// Says what a person must see to go on, whoever watches and however quiet it is to be.
     pub fn show(&mut self, text: &str) {
+        self.end_line();
         let _ = writeln!(self.err, "{text}");
         let _ = self.err.flush();
     }
 
     /// [`Terminal::show`] of a question, behind which the answer is typed.
     pub fn prompt(&mut self, text: &str) {
+        self.end_line();
         let _ = write!(self.err, "{text}: ");
         let _ = self.err.flush();
+        self.asking = true;
+    }
+
+    /// The answer was typed, and with it the end of its line.
+    pub fn answered(&mut self) {
+        self.asking = false;
     }
 
     /// Tells a person who watches.
     pub fn tell(&mut self, text: &str) {
         if self.stderr_terminal && !self.quiet {
+            self.end_line();
             let _ = writeln!(self.err, "{}", line(text));
         }
     }
@@ -125,6 +147,7 @@ impl Terminal {
     /// Prints an error as the contract has it: `tok: <what>: <why>`, then the hint.
     pub fn report(&mut self, text: &str, hint: Option<&str>) {
         self.release_messages();
+        self.end_line();
         let (red, off) = if self.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         let mut lines = format!("{red}tok:{off} {}\n", line(text));
         if let Some(hint) = hint {

@@ -15,6 +15,7 @@ mod bad_input;
 mod cached;
 mod canary;
 mod close_calls;
+mod completion;
 mod config;
 mod crash;
 mod exit_status;

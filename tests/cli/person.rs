@@ -110,7 +110,7 @@ fn a_space_behind_a_typed_value_is_dropped() {
 
 /// A login on a terminal that waits for a paste.
 fn pasting(sandbox: &Sandbox) -> (Terminal, Visit) {
-    let mut terminal = sandbox.tok(words(&format!("{LOGIN} --no-browser"))).on_terminal();
+    let mut terminal = sandbox.tok(words(&format!("{LOGIN} --no-browser --timeout 60s"))).on_terminal();
     let screen = terminal.expect("paste");
     let visit = address_in(&screen.replace('\r', ""));
     terminal.expect(": ");

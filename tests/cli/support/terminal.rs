@@ -44,7 +44,12 @@ impl Terminal {
     /// Types this and nothing more.
     #[track_caller]
     pub fn type_text(&mut self, text: &str) {
-        self.0.send(text).expect("typed");
+        let mut rest = text;
+        while !rest.is_empty() {
+            // It may take a part alone.
+            let count = self.0.send(rest).expect("typed");
+            rest = &rest[count..];
+        }
         self.0.flush().expect("typed");
     }
 
