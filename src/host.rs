@@ -70,11 +70,6 @@ impl Folders {
         self.state.join("locks")
     }
 
-    /// That the config was read whole and is right.
-    pub fn checked(&self) -> PathBuf {
-        self.state.join("checked.json")
-    }
-
     /// What is known of each profile without opening a store.
     pub fn index(&self) -> PathBuf {
         self.state.join("kept")

@@ -7,7 +7,7 @@ use crate::cli::{ApiCall, Format, Given, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
 use crate::profile::config::StoreChoice;
-use crate::profile::{Flag, Profile, Wishes, load_config, load_provider};
+use crate::profile::{Flag, Profile, Wishes};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
 use crate::storage::cache::{Cache, Cached, HeadOf, Stamp};
@@ -249,13 +249,6 @@ fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    let provider = context.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
-    // Nobody knows the name: which one may be meant is told from all that the config has.
-    if context.config.is_part
-        && load_provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
-    {
-        context.config = load_config(context.host, &context.config_path, None)?;
-    }
     Profile::resolve(context.host, &context.config, &args.profile, &wishes)
 }
 

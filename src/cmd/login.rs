@@ -561,7 +561,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
     let path = &context.config_path;
-    let text = read_trusted(path)?.map(|(text, _)| text).unwrap_or_default();
+    let text = read_trusted(path)?.unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
 }

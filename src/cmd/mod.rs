@@ -31,26 +31,35 @@ pub struct Context<'h> {
     pub plain: bool,
 }
 
+/// What a command makes of a config that `--config` or `TOK_CONFIG` names and that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is an error.
+    Refused,
+    /// The command makes one.
+    Allowed,
+}
+
 impl<'h> Context<'h> {
-    /// Reads the config, or as much of it as the profile `about` needs. `may_make`: it is no mistake to name one that
-    /// is not there yet.
+    /// Takes the config that was read to know the command line, or reads it. `missing`: whether a config that is named
+    /// need not be there yet.
     ///
     /// # Errors
     /// [`Kind::Config`].
-    pub fn new(host: &'h mut Host, global: &Global, may_make: bool, about: Option<&str>) -> Result<Context<'h>> {
+    pub fn new(host: &'h mut Host, global: &Global, missing: Missing) -> Result<Context<'h>> {
         let config_path = profile::config_path(host, global.config.as_deref())?;
         let named = match (&global.config, host.var("TOK_CONFIG")?) {
             (Some(_), _) => Some("--config"),
             (None, Some(_)) => Some("TOK_CONFIG"),
             (None, None) => None,
         };
-        if let (Some(by), false, false) = (named, may_make, config_path.exists()) {
+        if let (Some(by), Missing::Refused, false) = (named, missing, config_path.exists()) {
             let what = format!("there is no config {}", config_path.display());
             return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
         }
         let config = match host.config.take() {
-            Some((path, config)) if path == config_path && (about.is_some() || !config.is_part) => config,
-            _ => profile::load_config(host, &config_path, about.as_ref().map(std::slice::from_ref))?,
+            Some((path, config)) if path == config_path => config,
+            _ => profile::load_config(host, &config_path)?,
         };
         Ok(Context { host, config_path, config, plain: false })
     }

@@ -43,7 +43,7 @@ fn unknown(host: &Host, name: &str) -> Error {
 fn file(host: &Host, name: &str) -> Result<String> {
     let own = host.folders().ok().map(|f| f.provider(name));
     if crate::provider::is_name(name)
-        && let Some((text, _)) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
+        && let Some(text) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
     {
         return Ok(text);
     }

@@ -1,6 +1,5 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
-pub mod checked;
 pub mod config;
 
 use crate::base::error::{Error, Kind, Result};
@@ -10,11 +9,9 @@ use crate::host::{Host, LIMIT, Loaded};
 use crate::oauth::client_auth;
 use crate::oauth::metadata::{self, Metadata};
 use crate::oauth::request::{self, Unready, Values};
-use crate::profile::checked::Checked;
-use crate::profile::config::{Config, ConfigValue, ProfileConfig, StoreChoice, is_in_parts, is_near};
+use crate::profile::config::{Config, ConfigValue, ProfileConfig, StoreChoice};
 use crate::provider::{Auth, Call, Grant, Param, Provider, built_in, is_name};
-use crate::storage::cache::Stamp;
-use crate::system::files::{self, Numbers};
+use crate::system::files;
 use crate::system::process::Failed;
 use crate::token::Secret;
 use crate::token::identity::{Known, KnownSecret};
@@ -147,16 +144,16 @@ pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// The text of the config or of a provider file, with its numbers before it was read; `None` where there is none.
+/// The text of the config or of a provider file; `None` where there is none.
 ///
 /// # Errors
 /// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
-pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
+pub fn read_trusted(path: &Path) -> Result<Option<String>> {
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     match files::read_trusted(path, LIMIT) {
         Ok(None) => Ok(None),
-        Ok(Some((bytes, numbers))) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Some((text, numbers))),
+        Ok(Some((bytes, _))) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
             Err(_) => Err(wrong("it is not UTF-8 text".into())),
         },
         Err(error) => {
@@ -171,32 +168,13 @@ pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
     }
 }
 
-/// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
-const LONG: usize = 4096;
-
-/// Reads the config. A part will do for whoever asks `about` some profiles, once the whole was read and found right:
-/// a mistake anywhere in it is told.
+/// Reads the config file `path`: an empty config where there is none.
 ///
 /// # Errors
-/// [`Kind::Config`].
-pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
-    let Some((text, numbers)) = read_trusted(path)? else { return Ok(Config::default()) };
-    let home = host.folders().ok().map(|f| f.home.as_path());
-    if text.len() < LONG {
-        return Config::parse(path, &text, home);
-    }
-    let note = Checked::of(host);
-    let stamp = Stamp { path, of: Some(numbers) };
-    // The stamp is of before: a file that is being rewritten in place has another length.
-    let known = text.len() as u64 == numbers.0 && note.has(&stamp);
-    if let (true, Some(names)) = (known, about) {
-        return Config::parse_part(path, &text, home, names);
-    }
-    let config = Config::parse(path, &text, home)?;
-    if !known && is_in_parts(&text) {
-        note.put(&stamp, host.started);
-    }
-    Ok(config)
+/// [`Kind::Config`] with line and column.
+pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
+    let Some(text) = read_trusted(path)? else { return Ok(Config::default()) };
+    Config::parse(path, &text, host.folders().ok().map(|folders| folders.home.as_path()))
 }
 
 /// The provider `name`: the user's file of that name, else the built-in one.
@@ -214,7 +192,7 @@ fn read_provider(host: &Host, name: &str) -> Result<Option<Loaded>> {
     }
     let file = host.folders().ok().map(|f| f.provider(name));
     if let Some(file) = file
-        && let Some((text, _)) = read_trusted(&file)?
+        && let Some(text) = read_trusted(&file)?
     {
         let provider = Provider::parse(name, &file.display().to_string(), &text)?;
         return Ok(Some(Loaded { provider, file: Some(file) }));
@@ -877,6 +855,12 @@ fn not_known(host: &Host, config: &Config, name: &str, provider: &str, own: &Pro
         }
         None => error.hint("see them all: tok list, tok providers"),
     }
+}
+
+/// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
+fn is_near(one: &str, other: &str) -> bool {
+    let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
+    one == other || begins(one, other) || begins(other, one)
 }
 
 /// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
