@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, line};
+use crate::cli::{Color, Global};
 use crate::oauth::request::{Identity, Request, Response};
 use crate::profile::config::StoreChoice;
 use crate::provider::Provider;
@@ -121,6 +122,8 @@ pub struct Host {
     pub verbose: u8,
     /// `-q`
     pub quiet: bool,
+    /// `--color`
+    color_choice: Color,
     /// Whether messages may be coloured.
     pub color: bool,
     /// The real stdout, or a test's.
@@ -156,6 +159,7 @@ impl Host {
             stderr_terminal,
             verbose: 0,
             quiet: false,
+            color_choice: Color::Auto,
             color: false,
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
@@ -166,6 +170,44 @@ impl Host {
             client: None,
             hushed: None,
         }
+    }
+
+    /// Puts the options of every command into force.
+    pub fn settle(&mut self, global: &Global) {
+        self.verbose = global.verbose;
+        self.quiet = global.quiet;
+        self.interactive &= !global.no_input;
+        self.color_choice = global.color;
+        self.color = self.color_on(self.stderr_terminal);
+    }
+
+    /// Whether what is written to a stream may be coloured that is a terminal or not: by `--color`, else by `NO_COLOR`
+    /// (<https://no-color.org>) and TERM.
+    fn color_on(&self, is_terminal: bool) -> bool {
+        let var = |name: &str| self.env.get(OsStr::new(name)).filter(|value| !value.is_empty());
+        match self.color_choice {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && var("NO_COLOR").is_none() && var("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+
+    /// Whether stdout may be coloured.
+    pub fn colors_stdout(&self) -> bool {
+        self.color_on(std::io::stdout().is_terminal())
+    }
+
+    /// How many columns there are for an answer: COLUMNS, else those of the terminal that stdout is; `None` where it is
+    /// none.
+    pub fn columns(&self) -> Option<usize> {
+        let set = self.env.get(OsStr::new("COLUMNS")).and_then(|text| text.to_str()?.parse().ok());
+        let asked = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+        set.or_else(asked).filter(|columns| *columns > 0)
+    }
+
+    /// The folder that relative paths start from.
+    pub fn working_folder(&self) -> Option<PathBuf> {
+        std::env::current_dir().ok()
     }
 
     /// Where things are kept.

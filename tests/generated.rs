@@ -64,7 +64,7 @@ fn first_difference(was: &str, is: &str) -> String {
 
 fn definition() -> Definition {
     let mut command =
-        tok::cli::command(&tok::cmd::completions::built_in_shape()).disable_help_subcommand(true).term_width(80);
+        tok::cli::command(&tok::cmd::arguments::built_in_catalog(), Some(80)).disable_help_subcommand(true);
     command.build();
     command
 }
@@ -100,6 +100,14 @@ fn page(command: Definition, name: &str, above: &str) -> String {
     // The title is written here: the library leaves an empty date out, and what follows would stand in its place.
     let lines = text.lines().map(|line| if line.starts_with(".TH ") { title.as_str() } else { line.trim_end() });
     let mut text = lines.map(|line| format!("{line}\n")).collect::<String>();
+    // The arguments stand before the options, which the library has in the order in which they were made.
+    if let Some((before, arguments)) = text.clone().split_once(".SH ARGUMENTS\n") {
+        let end = arguments.find(".SH ").unwrap_or(arguments.len());
+        let (arguments, behind) = arguments.split_at(end);
+        let at = [".SH OPTIONS\n", ".SH \"GLOBAL OPTIONS\"\n"].iter().filter_map(|heading| before.find(heading)).min();
+        let (before, options) = before.split_at(at.unwrap_or(before.len()));
+        text = format!("{before}.SH ARGUMENTS\n{arguments}{options}{behind}");
+    }
     // A space before the list of values, once.
     text = text.replace(".br\n\n.br\n", ".sp\n");
     if let Some((before, examples)) = text.clone().split_once(".SH EXTRA\n") {

@@ -47,7 +47,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
-        flags: super::flags(args.values.clone()),
+        flags: args.values.clone(),
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };

@@ -1,5 +1,6 @@
 //! The commands, one verb a file.
 
+pub mod arguments;
 pub mod completions;
 pub mod get;
 pub mod list;
@@ -8,16 +9,18 @@ pub mod logout;
 pub mod output;
 pub mod providers;
 pub mod show;
+pub mod table;
 
 use crate::base::error::{Error, Kind, Result};
-use crate::cli::{Given, Global};
+use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};
 use crate::host::Host;
+use crate::profile;
 use crate::profile::config::Config;
-use crate::profile::{self, Flag};
 use crate::storage::lock::{Lock, LockError};
-use std::collections::BTreeMap;
+use crate::system::signals;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What every command has at hand.
 pub struct Context<'h> {
@@ -121,11 +124,66 @@ pub fn print(host: &mut Host, text: &str) -> Result<()> {
     }
 }
 
-/// Flags as the profile takes them.
-pub fn flags(values: BTreeMap<String, Given>) -> BTreeMap<String, Flag> {
-    let flag = |given| match given {
-        Given::Plain(texts) => Flag::Plain(texts),
-        Given::File(path) => Flag::File(path),
-    };
-    values.into_iter().map(|(name, given)| (name, flag(given))).collect()
+/// Runs the command that `cli` says.
+///
+/// # Errors
+/// Those of the command.
+pub fn dispatch(cli: &Cli, host: &mut Host) -> Result<()> {
+    let global = &cli.global;
+    match &cli.verb {
+        Verb::Get(args) => {
+            ready(host, args.token.timeout);
+            let format = if args.json { Format::Json } else { args.output };
+            let plain = format == Format::Token && args.write.is_none() && is_plain(host, global, "get", &args.token);
+            let mut context = Context::new(host, global, Missing::Refused)?;
+            context.plain = plain;
+            let out = get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
+            get::run(&mut context, &args.token, &out)
+        }
+        Verb::Header(args) => {
+            ready(host, args.token.timeout);
+            let plain = is_plain(host, global, "header", &args.token);
+            let mut context = Context::new(host, global, Missing::Refused)?;
+            context.plain = plain;
+            let out = get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
+            get::run(&mut context, &args.token, &out)
+        }
+        Verb::Login(args) => {
+            ready(host, args.timeout);
+            signals::listen();
+            login::run(&mut Context::new(host, global, Missing::Allowed)?, args)
+        }
+        Verb::Logout(args) => {
+            ready(host, args.timeout);
+            signals::listen();
+            logout::run(&mut Context::new(host, global, Missing::Refused)?, args)
+        }
+        Verb::List(args) => list::run(&mut Context::new(host, global, Missing::Refused)?, args),
+        Verb::Show(args) => {
+            ready(host, args.timeout);
+            show::run(&mut Context::new(host, global, Missing::Refused)?, args)
+        }
+        Verb::Providers(args) => providers::run(host, args),
+        Verb::Completions(args) => {
+            let text = completions::script(args.shell)?;
+            print(host, &text)
+        }
+    }
+}
+
+/// Readies a call that may take time and change what is kept.
+fn ready(host: &mut Host, timeout: Option<i64>) {
+    if let Some(seconds) = timeout {
+        host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
+    }
+    signals::let_writes_fail();
+}
+
+/// Whether the fast path could answer the same command line the next time: it is `VERB PROFILE …`, no option of it asks
+/// for more than the token, and no value comes from a file, which may say something else then.
+fn is_plain(host: &Host, global: &Global, verb: &str, args: &TokenArgs) -> bool {
+    let word = |at: usize| host.words.get(at).and_then(|word| word.to_str());
+    let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store;
+    let is_same = args.values.values().all(|value| matches!(value, Flag::Plain(_)));
+    is_usual && is_same && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
 }

@@ -5,6 +5,7 @@ pub mod config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::nearest;
 use crate::base::toml::{Document, unknown};
+use crate::cli::Flag;
 use crate::host::{Host, LIMIT, Loaded};
 use crate::oauth::client_auth;
 use crate::oauth::metadata::{self, Metadata};
@@ -19,15 +20,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use zeroize::Zeroizing;
-
-/// A value as a flag gives it.
-#[derive(Clone, Debug)]
-pub enum Flag {
-    /// `--x VALUE`, once or more.
-    Plain(Vec<String>),
-    /// `--x-file PATH`.
-    File(PathBuf),
-}
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::Server;
-use crate::support::{CANARY, Sandbox, chmod, now, plain, plain_provider, put, until};
+use crate::support::{CANARY, Sandbox, chmod, plain, plain_provider, put};
 use std::os::unix::fs::symlink;
 
 #[test]
@@ -368,7 +368,8 @@ fn a_mistake_deep_in_a_config_has_its_line() {
 
 #[test]
 fn variables_that_would_be_the_same_are_told_of_profiles_too() {
-    let (server, sandbox) = with_long_config("[profile.shop]\nprovider = \"plain\"\n[profile.shop-eu]\nprovider = \"odd\"\n");
+    let (server, sandbox) =
+        with_long_config("[profile.shop]\nprovider = \"plain\"\n[profile.shop-eu]\nprovider = \"odd\"\n");
     sandbox.provider("odd", &plain_provider(&server.url(), ""));
     let text = plain_provider(&server.url(), "").replace("[params.scope]", "[params.eu_client_id]\n[params.scope]");
     sandbox.provider("plain", &text);
