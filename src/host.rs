@@ -1,5 +1,6 @@
 //! The world as one value: environment, folders, clock, terminal, network, stores. What touches the world is here or
 //! is made here; everything else is handed it.
+#![expect(clippy::disallowed_methods, reason = "here the world is made")]
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, line};
@@ -203,6 +204,12 @@ impl Host {
         let set = self.env.get(OsStr::new("COLUMNS")).and_then(|text| text.to_str()?.parse().ok());
         let asked = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
         set.or_else(asked).filter(|columns| *columns > 0)
+    }
+
+    /// How many columns the terminal has that stderr is.
+    pub fn stderr_columns(&self) -> Option<usize> {
+        let size = terminal_size::terminal_size_of(std::io::stderr());
+        size.map(|(width, _)| usize::from(width.0)).filter(|columns| *columns > 0)
     }
 
     /// The folder that relative paths start from.

@@ -2,6 +2,7 @@
 //! `UPDATE=1 cargo test --test generated` makes them anew and removes those of commands that are gone.
 //!
 //! And the completion itself, as a shell asks for it.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![allow(clippy::unwrap_used)]
 
 use clap::Command as Definition;

@@ -1,5 +1,6 @@
 //! What holds for every input: properties of the pure functions over generated values, and every file of
 //! `fuzz/corpus/` through the function that its fuzz target calls.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 // Also outside of #[test]: a generator that cannot be built is a mistake of this file.
 #![allow(clippy::unwrap_used)]
 

@@ -3,6 +3,7 @@
 //!
 //! Inputs are text where they can be, so that a corpus can be read: what steers a target stands on the first lines,
 //! the text that is parsed after them.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a fuzz target is a program of its own")]
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

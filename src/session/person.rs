@@ -259,7 +259,7 @@ fn device(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
         })?;
     }
     if host.stderr_terminal
-        && let Some(lines) = qr::lines(whole.unwrap_or(&page), terminal_columns(), &host.env)
+        && let Some(lines) = qr::lines(whole.unwrap_or(&page), host.stderr_columns(), &host.env)
     {
         lines.iter().for_each(|line| host.show(line));
     }
@@ -312,16 +312,6 @@ fn path_of(url: &str) -> String {
     let rest = Url::parse(url).map(|url| url.rest).unwrap_or_default();
     let path = rest.split(['?', '#']).next().unwrap_or_default();
     if path.is_empty() { "/".into() } else { path.into() }
-}
-
-fn terminal_columns() -> Option<usize> {
-    #[cfg(unix)]
-    return rustix::termios::tcgetwinsize(std::io::stderr())
-        .ok()
-        .map(|size| usize::from(size.ws_col))
-        .filter(|c| *c > 0);
-    #[cfg(not(unix))]
-    None
 }
 
 fn whole(duration: Duration) -> i64 {

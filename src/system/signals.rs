@@ -1,4 +1,5 @@
 //! INT, TERM and HUP: they end the process at once, but wait while a token is on its way from server to store.
+#![expect(clippy::disallowed_methods, reason = "a signal ends the process wherever it is, and gives the terminal back")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
