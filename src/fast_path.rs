@@ -50,7 +50,8 @@ mod unix {
     use crate::BUILD;
     use crate::storage::cache::{Head, Stamp};
     use crate::system::files;
-    use crate::token::{Expires, LONGEST_TOKEN, freshness};
+    use crate::token::freshness::freshness;
+    use crate::token::{Expires, LONGEST_TOKEN};
     use std::ffi::OsStr;
     use std::ops::Range;
     use std::os::unix::ffi::OsStrExt;
@@ -97,7 +98,7 @@ mod unix {
             b"header" => true,
             _ => return None,
         };
-        let name = from_utf8(name).ok().filter(|name| crate::provider::is_name(name))?;
+        let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
         let mut call = Call { words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
         // In a folder that others can change somebody may have put a token for us.
@@ -138,7 +139,7 @@ mod unix {
     }
 
     fn is_same(stamp: &Stamp<'_>, head: &Head<'_>) -> bool {
-        !stamp.is_too_young(head.written) && Stamp::of(stamp.path).as_ref() == Some(stamp)
+        !stamp.is_too_young(head.started) && Stamp::of(stamp.path).as_ref() == Some(stamp)
     }
 
     /// Makes the line of the token whose file holds `bytes`, in place, as long as it is good at `now` (nanoseconds
@@ -275,7 +276,7 @@ mod unix {
     pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>, own: &mut Vec<&'a [u8]>) -> Option<(Place, Place)> {
         let (mut home, mut config, mut state) = (None, None, None);
         for entry in env {
-            if crate::system::process::is_own(OsStr::from_bytes(entry)) {
+            if crate::base::env::is_own(OsStr::from_bytes(entry)) {
                 own.push(entry);
             }
             // The first of two counts, as for getenv(3).
@@ -319,7 +320,7 @@ mod tests {
         let base = directories::BaseDirs::new().expect("a home");
         let state = base.state_dir().unwrap_or(base.data_local_dir()).join("tok");
         let env: Vec<Vec<u8>> = std::env::vars_os()
-            .filter(|(name, _)| !crate::system::process::is_own(name))
+            .filter(|(name, _)| !crate::base::env::is_own(name))
             .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
             .collect();
         let (config, found) = super::unix::folders(env.iter().map(Vec::as_slice), &mut Vec::new()).expect("a home");

@@ -14,7 +14,7 @@ pub mod storage;
 pub mod system;
 pub mod token;
 
-use base::error::{Error, Kind};
+use base::error::Kind;
 use base::text;
 use clap::builder::StyledStr;
 use cli::Stop;
@@ -27,19 +27,21 @@ pub const BUILD: &str = env!("TOK_BUILD_ID");
 
 /// Runs the command line `args` in the world `host`; the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
-    match parse_and_dispatch(args, host) {
-        Ok(()) => 0,
-        Err(Stop::Help(help)) => {
-            let help = styled(&help, host.colors_stdout());
-            cmd::print(host, &help).map_or_else(|error| report(host, &error), |()| 0)
-        }
+    let error = match parse_and_dispatch(args, host) {
+        Ok(()) => return 0,
+        Err(Stop::Error(error)) => error,
         Err(Stop::NoCommand(help)) => {
-            let help = styled(&help, host.color);
-            let _ = host.err.write_all(help.as_bytes());
-            Kind::Usage as u8
+            let help = styled(&help, host.terminal.color);
+            let _ = host.terminal.err.write_all(help.as_bytes());
+            return Kind::Usage as u8;
         }
-        Err(Stop::Error(error)) => report(host, &error),
-    }
+        Err(Stop::Help(help)) => match host.terminal.print(&styled(&help, host.terminal.color_stdout)) {
+            Ok(()) => return 0,
+            Err(error) => error,
+        },
+    };
+    host.terminal.report(&error.to_string(), error.hint.as_deref());
+    error.status()
 }
 
 /// Help as it goes to a terminal, or to a file.
@@ -52,20 +54,7 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<(), Stop> 
         return Ok(());
     }
     host.words = args;
-    let cli = cmd::arguments::read(host)?;
+    let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
-    Ok(cmd::dispatch(&cli, host)?)
-}
-
-/// Tells a person what went wrong; the exit status.
-fn report(host: &mut Host, error: &Error) -> u8 {
-    host.speak();
-    let (red, off) = if host.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-    let mut said = format!("{red}tok:{off} {}\n", text::line(&error.to_string()));
-    if let Some(hint) = &error.hint {
-        said.push_str(&format!("hint: {}\n", text::line(hint)));
-    }
-    // In one piece: a signal must not leave half an escape sequence.
-    let _ = host.err.write_all(said.as_bytes());
-    error.status()
+    Ok(cmd::dispatch(&cli, setup, host)?)
 }

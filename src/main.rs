@@ -45,20 +45,25 @@ fn unix(
 ) -> u8 {
     use std::os::unix::ffi::OsStrExt;
     hide_panics();
-    tok::host::protect();
+    tok::system::start::protect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
-    if tok::fast_path::answer(args.clone().map(|a| a.to_bytes()), env.map(|e| e.to_bytes()), now, tok::host::put) {
+    if tok::fast_path::answer(
+        args.clone().map(|a| a.to_bytes()),
+        env.map(|e| e.to_bytes()),
+        now,
+        tok::system::start::put,
+    ) {
         return 0;
     }
-    tok::host::open_streams();
+    tok::system::start::open_streams();
     full(args.map(|a| std::ffi::OsStr::from_bytes(a.to_bytes()).to_owned()).collect())
 }
 
 #[cfg(not(unix))]
 fn main() -> std::process::ExitCode {
     hide_panics();
-    tok::host::protect();
+    tok::system::start::protect();
     full(std::env::args_os().collect()).into()
 }
 
@@ -72,7 +77,7 @@ fn hide_panics() {
 }
 
 fn full(args: Vec<OsString>) -> u8 {
-    tok::host::find_bus();
+    tok::system::start::find_bus();
     // What it holds ends with the process.
     let mut host = std::mem::ManuallyDrop::new(tok::host::Host::real());
     let status = tok::run(args, &mut host);

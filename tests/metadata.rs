@@ -3,6 +3,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "cli/support/child.rs"]
+mod child;
+#[path = "cli/support/refusing.rs"]
+mod refusing;
+
+use child::Start;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 use tok::base::error::Kind;
 use tok::host::Host;
-use tok::oauth::metadata::{discover, jwks};
+use tok::profile::discovery::{discover, jwks};
 
 /// The home of a test that runs apart.
 const HOME: &str = "METADATA_TEST_HOME";
@@ -35,10 +41,12 @@ fn apart(name: &str, body: impl FnOnce(&Path)) {
             command.env(&name, value);
         }
     }
-    let status =
-        command.args(["--exact", name, "--nocapture"]).env("HOME", home.path()).env(HOME, home.path()).status();
+    command.args(["--exact", name, "--nocapture"]).env("HOME", home.path()).env(HOME, home.path());
+    let output = command.finish().unwrap();
+    let said = [output.stdout, output.stderr].concat();
     // A wrong name would run nothing, and well.
-    assert!(status.unwrap().success() && home.path().join("done").exists());
+    let done = output.status.success() && home.path().join("done").exists();
+    assert!(done, "{}", String::from_utf8_lossy(&said));
 }
 
 /// What a server has at each path: status, header lines, body.
@@ -103,8 +111,8 @@ fn host() -> (Host, Arc<Mutex<Vec<u8>>>) {
     }
     let said = Arc::new(Mutex::new(Vec::new()));
     let mut host = Host::real();
-    host.err = Box::new(Said(said.clone()));
-    host.verbose = 1;
+    host.terminal.err = Box::new(Said(said.clone()));
+    host.terminal.verbose = 1;
     (host, said)
 }
 
@@ -161,9 +169,9 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         let error = discover(&mut host, &server.origin, None, false).unwrap_err();
         assert!(error.kind == Kind::Reply && error.why.contains("to https://e.example/x?…, which is not followed"));
         assert_eq!(server.asked().len(), 1);
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        host.set_timeout(Duration::from_secs(2));
-        let error = discover(&mut host, &format!("http://{nobody}"), None, false).unwrap_err();
+        let nobody = refusing::Refusing::new();
+        host.clock.set_timeout(Duration::from_secs(100));
+        let error = discover(&mut host, &nobody.url(), None, false).unwrap_err();
         assert_eq!(error.kind, Kind::Unavailable, "{error}");
         for issuer in ["http://a.example", "https://u:hunter2@a.example"] {
             let error = discover(&mut host, issuer, None, false).unwrap_err();

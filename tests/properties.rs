@@ -4,6 +4,9 @@
 // Also outside of #[test]: a generator that cannot be built is a mistake of this file.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+#[path = "cli/support/child.rs"]
+mod child;
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
@@ -11,12 +14,14 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use tok::base::secret::Secret;
 use tok::base::text::{escape, escape_to, is_unsafe};
+use tok::base::time::Time;
 use tok::cli::Format;
 use tok::cmd::output::{Answer, Source};
-use tok::storage::cache::Cached;
+use tok::token::Expires;
+use tok::token::Token;
 use tok::token::identity::{Belongs, Known, KnownSecret};
-use tok::token::{Expires, Secret, Time};
 
 #[test]
 fn the_corpus_of_every_fuzz_target_passes() {
@@ -87,7 +92,7 @@ fn got_with(known: &Known, shape: bool) -> Belongs {
 
 /// `token` as it would be printed.
 fn answer(token: &str) -> Answer {
-    let token = Cached {
+    let token = Token {
         provider: "p".into(),
         grant: "g".into(),
         access_token: Secret::new(token),
@@ -187,15 +192,17 @@ proptest! {
 
     #[test]
     fn freshness_can_tell_any_number(received: i64, at: i64, now: i64, min_ttl: i64, asked: bool) {
-        let fresh = tok::token::freshness(received, Expires::At(at), now, min_ttl, asked);
+        let fresh = tok::token::freshness::freshness(received, Expires::At(at), now, min_ttl, asked);
         prop_assert!(at > now || fresh.is_err(), "an expired token is never good");
     }
 }
 
 /// `eval` gives back the token, for every visible character and for all of them in an order that means something.
 #[cfg(unix)]
+#[cfg(unix)]
 #[test]
 fn a_shell_reads_the_token_back() {
+    use child::Start;
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut tokens: Vec<String> = (b'!'..=b'~').map(|b| char::from(b).to_string()).collect();
@@ -218,7 +225,7 @@ fn a_shell_reads_the_token_back() {
         if shell == "busybox" {
             command.arg("sh");
         }
-        let output = match command.args(["-c", script]).current_dir(folder.path()).output() {
+        let output = match command.args(["-c", script]).current_dir(folder.path()).finish() {
             Ok(output) => output,
             Err(_) if shell != "sh" => continue,
             Err(error) => panic!("{error}"),

@@ -12,11 +12,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tok::base::jose::jwt;
 use tok::base::jose::{Jwks, Key};
+use tok::base::secret::Secret;
+use tok::base::time::Time;
 use tok::oauth::client_auth::{self, Moment};
 use tok::oauth::reply::{self, Note};
-use tok::oauth::request::{self, Added, Method, Repeat, Response, Values};
+use tok::oauth::request::{self, Added, Repeat, Response, Values};
+use tok::provider::Method;
 use tok::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
-use tok::token::{Expires, Secret, Time};
+use tok::token::Expires;
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
 const NOW: i64 = 1_800_000_000;

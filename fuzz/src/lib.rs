@@ -13,18 +13,22 @@ use std::path::Path;
 use std::sync::OnceLock;
 use tok::base::error::{Error, Kind};
 use tok::base::jose::{Jwks, Key, verify};
+use tok::base::secret::Secret;
+use tok::base::time::Time;
 use tok::base::url::Url;
 use tok::oauth::client_auth::{self, Moment};
 use tok::oauth::reply::{Note, read};
 use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
-use tok::profile::config::{Config, ConfigValue, Edit, PlainValue, StoreChoice};
+use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
-use tok::storage::cache::{Cached, Head};
+use tok::storage::cache::Head;
+use tok::storage::choice::StoreChoice;
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
+use tok::token::Token;
 use tok::token::credentials::Kept;
-use tok::token::{Secret, Time, is_token};
+use tok::token::is_token;
 use zeroize::Zeroizing;
 
 /// What a target does with an input: it panics where something is wrong.
@@ -182,7 +186,7 @@ pub fn config(data: &[u8]) {
         Err(error) => return assert_config_error(&error),
     };
     let (name, wish) = head.split_once(' ').unwrap_or(("a", head));
-    if !tok::provider::is_name(name) || wish.is_empty() {
+    if !tok::base::name::is_name(name) || wish.is_empty() {
         return;
     }
     let edit = Edit {
@@ -216,17 +220,17 @@ pub fn config(data: &[u8]) {
 pub fn cache(data: &[u8]) {
     let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
     let (head, token) = (&data[..at], data.get(at + 1..).unwrap_or(&[]));
-    let full = Cached::parse(token);
+    let full = Token::parse(token);
     if let Some(cached) = &full {
         assert!(is_token(cached.access_token.expose()));
-        let again = Cached::parse(&cached.text()).expect("what was written is read");
+        let again = Token::parse(&cached.text()).expect("what was written is read");
         assert_eq!((again.received, again.expires), (cached.received, cached.expires));
         assert_eq!((again.header, again.belongs), (cached.header.clone(), cached.belongs.clone()));
         assert!(again.access_token == cached.access_token && again.scope == cached.scope);
     }
     let Ok(head) = serde_json::from_slice::<Head<'_>>(head) else { return };
     for stamp in &head.stamps {
-        stamp.is_too_young(head.written);
+        stamp.is_too_young(head.started);
     }
     for header in [false, true] {
         let mut token = token.to_vec();
@@ -339,7 +343,7 @@ pub fn template(data: &[u8]) {
         Ok(template) => template,
         Err(why) => return assert_safe(&why),
     };
-    assert!(template.names().all(|(name, _)| tok::provider::is_value_name(name)));
+    assert!(template.names().all(|(name, _)| tok::base::name::is_value_name(name)));
     let filled = template.fill(|_| Some(value)).expect("no value is missing");
     if !text.contains(MARK) {
         let marked = template.fill(|_| Some(MARK)).expect("no value is missing");

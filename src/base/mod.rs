@@ -3,8 +3,13 @@
 pub mod date;
 pub mod digest;
 pub mod duration;
+pub mod env;
 pub mod error;
+pub mod header;
 pub mod jose;
+pub mod name;
+pub mod secret;
 pub mod text;
+pub mod time;
 pub mod toml;
 pub mod url;

@@ -1,31 +1,31 @@
 //! What profiles and providers bring to the command line, and how it is read with that.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::name::is_name;
 use crate::base::text::escape_to;
 use crate::cli::{self, Catalog, Cli, FirstLook, GrantRow, Stop, TargetRow, ValueKind, ValueRow};
 use crate::host::Host;
 use crate::profile::config::Config;
-use crate::profile::{self, Profile, Wishes, load_provider, provider_names};
-use crate::provider::{Grant, Provider, built_in, is_name};
+use crate::profile::{self, Library, Profile, Setup, Wishes};
+use crate::provider::{Grant, Provider, built_in};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// Reads the command line of this run. The catalog is made only where it cannot be read without one: first of what is
 /// named; then of everything, as what was mistyped may be the name, and help may list all.
 ///
 /// # Errors
 /// Help that was asked for, or what is wrong.
-pub fn read(host: &mut Host) -> std::result::Result<Cli, Stop> {
+pub fn read(host: &mut Host) -> std::result::Result<(Cli, Option<Setup>), Stop> {
     let args = host.words.clone();
     let columns = host.columns();
-    let mut read = cli::parse(&args, &Catalog::default(), columns);
-    if let Ok(cli) = read {
-        return Ok(cli);
-    }
+    let mut error = match cli::parse(&args, &Catalog::default(), columns) {
+        Ok(cli) => return Ok((cli, None)),
+        Err(error) => error,
+    };
     let look = cli::first_look(&args);
     host.settle(&look.global);
     let has = |word: &str| look.words.iter().any(|typed| typed == word);
-    let finders: &[fn(&Config, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
+    let finders: &[fn(&Setup, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
         (true, _) => &[of_all],
         (_, true) => &[of_named, of_all],
         _ if has("get") || has("header") => &[of_named_or_all],
@@ -33,18 +33,18 @@ pub fn read(host: &mut Host) -> std::result::Result<Cli, Stop> {
     };
     let mut catalog = Catalog::default();
     if !finders.is_empty() {
-        // A config that cannot be read is told when it is used; help works all the same.
-        let (path, config) = load_config(host, &look).unwrap_or_default();
+        // A config that cannot be read is told when it is used; help works all the same. Its path is empty then, which
+        // no command takes for the config's.
+        let setup = load(host, &look).unwrap_or_default();
         for find in finders {
-            catalog = find(&config, &look, host);
-            read = cli::parse(&args, &catalog, columns);
-            if read.is_ok() {
-                break;
+            catalog = find(&setup, &look, host);
+            match cli::parse(&args, &catalog, columns) {
+                Ok(cli) => return Ok((cli, Some(setup))),
+                Err(again) => error = again,
             }
         }
-        host.config = Some((path, config));
     }
-    read.map_err(|error| match cli::typed(&error).filter(|_| look.words.first().is_some_and(|verb| verb == "login")) {
+    Err(match cli::typed(&error).filter(|_| look.words.first().is_some_and(|verb| verb == "login")) {
         Some(typed) => Stop::Error(no_login(host, &look, &catalog, typed)),
         None => cli::stop(&error, &built(&catalog), &look.words),
     })
@@ -57,29 +57,29 @@ fn built(catalog: &Catalog) -> clap::Command {
     command
 }
 
-fn load_config(host: &Host, look: &FirstLook) -> Result<(PathBuf, Config)> {
-    let path = profile::config_path(host, look.global.config.as_deref())?;
-    let config = profile::load_config(host, &path)?;
-    Ok((path, config))
+fn load(host: &Host, look: &FirstLook) -> Result<Setup> {
+    let config_path = profile::config_path(host, look.global.config.as_deref())?;
+    let config = profile::load_config(host, &config_path)?;
+    Ok(Setup { config_path, config, library: Library::new(host) })
 }
 
 /// What the profiles and providers that are named bring.
-fn of_named(config: &Config, look: &FirstLook, host: &Host) -> Catalog {
+fn of_named(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     // A subcommand is there once, however often its name is said.
     let names: BTreeSet<&str> = look.words.iter().skip(1).map(String::as_str).filter(|word| is_name(word)).collect();
     let mut catalog = Catalog::default();
-    names.into_iter().for_each(|name| add_named(&mut catalog, host, config, name));
+    names.into_iter().for_each(|name| add_named(&mut catalog, host, &setup.library, &setup.config, name));
     catalog
 }
 
 /// The same; where none is named, what all bring.
-fn of_named_or_all(config: &Config, look: &FirstLook, host: &Host) -> Catalog {
-    let catalog = of_named(config, look, host);
-    if catalog.targets.is_empty() { of_all(config, look, host) } else { catalog }
+fn of_named_or_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+    let catalog = of_named(setup, look, host);
+    if catalog.targets.is_empty() { of_all(setup, look, host) } else { catalog }
 }
 
-fn of_all(config: &Config, _: &FirstLook, host: &Host) -> Catalog {
-    catalog(host, config)
+fn of_all(setup: &Setup, _: &FirstLook, host: &Host) -> Catalog {
+    catalog(host, &setup.library, &setup.config)
 }
 
 /// `tok login X` or `tok login PROFILE X` where there is no X: what is broken or unknown, in the words of `tok get`.
@@ -90,17 +90,17 @@ fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> Er
         None => (typed.to_string(), None),
     };
     let wishes = Wishes { grant, ..Default::default() };
-    let resolved = load_config(host, look).and_then(|(_, config)| Profile::resolve(host, &config, &name, &wishes));
+    let resolved = load(host, look).and_then(|setup| Profile::resolve(host, &setup, &name, &wishes));
     let unknown = || Error::new(Kind::Usage, format!("`{}` is not a grant of {name}", escape_to(typed, 40)), "");
     resolved.err().unwrap_or_else(|| unknown().hint(format!("see: tok login {name} --help")))
 }
 
 /// What all known providers and profiles bring; broken files bring nothing.
-pub fn catalog(host: &Host, config: &Config) -> Catalog {
+pub fn catalog(host: &Host, library: &Library, config: &Config) -> Catalog {
     let mut catalog = Catalog::default();
-    let names: BTreeSet<String> = provider_names(host).into_iter().chain(config.profiles.keys().cloned()).collect();
+    let names: BTreeSet<String> = library.names().into_iter().chain(config.profiles.keys().cloned()).collect();
     for name in names {
-        add_named(&mut catalog, host, config, &name);
+        add_named(&mut catalog, host, library, config, &name);
     }
     catalog
 }
@@ -119,9 +119,9 @@ pub fn built_in_catalog() -> Catalog {
 }
 
 /// What the profile or provider `name` brings; nothing where there is none, or its file is broken.
-fn add_named(catalog: &mut Catalog, host: &Host, config: &Config, name: &str) {
+fn add_named(catalog: &mut Catalog, host: &Host, library: &Library, config: &Config, name: &str) {
     let own = config.profiles.get(name).and_then(|p| p.provider.as_deref());
-    let Ok(Some(loaded)) = load_provider(host, own.unwrap_or(name)) else { return };
+    let Ok(Some(loaded)) = library.provider(host, own.unwrap_or(name)) else { return };
     let provider = &loaded.provider;
     let about = match own.filter(|of| *of != name) {
         Some(of) => format!("{} (a profile of {of})", provider.title),

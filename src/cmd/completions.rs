@@ -5,9 +5,9 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::cli::{Catalog, Shell};
 use crate::host::Host;
-use crate::profile::{config_path, load_config, provider_names};
+use crate::profile::{Library, config_path, load_config};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 /// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is no setting.
 pub const VARIABLE: &str = "_TOK_COMPLETE";
@@ -33,12 +33,13 @@ pub fn script(shell: Shell) -> Result<String> {
 /// # Errors
 /// [`Kind::Usage`] where it asks in another way than its script does.
 pub fn answer(args: &[OsString], host: &Host) -> Result<bool> {
-    if !host.env.contains_key(OsStr::new(VARIABLE)) {
+    if host.env.get(VARIABLE).is_none() {
         return Ok(false);
     }
     let config = config_path(host, None).and_then(|path| load_config(host, &path)).unwrap_or_default();
-    let catalog = super::arguments::catalog(host, &config);
-    let providers = provider_names(host);
+    let library = Library::new(host);
+    let catalog = super::arguments::catalog(host, &library, &config);
+    let providers = library.names();
     let factory = move || command(&catalog, providers.clone());
     clap_complete::CompleteEnv::with_factory(factory)
         .var(VARIABLE)

@@ -3,15 +3,17 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Flag, Format, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
-use crate::profile::config::StoreChoice;
 use crate::profile::{Profile, Wishes};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
-use crate::storage::cache::{Cache, Cached, HeadOf, Stamp};
-use crate::token::{MIN_TTL, Secret, Stale, freshness};
+use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
+use crate::storage::choice::StoreChoice;
+use crate::token::Token;
+use crate::token::freshness::{MIN_TTL, Stale, freshness};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -45,7 +47,7 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
     match out.to {
         Some(path) if path != Path::new("-") => {
             let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::system::files::write_user_file(&path, text.expose().as_bytes(), context.host.deadline).map_err(
+            crate::system::files::write_user_file(&path, text.expose().as_bytes(), context.host.clock.deadline).map_err(
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
@@ -132,13 +134,15 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
         let names = [("jwks_url".to_string(), false)].into();
         got.profile.discover(context.host, names, false)?;
         let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
-        let filled = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
-        let filled = filled.map(|mut filled| {
-            filled.values.extend(got.profile.value("issuer").map(|issuer| ("issuer".to_string(), issuer.into())));
-            filled
+        let inputs = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
+        let inputs = inputs.map(|mut inputs| {
+            if let Some(issuer) = got.profile.value("issuer") {
+                inputs.set("issuer", &issuer);
+            }
+            inputs
         })?;
         let access = &got.answer.token.access_token;
-        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &filled)? {
+        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &inputs)? {
             return Err(Error::new(
                 Kind::Reply,
                 format!("{name}: the ID token cannot be verified"),
@@ -152,7 +156,9 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
 
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.
 fn show(context: &mut Context, text: &str) -> Result<()> {
-    let hold = crate::system::signals::hold(false);
+    // A reader that is slow to come is waited for here, where a signal still is the end.
+    crate::system::start::wait_for_stdout();
+    let hold = crate::system::signals::answering();
     context.print(text)?;
     crate::system::signals::answered(hold);
     Ok(())
@@ -172,7 +178,7 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
     let folders = context.host.folders()?.clone();
     let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
     let find = || cache.as_ref().and_then(|c| c.find(&known));
-    let good = |token: &Cached, now: i64, min_ttl: i64, asked: bool| {
+    let good = |token: &Token, now: i64, min_ttl: i64, asked: bool| {
         freshness(token.received.secs(), token.expires, now, min_ttl, asked)
     };
     let name = profile.name.clone();
@@ -183,7 +189,7 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
 
     let mut reason = None;
     if !args.fresh {
-        let now = context.host.now().secs();
+        let now = context.host.clock.now().secs();
         if let Some((file, token)) = find() {
             match good(&token, now, min_ttl, asked) {
                 Ok(()) => {
@@ -198,38 +204,44 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
         return Err(offline(&profile, reason, min_ttl));
     }
 
-    // A cached answer is out before a listener would be ready.
+    // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if error.kind == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
-            context.host.detail(&format!("{error}; going on without a lock"));
+            context.host.terminal.detail(&format!("{error}; going on without a lock"));
             None
         }
         Err(error) => return Err(error),
     };
-    let now = context.host.now().secs();
-    if let Some((file, token)) = find() {
+    let (now, started) = (context.host.clock.now().secs(), context.host.clock.started);
+    let stand = context.host.settings.are_unchanged();
+    let answers = |token: &Token, now: i64| {
         // Issued while we waited: that is as fresh as it gets, however short its life.
-        let meanwhile = token.received >= context.host.started && good(&token, now, 0, true).is_ok();
-        if meanwhile || (!args.fresh && good(&token, now, min_ttl, asked).is_ok()) {
-            write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
-            return Ok(answer(profile, token, Source::Cache, now));
-        }
+        let meanwhile = token.received >= started;
+        // Where the settings have changed since, it may be for those of now, which were not in force when we began.
+        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
+            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        is_good && is_of_then
+    };
+    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        return Ok(answer(profile, token, Source::Cache, now));
     }
     if let Some(reason) = reason {
-        context.host.detail(&format!("{}: {}", profile.name, describe(reason)));
+        context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store)?;
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
         write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
     }
     drop(lock);
-    let now = token.received.secs();
+    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 
@@ -244,7 +256,7 @@ fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    Profile::resolve(context.host, &context.config, &args.profile, &wishes)
+    Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
 }
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
@@ -275,14 +287,14 @@ fn describe(stale: Stale) -> &'static str {
 fn write_head(
     context: &Context,
     profile: &Profile,
-    folders: &crate::host::Folders,
+    folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
-    (file, token): (String, &Cached),
+    (file, token): (TokenFile, &Token),
     min_ttl: i64,
     asked: bool,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
-    let own = context.host.own_variables();
+    let own = context.host.env.own();
     let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
     let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
@@ -290,7 +302,9 @@ fn write_head(
         return cache.drop_head(&call);
     }
     let own = folders.provider(&profile.provider.name);
-    let (Some(config), Some(own)) = (Stamp::of(&context.config_path), Stamp::of(&own)) else { return };
-    let written = context.host.now().0;
-    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, written, stamps: [config, own] });
+    // As they were read: by now others may stand there.
+    let stamp = |path| Some(Stamp { path, of: context.host.settings.of(path)? });
+    let (Some(config), Some(own)) = (stamp(&context.setup.config_path), stamp(own.as_path())) else { return };
+    let started = context.host.clock.started.0;
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
 }

@@ -5,7 +5,7 @@ use super::table::with_heading;
 use crate::base::error::{Error, Result};
 use crate::base::text::{escape, json};
 use crate::cli::List;
-use crate::profile::{Profile, Wishes, load_provider, own_provider_names};
+use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
 use crate::token::Expires;
@@ -28,22 +28,22 @@ struct Row {
 /// # Errors
 /// Only where it cannot be written: a profile that is broken is warned about.
 pub fn run(context: &mut Context, args: &List) -> Result<()> {
-    let mut names: BTreeSet<String> = context.config.profiles.keys().cloned().collect();
+    let mut names: BTreeSet<String> = context.setup.config.profiles.keys().cloned().collect();
     names.extend(Index::profiles(context.host));
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
-    names.retain(|name| crate::provider::is_name(name));
+    names.retain(|name| crate::base::name::is_name(name));
     let mut rows = Vec::new();
     for name in names {
         let noted = Index::of(context.host, &name).read().unwrap_or_default();
-        let provider = (!context.config.profiles.contains_key(&name) && !noted.provider.is_empty())
+        let provider = (!context.setup.config.profiles.contains_key(&name) && !noted.provider.is_empty())
             .then(|| noted.provider.clone());
         let wishes = Wishes { provider, ..Wishes::default() };
-        match Profile::resolve(context.host, &context.config, &name, &wishes) {
+        match Profile::resolve(context.host, &context.setup, &name, &wishes) {
             Ok(profile) => rows.push(row(context, &profile, &noted)),
             Err(error) => {
-                context.host.warn(&error.to_string());
-                let config = context.config.profiles.get(&name);
+                context.host.terminal.warn(&error.to_string());
+                let config = context.setup.config.profiles.get(&name);
                 rows.push(Row {
                     provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider.clone()),
                     grant: config.and_then(|c| c.grant.clone()).or(noted.grant.clone()),
@@ -58,13 +58,14 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
     }
     let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
     // Those in use have been warned about with their profiles.
-    let unused = own_provider_names(context.host).iter().filter(|name| !used.contains(name.as_str()));
-    let broken: Vec<Error> = unused.filter_map(|name| load_provider(context.host, name).err()).collect();
-    broken.iter().for_each(|error| context.host.warn(&error.to_string()));
-    let now = context.host.now().secs();
+    let unused = context.setup.library.own_names().iter().filter(|name| !used.contains(name.as_str()));
+    let broken: Vec<Error> =
+        unused.filter_map(|name| context.setup.library.provider(context.host, name).err()).collect();
+    broken.iter().for_each(|error| context.host.terminal.warn(&error.to_string()));
+    let now = context.host.clock.now().secs();
     let text = if args.json { to_json(&rows) } else { to_text(&rows, now, context.host.columns()) };
     if rows.is_empty() && !args.json {
-        context.host.tell("nothing is configured or kept yet; see what there is: tok providers");
+        context.host.terminal.tell("nothing is configured or kept yet; see what there is: tok providers");
     }
     context.print(&text)
 }

@@ -2,28 +2,34 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::name::is_name;
+use crate::base::secret::Lines;
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::cli::LoginArgs;
-use crate::host::Host;
+use crate::host::{Host, Stdin};
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
-use crate::profile::config::{Edit, PlainValue, StoreChoice};
-use crate::profile::{Given, Profile, Source, Wishes, read_trusted};
-use crate::provider::{Auth, Flow, Grant, Param, is_name};
+use crate::profile::config::{Edit, PlainValue};
+use crate::profile::{Given, Profile, Source, Value, Wishes, read_trusted};
+use crate::provider::{Auth, Flow, Grant, Param};
 use crate::session::acquire::{self, Wanted};
 use crate::session::exchange::{self, Asking, Outcome};
-use crate::session::inputs::{self, Filled, For};
+use crate::session::inputs::{self, For, Inputs};
 use crate::session::open_store::{self, Opened};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
-use crate::storage::cache::{Cache, Cached};
+use crate::storage::cache::Cache;
+use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
 use crate::system::files;
 use crate::system::signals::Hold;
+use crate::system::terminal::Echo;
+use crate::token::Token;
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
-use crate::token::{Secret, Time};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,21 +50,21 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
-    let of = context.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
+    let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
         flags: args.values.clone(),
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
-    let mut profile = Profile::resolve(context.host, &context.config, &name, &wishes)?;
+    let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
     let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     discover(context.host, &mut profile, &grant)?;
-    let opened = open(context.host, &profile)?;
+    let opened = open(context.host, &profile, false)?;
     let kept = usable_secrets(&profile, &opened)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
@@ -68,7 +74,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     if let Some(error) = profile.not_offered(&grant, &missing) {
         return Err(error);
     }
-    if !missing.is_empty() && !context.host.interactive {
+    if !missing.is_empty() && !context.host.terminal.interactive {
         return Err(cannot_ask(&profile, &grant, &missing, &opened));
     }
     for value in missing {
@@ -79,7 +85,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
-        context.host.warn(warning);
+        context.host.terminal.warn(warning);
     }
 
     let limit = args.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
@@ -87,40 +93,39 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {
-            let mut filled = inputs::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
-            let home = home(&filled, &opened);
-            let begun = person::begin(context.host, &profile, &grant, &mut filled, home.as_deref(), person)?;
+            let mut inputs = inputs::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
+            let begun = person::begin(context.host, &profile, &grant, &mut inputs, person)?;
             if limit.is_none() {
-                context.host.renew();
+                context.host.clock.renew();
             }
-            Some((filled, begun))
+            Some((inputs, begun))
         }
         false => None,
     };
     let asked = match begun {
         None => ask(context, &profile, &grant, is_refresh)?,
-        Some((filled, Begun::Ready)) => {
+        Some((inputs, Begun::Ready)) => {
             let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile)?;
-            ask_with(context.host, &profile, &grant, filled, opened, lock)?
+            let opened = open(context.host, &profile, true)?;
+            ask_with(context.host, &profile, &grant, inputs, opened, lock)?
         }
-        Some((filled, Begun::Poll(poll))) => wait(context, &profile, &grant, filled, opened, (poll, limit))?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit))?,
     };
-    let Asked { lock, mut opened, filled, issued, received, used, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, received, used, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
         Some(token) if !is_refresh => {
-            acquire::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &filled)?
+            acquire::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &inputs)?
         }
         _ => false,
     };
     let login = Login {
-        url: profile.session_url(&filled.values).unwrap_or_default(),
+        url: profile.session_url(inputs.values()).unwrap_or_default(),
         used,
         keep: args.keep,
-        known: filled.known(&profile, &profile.known()?),
-        filled,
+        known: inputs.known(&profile, &profile.known()?),
+        inputs,
         profile: &profile,
         grant: &grant,
         is_refresh,
@@ -131,6 +136,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         Err(error) if !is_refresh => return Err(error),
         token => token,
     };
+    opened.follow_newcomer(context.host, &name)?;
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = open_store::store_error(&profile, &trouble);
@@ -142,7 +148,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     login.cache_and_index(context, &opened, &token)?;
     drop(hold);
     drop(lock);
-    context.host.speak();
+    context.host.terminal.release_messages();
     login.report(context.host, &opened);
     Ok(())
 }
@@ -153,7 +159,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
         missing.iter().any(|name| name == "issuer")
     };
-    if lacks(profile) && host.interactive {
+    if lacks(profile) && host.terminal.interactive {
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
@@ -161,16 +167,11 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
     profile.discover(host, grant.names(), true)
 }
 
-/// Where kept secrets may go, if any are in `filled`.
-fn home(filled: &Filled, opened: &Opened) -> Option<String> {
-    if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() }
-}
-
 /// A grant that was answered with a token.
 struct Asked {
     lock: Lock,
     opened: Opened,
-    filled: Filled,
+    inputs: Inputs,
     issued: Issued,
     received: Time,
     /// The refresh token that it was got with.
@@ -182,27 +183,33 @@ struct Asked {
 fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let opened = open(context.host, profile)?;
+    let opened = open(context.host, profile, true)?;
     let kept = usable_secrets(profile, &opened)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.kept.session.as_ref();
-    let refresh_token = given.clone().or(session.map(|s| s.refresh_token.clone()));
-    let extra: Vec<(&str, &Secret)> = refresh_token.iter().map(|t| ("refresh_token", t)).collect();
-    let mut filled = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
-    filled.bind(grant, &opened.kept)?;
-    let home = match (&given, session) {
-        (None, Some(session)) if is_refresh => open_store::origin(&session.belongs.url),
-        _ => home(&filled, &opened),
+    let refresh_token = match given {
+        Some(given) => Some(Value::found(given, Source::Flag)),
+        None => session.map(open_store::refresh_token),
     };
+    let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
+    let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
+    inputs.bind(grant, &opened.kept)?;
     let hold = crate::system::signals::hold(is_refresh);
-    let asking =
-        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
-        Flow::Signed => acquire::signed(profile, &filled, context.host.now()),
-        _ => exchange::ask(context.host, profile, &asking, &filled)?,
+        Flow::Signed => acquire::signed(profile, &inputs, context.host.clock.now()),
+        _ => exchange::ask(context.host, profile, &asking, &inputs)?,
     };
     let (issued, received) = granted(profile, grant, outcome)?;
-    Ok(Asked { lock, opened, filled, issued, received, used: refresh_token.filter(|_| is_refresh), hold })
+    Ok(Asked {
+        lock,
+        opened,
+        inputs,
+        issued,
+        received,
+        used: refresh_token.filter(|_| is_refresh).map(|t| t.text),
+        hold,
+    })
 }
 
 /// Exchanges the code that a flow has brought.
@@ -210,18 +217,16 @@ fn ask_with(
     host: &mut Host,
     profile: &Profile,
     grant: &Grant,
-    mut filled: Filled,
+    mut inputs: Inputs,
     opened: Opened,
     lock: Lock,
 ) -> Result<Asked> {
-    filled.bind(grant, &opened.kept)?;
-    let home = home(&filled, &opened);
+    inputs.bind(grant, &opened.kept)?;
     let hold = crate::system::signals::hold(false);
-    let asking =
-        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
-    let outcome = exchange::ask(host, profile, &asking, &filled)?;
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let outcome = exchange::ask(host, profile, &asking, &inputs)?;
     let (issued, received) = granted(profile, grant, outcome)?;
-    Ok(Asked { lock, opened, filled, issued, received, used: None, hold })
+    Ok(Asked { lock, opened, inputs, issued, received, used: None, hold })
 }
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
@@ -229,57 +234,58 @@ fn wait(
     context: &mut Context,
     profile: &Profile,
     grant: &Grant,
-    mut filled: Filled,
+    mut inputs: Inputs,
     mut opened: Opened,
     (mut poll, limit): (Poll, Option<Duration>),
 ) -> Result<Asked> {
-    filled.bind(grant, &opened.kept)?;
-    let home = home(&filled, &opened);
-    let asking =
-        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    inputs.bind(grant, &opened.kept)?;
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let ended = |why: &str, kind: Kind| {
         Error::new(kind, format!("{}: the login has not come to an end", profile.name), why)
             .hint(profile.login_again(grant))
     };
-    let deadline = limit.map(|_| context.host.deadline);
+    let deadline = limit.map(|_| context.host.clock.deadline);
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
     let mut unreached = None;
     loop {
-        if let Some(deadline) = deadline.filter(|deadline| context.host.instant() + pause >= *deadline) {
-            context.host.sleep(deadline.saturating_duration_since(context.host.instant()));
+        if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
+            context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
             let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
                 format!("--timeout is over, and the server gave no answer at last: {why}")
             });
             return Err(ended(&why, Kind::Unavailable));
         }
-        context.host.sleep(pause);
+        context.host.clock.sleep(pause);
         if deadline.is_none() {
-            context.host.renew();
+            context.host.clock.renew();
         }
         let lock = context.lock(&profile.name)?;
-        let outcome = exchange::ask(context.host, profile, &asking, &filled)?;
+        opened.follow(context.host, &profile.name)?;
+        let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
                 let hold = crate::system::signals::hold(false);
-                opened.read(profile);
+                opened.read(&profile.name);
+                opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble));
                 }
-                return Ok(Asked { lock, opened, filled, issued, received, used: None, hold });
+                return Ok(Asked { lock, opened, inputs, issued, received, used: None, hold });
             }
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
         };
+        opened.release();
         drop(lock);
-        context.host.speak();
+        context.host.terminal.release_messages();
         let answer = match code.as_deref().and_then(Answer::of) {
             Some(answer) => answer,
             None if error.kind == Kind::Unavailable => Answer::Unreachable,
             None => return Err(error),
         };
         unreached = (answer == Answer::Unreachable).then(|| error.to_string());
-        pause = match poll.next(answer, context.host.instant()) {
+        pause = match poll.next(answer, context.host.clock.instant()) {
             poll::Step::Wait(pause) => pause,
             poll::Step::GiveUp(why) => {
                 return Err(match why {
@@ -328,7 +334,7 @@ struct Login<'a> {
     /// The settings in force, with the secrets that came from the store.
     known: Known,
     /// What was sent.
-    filled: Filled,
+    inputs: Inputs,
     /// What names its session.
     url: String,
     issued: Issued,
@@ -342,9 +348,9 @@ impl Login<'_> {
     }
 
     /// The token as it waits. `verified`: its ID token was.
-    fn token(&self, verified: bool) -> Result<Cached> {
+    fn token(&self, verified: bool) -> Result<Token> {
         let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.filled)?;
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
             id.verified = verified;
         }
@@ -357,7 +363,7 @@ impl Login<'_> {
         if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
-    /// What the store is to hold, where it held `old`.
+    /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
     fn kept(&self, old: &Kept) -> Kept {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
@@ -368,16 +374,16 @@ impl Login<'_> {
             since: self.received.secs(),
             subject: self.issued.id_token.as_ref().and_then(acquire::subject).or_else(|| self.subject_of(old)),
         });
-        let dpop_key = self.filled.dpop_key.clone().or_else(|| old.dpop_key.clone());
+        let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
             // It leaves the kept secrets as they are.
-            return Kept { session, dpop_key, ..old.clone() };
+            return Kept { session, dpop_key, folder: None, ..old.clone() };
         }
         let home = open_store::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
         // A confidential client proves itself at each refresh too.
         let for_refresh = provider.refresh_grant().map(|refresh| provider.uses(refresh)).unwrap_or_default();
-        let client = self.filled.values.get("client_id").map(|id| id.to_string());
+        let client = self.inputs.get("client_id").map(|id| id.to_string());
         let is_same = old.secrets_for == home && (old.secrets_client.is_none() || old.secrets_client == client);
         let mut secrets = if is_same { old.secrets.clone() } else { Default::default() };
         for name in provider.uses(self.grant).into_keys() {
@@ -389,20 +395,22 @@ impl Login<'_> {
                 Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
                 _ => false,
             };
-            if let (true, Some(value)) = (wanted, self.filled.values.get(&name)) {
-                secrets.insert(name, Secret::new(value.as_str()));
+            if let (true, Some(value)) = (wanted, self.inputs.get(&name)) {
+                secrets.insert(name, Secret::new(value));
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key }
+        Kept { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
-    fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Cached) -> Result<()> {
+    fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Token) -> Result<()> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
-            let _ = cache.clear();
+            for old in std::iter::once(&cache).chain(&opened.cache_elsewhere(&profile.name)) {
+                let _ = old.clear();
+            }
             let wanted = Wanted { profile, known: &self.known, cache: Some(&cache) };
             acquire::put(context.host, &wanted, grant, token);
         }
@@ -414,7 +422,7 @@ impl Login<'_> {
             && let Ok(Some(mut old)) = context.host.store(&choice)
             && old.forget(&profile.name).is_err()
         {
-            context.host.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
+            context.host.terminal.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
         }
         Ok(())
     }
@@ -433,26 +441,30 @@ impl Login<'_> {
             None => "without a known end".into(),
         };
         if profile.store == StoreChoice::None {
-            host.warn(&format!("{}: {kept}: the store is none", profile.name));
+            host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
         }
-        let scopes = self.filled.values.get("scope").map(|scope| scope.as_str()).unwrap_or_default();
+        let scopes = self.inputs.get("scope").unwrap_or_default();
         if self.issued.refresh_token.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
-            host.warn(&format!(
+            host.terminal.warn(&format!(
                 "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
                 profile.name
             ));
         }
         let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
-        host.tell(&format!(
+        host.terminal.tell(&format!(
             "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name
         ));
     }
 }
 
-/// Opens the store: a login that cannot keep anything is refused before anything is sent.
-fn open(host: &Host, profile: &Profile) -> Result<Opened> {
+/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
+/// call's own state folder is held, and that of another is taken if it guards what is kept.
+fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
+    if locked {
+        opened.follow(host, &profile.name)?;
+    }
     opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
@@ -465,7 +477,7 @@ fn open(host: &Host, profile: &Profile) -> Result<Opened> {
     }
 }
 
-fn usable_secrets(profile: &Profile, opened: &Opened) -> Result<std::collections::BTreeMap<String, Secret>> {
+fn usable_secrets(profile: &Profile, opened: &Opened) -> Result<std::collections::BTreeMap<String, Value>> {
     let url = profile.session_url(&profile.known_values()?);
     Ok(opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref()))
 }
@@ -511,7 +523,7 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     if param.lines {
         return prompt_file(host, profile, param, &label);
     }
-    let Some(answer) = host.ask(&format!("{label}{choices}"), param.secret)? else {
+    let Some(answer) = host.ask(&format!("{label}{choices}"), if param.secret { Echo::Off } else { Echo::On })? else {
         return Err(missing_answer(profile, name, "the answer was empty"));
     };
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
@@ -530,12 +542,13 @@ fn missing_answer(profile: &Profile, name: &str, why: &str) -> Error {
 /// A value of several lines cannot be typed: the file that holds it is asked for.
 fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, label: &str) -> Result<Given> {
     let missing = |why: &str| missing_answer(profile, &param.name, why);
-    let path =
-        host.ask(&format!("{label}, the file that holds it"), false)?.ok_or_else(|| missing("the answer was empty"))?;
+    let path = host
+        .ask(&format!("{label}, the file that holds it"), Echo::On)?
+        .ok_or_else(|| missing("the answer was empty"))?;
     let file = std::path::Path::new(path.expose());
-    let text = host.read_secret_file(file, false, true).map_err(|failed| missing(&failed.why))?;
+    let text = host.read_secret_file(file, Stdin::Refused, Lines::Many).map_err(|failed| missing(&failed.why))?;
     if crate::profile::is_exposed(param, file) {
-        host.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));
+        host.terminal.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));
     }
     Ok(Given { text: Some(vec![text]), source: Source::Asked })
 }
@@ -560,7 +573,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
-    let path = &context.config_path;
+    let path = &context.setup.config_path;
     let text = read_trusted(path)?.unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
@@ -582,10 +595,15 @@ fn check_config(context: &Context, name: &str, edit: &Edit) -> Result<()> {
 /// Writes the config, one login at a time: the change is made to the text of now.
 fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
     let lock = context.lock("_config")?;
+    // Calls with other state folders have another lock and the same config; where a folder cannot be locked, they go on
+    // without.
+    let path = std::fs::canonicalize(&context.setup.config_path).unwrap_or(context.setup.config_path.clone());
+    let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+    let shared = folder.and_then(|folder| Lock::on_folder(&folder, context.host.clock.deadline).ok());
     if let Some((path, text)) = edited(context, name, edit)? {
         files::write_config(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
     }
-    drop(lock);
+    drop((shared, lock));
     Ok(())
 }
 

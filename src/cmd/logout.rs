@@ -2,17 +2,18 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::cli::Logout;
-use crate::profile::config::StoreChoice;
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, Opened};
-use crate::storage::cache::{Cache, Cached};
+use crate::storage::cache::Cache;
+use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::Trouble;
-use crate::token::Secret;
+use crate::token::Token;
 use std::collections::BTreeSet;
 
 /// Logs out of one profile, or of all of which something is kept.
@@ -26,8 +27,8 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     let mut names: BTreeSet<String> = Index::profiles(context.host).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
-    names.extend(context.config.profiles.keys().cloned());
-    names.retain(|name| crate::provider::is_name(name));
+    names.extend(context.setup.config.profiles.keys().cloned());
+    names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;
     for name in names {
         // A broken profile of which nothing is kept has nothing to forget.
@@ -38,7 +39,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
                 continue;
             }
             if first.is_some() {
-                context.host.warn(&error.to_string());
+                context.host.terminal.warn(&error.to_string());
             } else {
                 first = Some(error);
             }
@@ -63,18 +64,26 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
-            if let Ok(Some(mut store)) = context.host.store(&store) {
-                any |= store.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            let mut opened = Opened::open_as(context.host, name, &store);
+            opened.follow(context.host, name)?;
+            if let Some(elsewhere) = opened.cache_elsewhere(name) {
+                any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
             }
-            index.forget();
+            any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            opened.indexes(context.host, name).iter().for_each(Index::forget);
             say(context, name, any, "it could not be revoked, as the profile is broken");
             return Ok(());
         }
     };
-    let tokens = cache.all();
+    let mut tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
 
     let mut opened = Opened::open(context.host, &profile);
+    opened.follow(context.host, name)?;
+    if let Some(elsewhere) = opened.cache_elsewhere(name) {
+        tokens.extend(elsewhere.all());
+        any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+    }
     let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
@@ -105,11 +114,11 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     {
         any |= other.forget(name).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
-    index.forget();
+    opened.indexes(context.host, name).iter().for_each(Index::forget);
     drop(lock);
     match revoked {
         Revoked::Yes => say(context, name, any, "revoked"),
-        Revoked::Cannot if any => context.host.warn(&format!(
+        Revoked::Cannot if any => context.host.terminal.warn(&format!(
             "{name}: forgotten here, not revoked there: {} has no way to revoke, and what it issued lives to its end",
             profile.provider.name
         )),
@@ -127,9 +136,9 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
 }
 
 fn resolve(context: &Context, name: &str, provider: Option<&str>) -> Result<Profile> {
-    let in_config = context.config.profiles.get(name).is_some_and(|p| p.provider.is_some());
+    let in_config = context.setup.config.profiles.get(name).is_some_and(|p| p.provider.is_some());
     let provider = provider.filter(|p| !in_config && !p.is_empty() && *p != name).map(str::to_string);
-    Profile::resolve(context.host, &context.config, name, &Wishes { provider, ..Wishes::default() })
+    Profile::resolve(context.host, &context.setup, name, &Wishes { provider, ..Wishes::default() })
 }
 
 fn not_removed(name: &str, why: &str) -> Error {
@@ -143,7 +152,7 @@ fn say(context: &mut Context, name: &str, any: bool, how: &str) {
         (true, "revoked") => format!("{name}: revoked, and forgotten here"),
         (true, how) => format!("{name}: forgotten here; {how}"),
     };
-    context.host.tell(&text);
+    context.host.terminal.tell(&text);
 }
 
 enum Revoked {
@@ -154,15 +163,10 @@ enum Revoked {
 }
 
 /// Revokes the session, or the access tokens of a profile without one (RFC 7009).
-fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Cached]) -> Revoked {
+fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
     let session = opened.kept.session.as_ref();
-    let tokens: Vec<(&str, &Secret)> = match session {
-        Some(session) => vec![("refresh_token", &session.refresh_token)],
-        None if !names.contains_key("access_token") => return Revoked::Nothing,
-        None => cached.iter().map(|token| ("access_token", &token.access_token)).collect(),
-    };
-    if tokens.is_empty() {
+    if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
         return Revoked::Nothing;
     }
     if let Err(error) = profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), false) {
@@ -176,19 +180,19 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     }
     let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
+    let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
+    let tokens: Vec<(&str, Value)> = match session {
+        Some(session) => vec![("refresh_token", open_store::refresh_token(session))],
+        None => cached.iter().map(|token| ("access_token", access(token))).collect(),
+    };
     for token in tokens {
-        let hint = Secret::new(token.0);
-        let extra = [token, ("token_type_hint", &hint)];
-        let filled = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
-            Ok(filled) => filled,
+        let hint = Value::found(Secret::new(token.0), Source::Default);
+        let extra = [token, ("token_type_hint", hint)];
+        let inputs = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
+            Ok(inputs) => inputs,
             Err(error) => return Revoked::Failed(error),
         };
-        let home = match session {
-            Some(session) => open_store::origin(&session.belongs.url),
-            None if filled.from_store.is_empty() => None,
-            None => opened.kept.secrets_for.clone(),
-        };
-        if let Err(error) = exchange::revoke(context.host, profile, call, &filled, home.as_deref()) {
+        if let Err(error) = exchange::revoke(context.host, profile, call, &inputs) {
             return Revoked::Failed(error);
         }
     }

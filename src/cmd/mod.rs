@@ -14,22 +14,18 @@ pub mod table;
 use crate::base::error::{Error, Kind, Result};
 use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};
 use crate::host::Host;
-use crate::profile;
-use crate::profile::config::Config;
-use crate::storage::lock::{Lock, LockError};
+use crate::profile::{self, Library, Setup};
+use crate::session::guard;
+use crate::storage::lock::Lock;
 use crate::system::signals;
-use std::io::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// What every command has at hand.
 pub struct Context<'h> {
     /// The world.
     pub host: &'h mut Host,
-    /// The config file, which need not be there.
-    pub config_path: PathBuf,
-    /// What it says.
-    pub config: Config,
+    /// What the user has set up.
+    pub setup: Setup,
     /// Whether the short path may answer the next call that is the same to the letter.
     pub plain: bool,
 }
@@ -44,12 +40,12 @@ pub enum Missing {
 }
 
 impl<'h> Context<'h> {
-    /// Takes the config that was read to know the command line, or reads it. `missing`: whether a config that is named
-    /// need not be there yet.
+    /// Takes what was read to know the command line, or reads it. `missing`: whether a config that is named need not be
+    /// there yet.
     ///
     /// # Errors
     /// [`Kind::Config`].
-    pub fn new(host: &'h mut Host, global: &Global, missing: Missing) -> Result<Context<'h>> {
+    pub fn new(host: &'h mut Host, global: &Global, setup: Option<Setup>, missing: Missing) -> Result<Context<'h>> {
         let config_path = profile::config_path(host, global.config.as_deref())?;
         let named = match (&global.config, host.var("TOK_CONFIG")?) {
             (Some(_), _) => Some("--config"),
@@ -60,45 +56,23 @@ impl<'h> Context<'h> {
             let what = format!("there is no config {}", config_path.display());
             return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
         }
-        let config = match host.config.take() {
-            Some((path, config)) if path == config_path => config,
-            _ => profile::load_config(host, &config_path)?,
+        let setup = match setup.filter(|setup| setup.config_path == config_path) {
+            Some(setup) => setup,
+            None => {
+                Setup { config: profile::load_config(host, &config_path)?, library: Library::new(host), config_path }
+            }
         };
-        Ok(Context { host, config_path, config, plain: false })
+        Ok(Context { host, setup, plain: false })
     }
 
-    /// Everything about one profile, one process at a time.
+    /// Everything about one profile, one process at a time, for all whose state folder is this one; see
+    /// [`crate::session::open_store::Opened::follow`] for the others.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] where another process keeps the lock until `--timeout`; [`Kind::Other`] where there can be
-    /// no lock: then nothing is asked of the provider either.
+    /// As [`guard::lock`].
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
-        let (folders, deadline) = (self.host.folders()?.clone(), self.host.deadline);
-        let unusable = |path: &std::path::Path, error: std::io::Error| {
-            Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
-                .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
-        };
-        crate::system::files::private_dir(&folders.state).map_err(|error| unusable(&folders.state, error))?;
-        let host = &mut *self.host;
-        let mut say = |holder: Option<u32>| {
-            let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-            host.tell(&format!("{name}: waiting for {who}…"));
-        };
-        Lock::take(&folders.locks(), name, deadline, &mut say).map_err(|error| match error {
-            LockError::TimedOut { holder } => {
-                let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
-                let seconds = crate::base::duration::show(host.timeout.as_secs() as i64);
-                Error::new(
-                    Kind::Unavailable,
-                    format!("{name}: {who} holds the lock"),
-                    format!("waited {seconds} for it; only one at a time may ask the provider"),
-                )
-                .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
-                    format!("wait longer with --timeout, or look at it: ps -p {pid}")
-                }))
-            }
-            LockError::Failed(path, error) => unusable(&path, error),
-        })
+        let state = self.host.folders()?.state.clone();
+        guard::lock(self.host, &state, name)
     }
 
     /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
@@ -106,36 +80,22 @@ impl<'h> Context<'h> {
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
-        print(self.host, text)
+        self.host.terminal.print(text)
     }
 }
 
-/// [`Context::print`] where there is no context.
-///
-/// # Errors
-/// As there.
-pub fn print(host: &mut Host, text: &str) -> Result<()> {
-    let written = host.out.write_all(text.as_bytes()).and_then(|()| host.out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Kind::Other, "the answer cannot be written", error.to_string()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Runs the command that `cli` says.
+/// Runs the command that `cli` says. `setup`: what was read to know the command line.
 ///
 /// # Errors
 /// Those of the command.
-pub fn dispatch(cli: &Cli, host: &mut Host) -> Result<()> {
+pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> {
     let global = &cli.global;
     match &cli.verb {
         Verb::Get(args) => {
             ready(host, args.token.timeout);
             let format = if args.json { Format::Json } else { args.output };
             let plain = format == Format::Token && args.write.is_none() && is_plain(host, global, "get", &args.token);
-            let mut context = Context::new(host, global, Missing::Refused)?;
+            let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
             let out = get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
             get::run(&mut context, &args.token, &out)
@@ -143,7 +103,7 @@ pub fn dispatch(cli: &Cli, host: &mut Host) -> Result<()> {
         Verb::Header(args) => {
             ready(host, args.token.timeout);
             let plain = is_plain(host, global, "header", &args.token);
-            let mut context = Context::new(host, global, Missing::Refused)?;
+            let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
             let out = get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
             get::run(&mut context, &args.token, &out)
@@ -151,22 +111,22 @@ pub fn dispatch(cli: &Cli, host: &mut Host) -> Result<()> {
         Verb::Login(args) => {
             ready(host, args.timeout);
             signals::listen();
-            login::run(&mut Context::new(host, global, Missing::Allowed)?, args)
+            login::run(&mut Context::new(host, global, setup, Missing::Allowed)?, args)
         }
         Verb::Logout(args) => {
             ready(host, args.timeout);
             signals::listen();
-            logout::run(&mut Context::new(host, global, Missing::Refused)?, args)
+            logout::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
-        Verb::List(args) => list::run(&mut Context::new(host, global, Missing::Refused)?, args),
+        Verb::List(args) => list::run(&mut Context::new(host, global, setup, Missing::Refused)?, args),
         Verb::Show(args) => {
             ready(host, args.timeout);
-            show::run(&mut Context::new(host, global, Missing::Refused)?, args)
+            show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::Providers(args) => providers::run(host, args),
         Verb::Completions(args) => {
             let text = completions::script(args.shell)?;
-            print(host, &text)
+            host.terminal.print(&text)
         }
     }
 }
@@ -174,7 +134,7 @@ pub fn dispatch(cli: &Cli, host: &mut Host) -> Result<()> {
 /// Readies a call that may take time and change what is kept.
 fn ready(host: &mut Host, timeout: Option<i64>) {
     if let Some(seconds) = timeout {
-        host.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
+        host.clock.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
     }
     signals::let_writes_fail();
 }

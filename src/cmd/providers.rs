@@ -1,12 +1,11 @@
 //! `tok providers`: the known providers, or one of them.
 
-use super::print;
 use super::table::{table, with_heading};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, line, lines, nearest};
 use crate::cli::Providers;
-use crate::host::{Host, Loaded};
-use crate::profile::{load_provider, provider_names, read_trusted, variable};
+use crate::host::Host;
+use crate::profile::{Library, Loaded, read_trusted, variable};
 use crate::provider::{Provider, built_in};
 use serde_json::{Value, json};
 
@@ -15,21 +14,22 @@ use serde_json::{Value, json};
 /// # Errors
 /// [`Kind::Config`] for one that is not known or whose file is broken.
 pub fn run(host: &mut Host, args: &Providers) -> Result<()> {
-    let Some(name) = &args.name else { return all(host, args) };
+    let library = Library::new(host);
+    let Some(name) = &args.name else { return all(host, &library, args) };
     if args.toml {
-        let text = file(host, name)?;
-        return print(host, &text);
+        let text = file(host, &library, name)?;
+        return host.terminal.print(&text);
     }
-    let Some(found) = load_provider(host, name)? else { return Err(unknown(host, name)) };
+    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name)) };
     let text = match args.json {
         true => json(&object(&found)),
         false => lines(&one(&found, host.columns())),
     };
-    print(host, &text)
+    host.terminal.print(&text)
 }
 
-fn unknown(host: &Host, name: &str) -> Error {
-    let names = provider_names(host);
+fn unknown(library: &Library, name: &str) -> Error {
+    let names = library.names();
     let error = Error::new(
         Kind::Config,
         format!("there is no provider `{}`", crate::base::text::escape_to(name, 80)),
@@ -41,29 +41,29 @@ fn unknown(host: &Host, name: &str) -> Error {
     }
 }
 
-fn file(host: &Host, name: &str) -> Result<String> {
+fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     let own = host.folders().ok().map(|f| f.provider(name));
-    if crate::provider::is_name(name)
+    if crate::base::name::is_name(name)
         && let Some(text) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
     {
         return Ok(text);
     }
     let found = built_in().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
-    found.ok_or_else(|| unknown(host, name))
+    found.ok_or_else(|| unknown(library, name))
 }
 
-fn all(host: &mut Host, args: &Providers) -> Result<()> {
+fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
     let mut providers = Vec::new();
-    for name in provider_names(host) {
-        match load_provider(host, &name) {
+    for name in library.names() {
+        match library.provider(host, &name) {
             Ok(Some(found)) => providers.push(found),
             Ok(None) => {}
-            Err(error) => host.warn(&error.to_string()),
+            Err(error) => host.terminal.warn(&error.to_string()),
         }
     }
     if args.json {
         let list: Vec<Value> = providers.iter().map(|found| object(found)).collect();
-        return print(host, &json(&Value::Array(list)));
+        return host.terminal.print(&json(&Value::Array(list)));
     }
     let mut rows = Vec::new();
     for found in &providers {
@@ -71,7 +71,7 @@ fn all(host: &mut Host, args: &Providers) -> Result<()> {
         rows.push([provider.name.clone(), escape(&provider.title), grants(provider).join(", "), from(found)]);
     }
     let text = with_heading(["PROVIDER", "TITLE", "GRANTS", "FROM"], rows, host.columns());
-    print(host, &lines(&text))
+    host.terminal.print(&lines(&text))
 }
 
 fn grants(provider: &Provider) -> Vec<String> {

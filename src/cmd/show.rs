@@ -7,7 +7,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::oauth::request;
-use crate::profile::{Profile, Source, Wishes};
+use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
 use crate::session::acquire;
@@ -31,15 +31,15 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
     let noted = Index::of(context.host, name).read();
     let provider = noted
         .as_ref()
-        .filter(|n| !context.config.profiles.contains_key(name) && !n.provider.is_empty())
+        .filter(|n| !context.setup.config.profiles.contains_key(name) && !n.provider.is_empty())
         .map(|n| n.provider.clone());
     let wishes = Wishes { provider, ..Wishes::default() };
-    let profile = Profile::resolve(context.host, &context.config, name, &wishes)?;
+    let profile = Profile::resolve(context.host, &context.setup, name, &wishes)?;
     let noted = noted.unwrap_or_default();
     let known = profile.known()?;
     let cache = Cache::new(context.host.folders()?.cache(name));
     let token = cache.find(&known).map(|(_, token)| token);
-    let now = context.host.now().secs();
+    let now = context.host.clock.now().secs();
     let hides = profile.provider_file.is_some() && Provider::built_in(&profile.provider.name).is_some();
 
     let mut values = Map::new();
@@ -98,6 +98,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
     let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object, context.host.columns())) };
     context.print(&text)
 }
+
+/// The name of the header's value among the values of a request.
+const HEADER: &str = "request_header";
 
 /// What a provider can be asked about a token.
 #[derive(Clone, Copy, PartialEq)]
@@ -166,19 +169,21 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     };
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
-    let extra = [("access_token", &token.access_token)];
-    let mut filled = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
+    let home = profile.token_home(token);
+    let extra = [("access_token", profile::Value::kept(token.access_token.clone(), Some(home.clone())))];
+    let mut inputs = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
     if question == Question::Userinfo {
-        call.headers.push((token.header.0.clone(), Template(vec![Piece::Text(token.header.1.expose().into())])));
+        let header = Piece::Value { name: HEADER.into(), or: None, optional: false };
+        call.headers.push((token.header.0.clone(), Template(vec![header])));
+        inputs.insert(HEADER, profile::Value::kept(token.header.1.clone(), Some(home.clone())));
         call.dpop = token.dpop_key.is_some();
-        filled.dpop_key = token.dpop_key.clone();
+        inputs.dpop_key = token.dpop_key.clone();
         // For the proof (RFC 9449 §7.1); the request itself has it in its header.
-        filled.values.insert("access_token".into(), token.access_token.expose().to_string().into());
+        inputs.insert("access_token", profile::Value::kept(token.access_token.clone(), Some(home)));
     }
-    let to = request::url(&call, &filled.values).ok().as_deref().and_then(open_store::origin);
+    let to = request::url(&call, inputs.values()).ok().as_deref().and_then(open_store::origin);
     let to = to.ok_or_else(|| unknown(profile))?;
-    let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
-    context.host.detail(&format!("{}: asking {to} for {name}", profile.name));
+    context.host.terminal.detail(&format!("{}: asking {to} for {name}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
     let told = Told {
         name: match question {
@@ -187,7 +192,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         },
         rules: &grant.response,
     };
-    let object = exchange::ask_to_show(context.host, profile, &told, &call, &filled, home.as_deref())?;
+    let object = exchange::ask_to_show(context.host, profile, &told, &call, &inputs)?;
     match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {

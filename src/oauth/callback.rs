@@ -1,8 +1,8 @@
 //! What a redirect back from the authorization endpoint means (RFC 6749 §4.1.2, RFC 9207). Pure.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
-use crate::token::Secret;
 use percent_encoding::percent_decode_str;
 use ring::hmac;
 use ring::rand::SystemRandom;

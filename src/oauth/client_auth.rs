@@ -1,9 +1,9 @@
 //! Client authentication: what it adds to a request (RFC 6749 §2.3, RFC 7523 §2.2, RFC 8705 §2). Pure.
 
 use crate::base::jose::{Algorithm, Key};
+use crate::base::secret::Secret;
 use crate::oauth::request::{Added, Identity, Pair, Unready, Values};
 use crate::provider::{Assertion, Auth};
-use crate::token::Secret;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 

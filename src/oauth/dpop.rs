@@ -1,7 +1,7 @@
 //! DPoP proofs (RFC 9449 §4.2).
 
 use crate::base::jose::{Key, base64url};
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
 //! Proof Key for Code Exchange (RFC 7636), with `S256` alone.
 
 use crate::base::jose::base64url;
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 

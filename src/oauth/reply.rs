@@ -2,10 +2,11 @@
 
 use crate::base::date;
 use crate::base::error::Kind;
+use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::oauth::request::Response;
 use crate::provider::{Condition, Expiry, Find, Format, Lifetime, Rules, Test, Unit, Zero};
-use crate::token::{Expires, Secret, is_token};
+use crate::token::{Expires, is_token};
 use serde_json::{Map, Value};
 
 /// What a good reply brought.
@@ -467,8 +468,8 @@ fn later(start: i64, seconds: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Time;
     use crate::provider::Provider;
-    use crate::token::Time;
 
     const NOW: i64 = 1_800_000_000;
 

@@ -1,8 +1,9 @@
 //! The request to a token endpoint, and the reply as it comes from the wire.
 
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::provider::template::{Gap, Piece, Template};
-use crate::provider::{Call, Encode, Field, Param, Provider};
-use crate::token::{Secret, Time};
+use crate::provider::{Call, Encode, Field, Method, Param, Provider};
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -16,28 +17,6 @@ pub enum Repeat {
     Rotating,
     /// It carries a person's own secret; a second try may lock the account: only where nothing was sent.
     Personal,
-}
-
-/// The HTTP methods a provider file may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// GET
-    Get,
-    /// POST
-    Post,
-    /// PUT
-    Put,
-}
-
-impl Method {
-    /// As it stands in a request.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-        }
-    }
 }
 
 /// A request, whole: nothing is added to it but what HTTP itself needs. Holds secrets, so `Debug` shows none.

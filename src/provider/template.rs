@@ -52,7 +52,8 @@ impl Template {
                 rest = &rest[end + 1..];
                 let all = inside.strip_suffix('?').unwrap_or(inside);
                 let (name, or) = all.split_once('|').map_or((all, None), |(name, or)| (name, Some(or)));
-                if !super::is_value_name(name) || or.is_some_and(|or| !super::is_value_name(or)) {
+                if !crate::base::name::is_value_name(name) || or.is_some_and(|or| !crate::base::name::is_value_name(or))
+                {
                     return Err(format!(
                         "`{{{}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`",
                         crate::base::text::escape(inside)

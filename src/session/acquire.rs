@@ -3,22 +3,25 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::jose::{Jwks, VerifyError};
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::cmd::output::Source as From;
 use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::profile::Profile;
+use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
-use crate::session::inputs::{Filled, For, fill, is_of_this_call};
-use crate::session::open_store::{Opened, origin, store_error};
+use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
+use crate::session::open_store::{Opened, origin, refresh_token, store_error};
 use crate::session::plan;
-use crate::storage::cache::{Cache, Cached, IdToken};
-use crate::storage::index::Index;
+use crate::storage::cache::Cache;
+use crate::storage::index::{Entry, Index};
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
-use crate::token::{Expires, Secret, Time, is_token};
+use crate::token::{Expires, is_token};
+use crate::token::{IdToken, Token};
 use std::collections::BTreeMap;
 
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
@@ -54,7 +57,8 @@ pub fn login_needed(
     if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
         && *home != to
     {
-        return elsewhere(profile, home, &to);
+        let name = missing.iter().find(|name| opened.kept.secrets.contains_key(*name));
+        return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
     }
     let what = match missing {
         [one] if one == "refresh_token" => format!("{}: no refresh token is kept", profile.name),
@@ -91,19 +95,35 @@ pub struct Wanted<'a> {
 }
 
 /// Gets a token from the provider: by the refresh token, else by a grant that needs nobody. The caller holds the
-/// profile's lock. `no_store`: neither read nor write the store.
+/// profile's lock in its own state folder; where the session is guarded by another, its lock is taken here, and its
+/// cache holds the session's tokens: one that `answers` at that time, in seconds since 1970, is taken. `no_store`:
+/// neither read nor write the store.
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_store: bool) -> Result<(Cached, From)> {
+pub fn obtain(
+    host: &mut Host,
+    profile: &mut Profile,
+    cache: Option<&Cache>,
+    no_store: bool,
+    answers: &dyn Fn(&Token, i64) -> bool,
+) -> Result<(Token, From)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
-    let opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    let mut opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    opened.follow(host, &profile.name)?;
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
-        if profile.store == crate::profile::config::StoreChoice::File {
+        if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble));
+        }
+    }
+    let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
+    if let Some(elsewhere) = &elsewhere {
+        let known = profile.known()?;
+        if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
+            return Ok((token, From::Cache));
         }
     }
     // Nobody is asked for endpoints that would not be used.
@@ -115,7 +135,13 @@ pub fn obtain(host: &mut Host, profile: &mut Profile, cache: Option<&Cache>, no_
         profile.discover(host, names, false)?;
     }
     let known = profile.known()?;
-    obtain_with(host, &Wanted { profile, known: &known, cache }, &grant, opened)
+    let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
+    let obtained = obtain_with(host, &wanted, &grant, opened);
+    if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
+        // It waits there alone, where all find it; an older one here would answer first.
+        own.drop_answers(&known, token.received.secs());
+    }
+    obtained
 }
 
 /// What `grant` lacks of the values given, apart from those that `kept` has and from endpoints that the issuer will
@@ -135,7 +161,7 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Cached, From)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, From)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
@@ -143,7 +169,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {
-        host.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
+        host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
     }
     let situation = plan::Situation {
         provider,
@@ -189,8 +215,8 @@ fn refresh(
     host: &mut Host,
     wanted: &Wanted,
     opened: &mut Opened,
-    secrets: &BTreeMap<String, Secret>,
-) -> Result<Option<Cached>> {
+    secrets: &BTreeMap<String, Value>,
+) -> Result<Option<Token>> {
     let profile = wanted.profile;
     let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
         return Ok(None);
@@ -198,26 +224,20 @@ fn refresh(
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
         let Some(session) = opened.kept.session.clone() else { return Ok(None) };
-        let mut filled = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", &session.refresh_token)])?;
-        filled.bind(grant, &opened.kept)?;
+        let mut inputs =
+            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
+        inputs.bind(grant, &opened.kept)?;
         // Other scopes than those of the login are asked for; the same ones are left out.
         let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
         if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
             && asked != Some(now)
             && let Some(scope) = profile.fetch(host, "scope")?
         {
-            filled.values.insert("scope".into(), scope);
+            inputs.set("scope", &scope);
         }
-        let home = origin(&session.belongs.url);
         let hold = crate::system::signals::hold(true);
-        let asking = Asking {
-            name: &grant.name,
-            call: &grant.call,
-            rules: &grant.response,
-            dead: &rules.dead,
-            home: home.as_deref(),
-        };
-        match ask(host, profile, &asking, &filled)? {
+        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
+        match ask(host, profile, &asking, &inputs)? {
             Outcome::Issued(mut issued, received) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let before =
@@ -226,46 +246,48 @@ fn refresh(
                 if new != session.refresh_token {
                     let kept = Kept {
                         session: Some(Session { refresh_token: new, ..session.clone() }),
-                        dpop_key: filled.dpop_key.clone(),
+                        dpop_key: inputs.dpop_key.clone(),
                         ..opened.kept.clone()
                     };
                     keep_or_insist(host, profile, opened, kept);
                 }
-                let belongs = filled.known(profile, wanted.known).joined(&session.belongs, &grant.name);
+                let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
                 // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
                 let stays = issued.id_token.is_none();
                 issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, belongs, &filled)?;
+                let mut token = cached(profile, grant, &issued, received, belongs, &inputs)?;
                 if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                     id.verified = before.verified;
                 }
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
                 drop(hold);
-                host.speak();
+                host.terminal.release_messages();
                 return Ok(Some(token));
             }
             Outcome::Failed(error, _) => return Err(error),
             Outcome::Dead(error) => {
-                host.detail(&error.to_string());
-                opened.read(profile);
+                host.terminal.detail(&error.to_string());
+                opened.read(&profile.name);
                 if let Some(trouble) = &opened.trouble {
                     return Err(store_error(profile, trouble));
                 }
                 let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
-                    host.detail(&format!("{}: the store holds a newer refresh token", profile.name));
+                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
                     continue;
                 }
                 let kept = Kept { session: None, ..opened.kept.clone() };
                 if let Err(trouble) = opened.write(&profile.name, kept) {
-                    host.warn(&format!(
+                    host.terminal.warn(&format!(
                         "{}: the dead refresh token cannot be forgotten: {}",
                         profile.name, trouble.why
                     ));
                     opened.kept.session = None;
                 }
-                Index::of(host, &profile.name).update(|entry| entry.refresh_token = false);
+                for index in opened.indexes(host, &profile.name) {
+                    index.update(|entry| entry.refresh_token = false);
+                }
                 return Ok(None);
             }
         }
@@ -297,22 +319,21 @@ fn run(
     wanted: &Wanted,
     grant: &Grant,
     opened: &mut Opened,
-    secrets: &BTreeMap<String, Secret>,
+    secrets: &BTreeMap<String, Value>,
     apart: bool,
-) -> Result<Cached> {
+) -> Result<Token> {
     let profile = wanted.profile;
-    let mut filled = fill(host, profile, For::Grant(grant), secrets, &[])?;
-    filled.bind(grant, &opened.kept)?;
-    let home = if filled.from_store.is_empty() { None } else { opened.kept.secrets_for.clone() };
+    let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
+    inputs.bind(grant, &opened.kept)?;
     if profile.provider.refresh.is_some() && !apart {
         opened.check_ready();
     }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}; going on without it", store_error(profile, trouble));
-        if filled.from_config.is_empty() { host.detail(&text) } else { host.warn(&text) }
+        if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
-        && filled.from_store.iter().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
+        && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
     if is_kept_personal
         && Index::of(host, &profile.name).read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name))
     {
@@ -324,29 +345,35 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name)));
     }
     let hold = crate::system::signals::hold(false);
-    let asking =
-        Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], home: home.as_deref() };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
-        Flow::Signed => signed(profile, &filled, host.now()),
-        _ => ask(host, profile, &asking, &filled)?,
+        Flow::Signed => signed(profile, &inputs, host.clock.now()),
+        _ => ask(host, profile, &asking, &inputs)?,
     };
     let (issued, received) = match outcome {
         Outcome::Issued(issued, received) => (issued, received),
         Outcome::Dead(error) | Outcome::Failed(error, _) => {
             if is_kept_personal && error.kind == Kind::Refused {
-                Index::of(host, &profile.name).update(|entry| entry.refused = Some(grant.name.clone()));
+                for index in opened.indexes(host, &profile.name) {
+                    index.update(|entry| entry.refused = Some(grant.name.clone()));
+                }
             }
             return Err(error);
         }
     };
-    let url = profile.session_url(&filled.values).unwrap_or_default();
-    let known = filled.known(profile, wanted.known);
+    let url = profile.session_url(inputs.values()).unwrap_or_default();
+    let known = inputs.known(profile, wanted.known);
     let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
-    belongs.apart = apart || given_beside_kept(host, profile);
+    belongs.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, received, belongs, &filled)?;
+    let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+    // A session that began meanwhile is left alone, and its folder's cache takes the token.
+    let is_usable = opened.is_usable();
+    let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
+    let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
+    let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
     if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart, opened.is_usable(), &profile.provider.refresh)
+        (&issued.refresh_token, apart || begun, is_usable, &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: refresh_token.clone(),
@@ -354,13 +381,13 @@ fn run(
             since: received.secs(),
             subject: issued.id_token.as_ref().and_then(subject),
         };
-        let kept = Kept { session: Some(session), dpop_key: filled.dpop_key.clone(), ..opened.kept.clone() };
+        let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
     drop(hold);
-    host.speak();
+    host.terminal.release_messages();
     Ok(token)
 }
 
@@ -374,9 +401,9 @@ pub fn verify_id_token(
     profile: &Profile,
     token: &Secret,
     access_token: Option<&Secret>,
-    filled: &Filled,
+    inputs: &Inputs,
 ) -> Result<bool> {
-    let value = |name: &str| filled.values.get(name).map(|value| value.as_str());
+    let value = |name: &str| inputs.get(name);
     let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
     let expected = id_token::Expected {
         issuer,
@@ -384,7 +411,7 @@ pub fn verify_id_token(
         nonce: value("nonce"),
         access_token: access_token.map(Secret::expose),
         max_age: None,
-        now: host.now().secs(),
+        now: host.clock.now().secs(),
     };
     let refuse = |why: String| {
         Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
@@ -398,10 +425,10 @@ pub fn verify_id_token(
         return unverified();
     };
     for fresh in [false, true] {
-        let keys = match crate::oauth::metadata::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
-                host.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
+                host.terminal.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
                 return unverified();
             }
         };
@@ -418,23 +445,29 @@ pub fn verify_id_token(
 
 /// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
 /// call's settings alone.
-fn given_beside_kept(host: &Host, profile: &Profile) -> bool {
-    let kept = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
-    kept.iter().any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
+fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
+    // The store may not have been opened, and the index of this state folder may know nothing.
+    let noted = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
+    opened
+        .kept
+        .secrets
+        .keys()
+        .chain(&noted)
+        .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
 }
 
 /// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
 fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
     if let Err(trouble) = opened.write(&profile.name, kept) {
         let why = store_error(profile, &trouble);
-        host.insist(&format!("the new refresh token could not be kept: {why}"));
-        host.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
+        host.terminal.insist(&format!("the new refresh token could not be kept: {why}"));
+        host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
     }
 }
 
 /// The assertion as the token: what it says is known here.
-pub fn signed(profile: &Profile, filled: &Filled, now: Time) -> Outcome {
-    let text = filled.values.get("assertion").map(|text| text.as_str()).unwrap_or_default();
+pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
+    let text = inputs.get("assertion").unwrap_or_default();
     let wrong = |why: &str| {
         let unready = Unready::Wrong("assertion".into(), why.into());
         Outcome::Failed(profile.unready(unready), None)
@@ -472,18 +505,18 @@ pub fn cached(
     issued: &Issued,
     received: Time,
     belongs: crate::token::identity::Belongs,
-    filled: &Filled,
-) -> Result<Cached> {
+    inputs: &Inputs,
+) -> Result<Token> {
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
-    if filled.dpop_key.is_some() && !bound {
+    if inputs.dpop_key.is_some() && !bound {
         let what = format!("{}: the token cannot be used", profile.name);
         return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
             .hint("the server may know no DPoP: --dpop false"));
     }
     let value = usage.value.fill(|name| match name {
         "access_token" => Some(issued.access_token.expose()),
-        _ => filled.values.get(name).map(|v| v.as_str()),
+        _ => inputs.get(name),
     });
     let wrong = |why: &str| Error::new(Kind::Config, format!("{}: the header {}", profile.name, usage.header), why);
     let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
@@ -493,7 +526,7 @@ pub fn cached(
     if value.contains(['\r', '\n', '\0']) {
         return Err(wrong("would hold a line break or NUL"));
     }
-    Ok(Cached {
+    Ok(Token {
         provider: profile.provider.name.clone(),
         grant: grant.name.clone(),
         access_token: issued.access_token.clone(),
@@ -503,14 +536,14 @@ pub fn cached(
         expires: issued.expires,
         header: (usage.header.clone(), Secret::new(value)),
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
-        dpop_key: filled.dpop_key.clone(),
+        dpop_key: inputs.dpop_key.clone(),
         extra: issued.extra.clone(),
         belongs,
     })
 }
 
 /// Puts the token where the next call finds it, if it may wait there; an older one goes in any case.
-pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Cached) {
+pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
     let Some(cache) = wanted.cache else { return };
     let now = token.received.secs();
     let waits = match token.expires {
@@ -522,7 +555,8 @@ pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Cached) {
     if !waits {
         cache.drop_answers(wanted.known, now);
     } else if cache.put(wanted.known, token).is_none() {
-        host.detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
+        host.terminal
+            .detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
     }
 }
 
@@ -537,7 +571,7 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
             grant.response.refresh_lifetime.map(|life| s.since.saturating_add(life))
         }
     });
-    Index::of(host, &profile.name).update(|entry| {
+    let note = |entry: &mut Entry| {
         entry.provider = profile.provider.name.clone();
         entry.grant = session.and_then(|s| s.belongs.grant.clone());
         entry.store = profile.store.to_string();
@@ -546,5 +580,6 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
         entry.refresh_expires_at = refresh_expires_at;
         entry.secrets = opened.kept.secrets.keys().cloned().collect();
         entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.kept.secrets_for.clone());
-    });
+    };
+    opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
 }

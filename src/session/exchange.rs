@@ -1,6 +1,7 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
@@ -8,9 +9,8 @@ use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
-use crate::session::inputs::{Filled, moment, not_ready};
+use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
-use crate::token::Time;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -34,18 +34,16 @@ pub struct Asking<'a> {
     pub rules: &'a Rules,
     /// Which refusals mean a dead refresh token.
     pub dead: &'a [Test],
-    /// The only origin that secrets from the store may go to, if any are in it.
-    pub home: Option<&'a str>,
 }
 
-/// Sends a request and reads the reply. What there is to say waits until [`Host::speak`].
+/// Sends a request and reads the reply. What there is to say waits until [`crate::system::terminal::Terminal::release_messages`].
 ///
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
-pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled) -> Result<Outcome> {
-    host.detail(&format!("{}: running the grant {}", profile.name, asking.name));
-    host.hush();
-    let (response, sent) = match send(host, profile, asking.call, filled, asking.home)? {
+pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs) -> Result<Outcome> {
+    host.terminal.detail(&format!("{}: running the grant {}", profile.name, asking.name));
+    host.terminal.hold_messages();
+    let (response, sent) = match send(host, profile, asking.call, inputs)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error, None)),
     };
@@ -53,8 +51,8 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, filled: &Filled)
         Ok(issued) => {
             for note in &issued.notes {
                 match note {
-                    Note::Warning(text) => host.warn(&format!("{}: {text}", profile.name)),
-                    Note::Detail(text) => host.detail(&format!("{}: {text}", profile.name)),
+                    Note::Warning(text) => host.terminal.warn(&format!("{}: {text}", profile.name)),
+                    Note::Detail(text) => host.terminal.detail(&format!("{}: {text}", profile.name)),
                 }
             }
             Outcome::Issued(issued, response.received)
@@ -83,10 +81,9 @@ pub fn ask_to_show(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
+    inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    let (mut object, sent) = object(host, profile, told, call, filled, home)?;
+    let (mut object, sent) = object(host, profile, told, call, inputs)?;
     object.values_mut().for_each(|value| hide_in(value, profile, &sent));
     Ok(object)
 }
@@ -100,10 +97,9 @@ pub fn ask_for_object(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &Filled,
-    home: Option<&str>,
+    inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    object(host, profile, told, call, filled, home).map(|(object, _)| object)
+    object(host, profile, told, call, inputs).map(|(object, _)| object)
 }
 
 fn object<'f>(
@@ -111,10 +107,9 @@ fn object<'f>(
     profile: &Profile,
     told: &Told,
     call: &Call,
-    filled: &'f Filled,
-    home: Option<&str>,
+    inputs: &'f Inputs,
 ) -> Result<(Map<String, Value>, Sent<'f>)> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
+    let (response, sent) = send(host, profile, call, inputs)??;
     match reply::object(told.rules, &response) {
         Ok(object) => Ok((object, sent)),
         Err(failure) => Err(failed(profile, told.name, call, &failure, &sent)),
@@ -176,14 +171,11 @@ pub fn send<'f>(
     host: &mut Host,
     profile: &Profile,
     call: &Call,
-    filled: &'f Filled,
-    home: Option<&str>,
+    inputs: &'f Inputs,
 ) -> Result<Result<(Response, Sent<'f>)>> {
-    let personal = profile
-        .provider
-        .closure(call.names())
-        .keys()
-        .any(|n| filled.values.contains_key(n) && profile.provider.param(n).is_some_and(|p| p.personal));
+    let names = profile.provider.closure(call.names());
+    let personal =
+        names.keys().any(|n| inputs.get(n).is_some() && profile.provider.param(n).is_some_and(|p| p.personal));
     let repeat = if personal {
         Repeat::Personal
     } else if call.names().keys().any(|name| ONCE.contains(&name.as_str())) {
@@ -195,18 +187,14 @@ pub fn send<'f>(
         Auth::Auto => {
             let metadata = profile.metadata.as_ref();
             let supported = metadata.and_then(|m| m.list("token_endpoint_auth_methods_supported"));
-            client_auth::choose(&filled.values, &supported.unwrap_or_default())
+            client_auth::choose(inputs.values(), &supported.unwrap_or_default())
         }
         named => named,
     };
-    let url = request::url(call, &filled.values).map_err(|unready| not_ready(profile, unready))?;
+    let url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
     let to = origin(&url).unwrap_or_default();
-    if let Some(home) = home
-        && home != to
-    {
-        return Err(elsewhere(profile, home, &to));
-    }
-    let key = match &filled.dpop_key {
+    check_homes(profile, call, inputs, &to)?;
+    let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
                 .hint(format!("log in again: tok login {}", profile.name))
@@ -217,10 +205,10 @@ pub fn send<'f>(
     let mut nonce: Option<String> = None;
     loop {
         let moment = moment(host);
-        let audience = filled.values.get("token_url").map_or(url.as_str(), |token_url| token_url.as_str());
-        let mut added = client_auth::add(auth, &filled.values, audience, &moment);
+        let audience = inputs.get("token_url").unwrap_or(&url);
+        let mut added = client_auth::add(auth, inputs.values(), audience, &moment);
         if let (Some(key), Ok(added)) = (&key, &mut added) {
-            let access = filled.values.get("access_token").map(|token| token.as_str());
+            let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
             let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
             let proof =
@@ -231,7 +219,7 @@ pub fn send<'f>(
         let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
-        let request = added.and_then(|added| request::build(&profile.provider, call, &filled.values, repeat, added));
+        let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
         let request = request.map_err(|unready| not_ready(profile, unready))?;
         let response = match host.send(&request, profile.ca_file.as_deref()) {
             Ok(response) => response,
@@ -241,14 +229,15 @@ pub fn send<'f>(
             }
         };
         if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
-            host.detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
+            host.terminal
+                .detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
             nonce = Some(asked);
             continue;
         }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
         credentials.extend(made);
-        return Ok(Ok((response, Sent { values: &filled.values, credentials, to, auth })));
+        return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth })));
     }
 }
 
@@ -262,12 +251,12 @@ fn wants_nonce(response: &Response) -> Option<String> {
     asked.then(|| nonce.to_string())
 }
 
-/// Asks the provider to revoke what `filled` holds. RFC 7009 §2.2: the status alone counts.
+/// Asks the provider to revoke what `inputs` holds. RFC 7009 §2.2: the status alone counts.
 ///
 /// # Errors
 /// Where it could not be asked, or did not say yes.
-pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, filled: &Filled, home: Option<&str>) -> Result<()> {
-    let (response, sent) = send(host, profile, call, filled, home)??;
+pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Result<()> {
+    let (response, sent) = send(host, profile, call, inputs)??;
     match response.status {
         200..300 => Ok(()),
         status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "")),
@@ -349,12 +338,25 @@ fn hide_half(text: &str, form: &str) -> String {
     hidden + rest
 }
 
-/// A secret that was kept for one place would go to another.
-pub fn elsewhere(profile: &Profile, home: &str, to: &str) -> Error {
-    Error::new(
-        Kind::LoginNeeded,
-        format!("{}: what is kept goes to {home} alone, and this call is for {to}", profile.name),
-        "nothing was sent",
-    )
-    .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
+/// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before
+/// anything is sent to the origin `to`.
+///
+/// # Errors
+/// [`Kind::LoginNeeded`], naming the value, its home and `to`.
+pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) -> Result<()> {
+    let names = profile.provider.closure(call.names());
+    match inputs.astray(names.keys(), to) {
+        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to)),
+        None => Ok(()),
+    }
+}
+
+/// A value that was kept for one place would go to another.
+pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
+    let what = match home {
+        "" => format!("{}: nothing is known of where the kept {name} may go, and this call is for {to}", profile.name),
+        _ => format!("{}: the kept {name} goes to {home} alone, and this call is for {to}", profile.name),
+    };
+    Error::new(Kind::LoginNeeded, what, "nothing was sent")
+        .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
 }

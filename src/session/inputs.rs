@@ -1,12 +1,13 @@
 //! The values of a request: what was given, what was kept, the defaults, and what is signed here.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::host::Host;
+use crate::base::secret::Lines;
+use crate::base::secret::Secret;
+use crate::host::{Host, Stdin};
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Unready, Values};
-use crate::profile::{Profile, Source, is_pem};
-use crate::provider::{Call, Grant};
-use crate::token::Secret;
+use crate::profile::{Home, Profile, Source, Value, is_pem};
+use crate::provider::{Call, Grant, Provider};
 use crate::token::credentials::Kept;
 use crate::token::identity::Known;
 use std::collections::BTreeMap;
@@ -21,12 +22,11 @@ pub enum For<'a> {
     Call(&'a Call),
 }
 
-/// A grant with everything it needs.
-pub struct Filled {
-    /// The values.
-    pub values: Values,
-    /// Names of those that came from the store.
-    pub from_store: Vec<String>,
+/// The values of a request, with where each may go.
+pub struct Inputs {
+    values: Values,
+    /// The homes of those that have one.
+    homes: BTreeMap<String, Home>,
     /// Names of those that came from neither environment, file nor command.
     pub from_config: Vec<String>,
     /// The key that the token is to be bound to (RFC 9449), where it is.
@@ -43,56 +43,57 @@ pub fn fill(
     host: &Host,
     profile: &Profile,
     what: For,
-    kept: &BTreeMap<String, Secret>,
-    extra: &[(&str, &Secret)],
-) -> Result<Filled> {
+    kept: &BTreeMap<String, Value>,
+    extra: &[(&str, Value)],
+) -> Result<Inputs> {
     let provider = &profile.provider;
     let names = match what {
         For::Grant(grant) => provider.uses(grant),
         For::Call(call) => provider.closure(call.names()),
     };
     let refreshes = matches!(what, For::Grant(grant) if provider.refresh_grant() == Some(grant));
-    let mut filled = Filled { values: Values::new(), from_store: Vec::new(), from_config: Vec::new(), dpop_key: None };
+    let mut inputs = Inputs { values: Values::new(), homes: BTreeMap::new(), from_config: Vec::new(), dpop_key: None };
     for name in names.into_keys() {
         let source = profile.given.get(&name).map(|g| &g.source);
         // Left out, the scope is what was granted; what was asked for then may be more (RFC 6749 §6).
         if refreshes && name == "scope" && !source.is_some_and(is_of_this_call) {
             continue;
         }
-        if let Some((_, secret)) = extra.iter().find(|(n, _)| *n == name) {
-            filled.values.insert(name, secret.expose().to_string().into());
+        if let Some((_, value)) = extra.iter().find(|(n, _)| *n == name) {
+            inputs.insert(&name, value.clone());
         } else if let Some(value) = profile.fetch(host, &name)? {
             let is_secret = profile.param(&name).is_some_and(|p| p.secret);
             if is_secret && matches!(source, Some(Source::Config | Source::Keyring(..))) {
-                filled.from_config.push(name.clone());
+                inputs.from_config.push(name.clone());
             }
-            filled.values.insert(name, value);
-        } else if let Some(secret) = kept.get(&name) {
-            filled.values.insert(name.clone(), secret.expose().to_string().into());
-            filled.from_store.push(name);
+            inputs.values.insert(name, value);
+        } else if let Some(value) = kept.get(&name) {
+            inputs.insert(&name, value.clone());
         }
     }
     if let For::Grant(grant) = what {
-        defaults(profile, grant, &mut filled.values);
+        defaults(profile, grant, &mut inputs.values);
     }
-    request::defaults(provider, &mut filled.values).map_err(|u| profile.unready(u))?;
+    request::defaults(provider, &mut inputs.values).map_err(|u| profile.unready(u))?;
+    inputs.inherit(provider);
     for param in provider.params.iter().filter(|p| p.file) {
-        let Some(value) = filled.values.get(&param.name).filter(|value| !is_pem(value)) else { continue };
-        let read = host.read_secret_file(Path::new(value.as_str()), false, true);
+        let Some(value) = inputs.values.get(&param.name).filter(|value| !is_pem(value)) else { continue };
+        let read = host.read_secret_file(Path::new(value.as_str()), Stdin::Refused, Lines::Many);
         let text = read.map_err(|failed| {
             let source = profile.given.get(&param.name).map_or(Source::Default, |g| g.source.clone());
             profile.blame(&param.name, &source, &format!("names a file, and {}", failed.why))
         })?;
-        filled.values.insert(param.name.clone(), text.expose().to_string().into());
+        inputs.values.insert(param.name.clone(), text.expose().to_string().into());
     }
     if let For::Grant(Grant { assertion: Some(how), .. }) = what
-        && !filled.values.contains_key("assertion")
+        && !inputs.values.contains_key("assertion")
     {
-        let made = client_auth::assertion(how, &filled.values, &moment(host));
+        let made = client_auth::assertion(how, &inputs.values, &moment(host));
         let made = made.map_err(|unready| not_ready(profile, unready))?;
-        filled.values.insert("assertion".into(), made.expose().to_string().into());
+        let home = how.names().into_keys().find_map(|name| inputs.homes.get(&name).cloned());
+        inputs.insert("assertion", Value { text: made, source: Source::Default, home });
     }
-    Ok(filled)
+    Ok(inputs)
 }
 
 /// The grant's own defaults. Of a list only what the server knows is asked for: some refuse all for one unknown item.
@@ -119,7 +120,7 @@ fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
 
 /// What is signed now.
 pub fn moment(host: &Host) -> Moment {
-    Moment { now: host.now().secs(), id: crate::base::digest::random(16) }
+    Moment { now: host.clock.now().secs(), id: crate::base::digest::random(16) }
 }
 
 /// Whether a value is given for this call alone.
@@ -136,12 +137,71 @@ pub fn not_ready(profile: &Profile, unready: Unready) -> Error {
     }
 }
 
-impl Filled {
+impl Inputs {
+    /// The values by name.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The text of a value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|value| value.as_str())
+    }
+
+    /// Adds a value, or puts another in its place.
+    pub fn insert(&mut self, name: &str, value: Value) {
+        self.values.insert(name.into(), value.text.expose().to_string().into());
+        match value.home {
+            Some(home) => self.homes.insert(name.into(), home),
+            None => self.homes.remove(name),
+        };
+    }
+
+    /// Adds a value that was found on the way.
+    pub fn set(&mut self, name: &str, text: &str) {
+        self.insert(name, Value::found(Secret::new(text), Source::Default));
+    }
+
+    /// The names of the values that come from the store, or are made of such.
+    pub fn kept_names(&self) -> impl Iterator<Item = &str> {
+        self.homes.keys().map(String::as_str)
+    }
+
+    /// A default that holds a kept value goes where that one may go.
+    fn inherit(&mut self, provider: &Provider) {
+        for _ in 0..provider.params.len() {
+            let before = self.homes.len();
+            for param in provider.params.iter().filter(|p| self.values.contains_key(&p.name)).collect::<Vec<_>>() {
+                if self.homes.contains_key(&param.name) {
+                    continue;
+                }
+                // Only what a default was made of counts; a value that was given is what it is.
+                let holds = |name: &str| {
+                    let (whole, part) = (self.values.get(&param.name)?, self.values.get(name)?);
+                    whole.contains(part.as_str()).then(|| self.homes.get(name).cloned())?
+                };
+                let inside = param.inside.as_ref().and_then(|inside| self.homes.get(&inside.value).cloned());
+                if let Some(home) = inside.or_else(|| param.leads_to().iter().find_map(|(name, _)| holds(name))) {
+                    self.homes.insert(param.name.clone(), home);
+                }
+            }
+            if self.homes.len() == before {
+                break;
+            }
+        }
+    }
+
+    /// A value among `names` that may not go to the origin `to`: its name and its home.
+    pub fn astray<'i>(&'i self, names: impl IntoIterator<Item = &'i String>, to: &str) -> Option<(&'i str, &'i Home)> {
+        let homes = names.into_iter().filter_map(|name| Some((name.as_str(), self.homes.get(name)?)));
+        homes.into_iter().find(|(_, home)| !home.allows(to))
+    }
+
     /// `known`, with the non-personal secrets that came from the store.
     pub fn known(&self, profile: &Profile, known: &Known) -> Known {
-        let is_shared = |name: &&String| profile.provider.param(name).is_some_and(|p| p.secret && !p.personal);
-        let kept = self.from_store.iter().filter(is_shared);
-        known.with_secrets(kept.filter_map(|name| Some((name.as_str(), self.values.get(name)?.as_str()))))
+        let is_shared = |name: &&str| profile.provider.param(name).is_some_and(|p| p.secret && !p.personal);
+        let kept = self.kept_names().filter(is_shared);
+        known.with_secrets(kept.filter_map(|name| Some((name, self.get(name)?))))
     }
 
     /// Takes the profile's key where `grant` binds its token to one, or makes one.

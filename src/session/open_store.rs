@@ -1,13 +1,19 @@
 //! A store that was opened for a profile: what it holds, and what its trouble means to a person.
 
 use crate::base::error::{Error, Kind};
+use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::host::Host;
-use crate::profile::Profile;
+use crate::profile::{Home, Profile, Value};
+use crate::session::guard::{self, Elsewhere, Place};
+use crate::storage::cache::Cache;
+use crate::storage::choice::StoreChoice;
+use crate::storage::folders::Folders;
+use crate::storage::index::Index;
 use crate::storage::secrets::{Store, StoreError, Trouble};
-use crate::token::Secret;
-use crate::token::credentials::Kept;
+use crate::token::credentials::{Kept, Session};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A store that was opened, or why it was not.
 pub struct Opened {
@@ -16,29 +22,123 @@ pub struct Opened {
     pub kept: Kept,
     /// Why it could not be read.
     pub trouble: Option<StoreError>,
+    /// This call's own state folder.
+    state: Option<PathBuf>,
+    /// The lock of the state folder that guards what is kept, where that is another.
+    elsewhere: Option<Elsewhere>,
+    /// Whether it was said why the state folder that the entry names is not used.
+    told: bool,
 }
+
+/// How often the entry may name yet another state folder while one is waited for.
+const MOVES: usize = 8;
 
 impl Opened {
     /// No store, and no trouble.
     pub fn nothing() -> Opened {
-        Opened { store: None, kept: Kept::default(), trouble: None }
+        Opened { store: None, kept: Kept::default(), trouble: None, state: None, elsewhere: None, told: false }
     }
 
     /// Opens the store of `profile` and reads its entry.
     pub fn open(host: &Host, profile: &Profile) -> Opened {
+        Opened::open_as(host, &profile.name, &profile.store)
+    }
+
+    /// Opens this store and reads the entry of the profile `name`, which may be unknown or broken.
+    pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> Opened {
         let mut opened = Opened::nothing();
-        match host.store(&profile.store) {
+        opened.state = host.folders().ok().map(|folders| folders.state.clone());
+        match host.store(choice) {
             Ok(store) => opened.store = store,
             Err(trouble) => opened.trouble = Some(trouble),
         }
-        opened.read(profile);
+        opened.read(name);
         opened
     }
 
+    /// Takes the lock of the state folder that guards what is kept, where that is another than this call's own, and
+    /// reads the entry again. The caller holds the lock of its own.
+    ///
+    /// No two calls wait for each other: only the holder of a folder's lock writes that folder's name into an entry,
+    /// each waits for one other folder at a time, and has read its name while it held the lock of its own.
+    ///
+    /// # Errors
+    /// As [`guard::lock`].
+    pub fn follow(&mut self, host: &mut Host, name: &str) -> crate::base::error::Result<()> {
+        for _ in 0..MOVES {
+            // Nothing is known of what cannot be read, and it will not be used.
+            if self.trouble.is_some() {
+                return Ok(());
+            }
+            let place = match self.kept.is_empty() {
+                true => Place::Own,
+                false => guard::place(self.state.as_deref(), self.kept.folder.as_ref()),
+            };
+            let folder = match place {
+                Place::Other(folder) if self.elsewhere.as_ref().is_some_and(|held| held.folder == folder) => {
+                    return Ok(());
+                }
+                Place::Other(folder) => folder,
+                Place::Own | Place::Unusable(_) => {
+                    if let Place::Unusable(why) = place
+                        && !std::mem::replace(&mut self.told, true)
+                    {
+                        host.terminal
+                            .detail(&format!("{name}: {why}; the lock in this call's own state folder is used"));
+                    }
+                    self.elsewhere = None;
+                    return Ok(());
+                }
+            };
+            self.elsewhere = None;
+            host.terminal.detail(&format!(
+                "{name}: its session was begun with the state folder {}; locking it there",
+                folder.path
+            ));
+            self.elsewhere = Some(Elsewhere::take(host, folder, name)?);
+            self.read(name);
+        }
+        Err(Error::new(
+            Kind::Unavailable,
+            format!("{name}: the session keeps moving"),
+            "other calls log in with other state folders meanwhile",
+        ))
+    }
+
+    /// Where nothing was kept: whether another call has kept something meanwhile. Before there was an entry, calls with
+    /// different state folders had no lock in common; from here on they have, as [`Opened::follow`] says.
+    ///
+    /// # Errors
+    /// As [`Opened::follow`].
+    pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> crate::base::error::Result<bool> {
+        if !self.kept.is_empty() || !self.is_usable() {
+            return Ok(false);
+        }
+        self.read(name);
+        self.follow(host, name)?;
+        Ok(!self.kept.is_empty())
+    }
+
+    /// Frees the lock of another state folder.
+    pub fn release(&mut self) {
+        self.elsewhere = None;
+    }
+
+    /// The cached tokens of the profile `name` in the other state folder whose lock is held.
+    pub fn cache_elsewhere(&self, name: &str) -> Option<Cache> {
+        self.elsewhere.as_ref().map(|held| Cache::new(Folders::cache_in(&held.state(), name)))
+    }
+
+    /// The index of the profile `name`: in this call's own state folder, and in the one whose lock is held.
+    pub fn indexes(&self, host: &Host, name: &str) -> Vec<Index> {
+        let other = self.elsewhere.as_ref().map(|held| Index::in_state(&held.state(), name));
+        std::iter::once(Index::of(host, name)).chain(other).collect()
+    }
+
     /// Reads the entry once more.
-    pub fn read(&mut self, profile: &Profile) {
+    pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
-        let entry = store.get(&profile.name).and_then(|entry| match entry {
+        let entry = store.get(name).and_then(|entry| match entry {
             Some(entry) => {
                 Kept::parse(&entry).map_err(|error| StoreError { trouble: Trouble::Corrupt, why: error.to_string() })
             }
@@ -66,12 +166,17 @@ impl Opened {
         self.store.is_some() && self.trouble.is_none()
     }
 
-    /// Puts `kept` in the place of the entry; an empty one is removed. Without a store nothing is kept.
+    /// Puts `kept` in the place of the entry; an empty one is removed. Without a store nothing is kept. It names the
+    /// state folder that it did, as long as that one's lock is held, else this call's own.
     ///
     /// # Errors
     /// As the store.
-    pub fn write(&mut self, profile: &str, kept: Kept) -> std::result::Result<(), StoreError> {
+    pub fn write(&mut self, profile: &str, mut kept: Kept) -> std::result::Result<(), StoreError> {
         if let Some(store) = &mut self.store {
+            let held = self.elsewhere.as_ref().map(|held| &held.folder);
+            if held.is_none() || kept.folder.as_ref() != held {
+                kept.folder = self.state.as_deref().and_then(guard::folder);
+            }
             if kept.is_empty() {
                 store.forget(profile)?;
             } else {
@@ -82,13 +187,31 @@ impl Opened {
         Ok(())
     }
 
+    /// Removes the entry, whatever is in it; whether there was one.
+    ///
+    /// # Errors
+    /// As the store.
+    pub fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
+        self.store.as_mut().map_or(Ok(false), |store| store.forget(profile))
+    }
+
     /// The kept secrets that may go to `url` for this client, where one is known.
-    pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Secret> {
+    pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
         let home = url.and_then(origin);
         let is_home = home.is_some() && home == self.kept.secrets_for;
         let is_other = matches!((client, &self.kept.secrets_client), (Some(now), Some(then)) if now != then);
-        if is_home && !is_other { self.kept.secrets.clone() } else { BTreeMap::new() }
+        if !is_home || is_other {
+            return BTreeMap::new();
+        }
+        let home = self.kept.secrets_for.clone().map(Home::of);
+        let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
+        self.kept.secrets.iter().map(kept).collect()
     }
+}
+
+/// The refresh token of `session`, which goes to the origin of its token URL alone.
+pub fn refresh_token(session: &Session) -> Value {
+    Value::kept(session.refresh_token.clone(), origin(&session.belongs.url).map(Home::of))
 }
 
 /// Scheme, host and port of a URL.
@@ -107,12 +230,10 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
-        Trouble::Refused if *store == crate::profile::config::StoreChoice::File => {
+        Trouble::Refused if *store == StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
         }
-        Trouble::Corrupt if *store == crate::profile::config::StoreChoice::File => {
-            "move the file away, or mend it, and log in again"
-        }
+        Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         Trouble::Locked => {
             "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
         }

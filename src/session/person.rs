@@ -2,9 +2,10 @@
 //! of its own and ends with a code for the request of the token.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
 use crate::base::text::{escape, escape_to, line};
 use crate::base::url::Url;
-use crate::host::{Host, Line};
+use crate::host::Host;
 use crate::oauth::callback::{self, Expected};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
@@ -12,11 +13,11 @@ use crate::oauth::request::{self, Added, Repeat};
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
 use crate::session::exchange::{self, Told};
-use crate::session::inputs::Filled;
+use crate::session::inputs::Inputs;
 use crate::session::open_store;
 use crate::system::listener::{Listener, Loopback};
+use crate::system::terminal::Line;
 use crate::system::{browser, qr};
-use crate::token::Secret;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
@@ -49,53 +50,43 @@ struct Run<'a> {
     grant: &'a Grant,
     /// The request that it begins with.
     begin: &'a Call,
-    /// The only origin that secrets from the store may go to, if any are in it.
-    home: Option<&'a str>,
     person: Person,
 }
 
-/// Runs the flow of `grant` up to the request for the token, whose values it adds to `filled`. `home`: the only origin
-/// that secrets from the store may go to, if any are in it.
+/// Runs the flow of `grant` up to the request for the token, whose values it adds to `inputs`.
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn begin(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    filled: &mut Filled,
-    home: Option<&str>,
-    person: Person,
-) -> Result<Begun> {
+pub fn begin(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs, person: Person) -> Result<Begun> {
     let Some(begin) = &grant.begin else { return Ok(Begun::Ready) };
-    ask_for_consent(filled);
-    let run = Run { profile, grant, begin, home, person };
+    ask_for_consent(inputs);
+    let run = Run { profile, grant, begin, person };
     match grant.flow {
         Flow::Direct | Flow::Signed => Ok(Begun::Ready),
-        Flow::AuthorizationCode => in_browser(host, &run, filled).map(|()| Begun::Ready),
-        Flow::DeviceCode => device(host, &run, filled).map(Begun::Poll),
-        Flow::Ciba => ciba(host, &run, filled).map(Begun::Poll),
+        Flow::AuthorizationCode => in_browser(host, &run, inputs).map(|()| Begun::Ready),
+        Flow::DeviceCode => device(host, &run, inputs).map(Begun::Poll),
+        Flow::Ciba => ciba(host, &run, inputs).map(Begun::Poll),
     }
 }
 
 /// OpenID Connect Core §11: `offline_access` is ignored without `prompt=consent`.
-fn ask_for_consent(filled: &mut Filled) {
-    let scopes = filled.values.get("scope").map(|scope| scope.as_str()).unwrap_or_default();
+fn ask_for_consent(inputs: &mut Inputs) {
+    let scopes = inputs.get("scope").unwrap_or_default();
     let has = |name: &str| scopes.split(' ').any(|scope| scope == name);
-    if has("openid") && has("offline_access") && !filled.values.contains_key("prompt") {
-        filled.values.insert("prompt".into(), "consent".to_string().into());
+    if has("openid") && has("offline_access") && inputs.get("prompt").is_none() {
+        inputs.set("prompt", "consent");
     }
 }
 
-fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
+fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     let Run { profile, grant, person, .. } = *run;
-    let value = |filled: &Filled, name: &str| filled.values.get(name).map(|value| value.to_string());
-    let loopback = match value(filled, "redirect_host").as_deref() {
+    let value = |inputs: &Inputs, name: &str| inputs.get(name).map(|value| value.to_string());
+    let loopback = match value(inputs, "redirect_host").as_deref() {
         Some("[::1]") => Loopback::V6,
         Some("localhost") => Loopback::Name,
         _ => Loopback::V4,
     };
-    let elsewhere = value(filled, "redirect_url");
+    let elsewhere = value(inputs, "redirect_url");
     let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
     if elsewhere.is_some() && person.browser {
         return Err(wrong("redirect_url", "is where nobody listens for tok")
@@ -103,12 +94,12 @@ fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
     }
     let path = match &elsewhere {
         Some(url) => path_of(url),
-        None => value(filled, "redirect_path").unwrap_or_else(|| "/".into()),
+        None => value(inputs, "redirect_path").unwrap_or_else(|| "/".into()),
     };
     if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
         return Err(wrong("redirect_path", "is no path: it begins with a slash"));
     }
-    let port = match value(filled, "redirect_port") {
+    let port = match value(inputs, "redirect_port") {
         None => None,
         Some(text) => {
             let port = text.parse::<u16>().ok().filter(|port| *port != 0);
@@ -129,31 +120,31 @@ fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
 
     let state = Secret::new(crate::base::digest::random(32));
     let verifier = pkce::verifier();
-    let is_openid = value(filled, "scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid"));
+    let is_openid = value(inputs, "scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid"));
     for (name, text) in [
         ("redirect_uri", redirect_uri.as_str()),
         ("state", state.expose()),
         ("code_verifier", verifier.expose()),
         ("code_challenge", &pkce::challenge(&verifier)),
     ] {
-        filled.values.insert(name.into(), text.to_string().into());
+        inputs.set(name, text);
     }
     if is_openid {
-        filled.values.insert("nonce".into(), crate::base::digest::random(16).into());
+        inputs.set("nonce", &crate::base::digest::random(16));
     }
-    let address = address(host, run, filled)?;
+    let address = address(host, run, inputs)?;
     let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
     let expected =
-        Expected { state, issuer: value(filled, "issuer"), issuer_required: required.unwrap_or(false), path };
+        Expected { state, issuer: value(inputs, "issuer"), issuer_required: required.unwrap_or(false), path };
 
     let answer = match listener {
         Some(listener) => listen(host, run, &address, listener, &expected)?,
         None => {
-            host.show(&format!("Log in here:\n\n  {}\n", line(&address)));
-            host.show("Then paste the address that the browser ended at, though it shows an error:");
+            host.terminal.show(&format!("Log in here:\n\n  {}\n", line(&address)));
+            host.terminal.show("Then paste the address that the browser ended at, though it shows an error:");
             let again = profile.login_again(grant);
             let nothing = format!("{}: nothing was pasted", profile.name);
-            let pasted = match host.line(person.limit.map(|_| host.deadline))? {
+            let pasted = match host.line(person.limit.map(|_| host.clock.deadline))? {
                 Line::Read(text) => text,
                 Line::Empty => {
                     return Err(Error::new(Kind::LoginNeeded, nothing, "the login has not ended").hint(again));
@@ -170,7 +161,7 @@ fn in_browser(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<()> {
         error.hint.get_or_insert(profile.login_again(grant));
         error
     })?;
-    filled.values.insert("code".into(), code.expose().to_string().into());
+    inputs.set("code", code.expose());
     Ok(())
 }
 
@@ -184,15 +175,15 @@ fn listen(
 ) -> Result<callback::Callback> {
     let Run { profile, person, .. } = *run;
     let limit = person.limit.unwrap_or(BROWSER);
-    let until = if person.limit.is_some() { host.deadline } else { host.instant() + limit };
+    let until = if person.limit.is_some() { host.clock.deadline } else { host.clock.instant() + limit };
     let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
     let opened = match browser::open(address, &host.env) {
         Ok(opened) => {
-            host.tell(&format!("waiting for the login in your browser; if none opens, go to {address}"));
+            host.terminal.tell(&format!("waiting for the login in your browser; if none opens, go to {address}"));
             Some(opened)
         }
         Err(why) => {
-            host.show(&elsewhere(&format!("no browser was opened: {why}")));
+            host.terminal.show(&elsewhere(&format!("no browser was opened: {why}")));
             None
         }
     };
@@ -200,7 +191,7 @@ fn listen(
     let answer = listener.wait(until, expected, &mut || {
         if !told && opened.as_ref().is_some_and(browser::Opened::failed) {
             told = true;
-            host.show(&elsewhere("the browser could not be opened"));
+            host.terminal.show(&elsewhere("the browser could not be opened"));
         }
     });
     answer.map_err(|late| {
@@ -214,35 +205,38 @@ fn listen(
 }
 
 /// The address that the browser is sent to; its parameters are pushed first where the server takes that (RFC 9126).
-fn address(host: &mut Host, run: &Run, filled: &Filled) -> Result<String> {
+fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let Run { profile, grant, begin, .. } = *run;
     let provider = &profile.provider;
-    let build = |call: &Call, filled: &Filled| {
-        let made = request::build(provider, call, &filled.values, Repeat::Freely, Added::default());
+    let build = |call: &Call, inputs: &Inputs| {
+        // What stands in the address is sent to whoever answers there.
+        let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+        exchange::check_homes(profile, call, inputs, &to)?;
+        let made = request::build(provider, call, inputs.values(), Repeat::Freely, Added::default());
         made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))
     };
-    let is_known = |push: &Call| push.url.names().all(|(name, _)| filled.values.contains_key(name));
-    let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, filled) };
-    let reply = ask(host, run, &pushed, filled)?;
+    let is_known = |push: &Call| push.url.names().all(|(name, _)| inputs.get(name).is_some());
+    let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, inputs) };
+    let reply = ask(host, run, &pushed, inputs)?;
     let Some(Value::String(reference)) = reply.get("request_uri") else {
-        return Err(lacks(profile, &pushed, filled, "request_uri"));
+        return Err(lacks(profile, &pushed, inputs, "request_uri"));
     };
     let short = Call {
         query: begin.query.iter().filter(|(n, _)| n == "client_id").cloned().collect(),
         more: None,
         ..begin.clone()
     };
-    let address = build(&short, filled)?;
+    let address = build(&short, inputs)?;
     let mark = if address.contains('?') { '&' } else { '?' };
     Ok(format!("{address}{mark}request_uri={}", crate::base::url::encode(reference)))
 }
 
-fn device(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
+fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
-    let reply = ask(host, run, begin, filled)?;
+    let reply = ask(host, run, begin, inputs)?;
     let text =
         |names: &[&str]| names.iter().find_map(|name| reply.get(*name)?.as_str()).filter(|text| !text.is_empty());
-    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, filled, names[0]));
+    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, names[0]));
     // Before RFC 8628 had its name it was `verification_url`; Google still says so.
     let page = need(&["verification_uri", "verification_url"])?.to_string();
     let user_code = need(&["user_code"])?.to_string();
@@ -258,30 +252,34 @@ fn device(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
             .hint("see whether the server is the one that was meant")
         })?;
     }
-    if host.stderr_terminal
-        && let Some(lines) = qr::lines(whole.unwrap_or(&page), host.stderr_columns(), &host.env)
+    if host.terminal.stderr_terminal
+        && let Some(lines) = qr::lines(whole.unwrap_or(&page), crate::system::terminal::columns(), &host.env)
     {
-        lines.iter().for_each(|line| host.show(line));
+        lines.iter().for_each(|line| host.terminal.show(line));
     }
-    host.show(&format!("To log in, open {} and enter the code {}", escape_to(&page, LONGEST), escape(&user_code)));
+    host.terminal.show(&format!(
+        "To log in, open {} and enter the code {}",
+        escape_to(&page, LONGEST),
+        escape(&user_code)
+    ));
     if let Some(whole) = whole {
-        host.show(&format!("or open {}", escape_to(whole, LONGEST)));
+        host.terminal.show(&format!("or open {}", escape_to(whole, LONGEST)));
     }
-    let poll = pace(&reply, host.instant());
-    filled.values.insert("device_code".into(), device_code.into());
+    let poll = pace(&reply, host.clock.instant());
+    inputs.set("device_code", &device_code);
     Ok(poll)
 }
 
-fn ciba(host: &mut Host, run: &Run, filled: &mut Filled) -> Result<Poll> {
+fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
-    let reply = ask(host, run, begin, filled)?;
+    let reply = ask(host, run, begin, inputs)?;
     let Some(id) = reply.get("auth_req_id").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
-        return Err(lacks(profile, begin, filled, "auth_req_id"));
+        return Err(lacks(profile, begin, inputs, "auth_req_id"));
     };
-    filled.values.insert("auth_req_id".into(), id.to_string().into());
-    let who = filled.values.get("login_hint").map(|who| escape(who)).unwrap_or_default();
-    host.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
-    Ok(pace(&reply, host.instant()))
+    inputs.set("auth_req_id", id);
+    let who = inputs.get("login_hint").map(escape).unwrap_or_default();
+    host.terminal.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
+    Ok(pace(&reply, host.clock.instant()))
 }
 
 fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
@@ -295,13 +293,13 @@ fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
 }
 
 /// Sends a request that a flow begins with.
-fn ask(host: &mut Host, run: &Run, call: &Call, filled: &Filled) -> Result<Map<String, Value>> {
+fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<String, Value>> {
     let told = Told { name: &format!("the grant {}", run.grant.name), rules: &run.grant.response };
-    exchange::ask_for_object(host, run.profile, &told, call, filled, run.home)
+    exchange::ask_for_object(host, run.profile, &told, call, inputs)
 }
 
-fn lacks(profile: &Profile, call: &Call, filled: &Filled, name: &str) -> Error {
-    let to = request::url(call, &filled.values).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, name: &str) -> Error {
+    let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
     let what = format!("{}: the reply of {to} cannot be understood", profile.name);
     Error::new(Kind::Reply, what, format!("there is no {name} in it"))
         .hint(format!("see whether {to} is the right place{}", profile.to_see()))

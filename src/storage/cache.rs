@@ -4,10 +4,14 @@
 //! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
 //! stamps of the files that decide it, so that the short path (`short.rs`) need not resolve it again.
 
+use crate::base::header::is_header;
+use crate::base::secret::Secret;
+use crate::base::time::Time;
 use crate::fast_path::Call;
 use crate::system::files::{self, Durable, Numbers};
 use crate::token::identity::{Belongs, Known};
-use crate::token::{Expires, Secret, Time, is_token};
+use crate::token::{Expires, is_token};
+use crate::token::{IdToken, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs;
@@ -32,51 +36,6 @@ pub const HEADS: (&str, [&str; 8]) = (
 
 fn is_head(name: &str) -> bool {
     name == HEADS.0 || HEADS.1.contains(&name)
-}
-
-/// A token as it waits.
-#[derive(Clone, Debug)]
-pub struct Cached {
-    /// The provider's name.
-    pub provider: String,
-    /// The grant that got it.
-    pub grant: String,
-    /// The token.
-    pub access_token: Secret,
-    /// As the provider wrote it.
-    pub token_type: Option<String>,
-    /// The scope granted.
-    pub scope: Option<String>,
-    /// When the reply had arrived.
-    pub received: Time,
-    /// When it expires.
-    pub expires: Expires,
-    /// The request header: name and value.
-    pub header: (String, Secret),
-    /// The ID token that came with it.
-    pub id_token: Option<IdToken>,
-    /// The key that it is bound to (RFC 9449), as a private JWK: without it the token is of no use.
-    pub dpop_key: Option<Secret>,
-    /// What else the reply brought.
-    pub extra: Map<String, Value>,
-    /// The settings it was got with.
-    pub belongs: Belongs,
-}
-
-impl Cached {
-    /// Whether it is bound to a key (RFC 9449): each request then needs a proof, and its header is another each time.
-    pub fn is_bound(&self) -> bool {
-        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
-    }
-}
-
-/// An ID token (OIDC Core §2).
-#[derive(Clone, Debug)]
-pub struct IdToken {
-    /// As it came.
-    pub text: Secret,
-    /// Whether it was verified when it came.
-    pub verified: bool,
 }
 
 /// What the short path prints stands first and in this order: it reads no further.
@@ -106,15 +65,15 @@ struct Wire {
     belongs: Belongs,
 }
 
-impl Cached {
+impl Token {
     /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
-    pub fn parse(bytes: &[u8]) -> Option<Cached> {
+    pub fn parse(bytes: &[u8]) -> Option<Token> {
         let wire: Wire = serde_json::from_slice(bytes).ok()?;
         // The file is ours; a token in it that may not be handed out is a mistake all the same.
         if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
-        Some(Cached {
+        Some(Token {
             provider: wire.provider,
             grant: wire.grant,
             access_token: Secret::new(wire.access_token),
@@ -157,11 +116,6 @@ impl Cached {
     }
 }
 
-/// Whether these two make one header line.
-pub fn is_header(name: &str, value: &str) -> bool {
-    is_token(name) && !value.contains(['\r', '\n', '\0'])
-}
-
 /// The folder of one profile's tokens.
 pub struct Cache {
     folder: PathBuf,
@@ -185,7 +139,7 @@ impl Cache {
         folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
     }
 
-    fn entries(&self) -> Vec<(String, Option<Cached>)> {
+    fn entries(&self) -> Vec<(TokenFile, Option<Token>)> {
         if !self.is_ours() {
             return Vec::new();
         }
@@ -195,29 +149,30 @@ impl Cache {
             if is_head(&name) || !name.ends_with(".json") {
                 continue;
             }
-            let bytes = files::read_private(&self.folder.join(&name), LIMIT).ok().flatten();
-            all.push((name, bytes.and_then(|b| Cached::parse(&zeroize::Zeroizing::new(b)))));
+            let read = files::read_private_numbered(&self.folder.join(&name), LIMIT).ok().flatten();
+            let (bytes, of) = read.map_or((None, None), |(bytes, of)| (Some(zeroize::Zeroizing::new(bytes)), Some(of)));
+            all.push((TokenFile { name, of }, bytes.and_then(|bytes| Token::parse(&bytes))));
         }
         all
     }
 
     /// All tokens that can still be read.
-    pub fn all(&self) -> Vec<Cached> {
+    pub fn all(&self) -> Vec<Token> {
         self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
     }
 
-    /// The newest token that nothing in `known` contradicts, and the name of its file.
-    pub fn find(&self, known: &Known) -> Option<(String, Cached)> {
+    /// The newest token that nothing in `known` contradicts, and its file.
+    pub fn find(&self, known: &Known) -> Option<(TokenFile, Token)> {
         self.entries()
             .into_iter()
-            .filter_map(|(name, cached)| Some((name, cached?)))
+            .filter_map(|(file, cached)| Some((file, cached?)))
             .filter(|(_, cached)| cached.belongs.contradiction(known).is_none())
             .max_by_key(|(_, cached)| cached.received)
     }
 
     /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
     /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
-    pub fn put(&self, known: &Known, token: &Cached) -> Option<String> {
+    pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
         if !self.make() {
             return None;
@@ -238,7 +193,7 @@ impl Cache {
     /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
     fn answers(&self, known: &Known, now: i64) -> Vec<String> {
         let mut answers = Vec::new();
-        for (name, cached) in self.entries() {
+        for (TokenFile { name, .. }, cached) in self.entries() {
             match cached {
                 Some(cached) if cached.belongs.contradiction(known).is_none() => answers.push(name),
                 Some(cached) if cached.expires.at().is_none_or(|at| at > now) => {}
@@ -281,17 +236,17 @@ impl Cache {
         Ok(any)
     }
 
-    /// Writes the head of `call` for the token in the file `name`. A failure costs time alone.
-    pub fn put_head(&self, call: &mut Call<'_>, name: &str, answer: &HeadOf<'_>) {
-        let Ok(Some(of)) = files::numbers(&self.folder.join(name)) else { return };
+    /// Writes the head of `call` for the token in `file`. A failure costs time alone.
+    pub fn put_head(&self, call: &mut Call<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
+        let Some(of) = file.of else { return };
         let head = Head {
             build: crate::BUILD,
-            call: &call.digest(name),
-            token: name,
+            call: &call.digest(&file.name),
+            token: &file.name,
             of,
             min_ttl: answer.min_ttl,
             asked: answer.asked,
-            written: answer.written,
+            started: answer.started,
             stamps: answer.stamps,
         };
         if let Ok(text) = head.text()
@@ -307,6 +262,14 @@ impl Cache {
     }
 }
 
+/// The file that a token was read from.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    name: String,
+    /// The file as it was when the token was read; another may stand there by now, with a token for other settings.
+    of: Option<Numbers>,
+}
+
 /// What a call resolves to, beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOf<'p> {
@@ -314,9 +277,9 @@ pub struct HeadOf<'p> {
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
     pub asked: bool,
-    /// The time now, in nanoseconds since 1970.
-    pub written: i64,
-    /// The files that decide it: the config and the user's file of the provider.
+    /// When the call began, in nanoseconds since 1970: before it read the files that decide it.
+    pub started: i64,
+    /// The files that decide it, as they were read: the config and the user's file of the provider.
     pub stamps: [Stamp<'p>; 2],
 }
 
@@ -335,8 +298,8 @@ pub struct Head<'t> {
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
     pub asked: bool,
-    /// When this was written, in nanoseconds since 1970.
-    pub written: i64,
+    /// When the call that resolved it began, in nanoseconds since 1970.
+    pub started: i64,
     /// The files that decide it.
     #[serde(borrow)]
     pub stamps: [Stamp<'t>; 2],
@@ -345,9 +308,9 @@ pub struct Head<'t> {
 impl Head<'_> {
     /// The file's text: the fields in their order, without their names, which the short path would have to compare.
     fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let Head { build, call, token, of, min_ttl, asked, written, stamps } = self;
+        let Head { build, call, token, of, min_ttl, asked, started, stamps } = self;
         let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
-        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, written, stamps))
+        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, started, stamps))
     }
 }
 
@@ -362,14 +325,15 @@ pub struct Stamp<'t> {
 }
 
 impl Stamp<'_> {
-    /// The stamp of `path` now; `None` where it cannot be told.
+    /// The stamp of `path` now; `None` where it cannot be told. For a comparison: what is written down is what was
+    /// read.
     pub fn of(path: &Path) -> Option<Stamp<'_>> {
         Some(Stamp { path, of: files::numbers(path).ok()? })
     }
 
-    /// Whether the file changed less than two seconds before `written` (or after it): the clock of a file system may
-    /// be that coarse, and a second change within the same tick would not show.
-    pub fn is_too_young(&self, written: i64) -> bool {
-        self.of.is_some_and(|(_, _, content, state)| content.max(state) > written.saturating_sub(2_000_000_000))
+    /// Whether the file changed less than two seconds before `started` (or after it), when the call began that read
+    /// it: the clock of a file system may be that coarse, and a second change within the same tick would not show.
+    pub fn is_too_young(&self, started: i64) -> bool {
+        self.of.is_some_and(|(_, _, content, state)| content.max(state) > started.saturating_sub(2_000_000_000))
     }
 }

@@ -2,9 +2,10 @@
 //! two writers meet.
 
 use crate::host::Host;
+use crate::storage::folders::Folders;
 use crate::system::files::{self, Durable};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is kept of a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,11 @@ impl Index {
     /// The one of `profile`.
     pub fn of(host: &Host, profile: &str) -> Index {
         Index(host.folders().ok().map(|f| f.index().join(format!("{profile}.json"))))
+    }
+
+    /// The one of `profile` below another state folder.
+    pub fn in_state(state: &Path, profile: &str) -> Index {
+        Index(Some(Folders::index_in(state).join(format!("{profile}.json"))))
     }
 
     /// What it says; nothing where it is not there, not ours or broken.
@@ -72,7 +78,7 @@ impl Index {
             return Vec::new();
         };
         let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_string));
-        let mut names: Vec<String> = names.filter(|n| crate::provider::is_name(n)).collect();
+        let mut names: Vec<String> = names.filter(|n| crate::base::name::is_name(n)).collect();
         names.sort();
         names
     }

@@ -1,7 +1,7 @@
 //! One at a time: a lock of the kernel on a file of its own, which goes with the process that holds it.
 //!
-//! The file is never removed and never the data file: a lock on a file that is replaced or unlinked excludes
-//! nobody (int128/kubelogin#1126).
+//! The file is never removed and, where one can be made, never the data file: a lock on a file that is replaced or
+//! unlinked excludes nobody (int128/kubelogin#1126), unless each taker looks whether it is still the same.
 
 use crate::system::files;
 use std::fmt;
@@ -42,6 +42,8 @@ impl std::error::Error for LockError {}
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    /// Whether the file is a lock file, which may be written to.
+    signed: bool,
 }
 
 impl Lock {
@@ -60,32 +62,61 @@ impl Lock {
     ) -> Result<Lock, LockError> {
         files::private_dir(folder).map_err(|error| LockError::Failed(folder.into(), error))?;
         let path = folder.join(format!("{name}.lock"));
-        let failed = |error| LockError::Failed(path.clone(), error);
-        let mut said = false;
-        loop {
-            let file = files::open_lock(&path).map_err(failed)?;
-            let file = match file.try_lock() {
-                Ok(()) => file,
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-                Err(TryLockError::WouldBlock) => wait(file, &path, deadline, &mut said, waiting)?,
-            };
-            // Somebody may have cleared the folder between the open and the lock.
-            if files::is_still(&file, &path).map_err(failed)? {
-                return Ok(Lock::held(file));
-            }
-        }
-    }
-
-    fn held(mut file: File) -> Lock {
+        let mut file = acquire(&path, files::open_lock, holder, deadline, waiting)?;
         // For the waiters' message alone; a full disk must not cost the lock.
         let _ = sign(&mut file, Some(std::process::id()));
-        Lock { file }
+        Ok(Lock { file, signed: true })
+    }
+
+    /// Waits until `deadline` for a lock on `path` itself, one of our own files that is there, for where no lock file
+    /// can be made beside it. Nothing is written to it.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub fn on(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
+        let file = acquire(path, files::open_to_lock, |_| None, deadline, &mut |_| {})?;
+        Ok(Lock { file, signed: false })
+    }
+
+    /// The same on the folder `path`, which must be no link.
+    ///
+    /// # Errors
+    /// As [`Lock::take`]; always where a system locks no folders.
+    pub fn on_folder(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
+        let file = acquire(path, files::open_folder, |_| None, deadline, &mut |_| {})?;
+        Ok(Lock { file, signed: false })
+    }
+}
+
+/// Waits until `deadline` for the lock on the file that `open` opens at `path`.
+fn acquire(
+    path: &Path,
+    open: fn(&Path) -> io::Result<File>,
+    holder: fn(&Path) -> Option<u32>,
+    deadline: Instant,
+    waiting: &mut dyn FnMut(Option<u32>),
+) -> Result<File, LockError> {
+    let failed = |error| LockError::Failed(path.to_owned(), error);
+    let mut said = false;
+    loop {
+        let file = open(path).map_err(failed)?;
+        let file = match file.try_lock() {
+            Ok(()) => file,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) => wait(file, path, holder, deadline, &mut said, waiting)?,
+        };
+        // Somebody may have cleared the folder, or replaced the file, between the open and the lock.
+        if files::is_still(&file, path).map_err(failed)? {
+            return Ok(file);
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = sign(&mut self.file, None);
+        if self.signed {
+            let _ = sign(&mut self.file, None);
+        }
         // Closing would do; where a child of ours holds a copy of the file it would not.
         let _ = self.file.unlock();
     }
@@ -113,6 +144,7 @@ fn holder(path: &Path) -> Option<u32> {
 fn wait(
     file: File,
     path: &Path,
+    holder: fn(&Path) -> Option<u32>,
     deadline: Instant,
     said: &mut bool,
     waiting: &mut dyn FnMut(Option<u32>),
@@ -157,17 +189,17 @@ mod tests {
     #[test]
     fn a_second_taker_waits_and_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Lock::take(folder.path(), "p", soon(1000), &mut |_| {}).unwrap();
+        let first = Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
         let mut told = Vec::new();
         let begun = Instant::now();
-        let error = Lock::take(folder.path(), "p", soon(1300), &mut |pid| told.push(pid)).unwrap_err();
-        assert!(begun.elapsed() >= Duration::from_millis(1200));
+        let error = Lock::take(folder.path(), "p", soon(3000), &mut |pid| told.push(pid)).unwrap_err();
+        assert!(begun.elapsed() >= Duration::from_millis(2900));
         let me = Some(std::process::id());
         assert!(matches!(error, LockError::TimedOut { holder } if holder == me), "{error}");
         assert_eq!(told, [me]);
         assert!(Lock::take(folder.path(), "other", soon(0), &mut |_| {}).is_ok());
         drop(first);
-        Lock::take(folder.path(), "p", soon(500), &mut |_| {}).unwrap();
+        Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
     }
 
     #[test]
@@ -175,15 +207,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Lock::take(folder.path(), "p", soon(0), &mut |_| {}).unwrap();
         let path = folder.path().to_owned();
-        let waiter = std::thread::spawn(move || {
-            let lock = Lock::take(&path, "p", soon(5000), &mut |_| {}).unwrap();
-            (Instant::now(), lock)
-        });
-        std::thread::sleep(Duration::from_millis(200));
-        let freed = Instant::now();
+        let (waits, waiting) = std::sync::mpsc::channel();
+        let waiter =
+            std::thread::spawn(move || Lock::take(&path, "p", soon(60_000), &mut |_| waits.send(()).unwrap()).unwrap());
+        waiting.recv().unwrap();
         drop(first);
-        let (woken, _lock) = waiter.join().unwrap();
-        assert!(woken.duration_since(freed) < Duration::from_millis(500));
+        let _lock = waiter.join().unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_data_file_leaves_it_as_it_is_and_follows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        assert!(matches!(Lock::on(&path, soon(0)), Err(LockError::Failed(..))), "it is not made");
+        let put = |text: &[u8]| files::write_private(&path, text, files::Durable::No).unwrap();
+        put(b"12345\n");
+        let first = Lock::on(&path, soon(0)).unwrap();
+        let error = Lock::on(&path, soon(50)).unwrap_err();
+        assert!(matches!(error, LockError::TimedOut { holder: None }), "{error}");
+        // The holder replaces the file: whoever comes then locks the new one, and a lock on the old one hinders nobody.
+        put(b"new\n");
+        let second = Lock::on(&path, soon(0)).unwrap();
+        drop(first);
+        assert!(matches!(Lock::on(&path, soon(50)), Err(LockError::TimedOut { .. })));
+        drop(second);
+        Lock::on(&path, soon(60_000)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new\n");
     }
 
     #[test]
@@ -194,6 +243,6 @@ mod tests {
             Lock::take(folder.path(), "p", soon(10), &mut |_| {}).unwrap_err();
         }
         drop(first);
-        Lock::take(folder.path(), "p", soon(1000), &mut |_| {}).unwrap();
+        Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
     }
 }

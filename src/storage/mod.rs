@@ -1,6 +1,9 @@
 //! What is kept on this machine and beyond: access tokens, the index, locks, and the stores of secrets.
 
 pub mod cache;
+pub mod choice;
+pub mod documents;
+pub mod folders;
 pub mod index;
 pub mod lock;
 pub mod secrets;

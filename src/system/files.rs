@@ -97,12 +97,20 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// [`ReadError::Unsafe`] for a file that is not ours alone: the caller refuses (secrets) or treats it as absent
 /// (cache).
 pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
-    let file = match sys::open_private(path) {
-        Ok(file) => file,
+    Ok(read_private_numbered(path, limit)?.map(|(bytes, _)| bytes))
+}
+
+/// [`read_private`], and the file's numbers before it was read.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_private_numbered(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)>, ReadError> {
+    let (file, numbers) = match sys::open_private(path) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let length = file.metadata()?.len();
+    let length = numbers.0;
     if length > limit {
         return Err(ReadError::TooLong(limit));
     }
@@ -112,7 +120,7 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadErro
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLong(limit));
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, numbers)))
 }
 
 /// The content of a file that decides where secrets go (the config, a provider file), or `None` where there is none;
@@ -201,6 +209,25 @@ pub fn write_private(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<
 /// Whether the folder `path` is there and ours alone to write: no link, no other owner, nobody else's to change.
 pub fn is_own_dir(path: &Path) -> bool {
     sys::is_own_dir(path)
+}
+
+/// Device and inode of the folder `path`, which is ours alone to write; (0, 0) where a system has no such numbers.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] where there is none; an [`Unsafe`] inside for what is a link, no folder, another user's
+/// or others' to change.
+pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
+    sys::own_dir(path)
+}
+
+/// Opens one of our own files, to lock it: nothing is written to it, and it is not made.
+pub(crate) fn open_to_lock(path: &Path) -> io::Result<File> {
+    sys::open_private(path).map(|(file, _)| file)
+}
+
+/// Opens the folder `path`, to lock it.
+pub(crate) fn open_folder(path: &Path) -> io::Result<File> {
+    sys::open_folder(path)
 }
 
 /// Writes to a file that the user named: a regular one, behind a link of the user's own or root's too, is replaced
@@ -577,6 +604,24 @@ mod sys {
         })
     }
 
+    pub fn open_folder(path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
+    #[allow(clippy::unnecessary_cast)] // each system has its own widths
+    pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
+        let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = mode_of(&stat);
+        Err(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => Unsafe::Link.into(),
+            FileType::Directory if !is_ours(&stat) => Unsafe::Owner.into(),
+            FileType::Directory if mode & 0o022 != 0 => Unsafe::Mode(mode).into(),
+            FileType::Directory => return Ok((stat.st_dev as u64, stat.st_ino as u64)),
+            _ => Unsafe::NotAFolder.into(),
+        })
+    }
+
     pub fn is_own_dir(path: &Path) -> bool {
         rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::Directory
@@ -600,8 +645,8 @@ mod sys {
         if mode & 0o022 != 0 { Err(Unsafe::Mode(mode & 0o7777).into()) } else { Ok((file, numbers_of(&stat))) }
     }
 
-    pub fn open_private(path: &Path) -> io::Result<File> {
-        open_checked(path).map(|(file, _)| file)
+    pub fn open_private(path: &Path) -> io::Result<(File, Numbers)> {
+        open_checked(path).map(|(file, stat)| (file, numbers_of(&stat)))
     }
 
     fn open_checked(path: &Path) -> io::Result<(File, Stat)> {
@@ -731,9 +776,18 @@ mod sys {
         Ok((file, numbers))
     }
 
-    pub fn open_private(path: &Path) -> io::Result<File> {
+    pub fn open_private(path: &Path) -> io::Result<(File, Numbers)> {
         check(path)?;
-        File::open(path)
+        open_trusted(path)
+    }
+
+    pub fn open_folder(_: &Path) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn own_dir(path: &Path) -> io::Result<(u64, u64)> {
+        let data = fs::symlink_metadata(path)?;
+        if data.is_dir() { Ok((0, 0)) } else { Err(Unsafe::NotAFolder.into()) }
     }
 
     pub fn create_new(path: &Path) -> io::Result<File> {

@@ -1,9 +1,13 @@
 //! The world, thin: files, processes, signals, the browser, the loopback listener, HTTP.
 
 pub mod browser;
+pub mod clock;
 pub mod files;
+pub mod files_read;
 pub mod http;
 pub mod listener;
 pub mod process;
 pub mod qr;
 pub mod signals;
+pub mod start;
+pub mod terminal;

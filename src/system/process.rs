@@ -1,16 +1,12 @@
 //! Other programs, run without a shell and bounded in time.
+#![expect(clippy::disallowed_methods, reason = "a command that asks for a password does so on our stderr")]
 
-use std::ffi::{OsStr, OsString};
-use std::io::Read;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use crate::system::signals;
+use std::ffi::OsString;
+use std::io;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
-
-/// Whether an environment variable is ours, and so may be a secret: no program that we start gets it.
-pub fn is_own(name: &OsStr) -> bool {
-    name.as_encoded_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TOK_"))
-}
 
 /// Why a program gave no output, in words without it.
 #[derive(Debug)]
@@ -41,44 +37,460 @@ pub fn output<'e>(
     let Some((program, arguments)) = words.split_first() else {
         return Err("there is no program to run".to_string().into());
     };
-    let until = Instant::now() + limit;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such program".to_string(),
-            _ => format!("it cannot be run: {error}"),
-        })?;
-    let (send, receive) = mpsc::channel();
-    if let Some(mut stdout) = child.stdout.take() {
-        std::thread::spawn(move || {
-            let mut bytes = Zeroizing::new(Vec::new());
-            let read = stdout.by_ref().take(most + 1).read_to_end(&mut bytes);
-            let _ = send.send(read.map(|_| bytes));
-        });
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(env);
+    let ended = run(&mut command, None, Errors::Ours, Instant::now() + limit, most);
+    match ended {
+        Ok(End::Ended(said)) if said.status.success() => Ok(said.stdout),
+        Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
+        Ok(End::TooMuch) => Err(format!("it printed more than {most} bytes").into()),
+        Ok(End::Late) => Err(Failed { why: "it did not end in time".into(), timed_out: true }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("there is no such program".to_string().into()),
+        Err(error) => Err(format!("it cannot be run: {error}").into()),
     }
-    let read = receive.recv_timeout(limit);
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            // It may close its output before it ends.
-            Ok(None) if read.is_ok() && Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
+}
+
+/// Where a program's stderr goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Errors {
+    /// To ours.
+    Ours,
+    /// Into [`Said`].
+    Kept,
+}
+
+/// How a program ended, and what it said.
+pub struct Said {
+    /// Its own status.
+    pub status: ExitStatus,
+    /// Its stdout.
+    pub stdout: Zeroizing<Vec<u8>>,
+    /// Its stderr, where it was to be kept.
+    pub stderr: Zeroizing<Vec<u8>>,
+}
+
+/// What came of a program.
+pub enum End {
+    /// It ended.
+    Ended(Said),
+    /// It was ended at the deadline.
+    Late,
+    /// It was ended, as it printed too much.
+    TooMuch,
+}
+
+/// Runs a program, hands `input` over and takes its output, at most `most` bytes. On Unix it leads a process group of
+/// its own, which ends as a whole at the deadline and with this process; it may ask on the terminal. When the program
+/// itself has ended, what it has left running is let be, and does not hold up the answer.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn run(
+    command: &mut Command,
+    input: Option<Zeroizing<Vec<u8>>>,
+    errors: Errors,
+    deadline: Instant,
+    most: u64,
+) -> io::Result<End> {
+    signals::listen();
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
+    command.stderr(match errors {
+        Errors::Kept => Stdio::piped(),
+        Errors::Ours if io::IsTerminal::is_terminal(&io::stderr()) => Stdio::inherit(),
+        // Passed on: what is left running must not keep open what another program reads to its end.
+        Errors::Ours => Stdio::piped(),
+    });
+    start(command)?.talk(input.unwrap_or_default(), errors, deadline, most)
+}
+
+/// Appends without leaving a copy behind when the vector has to grow.
+fn append(buffer: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+    if buffer.capacity() - buffer.len() < piece.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((buffer.len() + piece.len()) * 2));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+    buffer.extend_from_slice(piece);
+}
+
+#[cfg(unix)]
+use unix::start;
+
+#[cfg(not(unix))]
+use other::start;
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use crate::system::signals::{Group, Lent};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::Errno;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::io::{Read, Write};
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{ChildStderr, ChildStdin, ChildStdout};
+
+    /// How often it is seen whether the program has ended or was stopped, which no pipe tells.
+    const LOOK: Duration = Duration::from_millis(5);
+    /// How long a group is given to end after it was asked to.
+    const GRACE: Duration = Duration::from_millis(300);
+    /// What a pipe takes at once where it is said to have room (`PIPE_BUF` of POSIX).
+    const PIECE: usize = 512;
+
+    /// A program that runs.
+    pub struct Running {
+        child: Child,
+        group: Option<Group>,
+        lent: bool,
+    }
+
+    /// Starts `command` at the head of a group of its own.
+    pub fn start(command: &mut Command) -> io::Result<Running> {
+        command.process_group(0);
+        let _brief = signals::brief();
+        let child = command.spawn()?;
+        let group = Group::of(child.id());
+        Ok(Running { child, group, lent: false })
+    }
+
+    /// The pipes to and from a program; those at whose end we are, are none.
+    struct Pipes {
+        stdin: Option<ChildStdin>,
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+        written: usize,
+    }
+
+    impl Running {
+        pub fn talk(
+            mut self,
+            input: Zeroizing<Vec<u8>>,
+            errors: Errors,
+            deadline: Instant,
+            most: u64,
+        ) -> io::Result<End> {
+            let child = &mut self.child;
+            let mut pipes = Pipes {
+                stdin: child.stdin.take(),
+                stdout: child.stdout.take(),
+                stderr: child.stderr.take(),
+                written: 0,
+            };
+            for pipe in pipes.all() {
+                rustix::io::ioctl_fionbio(pipe, true)?;
+            }
+            let (mut stdout, mut stderr) = (Zeroizing::default(), Zeroizing::default());
+            loop {
+                // First: what is in the pipes now was all written before the program's end.
+                let has_ended = self.has_ended();
+                pipes.write(&input);
+                read(&mut pipes.stdout, &mut stdout, most);
+                if stdout.len() as u64 > most {
+                    self.end();
+                    return Ok(End::TooMuch);
+                }
+                let stuck = match errors {
+                    Errors::Kept => {
+                        read(&mut pipes.stderr, &mut stderr, most);
+                        stderr.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                        false
+                    }
+                    Errors::Ours => pass_on(&mut pipes.stderr) == Passed::Stuck,
+                };
+                let left = deadline.saturating_duration_since(Instant::now());
+                if has_ended && (!stuck || left.is_zero()) {
+                    let status = self.wait()?;
+                    return Ok(End::Ended(Said { status, stdout, stderr }));
+                }
+                if left.is_zero() {
+                    self.end();
+                    return Ok(End::Late);
+                }
+                self.look_after_the_terminal();
+                // With its output closed it is about to end.
+                let look = if pipes.stdout.is_some() { LOOK } else { Duration::from_millis(1) };
+                pipes.wait(left.min(look), stuck);
             }
         }
-    };
-    match (read, status) {
-        (Ok(Ok(bytes)), _) if bytes.len() as u64 > most => Err(format!("it printed more than {most} bytes").into()),
-        (Ok(Ok(bytes)), Some(status)) if status.success() => Ok(bytes),
-        (Ok(Ok(_)), Some(status)) => Err(format!("it failed ({status})").into()),
-        (Ok(Err(error)), _) => Err(format!("its output cannot be read: {error}").into()),
-        _ => Err(Failed { why: "it did not end in time".into(), timed_out: true }),
+
+        /// Whether the program has ended. It is not waited for yet: its number, and so its group's, stays taken.
+        fn has_ended(&self) -> bool {
+            let Some(group) = &self.group else { return true };
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            !matches!(waitid(WaitId::Pid(group.id()), options), Ok(None) | Err(Errno::INTR))
+        }
+
+        /// The status of the program, which has ended.
+        fn wait(mut self) -> io::Result<ExitStatus> {
+            let was_lent = std::mem::take(&mut self.lent);
+            if was_lent {
+                signals::take_back();
+            }
+            let status = {
+                let _brief = signals::brief();
+                self.group = None;
+                self.child.wait()?
+            };
+            // A key that was meant for the whole job has reached it alone.
+            let by = status.signal().or((status.code() == Some(130)).then_some(libc::SIGINT));
+            if let Some(signal @ (libc::SIGINT | libc::SIGQUIT | libc::SIGHUP)) = by.filter(|_| was_lent) {
+                signals::stop(signal);
+            }
+            Ok(status)
+        }
+
+        /// Ends the program and all of its group.
+        fn end(mut self) {
+            let Some(group) = &self.group else { return };
+            group.end();
+            let until = Instant::now() + GRACE;
+            while !self.has_ended() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            group.kill();
+            if std::mem::take(&mut self.lent) {
+                signals::take_back();
+            }
+            let _brief = signals::brief();
+            self.group = None;
+            let _ = self.child.wait();
+        }
+
+        /// A program that was stopped because it asks on the terminal, as all in the background are, gets the
+        /// terminal; so Ctrl-C is for all of us until it asks.
+        fn look_after_the_terminal(&mut self) {
+            let Some(group) = &self.group else { return };
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            let Ok(Some(status)) = waitid(WaitId::Pid(group.id()), options) else { return };
+            match status.stopping_signal() {
+                Some(signal @ (libc::SIGTTIN | libc::SIGTTOU)) => match signals::lend(group, None) {
+                    Lent::Yes => self.lent = true,
+                    // Then the shell stops us too, until it is told `fg`; but not with a token on its way.
+                    Lent::InBackground if !signals::is_held() => signals::stop(signal),
+                    Lent::InBackground | Lent::NoTerminal => return,
+                },
+                Some(libc::SIGTSTP) if self.lent => {
+                    let modes = signals::take_back();
+                    if !signals::is_held() {
+                        signals::stop(libc::SIGTSTP);
+                    }
+                    self.lent = signals::lend(group, modes.as_ref()) == Lent::Yes;
+                }
+                _ => return,
+            }
+            group.resume();
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            if self.lent {
+                signals::take_back();
+            }
+            if let Some(group) = self.group.take() {
+                group.kill();
+                let _brief = signals::brief();
+                drop(group);
+                let _ = self.child.wait();
+            }
+        }
+    }
+
+    impl Pipes {
+        fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+            let stdin = self.stdin.as_ref().map(AsFd::as_fd);
+            let stdout = self.stdout.as_ref().map(AsFd::as_fd);
+            stdin.into_iter().chain(stdout).chain(self.stderr.as_ref().map(AsFd::as_fd))
+        }
+
+        /// Writes what the program takes now. One that does not read its input tells why by its status.
+        fn write(&mut self, input: &[u8]) {
+            let Some(stdin) = &mut self.stdin else { return };
+            while let Some(rest) = input.get(self.written..).filter(|rest| !rest.is_empty()) {
+                match stdin.write(rest) {
+                    Ok(count) if count > 0 => self.written += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                    _ => break,
+                }
+            }
+            self.stdin = None;
+        }
+
+        /// Waits until a pipe has something to do, at most for `limit`.
+        fn wait(&self, limit: Duration, stuck: bool) {
+            let stdin = self.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT));
+            let stdout = self.stdout.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
+            let stderr = self.stderr.as_ref().filter(|_| !stuck).map(|pipe| PollFd::new(pipe, PollFlags::IN));
+            let mut all: Vec<PollFd<'_>> = stdin.into_iter().chain(stdout).chain(stderr).collect();
+            let limit = Timespec::try_from(limit).unwrap_or_default();
+            let _ = poll(&mut all, Some(&limit));
+        }
+    }
+
+    /// Reads what is in `pipe` now into `buffer`, of which more than `most` is not wanted.
+    fn read(pipe: &mut Option<impl Read>, buffer: &mut Zeroizing<Vec<u8>>, most: u64) {
+        let mut piece = Zeroizing::new([0u8; 4096]);
+        while let Some(open) = pipe
+            && buffer.len() as u64 <= most
+        {
+            match open.read(&mut *piece) {
+                Ok(0) => *pipe = None,
+                Ok(length) => append(buffer, piece.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => *pipe = None,
+            }
+        }
+    }
+
+    #[derive(PartialEq)]
+    enum Passed {
+        All,
+        Stuck,
+    }
+
+    /// Passes what is in `pipe` now on to our stderr, as far as that takes it without sleeping.
+    fn pass_on(pipe: &mut Option<ChildStderr>) -> Passed {
+        let mut piece = Zeroizing::new([0u8; PIECE]);
+        // As much as a pipe holds: what is left running may go on writing for ever.
+        for _ in 0..(1 << 20) / PIECE {
+            let Some(open) = pipe else { return Passed::All };
+            let ours = io::stderr();
+            let mut room = [PollFd::new(&ours, PollFlags::OUT), PollFd::new(&*open, PollFlags::IN)];
+            let polled = poll(&mut room, Some(&Timespec::default()));
+            let [ours_now, open_now] = room.map(|fd| fd.revents());
+            if polled.is_err() || open_now.is_empty() {
+                return Passed::All;
+            }
+            if ours_now.is_empty() {
+                return Passed::Stuck;
+            }
+            match open.read(&mut *piece) {
+                Ok(0) => *pipe = None,
+                Ok(length) => drop(ours.lock().write_all(piece.get(..length).unwrap_or_default())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Passed::All,
+                Err(_) => *pipe = None,
+            }
+        }
+        Passed::All
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+    /// How often a program that has closed its output, or left it to a child, is asked whether it has ended.
+    const POLL: Duration = Duration::from_millis(10);
+    /// How long after its end its last words are waited for, should a child of it hold the pipe open.
+    const LAST_WORDS: Duration = Duration::from_millis(200);
+
+    /// A program that runs.
+    pub struct Running(Child);
+
+    /// Starts `command`.
+    pub fn start(command: &mut Command) -> io::Result<Running> {
+        command.spawn().map(Running)
+    }
+
+    type Buffer = Arc<Mutex<Zeroizing<Vec<u8>>>>;
+
+    fn open(buffer: &Buffer) -> MutexGuard<'_, Zeroizing<Vec<u8>>> {
+        buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    impl Running {
+        /// Threads read and write, so that no order of the program's doings can block it; those still at it when it
+        /// has ended are left alone.
+        pub fn talk(
+            mut self,
+            input: Zeroizing<Vec<u8>>,
+            errors: Errors,
+            deadline: Instant,
+            most: u64,
+        ) -> io::Result<End> {
+            let end = self.talk_until(input, errors, deadline, most);
+            if !matches!(end, Ok(End::Ended(_))) {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+            end
+        }
+
+        fn talk_until(
+            &mut self,
+            input: Zeroizing<Vec<u8>>,
+            errors: Errors,
+            deadline: Instant,
+            most: u64,
+        ) -> io::Result<End> {
+            let (send, receive) = mpsc::channel::<()>();
+            if let Some(mut stdin) = self.0.stdin.take() {
+                // A program that does not read its input tells why by its status.
+                spawn(move || drop(stdin.write_all(&input)))?;
+            }
+            let stdout = self.0.stdout.take().map(|pipe| collect(pipe, send.clone(), most + 1, false)).transpose()?;
+            let ours = errors == Errors::Ours;
+            let stderr = self.0.stderr.take().map(|pipe| collect(pipe, send, most, ours)).transpose()?;
+            let mut until = deadline;
+            let mut status = None;
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                // The end of both threads disconnects the channel.
+                let silent = matches!(receive.recv_timeout(left.min(POLL)), Err(RecvTimeoutError::Disconnected));
+                if stdout.as_ref().is_some_and(|stdout| open(stdout).len() as u64 > most) {
+                    return Ok(End::TooMuch);
+                }
+                if status.is_none() {
+                    status = self.0.try_wait()?;
+                    if status.is_some() {
+                        until = deadline.min(Instant::now() + LAST_WORDS);
+                    }
+                }
+                let over = Instant::now() >= until;
+                match status {
+                    Some(status) if silent || over => {
+                        let take = |buffer: Option<Buffer>| {
+                            buffer.map_or_else(Zeroizing::default, |buffer| std::mem::take(&mut *open(&buffer)))
+                        };
+                        return Ok(End::Ended(Said { status, stdout: take(stdout), stderr: take(stderr) }));
+                    }
+                    None if over => return Ok(End::Late),
+                    None if silent => std::thread::sleep(left.min(POLL)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        std::thread::Builder::new().spawn(work).map(drop)
+    }
+
+    /// Reads `pipe` to its end into a buffer or, where it is `ours`, to stderr, in a thread that holds `end` until then.
+    fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>, most: u64, ours: bool) -> io::Result<Buffer> {
+        let buffer = Buffer::default();
+        let filled = buffer.clone();
+        spawn(move || {
+            let mut pipe = pipe.take(if ours { u64::MAX } else { most });
+            let mut piece = Zeroizing::new([0u8; 4096]);
+            loop {
+                match pipe.read(&mut *piece) {
+                    Ok(0) => break,
+                    Ok(length) if ours => drop(io::stderr().write_all(&piece[..length])),
+                    Ok(length) => append(&mut open(&filled), &piece[..length]),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                }
+            }
+            drop(end);
+        })?;
+        Ok(buffer)
     }
 }

@@ -1,9 +1,9 @@
 //! An address as a QR code, for the phone of a person who has a terminal.
 
+use crate::base::env::Env;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 /// The width of a terminal that does not tell it, in columns.
 const COLUMNS: usize = 80;
@@ -17,8 +17,8 @@ const OFF: &str = "\u{1b}[0m";
 /// quiet zone of four modules. They hold escape sequences, also under NO_COLOR: without them it is no QR code.
 ///
 /// `None` where it is too wide or too long, or the terminal cannot show it: its locale is not UTF-8, or it is dumb.
-pub fn lines(url: &str, columns: Option<usize>, env: &BTreeMap<OsString, OsString>) -> Option<Vec<String>> {
-    if !utf8(env) || env.get(OsStr::new("TERM")).is_some_and(|term| term == "dumb") {
+pub fn lines(url: &str, columns: Option<usize>, env: &Env) -> Option<Vec<String>> {
+    if !utf8(env) || env.get("TERM").is_some_and(|term| term == "dumb") {
         return None;
     }
     // The least correction: a screen has no scratches, and the code is smaller.
@@ -32,10 +32,10 @@ pub fn lines(url: &str, columns: Option<usize>, env: &BTreeMap<OsString, OsStrin
 
 /// Whether text on the terminal is UTF-8, by the locale (POSIX: LC_ALL before LC_CTYPE before LANG; an empty one is
 /// absent). Windows has no such variables, and its console takes every character.
-pub fn utf8(env: &BTreeMap<OsString, OsString>) -> bool {
-    let set = |name: &&str| env.get(OsStr::new(name)).filter(|value| !value.is_empty());
+pub fn utf8(env: &Env) -> bool {
+    let set = |name: &&str| env.get(name).filter(|value| !value.is_empty());
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set);
-    let names_it = |locale: &OsString| {
+    let names_it = |locale: &OsStr| {
         let locale = locale.to_string_lossy().to_ascii_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
     };
@@ -49,7 +49,7 @@ mod tests {
 
     const URL: &str = "https://as.example/device?user_code=WDJB-MJHT";
 
-    fn env(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
+    fn env(pairs: &[(&str, &str)]) -> Env {
         pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 

@@ -1,41 +1,70 @@
 //! INT, TERM and HUP: they end the process at once, but wait while a token is on its way from server to store.
-#![expect(clippy::disallowed_methods, reason = "a signal ends the process wherever it is, and gives the terminal back")]
+//!
+//! The handler itself decides, by one atomic word: no thread has to be scheduled first, so that a signal that came
+//! before the answer was written always is the end of the process. What ends with it is here too: the groups of child
+//! processes, and a terminal that was lent to one of them or that does not echo.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-#[derive(Default)]
-struct State {
-    /// How many [`Hold`]s there are.
-    held: usize,
-    /// Whether a second signal may break a hold.
-    patient: bool,
-    /// The signal that waits.
-    pending: Option<i32>,
-}
+/// What the handler and the holds agree by: how many holds of each kind there are, the signal that waits, and how far
+/// the answer is.
+static STATE: AtomicU32 = AtomicU32::new(0);
 
-static STATE: Mutex<State> = Mutex::new(State { held: 0, patient: false, pending: None });
-
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// A hold that a second signal breaks.
+const PLAIN: u32 = 1;
+/// A hold that no signal breaks: a refresh token may be spent.
+const ROTATING: u32 = 1 << 8;
+/// A hold of a moment, of which nothing is told: a child's group is noted, a terminal changes hands.
+const BRIEF: u32 = 1 << 16;
+/// All holds.
+const HELD: u32 = (1 << 24) - 1;
+/// Where the number of the signal that waits stands.
+const PENDING: u32 = 24;
+/// The answer is being written.
+const ANSWERING: u32 = 1 << 29;
+/// The answer is out.
+const ANSWERED: u32 = 1 << 30;
+/// Somebody has decided to end the process.
+const DYING: u32 = 1 << 31;
 
 /// While this lives, signals wait.
-pub struct Hold(());
+pub struct Hold(u32);
 
 /// Makes signals wait. `rotating`: a refresh token may be spent, so not even a second signal ends the wait; else
 /// it does, as only time would be lost.
 pub fn hold(rotating: bool) -> Hold {
-    let mut state = state();
-    state.held += 1;
-    state.patient = rotating;
-    Hold(())
+    begin(if rotating { ROTATING } else { PLAIN })
+}
+
+/// Makes signals wait for a moment, in which nothing else is waited for.
+pub fn brief() -> Hold {
+    begin(BRIEF)
+}
+
+/// Makes signals wait while the answer is written. One that came before has ended the process.
+pub fn answering() -> Hold {
+    begin(PLAIN + ANSWERING)
+}
+
+fn begin(kind: u32) -> Hold {
+    let before = STATE.fetch_add(kind, Ordering::SeqCst);
+    if before & DYING != 0 {
+        wait_for_the_end();
+    }
+    Hold(kind)
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut state = state();
-        state.held -= 1;
-        if let (0, Some(signal)) = (state.held, state.pending) {
+        let after = STATE.fetch_sub(self.0, Ordering::SeqCst).wrapping_sub(self.0);
+        let signal = pending(after);
+        if after & DYING != 0 {
+            wait_for_the_end();
+        }
+        if after & HELD == 0 && signal != 0 {
+            if STATE.fetch_or(DYING, Ordering::SeqCst) & DYING != 0 {
+                wait_for_the_end();
+            }
             die(signal);
         }
     }
@@ -43,8 +72,26 @@ impl Drop for Hold {
 
 /// The answer is out: a signal that comes now, or came while it was written, no longer makes a failure of it.
 pub fn answered(hold: Hold) {
-    state().patient = true;
+    if STATE.fetch_or(ANSWERED, Ordering::SeqCst) & DYING != 0 {
+        wait_for_the_end();
+    }
     std::mem::forget(hold);
+}
+
+/// Whether something is on its way that a signal waits for.
+pub fn is_held() -> bool {
+    STATE.load(Ordering::SeqCst) & HELD & !(BRIEF * 0xff) != 0
+}
+
+fn pending(state: u32) -> i32 {
+    ((state >> PENDING) & 0x1f) as i32
+}
+
+/// The handler, in whichever thread it runs, has decided: nothing that matters may begin any more.
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
 }
 
 /// Lets a write beyond `ulimit -f` fail as on a full disk: it is not to end the process between server and store.
@@ -56,69 +103,260 @@ pub fn let_writes_fail() {
     );
 }
 
-/// Begins to listen for signals.
-#[cfg(unix)]
-pub fn listen() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let ignored = ignored();
-    // `nohup` and the like: what was ignored from the start stays so.
-    let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|s| ignored & (1 << (s - 1)) == 0).collect();
-    let Ok(mut signals) = signal_hook::iterator::Signals::new(&wanted) else { return };
-    let terminal = rustix::termios::tcgetattr(std::io::stdin()).ok();
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            let mut state = state();
-            let again = state.pending.replace(signal).is_some();
-            if state.held == 0 || (again && !state.patient) {
-                // A prompt without echo must not leave the terminal so.
-                if let Some(terminal) = &terminal {
-                    let now = rustix::termios::OptionalActions::Now;
-                    let _ = rustix::termios::tcsetattr(std::io::stdin(), now, terminal);
-                }
-                die(signal);
-            }
-            if !again {
-                tell("tok: a token is on its way; ending when it is kept\n");
-            }
-        }
-    });
+/// Ends the process as Ctrl-C would: a prompt without echo reads the key itself.
+pub fn interrupt() -> ! {
+    if STATE.fetch_or(DYING, Ordering::SeqCst) & DYING != 0 {
+        wait_for_the_end();
+    }
+    die(2)
 }
 
-/// Tells a person who waits.
 #[cfg(unix)]
-fn tell(text: &str) {
-    use std::io::{IsTerminal, Write};
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        let _ = stderr.write_all(text.as_bytes());
-    }
-}
+pub use unix::{Group, Lent, lend, listen, stop, take_back};
 
 /// Nothing to listen for.
 #[cfg(not(unix))]
 pub fn listen() {}
 
-/// The signals that are ignored, a bit each (proc(5)).
 #[cfg(unix)]
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
-    mask.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
-}
-
-/// Ends the process as Ctrl-C would: a prompt without echo reads the key itself.
-pub fn interrupt() -> ! {
-    die(2)
-}
-
-/// Ends the process as the signal would have, so that a shell's loop ends too.
-#[cfg(unix)]
-fn die(signal: i32) -> ! {
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
-    std::process::exit(128 + signal);
-}
+use unix::die;
 
 #[cfg(not(unix))]
 fn die(signal: i32) -> ! {
     std::process::exit(128 + signal);
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::{ANSWERED, ANSWERING, BRIEF, DYING, HELD, PENDING, ROTATING, STATE, brief, is_held, pending};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process_group};
+    use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicI32, Ordering};
+    use std::sync::{Once, OnceLock};
+
+    /// The groups of child processes that end with the process; 0 is a free place.
+    static GROUPS: [AtomicI32; 16] = [const { AtomicI32::new(0) }; 16];
+    /// How the terminal on stdin was before anything asked there.
+    static STDIN: OnceLock<Termios> = OnceLock::new();
+    /// The controlling terminal, if there is one, and how it was before it was lent.
+    static TERMINAL: OnceLock<Option<(OwnedFd, Termios)>> = OnceLock::new();
+    /// The group that has the terminal in our place; 0 is none.
+    static LENT: AtomicI32 = AtomicI32::new(0);
+
+    /// Begins to listen for signals; once is enough.
+    #[allow(unsafe_code)]
+    pub fn listen() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            if let Ok(modes) = tcgetattr(rustix::stdio::stdin()) {
+                let _ = STDIN.set(modes);
+            }
+            // `nohup` and the like: what was ignored from the start stays so.
+            for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+                // SAFETY: all that `handle` does may be done in a signal handler: atomics, and system calls that POSIX
+                // lists as async-signal-safe (signal-safety(7)). It takes no lock and no memory, and never unwinds.
+                let _ = unsafe { signal_hook::low_level::register(signal, move || handle(signal)) };
+            }
+        });
+    }
+
+    #[allow(unsafe_code)]
+    fn is_ignored(signal: i32) -> bool {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+        // SAFETY: without a new action the call only writes the present one, whole where it succeeds.
+        let action = unsafe {
+            let asked = libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+            (asked == 0).then(|| action.assume_init())
+        };
+        action.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
+    }
+
+    /// Decides what a signal does. Runs as a signal handler, in any thread, at any instant.
+    fn handle(signal: i32) {
+        let mut state = STATE.load(Ordering::SeqCst);
+        loop {
+            if state & (DYING | ANSWERED) != 0 {
+                return;
+            }
+            let again = pending(state) != 0;
+            let is_breakable = state & ((ROTATING + BRIEF) * 0xff) == 0;
+            let ends = state & HELD == 0 || (again && is_breakable);
+            let noted = (state & !(0x1f << PENDING)) | ((signal as u32) << PENDING);
+            let next = if ends { state | DYING } else { noted };
+            match STATE.compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::SeqCst) {
+                Err(now) => state = now,
+                Ok(_) if ends => die(signal),
+                Ok(_) => {
+                    if !again && state & ANSWERING == 0 && is_held() {
+                        tell(b"tok: a token is on its way; ending when it is kept\n");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells a person who waits, unless their terminal takes no more for now: nothing here may sleep.
+    fn tell(text: &[u8]) {
+        let stderr = rustix::stdio::stderr();
+        let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
+        if isatty(stderr)
+            && poll(&mut room, Some(&Timespec::default())) == Ok(1)
+            && room.iter().all(|fd| fd.revents().contains(PollFlags::OUT))
+        {
+            let _ = rustix::io::write(stderr, text);
+        }
+    }
+
+    /// Ends the process as the signal would have, so that a shell's loop ends too. May run in the handler.
+    pub(super) fn die(signal: i32) -> ! {
+        for place in &GROUPS {
+            if let Some(group) = Pid::from_raw(place.load(Ordering::SeqCst)) {
+                end_group(group);
+            }
+        }
+        give_terminal_back();
+        // A prompt without echo must not leave the terminal so. In the background it is not ours to change.
+        let stdin = rustix::stdio::stdin();
+        if let Some(modes) = STDIN.get()
+            && tcgetpgrp(stdin).map_or(true, |group| group == getpgrp())
+        {
+            let _ = tcsetattr(stdin, OptionalActions::Now, modes);
+        }
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+        signal_hook::low_level::exit(128 + signal);
+    }
+
+    /// Asks all processes of a group to end; those that are stopped have to go on to hear it.
+    fn end_group(group: Pid) {
+        let _ = kill_process_group(group, Signal::TERM);
+        let _ = kill_process_group(group, Signal::CONT);
+    }
+
+    /// The group of a child process. While this lives, a signal that ends the process ends the group.
+    pub struct Group(Pid);
+
+    impl Group {
+        /// The group that the child process `id` leads. To be made in the [`brief`] hold in which it was started, and
+        /// to be dropped in one before the child is waited for: later the number may be another's.
+        pub fn of(id: u32) -> Option<Group> {
+            let group = Pid::from_raw(i32::try_from(id).ok()?)?;
+            let take = |place: &&AtomicI32| {
+                place.compare_exchange(0, group.as_raw_pid(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            };
+            // Where all places are taken the group is not told; nothing here runs so many at once.
+            let _ = GROUPS.iter().find(take);
+            Some(Group(group))
+        }
+
+        /// Its number, which is that of the child that leads it.
+        pub fn id(&self) -> Pid {
+            self.0
+        }
+
+        /// Asks all of its processes to end.
+        pub fn end(&self) {
+            end_group(self.0);
+        }
+
+        /// Ends all of its processes.
+        pub fn kill(&self) {
+            let _ = kill_process_group(self.0, Signal::KILL);
+        }
+
+        /// Lets its processes go on that were stopped.
+        pub fn resume(&self) {
+            let _ = kill_process_group(self.0, Signal::CONT);
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            for place in &GROUPS {
+                let _ = place.compare_exchange(self.0.as_raw_pid(), 0, Ordering::SeqCst, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Whether a group may ask on the terminal.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Lent {
+        /// It may now.
+        Yes,
+        /// Not while we are in the background ourselves.
+        InBackground,
+        /// There is no terminal.
+        NoTerminal,
+    }
+
+    /// Makes `group` the one that may read from the controlling terminal, in our place; `modes` is how it left it.
+    pub fn lend(group: &Group, modes: Option<&Termios>) -> Lent {
+        let _brief = brief();
+        let open = || {
+            use rustix::fs::{Mode, OFlags};
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let terminal = rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()?;
+            let modes = tcgetattr(&terminal).ok()?;
+            Some((terminal, modes))
+        };
+        let Some((terminal, _)) = TERMINAL.get_or_init(open) else { return Lent::NoTerminal };
+        if !tcgetpgrp(terminal).is_ok_and(|now| now == getpgrp()) {
+            return Lent::InBackground;
+        }
+        if let Some(modes) = modes {
+            let _ = tcsetattr(terminal, OptionalActions::Now, modes);
+        }
+        match tcsetpgrp(terminal, group.id()) {
+            Ok(()) => LENT.store(group.id().as_raw_pid(), Ordering::SeqCst),
+            Err(_) => return Lent::NoTerminal,
+        }
+        Lent::Yes
+    }
+
+    /// Takes the terminal back, as it was before it was lent; how it was left.
+    pub fn take_back() -> Option<Termios> {
+        let _brief = brief();
+        give_terminal_back()
+    }
+
+    /// The same without the hold. May run in the handler.
+    fn give_terminal_back() -> Option<Termios> {
+        let lent = LENT.swap(0, Ordering::SeqCst);
+        let (terminal, modes) = TERMINAL.get()?.as_ref().filter(|_| lent != 0)?;
+        let left = tcgetattr(terminal).ok();
+        // A shell may have taken it meanwhile.
+        if tcgetpgrp(terminal).map_or(true, |now| now.as_raw_pid() == lent) {
+            unstopped(|| {
+                let _ = tcsetpgrp(terminal, getpgrp());
+                let _ = tcsetattr(terminal, OptionalActions::Now, modes);
+            });
+        }
+        left
+    }
+
+    /// Does what would stop a process in the background.
+    #[allow(unsafe_code)]
+    fn unstopped(work: impl FnOnce()) {
+        let mut ttou = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the first set is made whole by sigemptyset before it is used, the second by the first call of
+        // pthread_sigmask, whose only failure is an unknown `how`. `work` does not unwind.
+        unsafe {
+            libc::sigemptyset(ttou.as_mut_ptr());
+            libc::sigaddset(ttou.as_mut_ptr(), libc::SIGTTOU);
+            libc::pthread_sigmask(libc::SIG_BLOCK, ttou.as_ptr(), before.as_mut_ptr());
+            work();
+            libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
+        }
+    }
+
+    /// Does to our own group what the terminal did to the child's: Ctrl-Z and the like are meant for the whole job.
+    pub fn stop(signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            let _ = kill_current_process_group(signal);
+        }
+    }
 }

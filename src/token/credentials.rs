@@ -1,9 +1,10 @@
 //! What the store holds for a profile: its session and its kept secrets, as one JSON object. Pure.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use crate::token::identity::Belongs;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// A refresh token and what it was got with.
@@ -19,6 +20,17 @@ pub struct Session {
     pub subject: Option<String>,
 }
 
+/// A state folder as an entry names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Folder {
+    /// Its path, without links.
+    pub path: String,
+    /// The number of the device that it is on.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+}
+
 /// The entry of a profile.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
@@ -32,7 +44,24 @@ pub struct Kept {
     pub secrets_client: Option<String>,
     /// The key that tokens are bound to (RFC 9449), as a private JWK.
     pub dpop_key: Option<Secret>,
+    /// The state folder that it was begun in, whose lock guards it.
+    pub folder: Option<Folder>,
+    /// Fields that this build does not know, as they stand: a newer one has put them there.
+    pub others: BTreeMap<String, Secret>,
 }
+
+/// The fields of an entry that are known here.
+const FIELDS: [&str; 9] = [
+    "refresh_token",
+    "got_with",
+    "since",
+    "subject",
+    "secrets",
+    "secrets_for",
+    "secrets_client",
+    "dpop_key",
+    "state_folder",
+];
 
 /// The form in the store. The contract names `refresh_token` and `secrets`.
 #[derive(Serialize, Deserialize)]
@@ -53,6 +82,8 @@ struct Wire<'a> {
     secrets_client: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dpop_key: Option<String>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    state_folder: Option<std::borrow::Cow<'a, RawValue>>,
 }
 
 impl Kept {
@@ -70,6 +101,9 @@ impl Kept {
         let wire: Wire = serde_json::from_str(entry.expose())
             // serde's message may quote a string; its place is enough.
             .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
+        let all: BTreeMap<String, &RawValue> = serde_json::from_str(entry.expose())
+            .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
+        let others = all.into_iter().filter(|(name, _)| !FIELDS.contains(&name.as_str()));
         let session = match (wire.refresh_token, wire.got_with) {
             (Some(token), Some(belongs)) if !token.is_empty() => {
                 let (since, subject) = (wire.since.unwrap_or(0), wire.subject);
@@ -84,6 +118,9 @@ impl Kept {
             secrets_for: wire.secrets_for,
             secrets_client: wire.secrets_client,
             dpop_key: wire.dpop_key.map(Secret::new),
+            // One that cannot be read is as good as none: the next change of the entry names another.
+            folder: wire.state_folder.and_then(|folder| serde_json::from_str(folder.get()).ok()),
+            others: others.map(|(name, text)| (name, Secret::new(text.get()))).collect(),
         })
     }
 
@@ -98,8 +135,30 @@ impl Kept {
             secrets_for: self.secrets_for.clone(),
             secrets_client: self.secrets_client.clone(),
             dpop_key: self.dpop_key.as_ref().map(|key| key.expose().to_string()),
+            state_folder: self
+                .folder
+                .as_ref()
+                .and_then(|folder| serde_json::value::to_raw_value(folder).ok())
+                .map(std::borrow::Cow::Owned),
         };
-        Secret::new(serde_json::to_string(&wire).unwrap_or_default())
+        let known = zeroize::Zeroizing::new(serde_json::to_string(&wire).unwrap_or_default());
+        let Some(open) = known.strip_suffix('}').filter(|_| !self.others.is_empty()) else {
+            return Secret::new(known.as_str());
+        };
+        // Byte for byte: what a number or an escape means is known to whoever wrote it. `secrets` stands there always,
+        // so a comma is right.
+        // Room for all of it at once: a text that grows leaves copies of secrets behind.
+        let room = self.others.iter().map(|(name, value)| name.len() * 6 + value.expose().len() + 4);
+        let mut text = zeroize::Zeroizing::new(String::with_capacity(known.len() + room.sum::<usize>()));
+        text.push_str(open);
+        for (name, value) in &self.others {
+            text.push(',');
+            text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            text.push(':');
+            text.push_str(value.expose());
+        }
+        text.push('}');
+        Secret::new(text.as_str())
     }
 
     /// Whether nothing is kept that would get a token; a key alone does not.
@@ -125,6 +184,8 @@ mod tests {
             secrets_for: Some("https://a.example".into()),
             secrets_client: Some("c".into()),
             dpop_key: None,
+            folder: Some(Folder { path: "/home/a/.local/state/tok".into(), device: 66_306, inode: u64::MAX }),
+            others: BTreeMap::new(),
         };
         let back = Kept::parse(&kept.write()).expect("an entry");
         let session = back.session.expect("a session");
@@ -132,6 +193,27 @@ mod tests {
         assert_eq!(session.subject.as_deref(), Some("alice"));
         assert_eq!(session.belongs.url, "https://a.example/t");
         assert_eq!(back.secrets["secret_key"].expose(), "k");
+        assert_eq!(back.folder, kept.folder);
+    }
+
+    #[test]
+    fn fields_of_a_newer_build_are_kept_as_they_stand() {
+        let odd = r#"{ "n": 123456789012345678901234567890.10,  "x":[1,{"y":null}], "e":"\u00e9" }"#;
+        let entry = format!(r#"{{"jo\"urnal": {odd}, "secrets":{{"k":"s"}}, "n":5}}"#);
+        let mut kept = Kept::parse(&Secret::new(&entry)).expect("an entry");
+        kept.secrets.insert("l".into(), Secret::new("t"));
+        let back = Kept::parse(&kept.write()).expect("an entry");
+        assert_eq!(back.others["jo\"urnal"].expose(), odd);
+        assert_eq!((back.others["n"].expose(), back.secrets.len()), ("5", 2));
+    }
+
+    #[test]
+    fn an_entry_whose_folder_cannot_be_read_is_read_all_the_same() {
+        for folder in ["null", "5", "{}", r#"{"path":"/x","device":-1,"inode":1}"#, r#""/x""#] {
+            let entry = format!(r#"{{"secrets":{{"k":"s"}},"state_folder":{folder}}}"#);
+            let kept = Kept::parse(&Secret::new(entry)).expect("an entry");
+            assert_eq!((kept.folder, kept.secrets.len(), kept.others.len()), (None, 1, 0), "{folder}");
+        }
     }
 
     #[test]

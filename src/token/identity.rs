@@ -1,7 +1,7 @@
 //! Whose a token is: which settings it was got with, and whether today's contradict them. Pure.
 
 use crate::base::digest;
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,9 @@ pub struct Belongs {
     /// What shapes an access token besides: lists such as the scopes. Absent for a refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
+    /// What a newer build says of it besides.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, serde_json::Value>,
 }
 
 /// What makes an access token another than the next one of the same session.
@@ -89,6 +92,7 @@ impl Known {
             secrets: self.secrets.iter().map(|(name, s)| (name.clone(), secret_digest(&salt, name, s))).collect(),
             salt,
             apart: false,
+            others: BTreeMap::new(),
             asked: shape.is_none().then(|| self.lists.clone()),
             shape: shape.map(|grant| Shape {
                 lists: self.lists.clone(),
@@ -120,6 +124,7 @@ impl Known {
             belongs.secrets.insert(name.clone(), secret_digest(&belongs.salt, name, secret));
         }
         belongs.asked = None;
+        belongs.others.clear();
         belongs.shape =
             Some(Shape { lists: self.lists.clone(), definition: self.definition.clone(), grant: grant.into() });
         belongs
@@ -188,6 +193,13 @@ impl Belongs {
             return self.grant.as_ref().map(|was| format!("the grant (kept for {was})"));
         }
         None
+    }
+}
+
+impl Belongs {
+    /// Whether these name no plain value that is not given now.
+    pub fn is_within(&self, now: &Known) -> bool {
+        self.values.keys().all(|name| now.values.contains_key(name))
     }
 }
 

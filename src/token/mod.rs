@@ -1,48 +1,57 @@
-//! A token, a secret, and whether a token is still good enough.
+//! What a token is, whose it is, and whether it is still good enough. Pure.
 
 pub mod credentials;
+pub mod freshness;
 pub mod identity;
 
-use std::fmt;
-use zeroize::Zeroizing;
+use crate::base::secret::Secret;
+use crate::base::time::Time;
+use identity::Belongs;
+use serde_json::{Map, Value};
 
-/// Text that must not be shown: no `Display`, `Debug` says nothing, the memory is wiped when it goes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+/// A token as it waits.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The provider's name.
+    pub provider: String,
+    /// The grant that got it.
+    pub grant: String,
+    /// The token.
+    pub access_token: Secret,
+    /// As the provider wrote it.
+    pub token_type: Option<String>,
+    /// The scope granted.
+    pub scope: Option<String>,
+    /// When the reply had arrived.
+    pub received: Time,
+    /// When it expires.
+    pub expires: Expires,
+    /// The request header: name and value.
+    pub header: (String, Secret),
+    /// The ID token that came with it.
+    pub id_token: Option<IdToken>,
+    /// The key that it is bound to (RFC 9449), as a private JWK: without it the token is of no use.
+    pub dpop_key: Option<Secret>,
+    /// What else the reply brought.
+    pub extra: Map<String, Value>,
+    /// The settings it was got with.
+    pub belongs: Belongs,
+}
 
-impl Secret {
-    /// Takes the text in; from here on only [`Secret::expose`] gives it out.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(Zeroizing::new(text.into()))
-    }
-
-    /// The text itself. Every call of this is a place where a secret leaves its wrapper: to the wire, to the
-    /// store, to stdout.
-    pub fn expose(&self) -> &str {
-        &self.0
+impl Token {
+    /// Whether it is bound to a key (RFC 9449): each request then needs a proof, and its header is another each time.
+    pub fn is_bound(&self) -> bool {
+        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
-/// A point in time: nanoseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub i64);
-
-impl Time {
-    /// Whole seconds since 1970, rounded down.
-    pub fn secs(self) -> i64 {
-        self.0.div_euclid(1_000_000_000)
-    }
-
-    /// The start of the second `secs` (since 1970); the far ends are kept within what can be held.
-    pub fn from_secs(secs: i64) -> Time {
-        Time(secs.saturating_mul(1_000_000_000))
-    }
+/// An ID token (OIDC Core §2).
+#[derive(Clone, Debug)]
+pub struct IdToken {
+    /// As it came.
+    pub text: Secret,
+    /// Whether it was verified when it came.
+    pub verified: bool,
 }
 
 /// The longest access token that is handed out, in bytes.
@@ -75,39 +84,6 @@ impl Expires {
     }
 }
 
-/// How far a clock may run backwards before a token from «the future» is doubted, in seconds. Clocks are slewed by
-/// less; one that was set back by more would let a token look alive long after its end (kubernetes#123432).
-pub const CLOCK_SLACK: i64 = 5;
-
-/// The life a token should still have, where nothing else is asked for, in seconds.
-pub const MIN_TTL: i64 = 60;
-
-/// Why a token is not good enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale {
-    /// It has expired.
-    Expired,
-    /// It has these seconds left, and more were asked for.
-    Soon(i64),
-    /// It was received in the future: the clock was set back.
-    ClockSetBack,
-}
-
-/// Whether a token received at `received` (seconds since 1970) is good at `now`. `min_ttl` is the life asked for;
-/// where it is only the default (`asked` false), a tenth of the token's whole life is enough.
-pub fn freshness(received: i64, expires: Expires, now: i64, min_ttl: i64, asked: bool) -> Result<(), Stale> {
-    if now < received.saturating_sub(CLOCK_SLACK) {
-        return Err(Stale::ClockSetBack);
-    }
-    let Expires::At(at) = expires else { return Ok(()) };
-    let left = at.saturating_sub(now);
-    if left <= 0 {
-        return Err(Stale::Expired);
-    }
-    let enough = if asked { min_ttl } else { min_ttl.min(at.saturating_sub(received) / 10) };
-    if left < enough { Err(Stale::Soon(left)) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,24 +95,5 @@ mod tests {
             assert!(!is_token(text), "{text:?}");
         }
         assert!(!is_token(&"x".repeat(65_537)));
-    }
-
-    #[test]
-    fn freshness_has_its_reasons() {
-        let at = |life: i64, now: i64| freshness(1000, Expires::At(1000 + life), now, 60, false);
-        assert_eq!(at(3600, 1000), Ok(()));
-        assert_eq!(at(3600, 1000 + 3541), Err(Stale::Soon(59)));
-        assert_eq!(at(3600, 1000 + 3540), Ok(()));
-        assert_eq!(at(30, 1000 + 27), Ok(()));
-        assert_eq!(at(30, 1000 + 28), Err(Stale::Soon(2)));
-        assert_eq!(at(30, 1030), Err(Stale::Expired));
-        assert_eq!(at(3600, 990), Err(Stale::ClockSetBack));
-        assert_eq!(freshness(1000, Expires::At(1300), 1000, 600, true), Err(Stale::Soon(300)));
-        assert_eq!(freshness(1000, Expires::Never, 99_999, 60, false), Ok(()));
-    }
-
-    #[test]
-    fn a_secret_does_not_show_itself() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(***)");
     }
 }

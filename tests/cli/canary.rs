@@ -2,6 +2,8 @@
 //! verbosity, in success and failure; then everything that was printed, every file below the home, every argument
 //! list and environment, and what a crash leaves is searched. Only the places that the contract names may hold one.
 
+use crate::child::Start;
+use crate::skip::{needs, skip};
 use crate::support::keyring::Keyring;
 use crate::support::server::{Received, Reply, Server};
 use crate::support::{CANARY, Output, Sandbox, Tok, chmod, contains, plain_provider, put};
@@ -216,7 +218,7 @@ fn canary_run(sandbox: &mut Sandbox, store_is_a_file: bool, levels: &[&str]) -> 
     // Failures of the server, which repeats what it was sent; by each grant.
     for failure in FAILURES {
         let id = format!("fail-{failure}");
-        let with = |words: &str| sandbox.tok(words.split(' ')).args(["--client-id", &id, "--timeout", "2s"]);
+        let with = |words: &str| sandbox.tok(words.split(' ')).args(["--client-id", &id, "--timeout", "100s"]);
         every(&|| with("get failing").env("TOK_FAILING_CLIENT_SECRET", secret("env")), &[]);
         let failing = || with("get plain --no-store").args(["--client-secret-file", &from_file]);
         every(&failing, &[]);
@@ -233,7 +235,7 @@ fn canary_run(sandbox: &mut Sandbox, store_is_a_file: bool, levels: &[&str]) -> 
         } else if failure == "json" {
             server.next(Reply::text(200, &format!("{{\"refresh_token\": \"{}\", ", secret("rt-quoted"))));
         }
-        let out = sandbox.run("get plain -vvv --timeout 2s");
+        let out = sandbox.run("get plain -vvv --timeout 100s");
         assert_ne!(out.code, 0, "{out}");
         only(&out, answers);
     }
@@ -289,6 +291,7 @@ fn canary_run_with_the_file_store() {
 
 #[test]
 fn canary_run_with_the_keyring() {
+    needs!(keyring);
     let keyring = Keyring::unlocked();
     let mut sandbox = Sandbox::new();
     sandbox.set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
@@ -416,8 +419,8 @@ fn cores_are_dumped(sandbox: &Sandbox) -> bool {
     let status = std::process::Command::new("/bin/sh")
         .args(["-c", "ulimit -c unlimited && exec sh -c 'kill -QUIT $$; sleep 5'"])
         .current_dir(sandbox.file("core", "").parent().unwrap())
-        .status();
-    status.is_ok_and(|s| s.core_dumped())
+        .finish();
+    status.is_ok_and(|out| out.status.core_dumped())
 }
 
 #[cfg(target_os = "linux")]
@@ -428,12 +431,12 @@ fn a_crash_leaves_no_core_dump() {
     let sandbox = Sandbox::with_file_config("");
     sandbox.provider("plain", &provider(&server.url()));
     if !cores_are_dumped(&sandbox) {
-        return println!("not tried: this machine dumps no cores at all");
+        skip!("this machine dumps no cores at all");
     }
     let client = sandbox.file_arg("client", secret("client-secret"));
     let gate = server.hold();
     for (n, signal) in [Signal::QUIT, Signal::ABORT, Signal::TRAP].into_iter().enumerate() {
-        let tok = sandbox.tok(["get", "plain", "--client-secret-file", &client, "--timeout", "20s"]);
+        let tok = sandbox.tok(["get", "plain", "--client-secret-file", &client, "--timeout", "100s"]);
         let run = tok.after("ulimit -c unlimited").spawn();
         server.until(n + 1);
         run.signal(signal);
@@ -474,9 +477,10 @@ fn a_provoked_panic_or_abort_shows_no_canary() {
     let mut ends = BTreeSet::new();
     // Less and less memory: no thread can be started, then no vector made. Whatever `tok` makes of it.
     for kib in (8_000..120_000).step_by(8_000) {
-        let tok = sandbox.tok(["get", "plain", "--fresh", "-vvv", "--client-secret-file", &client, "--timeout", "3s"]);
+        let tok =
+            sandbox.tok(["get", "plain", "--fresh", "-vvv", "--client-secret-file", &client, "--timeout", "100s"]);
         let mut command = tok.after(&format!("ulimit -v {kib}")).command();
-        let out = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let out = command.finish().unwrap();
         assert!(secrets_in(&out.stderr).is_empty(), "{kib}: {}", String::from_utf8_lossy(&out.stderr));
         assert!(out.status.success() || out.stdout.is_empty(), "{kib}");
         ends.insert(format!("{:?}", out.status));

@@ -4,6 +4,8 @@
 //! One loss cannot be helped: the server has rotated, and the process is killed before the new token is in the
 //! store. The sweeps count it, show that it happens nowhere else, and measure how long that window is.
 
+use crate::child::SOON;
+use crate::skip::needs;
 use crate::support::apiax::{self, Apiax};
 use crate::support::keyring::Keyring;
 use crate::support::purewl::{self, PureWl};
@@ -116,13 +118,13 @@ impl Session {
     }
 
     fn start(&self) -> Running {
-        self.sandbox.tok(["get", "apiax", "--fresh", "--timeout", "20s"]).spawn()
+        self.sandbox.tok(["get", "apiax", "--fresh", "--timeout", "100s"]).spawn()
     }
 
     /// Waits until the store has changed, at most for some seconds.
     fn until_kept(&self, before: (u64, i64, i64)) -> Instant {
         let start = Instant::now();
-        while self.stamp() == before && start.elapsed() < Duration::from_secs(5) {
+        while self.stamp() == before && start.elapsed() < SOON {
             std::hint::spin_loop();
         }
         Instant::now()
@@ -228,8 +230,8 @@ impl Session {
             (_, true) => tally.old += 1,
             (_, false) => tally.new += 1,
         }
-        self.get("get apiax --timeout 10s");
-        let next = self.get("get apiax --fresh --timeout 10s");
+        self.get("get apiax --timeout 100s");
+        let next = self.get("get apiax --fresh --timeout 100s");
         let kept = self.token();
         assert_eq!(kept.replace("rt-", "at-"), next, "{shown}: the next call");
         kept
@@ -319,6 +321,7 @@ fn kill_at_every_instant_leaves_the_file_store_old_or_new_and_whole() {
 
 #[test]
 fn kill_at_every_instant_leaves_the_keyring_old_or_new_and_whole() {
+    needs!(keyring);
     let session = Session::in_keyring();
     session.sweep("kill -9, keyring", &[Signal::KILL], rounds(25, 600));
     assert_eq!(session.keyring.as_ref().unwrap().count(), 1);
@@ -332,6 +335,7 @@ fn int_term_and_hup_at_every_instant_lose_nothing_in_the_file_store() {
 
 #[test]
 fn int_term_and_hup_at_every_instant_lose_nothing_in_the_keyring() {
+    needs!(keyring);
     let signals = [Signal::INT, Signal::TERM, Signal::HUP];
     Session::in_keyring().sweep("INT, TERM, HUP, keyring", &signals, rounds(15, 300));
 }
@@ -370,6 +374,7 @@ fn a_process_stopped_and_continued_at_any_instant_loses_nothing() {
 
 #[test]
 fn a_closed_stdout_loses_nothing() {
+    needs!(keyring);
     for session in [Session::in_file(), Session::in_keyring()] {
         for n in 2..5 {
             let (reader, writer) = std::io::pipe().unwrap();
@@ -417,7 +422,7 @@ fn a_stderr_that_takes_no_more_does_not_stand_between_the_reply_and_the_store() 
     until("the new token is kept", || session.token() == format!("rt-{CANARY}-2"));
     // And a signal ends it, as nothing is on its way any more.
     run.signal(Signal::TERM);
-    let out = run.timeout(Duration::from_secs(5)).wait();
+    let out = run.wait();
     assert_eq!(out.code, 143, "{out}");
     drop(reader);
 }

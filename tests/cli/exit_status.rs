@@ -1,5 +1,6 @@
 //! Each exit status of the contract, and the form of what is said with it.
 
+use crate::child::SOON;
 use crate::support::apiax::Apiax;
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::{Reply, Server};
@@ -146,7 +147,7 @@ fn status_6_when_the_timeout_has_run_out_while_waiting_for_a_lock() {
     let first = sandbox.tok(["get", "plain"]).spawn();
     server.until(1);
     let out = sandbox.run("get plain --timeout 1s").fails(6);
-    assert!(out.took >= Duration::from_millis(900) && out.took < Duration::from_secs(8), "{out}");
+    assert!(out.took >= Duration::from_millis(900) && out.took < SOON, "{out}");
     gate.open();
     first.wait().line();
     assert_eq!(server.count(), 1);

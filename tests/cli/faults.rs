@@ -4,6 +4,8 @@
 //!
 //! Replies that are HTTP as it should be, with a body that is not, stand in `bad_input.rs`.
 
+use crate::child::{SOON, Start};
+use crate::skip::{needs, skip};
 use crate::support::keyring::Keyring;
 use crate::support::server::{Certified, Reply, Server};
 use crate::support::{CANARY, Output, Sandbox, now, plain, plain_provider, put};
@@ -92,14 +94,14 @@ fn say(stream: &mut TcpStream, text: &[u8]) {
 fn drip(stream: &mut TcpStream, start: &str, again: &str) {
     say(stream, start.as_bytes());
     while stream.write_all(again.as_bytes()).is_ok() {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 
 /// Closed with unread bytes: the system sends a reset, not an end.
 fn reset(stream: &mut TcpStream, text: &str) {
     let _ = stream.read(&mut [0; 1]);
-    std::thread::sleep(Duration::from_millis(50));
+    let _ = stream.peek(&mut [0; 1]); // more has come
     let _ = stream.write_all(text.as_bytes());
     std::thread::sleep(Duration::from_millis(50));
 }
@@ -191,7 +193,7 @@ fn fault(
     says: &'static str,
     scene: impl FnOnce() -> Scene + Send + 'static,
 ) -> Fault {
-    Fault { name, scene: Box::new(scene), grant: (status, sent), refresh: (status, sent), says, timeout: 6 }
+    Fault { name, scene: Box::new(scene), grant: (status, sent), refresh: (status, sent), says, timeout: 100 }
 }
 
 impl Fault {
@@ -200,9 +202,9 @@ impl Fault {
         self
     }
 
-    /// Nothing comes: a second must do.
+    /// Nothing comes: it is as long as a busy machine may take to send the request.
     fn hangs(mut self) -> Fault {
-        self.timeout = 1;
+        self.timeout = 10;
         self
     }
 }
@@ -316,7 +318,7 @@ fn connections() -> Vec<Fault> {
         fault("reset after the headers", 6, Once, "the connection was cut", || {
             below("127.0.0.1", |s| reset(s, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"acc"))
         }),
-        fault("silence", 6, Once, "no answer within", || always(good().delay(Duration::from_secs(20)))).hangs(),
+        fault("silence", 6, Once, "no answer within", || always(good().delay(Duration::from_secs(600)))).hangs(),
         fault("slow headers", 6, Once, "no answer within", || {
             below("127.0.0.1", |s| drip(s, "HTTP/1.1 200 OK\r\nX-Slow: ", "x"))
         })
@@ -326,11 +328,11 @@ fn connections() -> Vec<Fault> {
         })
         .hangs(),
         fault("a slow body", 6, Once, "no answer within", || {
-            always(Reply::text(200, &body()).trickle(Duration::from_secs(1)))
+            always(Reply::text(200, &body()).trickle(Duration::from_secs(30)))
         })
         .hangs(),
         fault("a refusal whose body is slow", 6, Once, "no answer within", || {
-            always(Reply::json(400, json!({"error": "invalid_grant"})).trickle(Duration::from_secs(1)))
+            always(Reply::json(400, json!({"error": "invalid_grant"})).trickle(Duration::from_secs(30)))
         })
         .hangs(),
         fault("a name that does not exist", 6, Never, "no-such-host.invalid could not be reached", || {
@@ -383,7 +385,7 @@ fn certificates() -> Vec<Fault> {
             https(below("127.0.0.1", |s| say(s, &old_hello())))
         }),
         fault("a handshake that hangs", 6, Once, "no answer within", || {
-            https(below("127.0.0.1", |_| std::thread::sleep(Duration::from_secs(10))))
+            https(below("127.0.0.1", |_| std::thread::sleep(Duration::from_secs(600))))
         })
         .hangs(),
         fault("plain HTTP at a port for TLS", 6, Once, "does not speak TLS", || {
@@ -444,8 +446,7 @@ fn check(fault: &Fault, by: &str, sandbox: &Sandbox, scene: &Scene, (status, sen
         assert!(out.stderr.contains("\ntok: ") || out.stderr.starts_with("tok: "), "{name}, {by}: {out}");
         assert_eq!(sandbox.files_with(&token()), Vec::<std::path::PathBuf>::new(), "{name}, {by}: nothing is kept");
     }
-    let slack = Duration::from_millis(2500);
-    assert!(out.took < Duration::from_secs(fault.timeout) + slack, "{name}, {by}: beyond --timeout: {out}");
+    assert!(out.took < Duration::from_secs(fault.timeout) + SOON, "{name}, {by}: beyond --timeout: {out}");
     out
 }
 
@@ -523,7 +524,7 @@ fn a_clock_that_is_off_is_named_where_a_certificate_or_a_jwt_shows_it() {
         let server = Server::tls_as(certified, |_| good());
         let mut sandbox = plain(&server.url());
         sandbox.set("SSL_CERT_FILE", server.ca_file());
-        sandbox.run("get plain --timeout 3s").fails(6).hints_at("clock");
+        sandbox.run("get plain --timeout 100s").fails(6).hints_at("clock");
     }
     // Issued now by a server whose clock is hours behind ours.
     let jwt = crate::support::xcover::jwt(&json!({"iat": now() - 8 * 3600, "exp": now() - 7 * 3600}));
@@ -541,11 +542,12 @@ fn a_clock_that_is_off_is_named_where_a_certificate_or_a_jwt_shows_it() {
 #[track_caller]
 fn ends_in_time(out: Output, status: i32) {
     assert_eq!(out.code, status, "{out}");
-    assert!(out.took < Duration::from_secs(8), "beyond --timeout: {out}");
+    assert!(out.took < SOON, "beyond --timeout: {out}");
 }
 
 #[test]
 fn timeout_bounds_a_keyring_that_hangs() {
+    needs!(keyring);
     let keyring = Keyring::unlocked();
     let server = Server::issuing(600);
     let mut sandbox = plain(&server.url());
@@ -561,7 +563,7 @@ fn timeout_bounds_a_credential_helper_that_hangs() {
     let server = Server::issuing(600);
     let mut sandbox = plain(&server.url());
     let tools = sandbox.work().join("bin");
-    put(&tools.join("docker-credential-stuck"), b"#!/bin/sh\nexec sleep 20\n");
+    put(&tools.join("docker-credential-stuck"), b"#!/bin/sh\nexec sleep 600\n");
     crate::support::chmod(&tools.join("docker-credential-stuck"), 0o755);
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
     sandbox.set("PATH", path).set("TOK_STORE", "helper:stuck").unset("TOK_PLAIN_CLIENT_SECRET");
@@ -573,7 +575,7 @@ fn timeout_bounds_a_command_and_a_pipe_that_say_nothing() {
     let server = Server::issuing(600);
     let mut sandbox = plain(&server.url());
     sandbox.unset("TOK_PLAIN_CLIENT_SECRET");
-    sandbox.config("[profile.slow]\nprovider = \"plain\"\nclient_secret = { command = [\"sleep\", \"20\"] }\n");
+    sandbox.config("[profile.slow]\nprovider = \"plain\"\nclient_secret = { command = [\"sleep\", \"600\"] }\n");
     let out = sandbox.run("get slow --timeout 1s");
     let code = out.code;
     assert!([3, 6].contains(&code), "{out}");
@@ -609,7 +611,7 @@ fn timeout_bounds_the_tries_together_and_a_logout() {
     let revoke = "[revoke]\nurl = \"{base_url}/revoke\"\nbody = { token = \"{refresh_token}\" }\n";
     sandbox.provider("plain", &plain_provider(&silent.url(), revoke));
     sandbox.run("login plain").prints("");
-    silent.next(Reply::text(200, "").delay(Duration::from_secs(20)));
+    silent.next(Reply::text(200, "").delay(Duration::from_secs(600)));
     ends_in_time(sandbox.run("logout plain --timeout 1s"), 6);
     assert_eq!(sandbox.files_with(&token()), Vec::<std::path::PathBuf>::new());
     sandbox.unset("TOK_PLAIN_CLIENT_SECRET").run("get plain").fails(4);
@@ -629,20 +631,21 @@ fn timeout_bounds_a_name_server_that_never_answers() {
     let mut command = std::process::Command::new("unshare");
     command.args(["--mount", "/bin/sh", "-c", &script]).arg(tok.get_program()).args(tok.get_args());
     command.env_clear().envs(tok.get_envs().filter_map(|(n, v)| Some((n, v?))));
-    let able = std::process::Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|s| s.success());
+    let able =
+        std::process::Command::new("unshare").args(["--mount", "true"]).finish().is_ok_and(|out| out.status.success());
     if !able || silent.is_err() {
-        return println!("not tried: this needs a mount namespace and port 53 of an address of loopback");
+        skip!("only root can give a process another resolv.conf, and port 53 of an address of loopback");
     }
     let start = std::time::Instant::now();
-    let out = command.output().unwrap();
+    let out = command.finish().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     if said.contains("mount:") {
-        return println!("not tried: {said}");
+        skip!("{said}");
     }
     assert_eq!(out.status.code(), Some(6), "{said}");
-    assert!(start.elapsed() < Duration::from_secs(8), "{said}");
+    assert!(start.elapsed() < SOON, "{said}");
     // It did ask: the name server has the question.
     let socket = silent.unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
     assert!(socket.recv(&mut [0; 512]).is_ok(), "the name server was asked: {said}");
 }

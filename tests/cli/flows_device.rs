@@ -1,8 +1,9 @@
 //! A login on another device, by a code or by a push: what is shown, the pace of the questions, how it ends.
 
+use crate::child::SOON;
 use crate::support::issuer::{Issuer, members};
 use crate::support::server::{Reply, Server};
-use crate::support::{CANARY, Sandbox, at_once};
+use crate::support::{CANARY, Sandbox, at_once, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -65,8 +66,11 @@ fn the_code_is_shown_and_the_token_asked_for_until_it_is_there() {
     let times = issuer.times("/token");
     for pair in times.windows(2) {
         let between = pair[1] - pair[0];
-        assert!(between >= Duration::from_millis(990) && between < Duration::from_millis(1900), "{between:?}");
+        assert!(between >= Duration::from_millis(990), "{between:?}");
     }
+    // A second, as the server says, and not the five of RFC 8628 section 3.5: load only lengthens a pause.
+    let shortest = times.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!(shortest < Duration::from_secs(5), "{shortest:?}");
     assert!(times[0] - issuer.times("/device")[0] >= Duration::from_millis(990));
     sandbox.run("get oidc").silent().line();
     assert_eq!(sandbox.files_with(&format!("dc-{CANARY}")), Vec::<std::path::PathBuf>::new());
@@ -76,11 +80,10 @@ fn the_code_is_shown_and_the_token_asked_for_until_it_is_there() {
 fn slow_down_adds_five_seconds_for_good() {
     let issuer = issuer();
     issuer.script("/token", [error("slow_down"), error("authorization_pending")]);
-    // The code ends before the request after the next: 1 + 6 < 10 < 1 + 6 + 6.
-    issuer.script("/device", [device(json!({"expires_in": 10}))]);
+    // The code ends before the request after the next: 1 + 6 < 12 < 1 + 6 + 6.
+    issuer.script("/device", [device(json!({"expires_in": 12}))]);
     let sandbox = issuer.sandbox();
-    let out = sandbox.run(LOGIN).fails(5).says("expired").hints_at("the same command");
-    assert!(out.took < Duration::from_secs(10), "it ends as soon as it is clear: {out}");
+    sandbox.run(LOGIN).fails(5).says("expired").hints_at("the same command");
     let times = issuer.times("/token");
     assert_eq!(times.len(), 2);
     assert!(times[1] - times[0] >= Duration::from_millis(5990), "{:?}", times[1] - times[0]);
@@ -130,7 +133,7 @@ fn trouble_on_the_way_is_waited_out() {
     issuer.script("/token", [busy, Reply::nothing()]);
     let sandbox = issuer.sandbox();
     let out = sandbox.run(LOGIN).prints("");
-    assert!(out.took < Duration::from_secs(15), "{out}");
+    assert!(out.took < SOON, "{out}");
     assert_eq!(issuer.asked("/token").len(), 3);
     sandbox.run("get oidc").silent().line();
 }
@@ -142,27 +145,26 @@ fn trouble_is_waited_out_to_the_end_of_the_code_and_no_longer() {
     issuer.script("/token", (0..9).map(|_| Reply::nothing()));
     let sandbox = issuer.sandbox();
     let out = sandbox.run(LOGIN).fails(6).hints();
-    assert!(out.took < Duration::from_secs(5), "{out}");
+    assert!(out.took < SOON, "{out}");
     sandbox.assert_nothing_kept();
 }
 
 #[test]
 fn an_interrupt_ends_the_wait_at_once() {
-    let issuer = issuer();
-    issuer.script("/token", (0..99).map(|_| error("authorization_pending")));
     at_once(["device-code", "ciba --login-hint alice"], |grant| {
+        let issuer = issuer();
+        issuer.script("/token", (0..99).map(|_| error("authorization_pending")));
         let sandbox = issuer.sandbox();
         let running = sandbox.tok(format!("login oidc {grant} --scope read").split(' ')).spawn();
-        std::thread::sleep(Duration::from_millis(1300));
+        until("it asks", || !issuer.times("/token").is_empty());
         let start = Instant::now();
         running.signal(Signal::INT);
         let out = running.wait();
         assert_eq!((out.code, out.stdout.as_str()), (130, ""), "{out}");
-        assert!(start.elapsed() < Duration::from_millis(900), "{out}");
+        assert!(start.elapsed() < SOON, "{out}");
         sandbox.assert_nothing_kept();
         sandbox.assert_no_lock_is_held();
     });
-    assert!(!issuer.times("/token").is_empty());
 }
 
 #[test]
@@ -171,12 +173,12 @@ fn the_time_allowed_limits_the_whole() {
     issuer.script("/token", (0..99).map(|_| error("authorization_pending")));
     let sandbox = issuer.sandbox();
     let out = sandbox.run(&format!("{LOGIN} --timeout 2s")).fails(6).hints();
-    assert!(out.took >= Duration::from_millis(1900) && out.took < Duration::from_secs(4), "{out}");
+    assert!(out.took >= Duration::from_millis(1900) && out.took < SOON, "{out}");
     sandbox.assert_nothing_kept();
     // A server that does not answer is part of it.
-    issuer.script("/device", [device(json!({})).delay(Duration::from_secs(20))]);
+    issuer.script("/device", [device(json!({})).delay(Duration::from_secs(600))]);
     let out = sandbox.run(&format!("{LOGIN} --timeout 1s")).fails(6).hints();
-    assert!(out.took < Duration::from_secs(3), "{out}");
+    assert!(out.took < SOON, "{out}");
 }
 
 #[test]

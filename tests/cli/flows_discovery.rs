@@ -3,9 +3,8 @@
 
 use crate::support::issuer::{Browser, CLIENT, Issuer, jwt, members};
 use crate::support::server::{Reply, Server};
-use crate::support::{CANARY, Sandbox, at_once, contains};
+use crate::support::{CANARY, Sandbox, at_once, contains, until};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const DEVICE: &str = "login oidc device-code --scope read";
 const METADATA: &str = "/.well-known/openid-configuration";
@@ -63,9 +62,9 @@ fn metadata_that_cannot_be_used_is_told_and_nothing_is_sent_or_kept() {
         issuer.state(|s| s.replies.clear());
         issuer.script(METADATA, (0..9).map(|_| reply.clone()));
         let sandbox = issuer.sandbox();
-        sandbox.run(&format!("{DEVICE} --timeout 1s")).fails(code);
+        sandbox.run(&format!("{DEVICE} --timeout 15s")).fails(code);
         sandbox
-            .tok("get oidc --grant client-credentials --timeout 1s".split(' '))
+            .tok("get oidc --grant client-credentials --timeout 15s".split(' '))
             .env("TOK_OIDC_CLIENT_SECRET", CANARY)
             .run()
             .fails(code);
@@ -206,10 +205,10 @@ fn an_id_token_is_handed_out_only_if_it_is_good() {
     sandbox.run("get oidc --fresh").fails(8).says("another person").hints_at("tok login oidc");
     // One that has ended: a newer one is asked for, and where none comes a login is.
     issuer.state(|s| s.claims = json!({}));
-    let soon = crate::support::now() + 1;
+    let soon = crate::support::now() + 10;
     issuer.state(|s| s.claims = members(&[("exp", soon.into())]));
     sandbox.run("get oidc --fresh").silent().line();
-    std::thread::sleep(Duration::from_millis(1600));
+    until("it has ended", || crate::support::now() > soon);
     issuer.state(|s| s.claims = json!({}));
     let newer = sandbox.run("get oidc -o id-token").silent().line();
     assert!(jwt(&newer).1["exp"].as_i64() > Some(soon));

@@ -1,5 +1,6 @@
 //! `tok get` and `tok header`: cached, then refresh, then a grant that needs nobody; the options.
 
+use crate::child::Start;
 use crate::support::elasticpath::{self, ElasticPath};
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::{Reply, Server};
@@ -109,7 +110,7 @@ fn the_env_format_is_quoted_for_the_shell() {
     let sandbox = plain(&server.url());
     let out = sandbox.run("get plain -o env").ok();
     let script = format!("{}printf %s \"$ACCESS_TOKEN\"", out.stdout);
-    let shell = std::process::Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
+    let shell = std::process::Command::new("/bin/sh").args(["-c", &script]).finish().unwrap();
     assert_eq!(String::from_utf8_lossy(&shell.stdout), token);
 }
 

@@ -274,7 +274,7 @@ fn the_default_of_the_url_counts_as_known() {
     let purewl = PureWl::start();
     let mut sandbox = purewl.logged_in();
     sandbox.unset("TOK_PUREWL_BASE_URL");
-    sandbox.run("get purewl --timeout 5s").fails(4).says("https://atomapi.com").says(&purewl.server.url());
+    sandbox.run("get purewl --timeout 100s").fails(4).says("https://atomapi.com").says(&purewl.server.url());
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn elsewhere_is_told_by_origin_not_by_prefix() {
     for url in lures {
         // The last may be a port beyond 65535: then it is no URL at all.
         sandbox
-            .tok(["get", "purewl", "--fresh", "--timeout", "3s", "--base-url", &url])
+            .tok(["get", "purewl", "--fresh", "--timeout", "100s", "--base-url", &url])
             .run()
             .fails_with_one_of(&[2, 3, 4]);
     }
@@ -310,7 +310,7 @@ fn revoking_goes_home_only_too() {
     sandbox.tok(["login", "plain", "--client-secret-file", &secret]).run().prints("");
     let thief = Server::issuing(600);
     sandbox.provider("plain", &plain_provider(&thief.url(), more));
-    let out = sandbox.run("logout plain --timeout 5s");
+    let out = sandbox.run("logout plain --timeout 100s");
     assert_eq!(out.stdout, "", "{out}");
     assert_eq!(thief.connections(), 0, "{out}");
     assert!(sandbox.files_with(CANARY).is_empty(), "forgotten all the same");

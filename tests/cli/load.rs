@@ -1,5 +1,7 @@
 //! Many at once: one refresh, one lock whatever the environment, no lost update, and a lock that is the kernel's.
 
+use crate::child::SOON;
+use crate::skip::is_root;
 use crate::support::apiax::{self, Apiax};
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::{Reply, Server, lock};
@@ -14,9 +16,6 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// For runs that wait for two hundred others on a busy machine.
-const LONG: Duration = Duration::from_secs(110);
 
 /// All ended well with the same token: that token.
 #[track_caller]
@@ -37,8 +36,7 @@ fn refreshed_once_by(count: usize) {
     // Held back until all of them want it: whoever does not wait for the lock, asks.
     let gate = apiax.server.hold();
     let begun = Instant::now();
-    let mut running: Vec<_> =
-        (0..count).map(|_| sandbox.tok(["get", "apiax", "--timeout", "100s"]).timeout(LONG).spawn()).collect();
+    let mut running: Vec<_> = (0..count).map(|_| sandbox.tok(["get", "apiax", "--timeout", "280s"]).spawn()).collect();
     apiax.server.until(2);
     for run in &mut running {
         run.until_open_below(&sandbox.state_dir());
@@ -76,7 +74,7 @@ fn two_hundred_gets_that_nothing_holds_back_make_one_rotating_refresh() {
     let start = now();
     until("the token has expired", || now() > start + 1);
     apiax.state(|s| s.life = 1800);
-    let running = (0..200).map(|_| sandbox.tok(["get", "apiax", "--timeout", "100s"]).timeout(LONG).spawn());
+    let running = (0..200).map(|_| sandbox.tok(["get", "apiax", "--timeout", "280s"]).spawn());
     one_token(running.collect());
     assert_eq!(apiax.grants(), ["password", "refresh_token"]);
 }
@@ -112,7 +110,7 @@ fn the_lock_is_the_same_one_in_every_environment() {
         .into_iter()
         .fold(tok, |tok, (name, path)| tok.env(&name, path))
     };
-    let get = || sandbox.tok(["get", "apiax", "--timeout", "60s"]).timeout(LONG);
+    let get = || sandbox.tok(["get", "apiax", "--timeout", "60s"]);
     let of_all_kinds: Vec<Tok> = vec![
         get(),
         // cron: next to nothing.
@@ -169,7 +167,7 @@ fn many_logins_at_once_lose_no_update_in_config_cache_or_store() {
         .map(|n| {
             let name = format!("p{n}");
             let args = ["login", "purewl", "secret", "--as", &name, "--base-url", &url, "--secret-key-file", &key];
-            sandbox.tok(args).args(["--timeout", "100s"]).timeout(LONG).spawn()
+            sandbox.tok(args).args(["--timeout", "280s"]).spawn()
         })
         .collect();
     for run in running {
@@ -192,9 +190,8 @@ fn many_logins_at_once_lose_no_update_in_config_cache_or_store() {
     assert_eq!(kept, count, "in the index");
 
     let begun = Instant::now();
-    let running: Vec<_> = (0..count)
-        .map(|n| sandbox.tok(["get", &format!("p{n}"), "--fresh", "--timeout", "100s"]).timeout(LONG).spawn())
-        .collect();
+    let running: Vec<_> =
+        (0..count).map(|n| sandbox.tok(["get", &format!("p{n}"), "--fresh", "--timeout", "280s"]).spawn()).collect();
     let access: Vec<String> = running.into_iter().map(|run| run.wait().silent().line()).collect();
     figures(&format!("{count} profiles refreshed at once: {:?}", begun.elapsed()));
     assert_eq!(purewl.grants().iter().filter(|grant| *grant == "refresh").count(), count);
@@ -214,7 +211,7 @@ fn two_hundred_profiles_at_once_each_keep_their_own_session_and_token() {
         sandbox.set(&format!("TOK_P{n}_SECRET_KEY"), purewl::secret_key());
     }
     let running: Vec<_> =
-        (0..COUNT).map(|n| sandbox.tok(["get", &format!("p{n}"), "--timeout", "100s"]).timeout(LONG).spawn()).collect();
+        (0..COUNT).map(|n| sandbox.tok(["get", &format!("p{n}"), "--timeout", "280s"]).spawn()).collect();
     let tokens: Vec<String> = running.into_iter().map(|run| run.wait().silent().line()).collect();
     assert_eq!((BTreeSet::from_iter(&tokens).len(), purewl.server.count()), (COUNT, COUNT));
     let secrets = sandbox.secrets();
@@ -294,7 +291,7 @@ fn two_accounts_under_one_profile_name_at_the_same_time_never_get_each_other_s_t
             .map(|n| {
                 let who = ["alice", "bob", "carol"][n % 3];
                 let run = sandbox.tok(["get", "plain"]).args(options).env("TOK_PLAIN_CLIENT_ID", who);
-                (who, run.timeout(LONG).spawn())
+                (who, run.spawn())
             })
             .collect();
         for (who, run) in running {
@@ -361,8 +358,8 @@ fn a_killed_holder_frees_the_lock_at_once() {
     sandbox.assert_no_lock_is_held();
     gate.open();
     // The server took the token from a process that died: that is told, and nothing waits.
-    let out = sandbox.run("get apiax --fresh --timeout 5s").fails(4);
-    assert!(out.took < Duration::from_secs(8), "{out}");
+    let out = sandbox.run("get apiax --fresh --timeout 100s").fails(4);
+    assert!(out.took < SOON, "{out}");
 }
 
 #[test]
@@ -376,7 +373,7 @@ fn a_hung_holder_is_named_and_waited_for_no_longer_than_the_timeout() {
     let pid = holder.pid().to_string();
     let out = sandbox.run("get apiax --fresh --timeout 1s");
     let out = out.fails(6).says(&format!("process {pid} holds the lock")).hints_at(&pid);
-    assert!((900..10_000).contains(&out.took.as_millis()), "{out}");
+    assert!(out.took >= Duration::from_millis(900) && out.took < SOON, "{out}");
     // Neither a login nor a logout goes past it.
     let file = sandbox.file_arg("password", apiax::password());
     let login = ["login", "apiax", "password", "--username", apiax::USERNAME, "--password-file", &file];
@@ -431,10 +428,10 @@ fn a_lock_that_cannot_be_taken_is_never_a_licence_to_refresh() {
     let target = sandbox.work().join("target");
     let before = sandbox.secrets();
     let check = |what: &str| {
-        let out = sandbox.run("get apiax --fresh --timeout 3s");
+        let out = sandbox.run("get apiax --fresh --timeout 20s");
         assert!([1, 6, 7].contains(&out.code), "{what}: {out}");
         let out = out.fails_with_one_of(&[1, 6, 7]);
-        assert!(out.took < Duration::from_secs(8), "{what}: {out}");
+        assert!(out.took < SOON, "{what}: {out}");
         assert_eq!(apiax.server.connections(), 1, "{what}: nothing is asked without the lock");
         assert_eq!(sandbox.secrets(), before, "{what}");
         // The cached token is good without any lock.
@@ -481,7 +478,7 @@ fn a_lock_that_cannot_be_taken_is_never_a_licence_to_refresh() {
     chmod(&locks, 0o777);
     check("others may write to the folder");
     chmod(&locks, 0o700);
-    if rustix::process::getuid().is_root() {
+    if is_root() {
         // Only root can make a folder somebody else's, and only others are stopped by a mode.
         std::os::unix::fs::chown(&locks, Some(65_534), None).unwrap();
         check("the folder belongs to another user");
@@ -510,6 +507,6 @@ fn a_dead_lock_file_of_an_earlier_boot_holds_nobody_up() {
     chmod(&sandbox.state_dir(), 0o700);
     chmod(&sandbox.state_dir().join("locks"), 0o700);
     // Process 1 lives; a lock that went by the number in the file would wait for it.
-    let out = sandbox.run("get plain --timeout 5s").ok();
-    assert!(out.took < Duration::from_secs(8), "{out}");
+    let out = sandbox.run("get plain --timeout 100s").ok();
+    assert!(out.took < SOON, "{out}");
 }

@@ -4,6 +4,12 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/child.rs"]
+mod child;
+#[path = "support/refusing.rs"]
+mod refusing;
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 
 mod bad_input;
@@ -20,6 +26,7 @@ mod flows_device;
 mod flows_discovery;
 mod flows_sessions;
 mod get;
+mod goes_home;
 mod hostile_files;
 mod hostile_text;
 mod identity;
@@ -27,10 +34,14 @@ mod json;
 mod load;
 mod login;
 mod network;
+mod one_session;
 mod provider_rules;
 mod races;
+mod readme;
 mod refresh;
+mod settings_in_force;
 mod shell;
+mod signals;
 mod signing;
 mod store_faults;
 mod stores;

@@ -1,9 +1,10 @@
 //! What a shell makes of the answers: `eval "$(tok get PROFILE -o env)"` in real shells gives the token byte for
 //! byte and runs nothing, and the variable's name can only be one.
 
+use crate::child::Start;
 use crate::support::server::{Reply, Server};
 use crate::support::{Sandbox, plain};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Every byte that a token may hold (RFC 6749 appendix A.12, without the space).
 fn every_byte() -> String {
@@ -13,7 +14,7 @@ fn every_byte() -> String {
 /// The POSIX shells of this machine. `sh`, `dash` and `bash` are Debian's own; the others count where they are.
 fn shells() -> Vec<&'static str> {
     let all = ["sh", "dash", "bash", "zsh", "ksh", "mksh", "busybox"];
-    let there = |shell: &&str| Command::new(shell).arg("-c").arg(":").stderr(Stdio::null()).status().is_ok();
+    let there = |shell: &&str| Command::new(shell).arg("-c").arg(":").finish().is_ok();
     let found: Vec<&str> = all.into_iter().filter(there).collect();
     assert!(found.contains(&"sh"), "{found:?}");
     found
@@ -28,7 +29,7 @@ fn in_shell(shell: &str, sandbox: &Sandbox, script: &str) -> String {
     }
     let script = format!("tok() {{ '{}' \"$@\"; }}; {script}", env!("CARGO_BIN_EXE_tok"));
     command.args(["-c", &script]).env_clear().envs(tok.get_envs().filter_map(|(n, v)| Some((n, v?))));
-    let out = command.current_dir(sandbox.work()).output().expect("a shell");
+    let out = command.current_dir(sandbox.work()).finish().expect("a shell");
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && said.is_empty(), "{shell}: {script}: {:?}: {said}", out.status);
     assert!(std::fs::read_dir(sandbox.work()).unwrap().next().is_none(), "{shell}: {script}: something was run");

@@ -1,8 +1,10 @@
 //! Providers that want a JWT signed here: imitations that look at every claim, with the signature checked by OpenSSL,
 //! which knows nothing of `tok`.
 
+use crate::child::Start;
+use crate::skip::needs;
 use crate::support::server::{Reply, Server, exactly, form};
-use crate::support::{CANARY, Sandbox, now};
+use crate::support::{CANARY, Sandbox, now, until};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -22,9 +24,9 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
     let mut command = Command::new("openssl");
     let mut child =
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl");
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).start().expect("openssl");
     child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = child.output();
     assert!(output.status.success(), "openssl {args:?}");
     output.stdout
 }
@@ -41,7 +43,7 @@ fn opened(jwt: &str) -> Result<(Value, Value), String> {
     std::fs::write(path("signed"), signed).unwrap();
     let check = Command::new("openssl")
         .args(["dgst", "-sha256", "-verify", &path("public"), "-signature", &path("signature"), &path("signed")])
-        .output()
+        .finish()
         .unwrap();
     if !check.status.success() {
         return Err("the signature is wrong".into());
@@ -131,6 +133,7 @@ fn assert_nothing_kept(sandbox: &Sandbox) {
 
 #[test]
 fn a_service_account_logs_in_with_its_key_file_and_goes_on_by_itself() {
+    needs!("openssl");
     let server = google();
     let sandbox = Sandbox::with_file_store();
     let key = sandbox.file_arg("sa.json", key_file(&key()));
@@ -156,6 +159,7 @@ fn a_service_account_logs_in_with_its_key_file_and_goes_on_by_itself() {
 
 #[test]
 fn a_kept_key_file_signs_for_nobody_else() {
+    needs!("openssl");
     let server = google();
     let other = google();
     let sandbox = Sandbox::with_file_store();
@@ -169,6 +173,7 @@ fn a_kept_key_file_signs_for_nobody_else() {
 
 #[test]
 fn the_key_file_comes_from_environment_config_or_command() {
+    needs!("openssl");
     let server = google();
     let mut sandbox = Sandbox::new();
     sandbox.set("TOK_STORE", "none");
@@ -200,6 +205,7 @@ fn the_key_file_comes_from_environment_config_or_command() {
 
 #[test]
 fn a_service_account_gets_an_id_token_and_signs_its_own() {
+    needs!("openssl");
     let server = google();
     let mut sandbox = Sandbox::with_file_store();
     sandbox.set("TOK_GOOGLE_SERVICE_ACCOUNT_KEY", key_file(&key()));
@@ -225,6 +231,7 @@ fn id_token_of(token: &str, audience: &str) -> String {
 
 #[test]
 fn a_file_that_is_no_key_file_is_told_and_nothing_is_kept() {
+    needs!("openssl");
     let server = google();
     let sandbox = Sandbox::with_file_store();
     let encrypted = openssl(&["pkcs8", "-topk8", "-passout", "pass:x"], key().as_bytes());
@@ -261,6 +268,7 @@ fn a_file_that_is_no_key_file_is_told_and_nothing_is_kept() {
 
 #[test]
 fn a_refused_key_is_a_refusal_and_nothing_is_kept() {
+    needs!("openssl");
     let server = google();
     let sandbox = Sandbox::with_file_store();
     let other = String::from_utf8(openssl(&["genpkey", "-algorithm", "RSA"], b"")).unwrap();
@@ -317,6 +325,7 @@ fn github() -> Server {
 
 #[test]
 fn an_app_gets_a_token_of_its_installation() {
+    needs!("openssl");
     let server = github();
     let sandbox = Sandbox::with_file_store();
     // As GitHub makes it: PKCS#1.
@@ -350,6 +359,7 @@ fn an_app_gets_a_token_of_its_installation() {
 
 #[test]
 fn an_app_of_an_enterprise_server_and_its_own_jwt() {
+    needs!("openssl");
     let server = github();
     let mut sandbox = Sandbox::with_file_store();
     sandbox.set("TOK_GITHUB_APP_PRIVATE_KEY", key());
@@ -365,6 +375,7 @@ fn an_app_of_an_enterprise_server_and_its_own_jwt() {
 
 #[test]
 fn an_app_that_is_refused_says_why() {
+    needs!("openssl");
     let server = github();
     let sandbox = Sandbox::with_file_store();
     let file = sandbox.file_arg("app.pem", key());
@@ -392,6 +403,7 @@ fn an_app_that_is_refused_says_why() {
 
 #[test]
 fn a_key_pair_signs_its_token_and_sends_nothing() {
+    needs!("openssl");
     let sandbox = Sandbox::with_file_store();
     let file = sandbox.file_arg("rsa_key.p8", key());
     sandbox
@@ -420,6 +432,7 @@ fn a_key_pair_signs_its_token_and_sends_nothing() {
 
 #[test]
 fn a_key_pair_that_cannot_sign_is_told() {
+    needs!("openssl");
     let sandbox = Sandbox::with_file_store();
     let file = sandbox.file_arg("key", key());
     let encrypted = openssl(&["pkcs8", "-topk8", "-passout", "pass:x"], key().as_bytes());
@@ -442,6 +455,7 @@ fn a_key_pair_that_cannot_sign_is_told() {
 
 #[test]
 fn a_jwt_from_elsewhere_is_the_token_until_it_ends() {
+    needs!("openssl");
     let sandbox = Sandbox::with_file_store();
     let jwt = |exp: i64| {
         let part = |text: String| URL_SAFE_NO_PAD.encode(text);
@@ -455,9 +469,10 @@ fn a_jwt_from_elsewhere_is_the_token_until_it_ends() {
     assert_eq!(get(&jwt(soon)).json()["expires_at_unix"], soon);
     get(&jwt(now() - 1)).fails(2).says("TOK_SNOWFLAKE_ASSERTION").says("has expired");
     get(&format!("{CANARY} no jwt")).fails(2).says("is no JWT");
-    let file = sandbox.file_arg("jwt", jwt(now() + 3));
+    let end = now() + 10;
+    let file = sandbox.file_arg("jwt", jwt(end));
     sandbox.run(&format!("login snowflake --account c --user b --assertion-file {file}")).ok();
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    until("it has expired", || now() > end);
     sandbox
         .run("get snowflake")
         .fails(4)
@@ -504,6 +519,7 @@ fn salesforce() -> Server {
 
 #[test]
 fn a_user_is_acted_for_by_a_jwt() {
+    needs!("openssl");
     let server = salesforce();
     let sandbox = Sandbox::with_file_store();
     let file = sandbox.file_arg("server.key", key());
@@ -534,6 +550,7 @@ fn a_user_is_acted_for_by_a_jwt() {
 
 #[test]
 fn a_key_on_a_terminal_is_asked_for_by_its_file() {
+    needs!("openssl");
     let server = salesforce();
     let sandbox = Sandbox::with_file_store();
     let file = sandbox.file_arg("server.key", key());

@@ -1,15 +1,17 @@
 //! The store fails: before the refresh token is used it is found out and nothing is spent; after it the access token
 //! is shown all the same, with a warning that nothing silences. And what does not mean that a session is dead.
 
+use crate::child::{SOON, Start};
+use crate::skip::{is_root, needs, skip};
 use crate::support::apiax::{self, Apiax};
 use crate::support::keyring::Keyring;
 use crate::support::server::{Reply, Server, lock};
-use crate::support::{CANARY, Output, Sandbox, chmod, figures, plain_provider, put};
+use crate::support::{CANARY, Output, Sandbox, chmod, plain_provider, put};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A file system of its own, small enough to fill, mounted over a folder: only root can. Unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -27,7 +29,6 @@ impl SmallDisk {
         }
         std::fs::remove_dir(folder).unwrap();
         std::fs::rename(&aside, folder).unwrap();
-        figures("no file system can be mounted here: the tests with one prove nothing in this run");
         None
     }
 
@@ -55,7 +56,7 @@ impl Drop for SmallDisk {
 }
 
 fn run(program: &str, args: &[&str]) -> bool {
-    Command::new(program).args(args).output().is_ok_and(|out| out.status.success())
+    Command::new(program).args(args).finish().is_ok_and(|out| out.status.success())
 }
 
 fn path(path: &Path) -> &str {
@@ -91,7 +92,7 @@ fn spoiled_meanwhile(apiax: &Apiax, sandbox: &Sandbox, meanwhile: impl FnOnce())
 fn a_disk_that_fills_up_meanwhile_costs_no_access_token_and_leaves_the_old_entry_whole() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
-    let Some(disk) = SmallDisk::over(&data(&sandbox)) else { return };
+    let Some(disk) = SmallDisk::over(&data(&sandbox)) else { skip!("only root can mount a small file system") };
     let out = spoiled_meanwhile(&apiax, &sandbox, || disk.fill());
     shown_with_a_warning(out, &format!("at-{CANARY}-2"));
     assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
@@ -99,7 +100,7 @@ fn a_disk_that_fills_up_meanwhile_costs_no_access_token_and_leaves_the_old_entry
     sandbox.run("get apiax").prints(&format!("at-{CANARY}-2\n"));
     disk.empty();
     let left: Vec<_> = std::fs::read_dir(&disk.0).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(left, ["secrets.json"], "nothing half written stays");
+    assert_eq!(left, ["secrets.json", "secrets.json.lock"], "nothing half written stays");
     sandbox.run("get apiax --fresh").fails(4).hints_at("tok login apiax");
     apiax::login(&sandbox);
     sandbox.run("get apiax --fresh").silent().line();
@@ -109,7 +110,7 @@ fn a_disk_that_fills_up_meanwhile_costs_no_access_token_and_leaves_the_old_entry
 fn a_home_on_a_full_disk_still_answers() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
-    let Some(disk) = SmallDisk::over(&sandbox.home()) else { return };
+    let Some(disk) = SmallDisk::over(&sandbox.home()) else { skip!("only root can mount a small file system") };
     let out = spoiled_meanwhile(&apiax, &sandbox, || disk.fill());
     shown_with_a_warning(out, &format!("at-{CANARY}-2"));
     assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"));
@@ -131,9 +132,9 @@ fn a_store_folder_that_becomes_read_only_meanwhile_costs_no_access_token() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
     let folder = data(&sandbox);
-    let out = if rustix::process::getuid().is_root() {
+    let out = if is_root() {
         // No mode stops root.
-        let Some(disk) = SmallDisk::over(&folder) else { return };
+        let Some(disk) = SmallDisk::over(&folder) else { skip!("only root can mount a small file system") };
         let out = spoiled_meanwhile(&apiax, &sandbox, || disk.read_only(true));
         disk.read_only(false);
         out
@@ -159,12 +160,12 @@ fn a_store_folder_that_goes_away_meanwhile_costs_no_access_token() {
 
 #[test]
 fn in_a_read_only_home_the_cached_token_is_shown_and_nothing_is_refreshed_without_a_lock() {
-    if !rustix::process::getuid().is_root() {
-        return;
+    if !is_root() {
+        skip!("only root can make a home read-only");
     }
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
-    let Some(disk) = SmallDisk::over(&sandbox.home()) else { return };
+    let Some(disk) = SmallDisk::over(&sandbox.home()) else { skip!("only root can mount a small file system") };
     disk.read_only(true);
     sandbox.run("get apiax").prints(&format!("at-{CANARY}-1\n"));
     sandbox.run("get apiax --fresh").fails(1).says("cannot be used").hints();
@@ -178,11 +179,16 @@ fn a_held_store_lock_costs_no_access_token() {
     // Every profile writes to the one file; a process that hangs there must not cost the others their token.
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
-    let held = std::fs::File::open(sandbox.state_dir().join("locks/_secrets.lock")).unwrap();
+    let held = std::fs::File::open(sandbox.secrets_file().with_file_name("secrets.json.lock")).unwrap();
     held.lock().unwrap();
-    let out = sandbox.run("get apiax --fresh -q --timeout 2s");
-    assert!(out.took < Duration::from_secs(8), "{out}");
+    let out = sandbox.run("get apiax --fresh -q --timeout 10s");
+    assert!(out.took < SOON, "{out}");
     shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+}
+
+/// For what happens around the end of `--timeout`.
+fn sleep_until(instant: Instant) {
+    std::thread::sleep(instant.saturating_duration_since(Instant::now()));
 }
 
 #[test]
@@ -190,11 +196,15 @@ fn a_store_lock_that_is_free_soon_after_the_timeout_still_takes_the_new_token() 
     // The reply is there; to give up now, for time's sake, would end the session.
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
-    let held = std::fs::File::open(sandbox.state_dir().join("locks/_secrets.lock")).unwrap();
+    let held = std::fs::File::open(sandbox.secrets_file().with_file_name("secrets.json.lock")).unwrap();
     held.lock().unwrap();
-    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "1s"]).spawn();
-    apiax.server.until_sent(2);
-    std::thread::sleep(Duration::from_millis(2000));
+    let gate = apiax.server.hold();
+    let start = Instant::now();
+    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "8s"]).spawn();
+    apiax.server.until(2);
+    sleep_until(start + Duration::from_millis(7000));
+    gate.open();
+    sleep_until(start + Duration::from_millis(8700));
     drop(held);
     run.wait().silent().prints(&format!("at-{CANARY}-2\n"));
     assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-2"));
@@ -202,13 +212,17 @@ fn a_store_lock_that_is_free_soon_after_the_timeout_still_takes_the_new_token() 
 
 #[test]
 fn a_keyring_that_wakes_up_soon_after_the_timeout_still_takes_the_new_token() {
+    needs!(keyring);
     let (keyring, apiax, sandbox) = in_keyring();
     let gate = apiax.server.hold();
-    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "1s"]).spawn();
+    let start = Instant::now();
+    let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "8s"]).spawn();
     apiax.server.until(2);
     keyring.freeze();
+    // Not long before the time is over, so that the keyring sleeps for less than the 3 s it is given.
+    sleep_until(start + Duration::from_millis(7000));
     gate.open();
-    std::thread::sleep(Duration::from_millis(1500));
+    sleep_until(start + Duration::from_millis(8700));
     keyring.thaw();
     run.wait().silent().prints(&format!("at-{CANARY}-2\n"));
     assert!(keyring.lookup("tok", "apiax").expect("the entry").contains(&format!("rt-{CANARY}-2")));
@@ -237,7 +251,7 @@ fn faulty_helper(sandbox: &mut Sandbox, on_store: &str) -> PathBuf {
 
 #[test]
 fn a_helper_that_refuses_or_hangs_on_store_costs_no_access_token() {
-    for on_store in ["echo 'not today'; exit 1", "exit 3", "exec sleep 60", "kill -9 $$"] {
+    for on_store in ["echo 'not today'; exit 1", "exit 3", "exec sleep 600", "kill -9 $$"] {
         let apiax = Apiax::start();
         let mut sandbox = apiax.sandbox();
         let spoiled = faulty_helper(&mut sandbox, on_store);
@@ -245,7 +259,7 @@ fn a_helper_that_refuses_or_hangs_on_store_costs_no_access_token() {
         sandbox.run("get apiax --fresh").silent().line();
         put(&spoiled, b"");
         let out = sandbox.run("get apiax --fresh -q");
-        assert!(out.took < Duration::from_secs(8), "{on_store}: {out}");
+        assert!(out.took < SOON, "{on_store}: {out}");
         shown_with_a_warning(out, &format!("at-{CANARY}-3"));
     }
 }
@@ -262,21 +276,23 @@ fn in_keyring() -> (Keyring, Apiax, Sandbox) {
 
 #[test]
 fn a_keyring_locked_stuck_or_gone_meanwhile_costs_no_access_token() {
+    needs!(keyring);
     let spoil: [fn(&mut Keyring); 3] = [|k| k.lock(), |k| k.freeze(), |k| k.stop()];
     for spoil in spoil {
         let (mut keyring, apiax, sandbox) = in_keyring();
         let out = spoiled_meanwhile(&apiax, &sandbox, || spoil(&mut keyring));
-        assert!(out.took < Duration::from_secs(8), "{out}");
+        assert!(out.took < SOON, "{out}");
         shown_with_a_warning(out, &format!("at-{CANARY}-2"));
     }
 }
 
 #[test]
 fn a_keyring_locked_stuck_or_absent_is_found_out_before_the_refresh_token_is_used() {
+    needs!(keyring);
     let (mut keyring, apiax, sandbox) = in_keyring();
     let check = |what: &str| {
         let out = sandbox.run("get apiax --fresh").fails(7).hints();
-        assert!(out.took < Duration::from_secs(8), "{what}: {out}");
+        assert!(out.took < SOON, "{what}: {out}");
         assert_eq!(apiax.server.connections(), 1, "{what}: nothing was sent");
         // A cached token needs no keyring.
         sandbox.run("get apiax").prints(&format!("at-{CANARY}-1\n"));
@@ -297,6 +313,7 @@ fn a_keyring_locked_stuck_or_absent_is_found_out_before_the_refresh_token_is_use
 
 #[test]
 fn what_a_keyring_holds_goes_home_only() {
+    needs!(keyring);
     let (_keyring, apiax, sandbox) = in_keyring();
     let thief = Server::issuing(600);
     let url = thief.url();
@@ -396,6 +413,7 @@ fn a_dead_token_whose_successor_is_dead_too_is_forgotten_and_nothing_newer_is() 
 
 #[test]
 fn a_store_that_cannot_be_read_again_after_invalid_grant_forgets_nothing() {
+    needs!(keyring);
     let (keyring, apiax, sandbox) = in_keyring();
     apiax.state(|s| s.alive.clear());
     let gate = apiax.server.hold();
@@ -440,6 +458,7 @@ fn an_odd_but_good_reply_keeps_the_session_and_its_new_refresh_token() {
 
 #[test]
 fn no_failure_but_death_clears_a_session_in_the_keyring() {
+    needs!(keyring);
     let (keyring, apiax, sandbox) = in_keyring();
     let before = keyring.lookup("tok", "apiax");
     let not_death = [
@@ -459,7 +478,7 @@ fn no_failure_but_death_clears_a_session_in_the_keyring() {
     for (reply, code) in not_death {
         let shown = format!("{reply:?}");
         apiax.server.next(reply);
-        let out = sandbox.run("get apiax --fresh --timeout 5s");
+        let out = sandbox.run("get apiax --fresh --timeout 100s");
         let fits = out.code == code || (code == 6 && out.code == 8);
         assert!(fits && out.stdout.is_empty(), "{shown} {out}");
         assert!(keyring.lookup("tok", "apiax") == before, "{shown}");

@@ -1,5 +1,7 @@
 //! Where secrets are kept: a real Secret Service that is open, locked, stuck or absent, a file, nowhere, a helper.
 
+use crate::child::SOON;
+use crate::skip::{is_root, needs, skip_part};
 use crate::support::apiax::{self, Apiax};
 use crate::support::keyring::Keyring;
 use crate::support::purewl::{self, PureWl};
@@ -8,7 +10,6 @@ use crate::support::xcover::{self, XCover};
 use crate::support::{CANARY, Sandbox, chmod, mode, plain_provider, put};
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
-use std::time::Duration;
 
 /// A sandbox of purewl whose store is the keyring, by default.
 fn with_keyring(purewl: &PureWl, keyring: &Keyring) -> Sandbox {
@@ -25,6 +26,7 @@ fn spilled(sandbox: &Sandbox) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn the_keyring_is_the_default_and_holds_one_entry_a_profile() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     purewl::login(&sandbox);
@@ -39,6 +41,7 @@ fn the_keyring_is_the_default_and_holds_one_entry_a_profile() {
 
 #[test]
 fn a_session_in_the_keyring_is_refreshed_with_rotation() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     purewl::login(&sandbox);
@@ -56,6 +59,7 @@ fn a_session_in_the_keyring_is_refreshed_with_rotation() {
 
 #[test]
 fn a_refresh_is_one_connection_to_the_bus_and_no_call_twice() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     let login = keyring.monitored(|| purewl::login(&sandbox));
@@ -73,6 +77,7 @@ fn a_refresh_is_one_connection_to_the_bus_and_no_call_twice() {
 
 #[test]
 fn a_session_that_another_program_put_there_encrypted_is_read_and_what_is_written_is_read_by_it() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     purewl::login(&sandbox);
@@ -88,6 +93,7 @@ fn a_session_that_another_program_put_there_encrypted_is_read_and_what_is_writte
 
 #[test]
 fn logout_leaves_other_entries_alone() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     keyring.store("tok", "somebody", "else");
@@ -101,6 +107,7 @@ fn logout_leaves_other_entries_alone() {
 
 #[test]
 fn a_long_refresh_token_is_kept_whole_in_the_keyring() {
+    needs!(keyring);
     let keyring = Keyring::unlocked();
     let long = format!("rt-{CANARY}-{}", "x".repeat(30_000));
     let reply = json!({"access_token": format!("at-{CANARY}"), "expires_in": 600, "refresh_token": long});
@@ -116,6 +123,7 @@ fn a_long_refresh_token_is_kept_whole_in_the_keyring() {
 
 #[test]
 fn a_locked_keyring_is_told_from_an_absent_entry() {
+    needs!(keyring);
     let (mut keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     sandbox.run("get purewl").fails(4);
@@ -133,6 +141,7 @@ fn a_locked_keyring_is_told_from_an_absent_entry() {
 
 #[test]
 fn a_login_into_a_locked_keyring_is_7_and_says_what_to_choose() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::locked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     let key = sandbox.file_arg("key", purewl::secret_key());
@@ -142,6 +151,7 @@ fn a_login_into_a_locked_keyring_is_7_and_says_what_to_choose() {
 
 #[test]
 fn a_refresh_token_given_to_a_login_is_not_spent_where_its_successor_cannot_be_kept() {
+    needs!(keyring);
     let (keyring, apiax) = (Keyring::locked(), Apiax::start());
     apiax.state(|s| s.alive.insert(format!("rt-{CANARY}-given"), None));
     let mut sandbox = apiax.sandbox();
@@ -165,7 +175,7 @@ fn without_a_bus_a_login_is_7_and_no_file_takes_the_keyring_s_place() {
         let key = sandbox.file_arg("key", purewl::secret_key());
         let out = sandbox.tok(["login", "purewl", "--secret-key-file", &key]).run();
         let out = out.fails(7).hints_at("--store");
-        assert!(out.took < Duration::from_secs(8), "{address:?}: {out}");
+        assert!(out.took < SOON, "{address:?}: {out}");
         sandbox.run("get purewl").fails(7);
         assert_eq!(spilled(&sandbox), Vec::<std::path::PathBuf>::new());
     }
@@ -174,6 +184,7 @@ fn without_a_bus_a_login_is_7_and_no_file_takes_the_keyring_s_place() {
 
 #[test]
 fn a_bus_without_a_secret_service_is_7() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::absent(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     sandbox.run("get purewl").fails(7).hints();
@@ -213,11 +224,13 @@ fn that_nothing_is_kept_is_said_where_the_secret_stands_in_the_config() {
 
 #[test]
 fn with_a_locked_keyring_a_grant_that_can_be_repeated_goes_on_without_storing() {
+    needs!(keyring);
     goes_on_without_storing(Some(Keyring::locked().address()));
 }
 
 #[test]
 fn with_a_bus_that_serves_no_secrets_a_grant_that_can_be_repeated_goes_on_without_storing() {
+    needs!(keyring);
     goes_on_without_storing(Some(Keyring::absent().address()));
 }
 
@@ -241,6 +254,7 @@ fn a_bus_is_never_started() {
 
 #[test]
 fn a_stuck_keyring_costs_three_seconds_at_most() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     purewl::login(&sandbox);
@@ -249,13 +263,14 @@ fn a_stuck_keyring_costs_three_seconds_at_most() {
     let out = sandbox.run("get purewl --fresh");
     keyring.thaw();
     let out = out.fails(7);
-    assert!(out.took < Duration::from_secs(8), "{out}");
+    assert!(out.took < SOON, "{out}");
     assert_eq!(purewl.grants(), ["secret"]);
     sandbox.run("get purewl --fresh").silent().line();
 }
 
 #[test]
 fn a_keyring_that_closes_after_the_reply_loses_no_access_token() {
+    needs!(keyring);
     let (keyring, apiax) = (Keyring::unlocked(), Apiax::start());
     let mut sandbox = apiax.sandbox();
     sandbox.unset("TOK_STORE").set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
@@ -272,6 +287,7 @@ fn a_keyring_that_closes_after_the_reply_loses_no_access_token() {
 
 #[test]
 fn a_broken_entry_in_the_keyring_is_7_and_is_left_as_it_is() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let sandbox = with_keyring(&purewl, &keyring);
     for broken in ["{ no JSON", "[]", "\"text\""] {
@@ -286,6 +302,7 @@ fn a_broken_entry_in_the_keyring_is_7_and_is_left_as_it_is() {
 
 #[test]
 fn the_user_s_bus_is_looked_for_in_xdg_runtime_dir() {
+    needs!(keyring);
     let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
     let mut sandbox = with_keyring(&purewl, &keyring);
     purewl::login(&sandbox);
@@ -345,7 +362,9 @@ fn a_file_store_that_is_a_link_or_of_another_owner_is_refused() {
     std::fs::remove_file(&file).unwrap();
     std::fs::rename(&elsewhere, &file).unwrap();
     // Only root can make a file somebody else's.
-    if rustix::process::getuid().is_root() {
+    if !is_root() {
+        skip_part!("only root can give a file away: the store of another user");
+    } else {
         std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
         sandbox.run("get purewl --fresh").fails(7);
         std::os::unix::fs::chown(&file, Some(0), None).unwrap();

@@ -1,5 +1,6 @@
 //! The harness is right: else the other tests prove nothing.
 
+use crate::skip::needs;
 use crate::support::keyring::Keyring;
 use crate::support::server::{Reply, Server, exactly, form, members};
 use crate::support::{Sandbox, apiax, purewl};
@@ -68,6 +69,7 @@ fn a_strict_imitation_notices_a_refresh_token_that_comes_twice() {
 
 #[test]
 fn the_private_keyring_keeps_locks_and_opens() {
+    needs!(keyring);
     let mut keyring = Keyring::unlocked();
     assert_eq!(keyring.lookup("tok", "somebody"), None);
     keyring.store("tok", "somebody", "a secret");

@@ -1,8 +1,9 @@
-//! The built `tok` against authorization servers that nobody here wrote. They are released packages, installed once
-//! into `target/real/` and started on loopback by the tests themselves; `servers/` has their start scripts.
+//! The built `tok` against authorization servers that nobody here wrote. They are released packages, which `./test`
+//! installs once into `target/real/`, and started on loopback by the tests themselves; `servers/` has their start
+//! scripts.
 //!
-//! Each test stands for a cell of the table in the README, which the run prints at its end. Where a server cannot be
-//! had, its tests say why and pass; `./test --full` lets them fail.
+//! Each test stands for a cell of the table in `docs/tested-against.md`, which the run prints at its end. Where a server is not
+//! installed, its tests say so and are skipped; `./test --full` lets them fail.
 #![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +11,15 @@ use std::process::ExitCode;
 
 #[cfg(unix)]
 mod cases;
+#[cfg(unix)]
+#[path = "../cli/support/child.rs"]
+mod child;
+#[cfg(unix)]
+#[path = "../cli/support/refusing.rs"]
+mod refusing;
+#[cfg(unix)]
+#[path = "../cli/support/skip.rs"]
+mod skip;
 
 #[cfg(unix)]
 fn main() -> ExitCode {

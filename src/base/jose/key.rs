@@ -2,7 +2,7 @@
 
 use super::public::{Curve, Public};
 use super::{Algorithm, base64url, from, jwk, pem};
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};

@@ -3,7 +3,7 @@
 use super::key::{Key, Private};
 use super::public::Curve;
 use super::{Algorithm, base64url};
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use p521::ecdsa::signature::Signer;
 use ring::rand::SystemRandom;
 use ring::{hmac, signature};

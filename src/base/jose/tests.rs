@@ -2,7 +2,7 @@
 //! refused.
 
 use super::*;
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use serde_json::{Map, Value, json};
 
 fn text(file: &str) -> String {

@@ -7,16 +7,16 @@ mod json;
 mod token;
 
 use crate::base::error::Result;
+use crate::base::secret::Secret;
 use crate::cli::Format;
-use crate::storage::cache::Cached;
-use crate::token::Secret;
+use crate::token::Token;
 
 /// A token that is about to be handed out.
 pub struct Answer {
     /// The profile it is for.
     pub profile: String,
     /// The token and what is known of it.
-    pub token: Cached,
+    pub token: Token,
     /// Where it came from.
     pub source: Source,
     /// The clock, in seconds since 1970.

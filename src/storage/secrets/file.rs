@@ -1,10 +1,10 @@
 //! Entries in one file of ours, for where there is no keyring and the user chose so.
 
 use super::{GRACE, Store, StoreError, Trouble};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::lock::{Lock, LockError};
 use crate::system::files::{self, Durable, ReadError};
-use crate::token::Secret;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,11 @@ use zeroize::Zeroizing;
 
 /// The longest file that is read, in bytes: some thousand entries.
 const LIMIT: u64 = 16 << 20;
-/// The lock's name. No profile begins with an underscore.
-const LOCK: &str = "_secrets";
 
 /// One JSON object, profile → entry, in a file that only we can read.
 #[derive(Debug)]
 pub struct FileStore {
     path: PathBuf,
-    locks: PathBuf,
     deadline: Instant,
 }
 
@@ -29,10 +26,10 @@ pub struct FileStore {
 type Entries<'a> = BTreeMap<String, &'a RawValue>;
 
 impl FileStore {
-    /// A store in the file `path`, which need not be there. `locks` is the folder of the lock that is held while
-    /// the file is changed, `deadline` how long that lock is waited for.
-    pub fn new(path: PathBuf, locks: PathBuf, deadline: Instant) -> FileStore {
-        FileStore { path, locks, deadline }
+    /// A store in the file `path`, which need not be there. `deadline` is how long the lock is waited for that is held
+    /// while the file is changed.
+    pub fn new(path: PathBuf, deadline: Instant) -> FileStore {
+        FileStore { path, deadline }
     }
 
     fn error(&self, trouble: Trouble, why: impl std::fmt::Display) -> StoreError {
@@ -73,14 +70,24 @@ impl FileStore {
         files::write_private(&self.path, &bytes, Durable::Yes).map_err(|error| self.error(Trouble::Refused, error))
     }
 
+    /// Takes the lock beside the file, so that all who share the file share it; on the file itself where its folder
+    /// takes no other.
     fn lock(&self, deadline: Instant) -> Result<Lock, StoreError> {
-        Lock::take(&self.locks, LOCK, deadline, &mut |_| {}).map_err(|error| {
-            let trouble = match error {
-                LockError::TimedOut { .. } => Trouble::TimedOut,
-                LockError::Failed(..) => Trouble::Refused,
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = Lock::take(folder, &name, deadline, &mut |_| {});
+        let lock = match beside {
+            Err(LockError::Failed(_, error)) if takes_no_file(&error) && self.path.is_file() => {
+                Lock::on(&self.path, deadline)
+            }
+            beside => beside,
+        };
+        lock.map_err(|error| {
+            let (trouble, path) = match &error {
+                LockError::TimedOut { .. } => (Trouble::TimedOut, folder.join(format!("{name}.lock"))),
+                LockError::Failed(path, _) => (Trouble::Refused, path.clone()),
             };
-            let lock = self.locks.join(format!("{LOCK}.lock"));
-            StoreError { trouble, why: format!("{}: {}", escape(&lock.to_string_lossy()), escape(&error.to_string())) }
+            StoreError { trouble, why: format!("{}: {}", escape(&path.to_string_lossy()), escape(&error.to_string())) }
         })
     }
 
@@ -96,6 +103,13 @@ impl FileStore {
             why: format!("{}: {}", escape(&folder.to_string_lossy()), escape(&error.to_string())),
         })
     }
+}
+
+/// Whether the error says that this user can make no file in a folder: not now, and not later.
+fn takes_no_file(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    // One of our own words instead: what is there is not ours.
+    error.get_ref().is_none() && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
 impl Store for FileStore {
@@ -161,11 +175,7 @@ mod tests {
     use std::time::Duration;
 
     fn store(folder: &Path) -> FileStore {
-        FileStore::new(
-            folder.join("data/tok/secrets.json"),
-            folder.join("state/tok/locks"),
-            Instant::now() + Duration::from_secs(5),
-        )
+        FileStore::new(folder.join("data/tok/secrets.json"), Instant::now() + Duration::from_secs(5))
     }
 
     #[test]

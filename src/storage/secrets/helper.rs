@@ -4,17 +4,16 @@
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
 
 use super::{Store, StoreError, Trouble};
+use crate::base::env::Env;
+use crate::base::secret::Secret;
 use crate::base::text::escape;
-use crate::profile::config::is_helper_name;
-use crate::system::process::is_own;
-use crate::token::Secret;
+use crate::storage::choice::is_helper_name;
+use crate::system::process::{self, End, Errors, Said};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -22,10 +21,6 @@ use zeroize::Zeroizing;
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The most that is kept of what a helper says, in bytes.
 const LIMIT: u64 = 4 << 20;
-/// How often a helper that has closed its output, or left it to a child, is asked whether it has ended.
-const POLL: Duration = Duration::from_millis(10);
-/// How long after a helper's end its last words are waited for, should a child of it hold the pipe open.
-const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Entries kept by a helper program.
 #[derive(Debug)]
@@ -53,25 +48,21 @@ struct Answer {
 }
 
 impl HelperStore {
-    /// The helper `docker-credential-<name>`. Each call of it is killed after `patience`. It gets `environment`
+    /// The helper `docker-credential-<name>`. Each call of it is killed after `patience`. It gets `env`
     /// without the variables that begin with `TOK_` (secrets among them), and is looked for on the `PATH` there,
     /// in its absolute folders only.
     ///
     /// # Errors
     /// [`Trouble::Missing`] where `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
     /// with the first call.
-    pub fn new(
-        name: &str,
-        patience: Duration,
-        environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<HelperStore, StoreError> {
+    pub fn new(name: &str, patience: Duration, env: Env) -> Result<HelperStore, StoreError> {
         if !is_helper_name(name) {
             return Err(StoreError {
                 trouble: Trouble::Missing,
                 why: format!("`{}` is no helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
             });
         }
-        let environment = environment.into_iter().filter(|(key, _)| !is_own(key)).collect();
+        let environment = env.for_children().map(|(key, value)| (key.clone(), value.clone())).collect();
         Ok(HelperStore { program: format!("docker-credential-{name}"), patience, environment, given_up: None })
     }
 
@@ -123,24 +114,17 @@ impl HelperStore {
             io::ErrorKind::NotFound => self.error(Trouble::Missing, error),
             _ => self.error(Trouble::Refused, error),
         };
-        let mut child = Command::new(program)
-            .arg(verb)
-            .env_clear()
-            .envs(self.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let done = talk(&mut child, input, deadline);
-        if !matches!(done, Ok(Some(_))) {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let Some(Said { status, stdout, stderr }) = done.map_err(failed)? else {
-            let patience = crate::base::duration::show(self.patience.as_secs().max(1) as i64);
-            return Err(self.error(Trouble::TimedOut, format!("no answer within {patience}")));
-        };
+        let mut command = Command::new(program);
+        command.arg(verb).env_clear().envs(self.environment.iter().map(|(key, value)| (key, value)));
+        let Said { status, stdout, stderr } =
+            match process::run(&mut command, Some(input), Errors::Kept, deadline, LIMIT).map_err(failed)? {
+                End::Ended(said) => said,
+                End::TooMuch => return Err(self.error(Trouble::Corrupt, format!("it printed more than {LIMIT} bytes"))),
+                End::Late => {
+                    let patience = crate::base::duration::show(self.patience.as_secs().max(1) as i64);
+                    return Err(self.error(Trouble::TimedOut, format!("no answer within {patience}")));
+                }
+            };
         if status.success() {
             return Ok(Some(stdout));
         }
@@ -261,95 +245,6 @@ fn words(entry: &Secret) -> Vec<Zeroizing<String>> {
     out
 }
 
-/// How a helper ended, and what it said.
-struct Said {
-    status: std::process::ExitStatus,
-    stdout: Zeroizing<Vec<u8>>,
-    stderr: Zeroizing<Vec<u8>>,
-}
-
-type Buffer = Arc<Mutex<Zeroizing<Vec<u8>>>>;
-
-fn open(buffer: &Buffer) -> MutexGuard<'_, Zeroizing<Vec<u8>>> {
-    buffer.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hands `input` over and collects the answer; `None` at the deadline. Threads read and write, so that no order
-/// of the helper's doings can block it; those still at it when the helper has ended are left alone.
-fn talk(child: &mut Child, input: Zeroizing<Vec<u8>>, deadline: Instant) -> io::Result<Option<Said>> {
-    let (send, receive) = mpsc::channel::<()>();
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input tells why by its status.
-        spawn(move || drop(stdin.write_all(&input)))?;
-    }
-    let stdout = child.stdout.take().map(|pipe| collect(pipe, send.clone()));
-    let stderr = child.stderr.take().map(|pipe| collect(pipe, send));
-    let (stdout, stderr) = (stdout.transpose()?, stderr.transpose()?);
-    let mut until = deadline;
-    let mut status = None;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        // The end of both threads disconnects the channel.
-        let silent = match receive.recv_timeout(left.min(POLL)) {
-            Ok(()) => false,
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
-        };
-        if status.is_none() {
-            status = child.try_wait()?;
-            if status.is_some() {
-                until = deadline.min(Instant::now() + LAST_WORDS);
-            }
-        }
-        let over = Instant::now() >= until;
-        match status {
-            Some(status) if silent || over => {
-                let take = |buffer: Option<Buffer>| {
-                    buffer.map_or_else(Zeroizing::default, |buffer| std::mem::take(&mut *open(&buffer)))
-                };
-                return Ok(Some(Said { status, stdout: take(stdout), stderr: take(stderr) }));
-            }
-            None if over => return Ok(None),
-            None if silent => std::thread::sleep(left.min(POLL)),
-            _ => {}
-        }
-    }
-}
-
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().spawn(work).map(drop)
-}
-
-/// Reads `pipe` to its end into a buffer, in a thread that holds `end` until then.
-fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>) -> io::Result<Buffer> {
-    let buffer = Buffer::default();
-    let filled = buffer.clone();
-    spawn(move || {
-        let mut pipe = pipe.take(LIMIT);
-        let mut piece = Zeroizing::new([0u8; 4096]);
-        loop {
-            match pipe.read(&mut *piece) {
-                Ok(0) => break,
-                Ok(length) => append(&mut open(&filled), &piece[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        drop(end);
-    })?;
-    Ok(buffer)
-}
-
-/// Appends without leaving a copy behind when the vector has to grow.
-fn append(buffer: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
-    if buffer.capacity() - buffer.len() < piece.len() {
-        let mut larger = Zeroizing::new(Vec::with_capacity((buffer.len() + piece.len()) * 2));
-        larger.extend_from_slice(buffer);
-        *buffer = larger;
-    }
-    buffer.extend_from_slice(piece);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,17 +256,9 @@ mod tests {
         }
         for name in ["", "-x", ".x", "_x", "a/b", "../x", "A", "a b", "ä", "a\n"] {
             assert!(!is_helper_name(name), "{name}");
-            let error = HelperStore::new(name, Duration::ZERO, []).unwrap_err();
+            let error = HelperStore::new(name, Duration::ZERO, Env::default()).unwrap_err();
             assert_eq!(error.trouble, Trouble::Missing);
         }
-    }
-
-    #[test]
-    fn own_variables_are_known_in_any_case() {
-        assert!(is_own(OsStr::new("TOK_PUREWL_SECRET_KEY")));
-        assert!(is_own(OsStr::new("tok_store")));
-        assert!(!is_own(OsStr::new("TOKEN")));
-        assert!(!is_own(OsStr::new("TOK")));
     }
 
     #[test]

@@ -5,8 +5,13 @@ pub mod helper;
 pub mod keyring;
 pub mod split;
 
-use crate::token::Secret;
-use std::time::Duration;
+use crate::base::env::Env;
+use crate::base::secret::Secret;
+use crate::storage::choice::StoreChoice;
+use crate::storage::folders::Folders;
+use keyring::KeyringStore;
+use std::cell::OnceCell;
+use std::time::{Duration, Instant};
 
 /// Why a store did not do as asked. Told apart because each needs another answer of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,4 +54,106 @@ pub trait Store {
     }
     /// Removes the entry; whether there was one.
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError>;
+}
+
+/// How long a keyring is waited for where nobody can type.
+const UNATTENDED: Duration = Duration::from_secs(3);
+/// How long a keyring is waited for where a person may be unlocking it.
+const ATTENDED: Duration = Duration::from_secs(60);
+
+/// How long a store may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Whether a person may be unlocking it.
+    pub attended: bool,
+    /// When the whole call ends.
+    pub deadline: Instant,
+}
+
+impl Patience {
+    fn of_keyring(self) -> Duration {
+        if self.attended { ATTENDED } else { UNATTENDED.min(self.left()) }
+    }
+
+    fn left(self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// The stores there are, the real ones or a test's.
+pub trait Stores {
+    /// The store of that choice; `None` for none.
+    ///
+    /// # Errors
+    /// Where it cannot even be tried.
+    fn open(&self, choice: &StoreChoice, patience: Patience) -> Result<Option<Box<dyn Store>>, StoreError>;
+
+    /// An entry of the platform's keyring that another program put there.
+    ///
+    /// # Errors
+    /// As the keyring.
+    fn keyring_entry(&self, service: &str, user: &str, patience: Patience) -> Result<Option<Secret>, StoreError>;
+}
+
+/// The stores of this machine.
+pub struct RealStores {
+    env: Env,
+    folders: Option<Folders>,
+    /// The keyring, once it was asked for: all of a run share one connection.
+    keyring: OnceCell<KeyringStore>,
+}
+
+impl RealStores {
+    /// Stores that find their ways by `env` and lie in `folders`.
+    pub fn new(env: Env, folders: Option<Folders>) -> RealStores {
+        RealStores { env, folders, keyring: OnceCell::new() }
+    }
+
+    fn keyring(&self, patience: Duration) -> KeyringStore {
+        let mut keyring = self.keyring.get_or_init(|| self.find_keyring(patience)).clone();
+        keyring.set_patience(patience);
+        keyring
+    }
+
+    fn find_keyring(&self, patience: Duration) -> KeyringStore {
+        if cfg!(all(unix, not(target_os = "macos"))) {
+            if !self.env.has("DBUS_SESSION_BUS_ADDRESS") && !self.env.has("XDG_RUNTIME_DIR") {
+                return KeyringStore::without_bus();
+            }
+            let address = self.env.get("DBUS_SESSION_BUS_ADDRESS").and_then(|address| address.to_str());
+            if address.is_some_and(keyring::is_remote) {
+                return KeyringStore::on_remote_bus();
+            }
+        }
+        KeyringStore::new(patience)
+    }
+}
+
+impl Stores for RealStores {
+    fn open(&self, choice: &StoreChoice, patience: Patience) -> Result<Option<Box<dyn Store>>, StoreError> {
+        Ok(Some(match choice {
+            StoreChoice::None => return Ok(None),
+            StoreChoice::File => {
+                let Some(folders) = &self.folders else {
+                    let why = "this user has no home folder".into();
+                    return Err(StoreError { trouble: Trouble::Missing, why });
+                };
+                let file = folders.data.join("secrets.json");
+                Box::new(file::FileStore::new(file, patience.deadline))
+            }
+            StoreChoice::Keyring => {
+                // CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.
+                let limit = cfg!(windows).then_some(2400);
+                Box::new(split::Split::new(self.keyring(patience.of_keyring()), limit))
+            }
+            StoreChoice::Helper(name) => {
+                let limit = patience.of_keyring().max(UNATTENDED).min(patience.left().max(UNATTENDED));
+                Box::new(split::Split::new(helper::HelperStore::new(name, limit, self.env.clone())?, None))
+            }
+        }))
+    }
+
+    fn keyring_entry(&self, service: &str, user: &str, patience: Patience) -> Result<Option<Secret>, StoreError> {
+        self.keyring(patience.of_keyring()).get_of(service, user)
+    }
 }

@@ -7,7 +7,7 @@
 //! overwritten or cleared by the next one and never has to be searched for.
 
 use super::{Store, StoreError, Trouble};
-use crate::token::Secret;
+use crate::base::secret::Secret;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

@@ -12,9 +12,10 @@ mod trust;
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
+use crate::base::time::Time;
 use crate::base::url::is_loopback;
-use crate::oauth::request::{Identity, Method, Request, Response};
-use crate::token::Time;
+use crate::oauth::request::{Identity, Request, Response};
+use crate::provider::Method;
 use proxy::Proxy;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};

@@ -1,8 +1,9 @@
 //! From a host name to addresses, within the time there is.
 
-use std::io::{self, Read};
+use crate::system::process::{self, End, Errors};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -108,32 +109,17 @@ fn getent(places: &[&str], host: &str, limit: Duration) -> Vec<IpAddr> {
     if host.is_empty() || host.starts_with('-') {
         return Vec::new();
     }
-    let child = places.iter().find_map(|program| {
-        Command::new(program)
-            .args(["ahosts", host])
-            .env_clear() // it may hold secrets (`TOK_*`)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()
+    // A limit may be as good as none.
+    let deadline = Instant::now() + limit.min(Duration::from_secs(3600));
+    let ended = places.iter().find_map(|program| {
+        let mut command = Command::new(program);
+        command.args(["ahosts", host]).env_clear(); // it may hold secrets (`TOK_*`)
+        process::run(&mut command, None, Errors::Kept, deadline, GETENT_SAYS).ok()
     });
-    let Some(mut child) = child else {
-        return Vec::new();
-    };
-    let (answer, answered) = sync_channel(1);
-    let reading = child.stdout.take().and_then(|stdout| {
-        let read = move || {
-            let mut text = Vec::new();
-            let _ = stdout.take(GETENT_SAYS).read_to_end(&mut text);
-            answer.send(text).ok()
-        };
-        thread::Builder::new().name("getent".into()).spawn(read).ok()
-    });
-    let text = reading.and_then(|_| answered.recv_timeout(limit).ok()).unwrap_or_default();
-    let _ = child.kill();
-    let _ = child.wait();
-    addresses(&String::from_utf8_lossy(&text))
+    match ended {
+        Some(End::Ended(said)) => addresses(&String::from_utf8_lossy(&said.stdout)),
+        _ => Vec::new(),
+    }
 }
 
 /// The addresses in `getent ahosts`' output: the first word of each line, one line for each kind of socket.

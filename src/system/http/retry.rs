@@ -1,8 +1,8 @@
 //! Whether a request is sent again, and after how long: the contract's «Retries». Pure.
 
 use crate::base::date;
+use crate::base::time::Time;
 use crate::oauth::request::Repeat;
-use crate::token::Time;
 use std::time::Duration;
 
 /// How often a request is sent at most.

@@ -3,6 +3,7 @@
 
 use super::server::{Received, Reply, Server, form, lock};
 use super::{CANARY, Sandbox, now, put, until};
+use crate::child::LIMIT;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
@@ -14,7 +15,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The client.
 pub const CLIENT: &str = "cli";
@@ -362,18 +363,19 @@ impl Visit {
     pub fn send(&self, request: &str) -> String {
         let (host, port, _) = self.back();
         let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).expect("somebody listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).expect("an answer");
         reply
     }
 
-    /// Fails the test if somebody still listens for the answer.
+    /// Fails the test if somebody still listens for the answer. Another program may have the port by now, for a
+    /// while: so it is tried again.
     #[track_caller]
     pub fn assert_closed(&self) {
         let (host, port, _) = self.back();
-        assert!(TcpStream::connect((host.trim_matches(['[', ']']), port)).is_err(), "port {port} is still open");
+        until(&format!("port {port} is closed"), || TcpStream::connect((host.trim_matches(['[', ']']), port)).is_err());
     }
 }
 

@@ -2,10 +2,11 @@
 //! is touched, and nothing is started by the bus itself.
 
 use super::{put, until};
+use crate::child::{LIMIT_OF_A_SERVICE, Program, Start};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// What a missing program is answered with.
 const PACKAGES: &str = "apt-get install -y --no-install-recommends gnome-keyring dbus libsecret-tools";
@@ -13,8 +14,8 @@ const PACKAGES: &str = "apt-get install -y --no-install-recommends gnome-keyring
 /// A bus, and on it a keyring or none. Everything ends when it is dropped.
 pub struct Keyring {
     folder: tempfile::TempDir,
-    bus: Child,
-    daemon: Option<Child>,
+    bus: Program,
+    daemon: Option<Program>,
     address: String,
 }
 
@@ -109,7 +110,7 @@ impl Keyring {
             .args(["--session", "--print-reply", "--dest=org.freedesktop.secrets"])
             .args(["/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock"])
             .arg("array:objpath:/org/freedesktop/secrets/collection/login")
-            .output()
+            .finish()
             .unwrap_or_else(|e| missing("dbus-send", &e));
         assert!(out.status.success(), "the keyring is locked: {out:?}");
     }
@@ -153,7 +154,7 @@ impl Keyring {
         let out = self
             .command("secret-tool")
             .args(["lookup", "service", service, "username", username])
-            .output()
+            .finish()
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let text = String::from_utf8(out.stdout).expect("text");
         (out.status.success() && !text.is_empty()).then_some(text)
@@ -166,12 +167,12 @@ impl Keyring {
             .command("secret-tool")
             .args(["store", "--label=a test's", "service", service, "username", username])
             .stdin(Stdio::piped())
-            .spawn()
+            .start()
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(secret.as_bytes()).expect("the secret");
         drop(stdin);
-        assert!(child.wait().expect("it ends").success(), "secret-tool store");
+        assert!(child.wait().success(), "secret-tool store");
     }
 
     /// How many entries `tok` has there.
@@ -180,7 +181,7 @@ impl Keyring {
         let out = self
             .command("secret-tool")
             .args(["search", "--all", "service", "tok"])
-            .output()
+            .finish()
             .unwrap_or_else(|e| missing("secret-tool", &e));
         let text = [out.stdout, out.stderr].concat();
         String::from_utf8_lossy(&text).lines().filter(|line| line.starts_with("[/")).count()
@@ -195,7 +196,7 @@ impl Keyring {
             .args(["--session", "type='method_call'"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
+            .start()
             .unwrap_or_else(|e| missing("dbus-monitor", &e));
         let mut lines = BufReader::new(monitor.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         // It is told so once it sees everything.
@@ -204,19 +205,18 @@ impl Keyring {
         let end = self
             .command("dbus-send")
             .args(["--session", "--type=method_call", "--dest=org.freedesktop.DBus", "/", END])
-            .status();
-        assert!(end.unwrap_or_else(|e| missing("dbus-send", &e)).success());
+            .finish();
+        assert!(end.unwrap_or_else(|e| missing("dbus-send", &e)).status.success());
         let lines: Vec<String> = lines.take_while(|line| !line.contains("interface=test.monitor;")).collect();
-        let _ = monitor.kill();
-        let _ = monitor.wait();
+        monitor.kill();
         Calls(lines)
     }
 
     /// Removes an entry, as another program would.
     #[track_caller]
     pub fn clear(&self, service: &str, username: &str) {
-        let cleared = self.command("secret-tool").args(["clear", "service", service, "username", username]).status();
-        assert!(cleared.unwrap_or_else(|e| missing("secret-tool", &e)).success(), "secret-tool clear");
+        let cleared = self.command("secret-tool").args(["clear", "service", service, "username", username]).finish();
+        assert!(cleared.unwrap_or_else(|e| missing("secret-tool", &e)).status.success(), "secret-tool clear");
     }
 
     fn start(&mut self, open: bool) {
@@ -241,7 +241,7 @@ impl Keyring {
                 .arg("/org/freedesktop/secrets")
                 .arg("org.freedesktop.Secret.Service.ReadAlias")
                 .arg("string:default")
-                .output()
+                .finish()
                 .unwrap_or_else(|e| missing("dbus-send", &e));
             String::from_utf8_lossy(&out.stdout).contains("/collection/")
         });
@@ -249,8 +249,7 @@ impl Keyring {
 
     fn end(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
+            daemon.kill();
         }
     }
 
@@ -264,8 +263,7 @@ impl Keyring {
 impl Drop for Keyring {
     fn drop(&mut self) {
         self.end();
-        let _ = self.bus.kill();
-        let _ = self.bus.wait();
+        self.bus.kill();
     }
 }
 
@@ -281,10 +279,10 @@ fn clean<'a>(command: &'a mut Command, folder: &std::path::Path, address: impl A
         .env("DBUS_SESSION_BUS_ADDRESS", address)
 }
 
-fn program(name: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Child {
+fn program(name: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Program {
     let mut command = Command::new(name);
     with(&mut command);
-    command.spawn().unwrap_or_else(|e| missing(name, &e))
+    Program::start(&mut command, LIMIT_OF_A_SERVICE).unwrap_or_else(|e| missing(name, &e))
 }
 
 fn missing(name: &str, why: &std::io::Error) -> ! {

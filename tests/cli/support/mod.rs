@@ -14,34 +14,31 @@ pub mod server;
 pub mod terminal;
 pub mod xcover;
 
+use crate::child::{Drain, LIMIT, Program, SOON};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A piece of every secret and token of the tests. Hexadecimal, so that tokens of the providers' real shapes hold it.
 pub const CANARY: &str = "ca9a41e5";
-
-/// How long a run of `tok` may take before the test fails: far above anything healthy, below a suite that hangs.
-pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Seconds since 1970.
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs() as i64
 }
 
-/// Waits until `done` says yes; fails the test with `what` after ten seconds.
+/// Waits until `done` says yes; fails the test with `what` after some minutes.
 #[track_caller]
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
+        assert!(start.elapsed() < LIMIT, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
 }
@@ -235,7 +232,7 @@ impl Sandbox {
             stdout: None,
             stderr: None,
             shell: None,
-            timeout: PATIENCE,
+            timeout: LIMIT,
             leaks_allowed: false,
         }
     }
@@ -370,12 +367,6 @@ impl Tok {
         self
     }
 
-    /// Fails the test if the run takes longer.
-    pub fn timeout(mut self, timeout: Duration) -> Tok {
-        self.timeout = timeout;
-        self
-    }
-
     /// The command as it will be started.
     pub fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_tok");
@@ -404,7 +395,7 @@ impl Tok {
         command.stdout(self.stdout.unwrap_or_else(Stdio::piped));
         command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
         let cwd = self.cwd.clone();
-        let mut child = command.spawn().unwrap_or_else(|e| {
+        let mut child = Program::start(&mut command, self.timeout).unwrap_or_else(|e| {
             // Both are "not found" to the system: which of the two is gone?
             let program = Path::new(env!("CARGO_BIN_EXE_tok")).exists();
             panic!("tok does not start: {e}; the program is there: {program}, the folder: {}", cwd.exists())
@@ -413,9 +404,9 @@ impl Tok {
             // A thread, for `tok` may end without reading all of it; then the write fails, which is its right.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
-        let stdout = child.stdout.take().map(drain);
-        let stderr = child.stderr.take().map(drain);
-        Running { child: Some(child), stdout, stderr, shown, start: Instant::now(), timeout: self.timeout }
+        let stdout = child.stdout.take().map(Drain::of);
+        let stderr = child.stderr.take().map(Drain::of);
+        Running { child, stdout, stderr, shown, start: Instant::now(), timeout: self.timeout }
     }
 
     /// Starts it and waits for its end.
@@ -430,19 +421,11 @@ fn lossy(args: &[OsString]) -> String {
     args.join(" ")
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
-    })
-}
-
 /// A run that goes on. Killed when dropped.
 pub struct Running {
-    child: Option<Child>,
-    stdout: Option<JoinHandle<Vec<u8>>>,
-    stderr: Option<JoinHandle<Vec<u8>>>,
+    child: Program,
+    stdout: Option<Drain>,
+    stderr: Option<Drain>,
     shown: String,
     start: Instant,
     timeout: Duration,
@@ -451,13 +434,7 @@ pub struct Running {
 impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("not yet waited for").id()
-    }
-
-    /// Fails the test if it takes longer than this from its start.
-    pub fn timeout(mut self, timeout: Duration) -> Running {
-        self.timeout = timeout;
-        self
+        self.child.id()
     }
 
     /// Sends a signal.
@@ -468,8 +445,7 @@ impl Running {
 
     /// Whether it has ended.
     pub fn ended(&mut self) -> bool {
-        let child = self.child.as_mut().expect("not yet waited for");
-        child.try_wait().expect("the child can be asked").is_some()
+        self.child.try_wait().is_some()
     }
 
     /// The files it holds open (Linux).
@@ -491,43 +467,28 @@ impl Running {
     /// Waits for the end.
     #[track_caller]
     pub fn wait(mut self) -> Output {
-        let mut child = self.child.take().expect("not yet waited for");
-        let mut pause = Duration::from_micros(500);
-        let (status, late) = loop {
-            if let Some(status) = child.try_wait().expect("the child can be asked") {
-                break (status, false);
-            }
-            if self.start.elapsed() > self.timeout {
-                let _ = child.kill();
-                break (child.wait().expect("the child ends"), true);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(8));
-        };
-        let read =
-            |pipe: Option<JoinHandle<Vec<u8>>>| pipe.map(|p| p.join().expect("a pipe is read")).unwrap_or_default();
+        let status = self.child.wait_until(self.start + self.timeout);
+        let took = self.start.elapsed();
+        if status.is_none() {
+            self.child.kill();
+        }
+        let read = |pipe: Option<Drain>| pipe.map(Drain::last_words).unwrap_or_default();
         let bytes = read(self.stdout.take());
+        let stderr = read(self.stderr.take());
+        let late = status.is_none() || self.child.was_late();
+        let status = self.child.wait_until(Instant::now() + SOON).expect("it is dead");
         let output = Output {
             command: std::mem::take(&mut self.shown),
             code: code(status),
             status,
             stdout: String::from_utf8_lossy(&bytes).into_owned(),
-            stderr: String::from_utf8_lossy(&read(self.stderr.take())).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
             bytes,
-            took: self.start.elapsed(),
+            took,
         };
         assert!(!late, "took longer than {:?}: {output}", self.timeout);
         output.check_for_leaks();
         output
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 
@@ -625,6 +586,13 @@ impl Output {
         out
     }
 
+    /// It ended by itself, long before what it waited for would have come.
+    #[track_caller]
+    pub fn soon(self) -> Output {
+        assert!(self.took < SOON, "it was not soon: {self}");
+        self
+    }
+
     /// Nothing on stderr.
     #[track_caller]
     pub fn silent(self) -> Output {
@@ -693,7 +661,7 @@ pub fn plain(url: &str) -> Sandbox {
 }
 
 /// The exit status as a shell says it, of a process that ran on a terminal.
-fn code_of(status: &rexpect::process::WaitStatus) -> i32 {
+pub fn code_of(status: &rexpect::process::WaitStatus) -> i32 {
     use rexpect::process::WaitStatus;
     match status {
         WaitStatus::Exited(_, code) => *code,

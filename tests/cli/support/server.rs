@@ -2,6 +2,7 @@
 //! in ways that no healthy server would.
 
 use super::CANARY;
+use crate::child::LIMIT;
 use rcgen::{BasicConstraints, CertificateParams, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
@@ -290,9 +291,8 @@ impl Gate {
     }
 
     fn pass(&self) {
-        let limit = Duration::from_secs(60);
         let guard = lock(&self.0.0);
-        drop(self.0.1.wait_timeout_while(guard, limit, |open| !*open));
+        drop(self.0.1.wait_timeout_while(guard, LIMIT, |open| !*open));
     }
 }
 
@@ -455,12 +455,11 @@ impl Server {
     /// Waits until `count` requests have come.
     #[track_caller]
     pub fn until(&self, count: usize) {
-        let limit = Duration::from_secs(10);
         let requests = lock(&self.shared.requests);
         let (requests, _) = self
             .shared
             .arrived
-            .wait_timeout_while(requests, limit, |r| r.len() < count)
+            .wait_timeout_while(requests, LIMIT, |r| r.len() < count)
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         assert!(requests.len() >= count, "waited in vain for request {count}");
     }
@@ -477,7 +476,7 @@ impl Server {
         let (sent, _) = self
             .shared
             .answered
-            .wait_timeout_while(sent, Duration::from_secs(10), |s| s.len() < count)
+            .wait_timeout_while(sent, LIMIT, |s| s.len() < count)
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         assert!(sent.len() >= count, "waited in vain for reply {count}");
         sent[count - 1]
@@ -500,7 +499,7 @@ impl<T: Read + Write> Stream for T {}
 impl Shared {
     fn connection(&self, tcp: TcpStream) {
         let _ = tcp.set_nodelay(true);
-        let _ = tcp.set_read_timeout(Some(Duration::from_secs(30)));
+        let _ = tcp.set_read_timeout(Some(LIMIT));
         let Ok(raw) = tcp.try_clone() else { return };
         let mut stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(tcp),

@@ -1,10 +1,9 @@
 //! `tok` on a terminal, for what it asks only there.
 
 use super::{Tok, code_of};
+use crate::child::{LIMIT, with_default_signals};
+use rexpect::process::WaitStatus;
 use rexpect::session::PtySession;
-
-/// How long a prompt may take to come.
-const PATIENCE_MS: u64 = 15_000;
 
 /// A run of `tok` whose stdin, stdout and stderr are one terminal.
 pub struct Terminal(PtySession);
@@ -15,8 +14,11 @@ impl Tok {
     #[track_caller]
     pub fn on_terminal(self) -> Terminal {
         let this = self.before("stty sane");
-        let session = rexpect::session::spawn_command(this.command(), Some(PATIENCE_MS));
-        Terminal(session.expect("a terminal"))
+        let mut command = this.command();
+        // `rexpect` gives it a session of its own.
+        with_default_signals(&mut command);
+        let session = rexpect::session::spawn_command(command, Some(LIMIT.as_millis() as u64)).expect("a terminal");
+        Terminal(session)
     }
 }
 
@@ -49,7 +51,13 @@ impl Terminal {
     #[track_caller]
     pub fn end(mut self) -> (String, i32) {
         let rest = self.0.exp_eof().expect("the end comes");
-        let status = self.0.process().wait().expect("a status");
+        // Dropped, the session kills it.
+        let mut status = None;
+        super::until("it ends with its screen", || {
+            status = self.0.process().status().filter(|status| *status != WaitStatus::StillAlive);
+            status.is_some()
+        });
+        let status = status.expect("a status");
         (rest, code_of(&status))
     }
 }

@@ -144,7 +144,7 @@ fn second_account(server: &'static Server) {
 
 fn fixed_port(server: &'static Server) {
     let person = Person::at(server);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let free = crate::refusing::free_port().to_string();
     let flags = words("--client-id public --client-auth none --scope openid --redirect-port");
     person.login("authorization-code", &flags).args([&free]).run().prints("");
     let answer = person.answer(&person.token("oidc"));

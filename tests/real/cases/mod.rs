@@ -35,8 +35,9 @@ pub fn main() -> ExitCode {
     .collect();
     let promised = table::promised(&cases);
     let mut trials: Vec<Trial> = cases.into_iter().map(table::Case::trial).collect();
-    trials.push(Trial::test("the_table_in_the_readme_is_that_of_these_tests", move || table::compare(&promised)));
+    trials.push(Trial::test("the_table_in_docs_is_that_of_these_tests", move || table::compare(&promised)));
     let conclusion = libtest_mimic::run(&arguments, trials);
+    servers::end();
     if !arguments.list {
         println!("{}", table::shown());
     }

@@ -1,11 +1,11 @@
 //! A person at a terminal: types commands, and has a browser that logs in and consents.
 
 use super::servers::{self, Server};
-use super::support::{Output, Sandbox, Tok};
+use super::support::{Output, Sandbox, Tok, until};
+use crate::child::Start;
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// One person with a home of their own, at one server.
 pub struct Person<'a> {
@@ -75,7 +75,7 @@ impl<'a> Person<'a> {
         let shown = || fs::read_to_string(&screen).expect("the screen");
         let mut running = login.stderr(fs::File::create(&screen).expect("the screen")).spawn();
         let mut found = None;
-        patiently("address and code are shown", || {
+        until("address and code are shown", || {
             found = address_and_code(&shown());
             found.is_some() || running.ended()
         });
@@ -97,7 +97,7 @@ impl<'a> Person<'a> {
         if let Some(ca) = self.server.ca() {
             robot.env("NODE_EXTRA_CA_CERTS", ca);
         }
-        let output = robot.output().expect("the robot starts");
+        let output = robot.finish().expect("the robot starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_string()
     }
@@ -139,16 +139,6 @@ fn secrets(log: &[Value]) -> Vec<String> {
     let parts = log.iter().flat_map(|entry| [&entry["body"], &entry["response"]]);
     let values = parts.flat_map(|part| NAMES.map(|name| part[name].as_str()));
     values.flatten().map(str::to_string).collect()
-}
-
-/// Waits until `done` says yes: a minute, for another process has to start meanwhile.
-#[track_caller]
-pub fn patiently(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Words as arguments.

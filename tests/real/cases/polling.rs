@@ -1,9 +1,11 @@
 //! Another device: the device grant, where a person types a code, and CIBA, where nobody types anything.
 
 use super::clients::{self, AUTHLIB, OIDC};
-use super::person::{Person, address_and_code, patiently, words};
+use super::person::{Person, address_and_code, words};
 use super::servers::{Make, Server};
+use super::support::until;
 use super::table::{Case, also, besides, cell};
+use crate::child::SOON;
 
 /// The tests.
 pub fn cases() -> Vec<Case> {
@@ -66,7 +68,7 @@ fn slowed_down(_: &'static Server) {
     login = login.env("BROWSER", "true");
     let screen = person.sandbox.file("screen", "");
     let mut running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
-    patiently("a second question comes", || server.log().len() > 2 || running.ended());
+    until("a second question comes", || server.log().len() > 2 || running.ended());
     let shown = std::fs::read_to_string(&screen).unwrap();
     let (address, code) = address_and_code(&shown).expect("address and code");
     person.browse(&["--code", &code, &address]);
@@ -81,7 +83,7 @@ fn slowed_down(_: &'static Server) {
 
 fn interrupted(_: &'static Server) {
     // Whoever waits for the interval to end is late.
-    let server = Server::start(Make::OidcProvider, &[("DEVICE_INTERVAL", "30")]).expect("it is installed");
+    let server = Server::start(Make::OidcProvider, &[("DEVICE_INTERVAL", "300")]).expect("it is installed");
     // With the last words before it waits.
     for (grant, last, more) in
         [("device-code", "/device", ""), ("authorization-code", ": 201", ""), ("ciba", ": 200", "--login-hint alice")]
@@ -92,12 +94,12 @@ fn interrupted(_: &'static Server) {
         let screen = person.sandbox.file("screen", "");
         let login = login.args(["--scope", "openid", "-v"]).env("BROWSER", "true");
         let running = login.stderr(std::fs::File::create(&screen).unwrap()).spawn();
-        patiently("it waits", || std::fs::read_to_string(&screen).is_ok_and(|shown| shown.contains(last)));
+        until("it waits", || std::fs::read_to_string(&screen).is_ok_and(|shown| shown.contains(last)));
         let start = std::time::Instant::now();
         running.signal(rustix::process::Signal::INT);
         let output = running.wait();
         assert_eq!(output.code, 130, "{grant}: {output}");
-        assert!(start.elapsed().as_secs() < 10, "{grant}: {:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "{grant}: {:?}", start.elapsed());
         assert!(person.sandbox.secrets().is_null(), "{grant}");
     }
 }

@@ -1,17 +1,18 @@
 //! Starts the servers. Each ends when its stdin does, so none outlives the tests, however they end.
 
 use super::support::figures;
+use crate::child::{LIMIT_OF_A_SERVICE, Program, Start};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
-/// How long a server may take to start, and a packet registry to answer: far above anything healthy.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a server may take to start: far above anything healthy, on a machine that does other work too.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which server, and how it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub struct Server {
     /// Keys of its clients, and certificates.
     files: tempfile::TempDir,
     make: Make,
-    child: Mutex<Child>,
+    child: Mutex<Program>,
 }
 
 /// The scripts.
@@ -70,9 +71,11 @@ pub fn robot() -> PathBuf {
     scripts().join("robot.mjs")
 }
 
-/// The server of this make that the tests share. Says why there is none: packages that cannot be installed.
+/// Those that the tests share, by their make.
+static SERVERS: [OnceLock<Result<Server, String>>; 5] = [const { OnceLock::new() }; 5];
+
+/// The server of this make that the tests share. Says why there is none: packages that are not installed.
 pub fn shared(make: Make) -> Result<&'static Server, &'static str> {
-    static SERVERS: [OnceLock<Result<Server, String>>; 5] = [const { OnceLock::new() }; 5];
     // A refresh token that comes twice is the end of the whole family.
     let server = SERVERS[make as usize].get_or_init(|| {
         let server = Server::start(make, &[("REUSE", "revoke")]);
@@ -81,21 +84,30 @@ pub fn shared(make: Make) -> Result<&'static Server, &'static str> {
     server.as_ref().map_err(String::as_str)
 }
 
-/// The folder with the server and its packages, which are installed where they are not there yet.
+/// Ends those that the tests share, and removes their files, in which the keys of their clients are: nothing drops what
+/// is static.
+pub fn end() {
+    for server in SERVERS.iter().filter_map(OnceLock::get).flatten() {
+        server.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+        let _ = fs::remove_dir_all(server.files.path());
+    }
+}
+
+/// The folder with the server and its packages, where they are installed.
 fn installed(make: Make) -> Result<PathBuf, String> {
     // Two of them would write to the same folder.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder for what is built");
     let folder = target.join("real").join(make.name());
-    let run = Command::new(scripts().join("install")).arg(make.name()).arg(&folder).stdin(Stdio::null()).output();
-    let output = run.map_err(|e| format!("its packages cannot be installed: {e}"))?;
+    let run = Command::new(scripts().join("install")).arg("--offline").arg(make.name()).arg(&folder).finish();
+    let output = run.map_err(|e| format!("its folder cannot be made: {e}"))?;
     if output.status.success() {
         return Ok(folder);
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let why = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing was said");
-    Err(format!("its packages cannot be installed: {why}"))
+    Err(why.to_string())
 }
 
 impl Server {
@@ -132,11 +144,8 @@ impl Server {
             command.env("TLS_DIR", files.path());
         }
         let log = fs::File::create(files.path().join("log")).expect("a file for what it says");
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        let mut child = Program::start(&mut command, LIMIT_OF_A_SERVICE)
             .unwrap_or_else(|e| panic!("{} does not start: {e}", make.name()));
 
         let mut stdout = BufReader::new(child.stdout.take().expect("its stdout"));
@@ -153,8 +162,8 @@ impl Server {
         let issuer = match ready.recv_timeout(PATIENCE) {
             Ok(said) => said["issuer"].as_str().expect("its address").to_string(),
             Err(why) => {
-                let _ = child.kill();
-                let status = child.wait();
+                child.kill();
+                let status = child.try_wait();
                 let log = fs::read_to_string(files.path().join("log")).unwrap_or_default();
                 return Ok(Err(format!("{} is not ready: {why}; it ended with {status:?}\n{log}", make.name())));
             }
@@ -223,8 +232,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = child.kill();
-        let _ = child.wait();
+        child.kill();
     }
 }
 

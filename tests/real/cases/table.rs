@@ -1,8 +1,9 @@
-//! What is tested against which server, as a table: the run prints it, and the README has it.
+//! What is tested against which server, as a table: the run prints it, and `docs/tested-against.md` has it.
 
 use super::servers::{self, Make, Server};
 use super::support::full_sweeps;
-use libtest_mimic::{Failed, Trial};
+use crate::skip;
+use libtest_mimic::{Completion, Failed, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,7 +14,10 @@ use std::sync::{Mutex, PoisonError};
 const CLIENT_AUTH: [&str; 8] =
     ["none", "basic", "basic-raw", "post", "client-secret-jwt", "private-key-jwt", "tls", "tls-self-signed"];
 
-/// Where the table stands in the README.
+/// The page that has the table.
+const PAGE: &str = "docs/tested-against.md";
+
+/// Where the table begins and ends there.
 const BEGIN: &str = "<!-- The table of tests/real, made by UPDATE=1 cargo test --test real -->\n";
 const END: &str = "<!-- end of the table -->\n";
 
@@ -80,7 +84,8 @@ impl Case {
     /// The test as the runner wants it.
     pub fn trial(self) -> Trial {
         let Case { name, place, make, run } = self;
-        Trial::test(format!("{}::{name}", make.name()), move || {
+        let name = format!("{}::{name}", make.name());
+        Trial::ignorable_test(name.clone(), move || {
             let note = |outcome| {
                 let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = outcomes.entry((place.clone(), make.legend())).or_insert(outcome);
@@ -91,13 +96,16 @@ impl Case {
                     note(Outcome::NotTried);
                     match full_sweeps() {
                         true => Err(Failed::from(format!("not tried: {why}"))),
-                        false => Ok(()),
+                        false => {
+                            skip::note(&format!("real::{name}"), true, why);
+                            Ok(Completion::ignored_with(why))
+                        }
                     }
                 }
                 Ok(server) => match catch_unwind(AssertUnwindSafe(|| run(server))) {
                     Ok(()) => {
                         note(Outcome::Good);
-                        Ok(())
+                        Ok(Completion::Completed)
                     }
                     Err(panic) => {
                         note(Outcome::Failed);
@@ -109,7 +117,7 @@ impl Case {
     }
 }
 
-/// The table with every test passed: the README's.
+/// The table with every test passed: the page's.
 pub fn promised(cases: &[Case]) -> String {
     markdown(&cases.iter().map(|case| ((case.place.clone(), case.make.legend()), Outcome::Good)).collect())
 }
@@ -162,12 +170,12 @@ fn markdown(outcomes: &Outcomes) -> String {
     text + &format!("\n{}\n", legend.join("; "))
 }
 
-/// Compares the README's table with `promised`, or with `UPDATE=1` writes it.
+/// Compares the page's table with `promised`, or with `UPDATE=1` writes it.
 pub fn compare(promised: &str) -> Result<(), Failed> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path)?;
-    let (before, rest) = readme.split_once(BEGIN).ok_or("the README does not say where the table begins")?;
-    let (table, after) = rest.split_once(END).ok_or("the README does not say where the table ends")?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let page = fs::read_to_string(&path)?;
+    let (before, rest) = page.split_once(BEGIN).ok_or("the page does not say where the table begins")?;
+    let (table, after) = rest.split_once(END).ok_or("the page does not say where the table ends")?;
     if table == promised {
         return Ok(());
     }
@@ -175,5 +183,5 @@ pub fn compare(promised: &str) -> Result<(), Failed> {
         fs::write(&path, format!("{before}{BEGIN}{promised}{END}{after}"))?;
         return Ok(());
     }
-    Err(format!("the README's table is stale: UPDATE=1 cargo test --test real makes it anew\n{promised}").into())
+    Err(format!("the table in {PAGE} is stale: UPDATE=1 cargo test --test real makes it anew\n{promised}").into())
 }

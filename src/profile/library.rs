@@ -1,0 +1,149 @@
+//! The providers: the user's files before the built-in ones, each read once.
+
+use super::config::{Config, ProfileConfig};
+use super::{read_settings, variable};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::name::is_name;
+use crate::base::text::nearest;
+use crate::host::Host;
+use crate::provider::{Provider, built_in};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A provider as it was read.
+pub struct Loaded {
+    /// What it is.
+    pub provider: Provider,
+    /// The user's file that it comes from; `None`: it is built in.
+    pub file: Option<PathBuf>,
+}
+
+/// The providers there are. What was read is read once: it does not change while a command runs.
+#[derive(Default)]
+pub struct Library {
+    /// The user's own files; `None` where the user has no home.
+    folder: Option<PathBuf>,
+    read: RefCell<BTreeMap<String, Rc<Loaded>>>,
+    own: OnceCell<Vec<String>>,
+}
+
+impl Library {
+    /// The built-in providers, and those of the user's folder.
+    pub fn new(host: &Host) -> Library {
+        let folder = host.folders().ok().map(|folders| folders.providers());
+        Library { folder, ..Library::default() }
+    }
+
+    /// The provider `name`: the user's file of that name, else the built-in one. `Ok(None)`: there is no such provider.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where the file is wrong.
+    pub fn provider(&self, host: &Host, name: &str) -> Result<Option<Rc<Loaded>>> {
+        if let Some(known) = self.read.borrow().get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let loaded = self.load(host, name)?.map(Rc::new);
+        if let Some(loaded) = &loaded {
+            self.read.borrow_mut().insert(name.to_string(), loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    fn load(&self, host: &Host, name: &str) -> Result<Option<Loaded>> {
+        // A path would lead out of the folder.
+        if !is_name(name) {
+            return Ok(None);
+        }
+        let file = self.folder.as_ref().map(|folder| folder.join(format!("{name}.toml")));
+        if let Some(file) = file
+            && let Some(text) = read_settings(host, &file)?
+        {
+            let provider = Provider::parse(name, &file.display().to_string(), &text)?;
+            return Ok(Some(Loaded { provider, file: Some(file) }));
+        }
+        Ok(Provider::built_in(name).transpose()?.map(|provider| Loaded { provider, file: None }))
+    }
+
+    /// The names of all providers, the user's among them, sorted; broken files too.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = built_in().map(|(name, _)| name.to_string()).collect();
+        names.extend_from_slice(self.own_names());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The names of the user's own provider files, sorted; broken ones too.
+    pub fn own_names(&self) -> &[String] {
+        self.own.get_or_init(|| {
+            let files = self.folder.as_ref().and_then(|folder| std::fs::read_dir(folder).ok());
+            let names = files.into_iter().flatten().flatten().filter_map(|file| {
+                file.file_name().to_str()?.strip_suffix(".toml").filter(|name| is_name(name)).map(str::to_string)
+            });
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        })
+    }
+}
+
+/// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
+fn is_near(one: &str, other: &str) -> bool {
+    let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
+    one == other || begins(one, other) || begins(other, one)
+}
+
+/// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
+pub(super) fn check_variables(
+    host: &Host,
+    library: &Library,
+    config: &Config,
+    name: &str,
+    provider: &Provider,
+) -> Result<()> {
+    let longer = format!("{name}-");
+    let shorter = name.match_indices('-').filter_map(|(at, _)| name.get(..at));
+    let mut others: Vec<&str> = shorter.filter(|other| config.profiles.contains_key(*other)).collect();
+    let behind = config.profiles.range(longer.clone()..).map(|(other, _)| other.as_str());
+    others.extend(behind.take_while(|other| other.starts_with(&longer)));
+    let providers = built_in().map(|(other, _)| other).chain(library.own_names().iter().map(String::as_str));
+    others.extend(providers.filter(|other| *other != name && is_near(name, other)));
+    for other in others {
+        let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
+        let Ok(Some(its)) = library.provider(host, &of) else { continue };
+        for mine in &provider.params {
+            let taken = variable(name, &mine.name);
+            if let Some(theirs) = its.provider.params.iter().find(|p| variable(other, &p.name) == taken) {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!("{taken} would mean two values"),
+                    format!("{} of profile {name}, and {} of profile {other}", mine.name, theirs.name),
+                )
+                .hint("rename one of the profiles"));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider: &str, own: &ProfileConfig) -> Error {
+    let providers = library.names();
+    if own.provider.is_some() {
+        let near = nearest(provider, providers.iter().map(String::as_str));
+        let why = format!("there is no provider `{}`", crate::base::text::escape(provider));
+        let why = near.map_or(why.clone(), |n| format!("{why}; did you mean `{n}`?"));
+        return Error::new(Kind::Config, &own.provider_at, why).hint("see them all: tok providers");
+    }
+    let names: Vec<&str> = providers.iter().chain(config.profiles.keys()).map(String::as_str).collect();
+    let name = crate::base::text::escape_to(name, 80);
+    let error = Error::new(Kind::Config, format!("there is no profile or provider `{name}`"), "");
+    match nearest(&name, names) {
+        Some(near) => error.hint(format!("did you mean {near}? See them all: tok list, tok providers")),
+        None if config.profiles.contains_key(&name) => {
+            error.hint(format!("the profile names no provider: add provider = \"…\" to [profile.{name}]"))
+        }
+        None => error.hint("see them all: tok list, tok providers"),
+    }
+}

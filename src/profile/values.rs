@@ -1,0 +1,491 @@
+//! The values of a profile: where each comes from, by precedence, and how it is checked and read.
+
+use super::Profile;
+use super::config::ConfigValue;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Lines;
+use crate::base::secret::Secret;
+use crate::base::toml::{Document, unknown};
+use crate::cli::Flag;
+use crate::host::{Host, Stdin};
+use crate::oauth::request::{self, Unready, Values};
+use crate::provider::{Param, Provider};
+use crate::system::files;
+use crate::system::process::Failed;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag.
+    Flag,
+    /// An environment variable.
+    Env(String),
+    /// A file that an environment variable names.
+    EnvFile(String),
+    /// The config itself.
+    Config,
+    /// An environment variable that the config names.
+    ConfigEnv(String),
+    /// A file that the config names.
+    ConfigFile(PathBuf),
+    /// A command in the config.
+    Command(Vec<String>),
+    /// An entry of the keyring that the config names.
+    Keyring(String, String),
+    /// The store: what a login kept.
+    Store,
+    /// What the issuer publishes.
+    Metadata(String),
+    /// The provider's default.
+    Default,
+    /// A person, just now.
+    Asked,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Flag => f.write_str("a flag"),
+            Source::Env(name) => write!(f, "the environment ({name})"),
+            Source::EnvFile(name) => write!(f, "a file named by the environment ({name})"),
+            Source::Config => f.write_str("the config"),
+            Source::ConfigEnv(name) => write!(f, "the config, from the environment ({name})"),
+            Source::ConfigFile(path) => write!(f, "the config, from the file {}", path.display()),
+            Source::Command(words) => write!(f, "the config, from the command {}", words[0]),
+            Source::Keyring(service, user) => write!(f, "the config, from the keyring ({service}/{user})"),
+            Source::Store => f.write_str("the secret store"),
+            Source::Metadata(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Default => f.write_str("the provider's default"),
+            Source::Asked => f.write_str("the terminal"),
+        }
+    }
+}
+
+/// The origins that a value may go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(Vec<String>);
+
+impl Home {
+    /// One origin, as `Url::origin` gives it.
+    pub fn of(origin: impl Into<String>) -> Home {
+        Home(vec![origin.into()])
+    }
+
+    /// These origins.
+    pub fn any_of(origins: impl IntoIterator<Item = String>) -> Home {
+        let mut origins: Vec<String> = origins.into_iter().collect();
+        origins.dedup();
+        Home(origins)
+    }
+
+    /// Whether a value of this home may go to `origin`.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.0.iter().any(|home| home == origin)
+    }
+}
+
+impl std::fmt::Display for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join(" or "))
+    }
+}
+
+/// A value as a request takes it.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its text.
+    pub text: Secret,
+    /// Where it comes from.
+    pub source: Source,
+    /// Where it may go; `None`: wherever the call that gives it says.
+    pub home: Option<Home>,
+}
+
+impl Value {
+    /// A value of the store, which goes to `home` alone.
+    pub fn kept(text: Secret, home: Option<Home>) -> Value {
+        // What nobody knows the home of goes nowhere.
+        Value { text, source: Source::Store, home: Some(home.unwrap_or(Home(Vec::new()))) }
+    }
+
+    /// A value that this call has found or was given.
+    pub fn found(text: Secret, source: Source) -> Value {
+        Value { text, source, home: None }
+    }
+}
+
+/// A value that was found.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Its text, or several; `None` while a command or the keyring would have to be asked.
+    pub text: Option<Vec<Secret>>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// The variable of the value `value` of `profile`.
+pub fn variable(profile: &str, value: &str) -> String {
+    let upper = |text: &str| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+    };
+    format!("TOK_{}_{}", upper(profile), upper(value))
+}
+
+impl Profile {
+    pub(super) fn check_config_values(&self) -> Result<()> {
+        for (name, (given, at)) in &self.config.values {
+            let Some(param) = self.provider.param(name).or(refresh_token_param(&self.provider, name)) else {
+                let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+                let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
+                let doc = Document::new("", "");
+                let why = unknown(&doc, 0..0, "key or value", name, names).why;
+                return Err(Error::new(Kind::Config, at, why));
+            };
+            if matches!(given, ConfigValue::List(_)) && !param.list {
+                return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks each value up: flag, environment, config.
+    pub(super) fn gather(&mut self, host: &Host, flags: &BTreeMap<String, Flag>) -> Result<()> {
+        for name in flags.keys() {
+            if self.provider.param(name).is_none() && refresh_token_param(&self.provider, name).is_none() {
+                let flag = name.replace('_', "-");
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} takes no --{flag}", self.provider.name),
+                    format!("its values are {}", self.value_names()),
+                ));
+            }
+        }
+        if flags.values().filter(|f| matches!(f, Flag::File(p) if p == Path::new("-"))).count() > 1 {
+            return Err(Error::new(Kind::Usage, "stdin can give one value", "`-` stands for it more than once"));
+        }
+        let mut params = self.provider.params.clone();
+        params.extend(refresh_token_param(&self.provider, "refresh_token").cloned());
+        for param in &params {
+            let found = match flags.get(&param.name) {
+                Some(flag) => Some(from_flag(host, param, flag)?),
+                None => match self.in_environment(host, param)? {
+                    Some(given) => Some(given),
+                    None => self.in_config(host, param)?,
+                },
+            };
+            if let Some(given) = found {
+                self.check_value(param, &given)?;
+                let file = match (&given.source, flags.get(&param.name)) {
+                    (Source::Flag, Some(Flag::File(path))) if path != Path::new("-") => Some(path.clone()),
+                    (Source::EnvFile(variable), _) => host.var(variable)?.map(PathBuf::from),
+                    (Source::ConfigFile(path), _) => Some(path.clone()),
+                    _ => None,
+                };
+                self.exposed.extend(file.filter(|file| is_exposed(param, file)).map(|file| (param.name.clone(), file)));
+                self.given.insert(param.name.clone(), given);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn value_names(&self) -> String {
+        let names: Vec<&str> = self.provider.params.iter().map(|p| p.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    pub(super) fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
+        let name = variable(&self.name, &param.name);
+        let file = format!("{name}_FILE");
+        self.empty.extend([&name, &file].into_iter().filter(|n| host.env.is_set_but_empty(n)).cloned());
+        Ok(match (host.var(&name)?, host.var(&file)?) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{name} and {file} are both set"),
+                    "they mean the same value",
+                ));
+            }
+            (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
+            (None, Some(path)) => {
+                let read = host.read_secret_file(Path::new(&path), Stdin::Refused, lines(param));
+                let secret =
+                    read.map_err(|failed| unread(Kind::Usage, format!("the file that {file} names"), failed))?;
+                Some(Given { text: Some(split(param, secret.expose())), source: Source::EnvFile(file) })
+            }
+        })
+    }
+
+    pub(super) fn in_config(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
+        let Some((value, at)) = self.config.values.get(&param.name) else { return Ok(None) };
+        Ok(Some(match value {
+            ConfigValue::Text(text) => Given { text: Some(split(param, text.expose())), source: Source::Config },
+            ConfigValue::List(items) => {
+                Given { text: Some(items.iter().map(Secret::new).collect()), source: Source::Config }
+            }
+            ConfigValue::Env(name) => match host.var(name)? {
+                Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
+                None => {
+                    if host.env.is_set_but_empty(name) {
+                        self.empty.push(name.clone());
+                    }
+                    return Ok(None);
+                }
+            },
+            ConfigValue::File(path) => {
+                let secret = host
+                    .read_secret_file(path, Stdin::Refused, lines(param))
+                    .map_err(|failed| unread(Kind::Config, format!("{at}: the file {}", path.display()), failed))?;
+                Given { text: Some(split(param, secret.expose())), source: Source::ConfigFile(path.clone()) }
+            }
+            ConfigValue::Command(words) => Given { text: None, source: Source::Command(words.clone()) },
+            ConfigValue::Keyring(service, user) => {
+                Given { text: None, source: Source::Keyring(service.clone(), user.clone()) }
+            }
+        }))
+    }
+
+    /// Checks what can be checked of a value before it is used.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] or [`Kind::Config`], by where the value comes from.
+    pub fn check_value(&self, param: &Param, given: &Given) -> Result<()> {
+        let Some([text]) = given.text.as_deref() else { return Ok(()) };
+        if param.url {
+            let whole = param.metadata.is_some();
+            let checked = if whole {
+                crate::base::url::endpoint(text.expose())
+            } else {
+                crate::base::url::base(text.expose()).map(drop)
+            };
+            checked.map_err(|why| self.blame(&param.name, &given.source, &why))?;
+        }
+        if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
+            let why = format!("is none of {}", param.choices.join(", "));
+            return Err(self.blame(&param.name, &given.source, &why));
+        }
+        Ok(())
+    }
+
+    /// A complaint about a value, in the words of where it comes from.
+    pub fn blame(&self, name: &str, source: &Source, why: &str) -> Error {
+        let (kind, what) = match source {
+            Source::Flag => {
+                let file = if self.param(name).is_some_and(|param| param.secret) { "-file" } else { "" };
+                (Kind::Usage, format!("--{}{file}", name.replace('_', "-")))
+            }
+            Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
+            Source::Asked => (Kind::Usage, name.to_string()),
+            Source::Store => (Kind::LoginNeeded, format!("{}: the kept {name}", self.name)),
+            Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
+            Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
+            _ => {
+                let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
+                (Kind::Config, format!("{at}: {name}"))
+            }
+        };
+        Error::new(kind, what, format!("its value {why}"))
+    }
+
+    /// [`request::Unready`] as an error of this profile.
+    pub fn unready(&self, unready: Unready) -> Error {
+        match unready {
+            Unready::Missing(name) => Error::new(Kind::LoginNeeded, format!("{}: {name} is missing", self.name), ""),
+            Unready::Header(name) => {
+                let what = format!("{}: the request header {name} cannot be made", self.name);
+                Error::new(Kind::Config, what, "it would hold a line break or NUL")
+            }
+            Unready::Wrong(name, why) => self.wrong(&name, why),
+        }
+    }
+
+    /// A value that cannot be used, by where it comes from: it may stand in another.
+    pub(super) fn wrong(&self, name: &str, why: String) -> Error {
+        let param = self.param(name);
+        if let Some(given) = self.given.get(name) {
+            let error = self.blame(name, &given.source, &why);
+            let is_whole = self.provider.params.iter().any(|p| p.inside.as_ref().is_some_and(|i| i.value == name));
+            let in_url = |p: &&Param| p.url && p.default.iter().flat_map(|d| d.names()).any(|(n, _)| n == name);
+            return match (param, self.provider.params.iter().find(in_url)) {
+                (Some(param), _) if is_whole => error.hint(format!("what is wanted: {}", param.help)),
+                (_, Some(url)) => {
+                    error.hint(format!("or give the address whole: --{} URL", url.name.replace('_', "-")))
+                }
+                _ => error,
+            };
+        }
+        match param.and_then(|p| p.inside.as_ref()) {
+            Some(inside) => self.wrong(&inside.value, format!("has a text at {} that {why}", inside.at)),
+            // A secret has no default.
+            None if param.is_some_and(|p| p.secret) => {
+                self.blame(name, &Source::Store, &why).hint(format!("log in again: tok login {}", self.name))
+            }
+            None => self.blame(name, &Source::Default, &why),
+        }
+    }
+
+    /// The values known without asking anybody, the defaults among them; what a command or the keyring would give
+    /// is missing.
+    pub fn known_values(&self) -> Result<Values> {
+        let mut values = Values::new();
+        for (name, given) in &self.given {
+            if let (Some(texts), Some(param)) = (&given.text, self.param(name)) {
+                values.insert(name.clone(), join(param, texts));
+            }
+        }
+        request::defaults(&self.provider, &mut values).map_err(|u| self.unready(u))?;
+        Ok(values)
+    }
+
+    /// The plain value of that name, where it is known without asking anybody.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.known_values().ok()?.get(name).map(|value| value.to_string())
+    }
+
+    /// The declared value of that name, or `refresh_token`.
+    pub fn param(&self, name: &str) -> Option<&Param> {
+        self.provider.param(name).or(refresh_token_param(&self.provider, name))
+    }
+
+    /// The text of a value that was found, asking its command or the keyring now where that is where it comes from.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where the command fails, [`Kind::Store`] where the keyring does.
+    pub fn fetch(&self, host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
+        let (Some(given), Some(param)) = (self.given.get(name), self.param(name)) else { return Ok(None) };
+        let secret = match (&given.text, &given.source) {
+            (Some(texts), _) => return Ok(Some(join(param, texts))),
+            (None, Source::Command(words)) => {
+                let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
+                let run = host.run_command(words, lines(param));
+                run.map_err(|failed| unread(Kind::Config, format!("{at}: the command for {name}"), failed))?
+            }
+            (None, Source::Keyring(service, user)) => {
+                let found = host.keyring_entry(service, user).map_err(|e| {
+                    Error::new(Kind::Store, format!("{}: {name} from the keyring ({service}/{user})", self.name), e.why)
+                })?;
+                found.ok_or_else(|| {
+                    let what = format!("{}: {name} is missing", self.name);
+                    let why = format!("the keyring has no entry of service {service} and user {user}");
+                    Error::new(Kind::LoginNeeded, what, why).hint("the config names it; see that it is there")
+                })?
+            }
+            (None, _) => return Ok(None),
+        };
+        let given = Given { text: Some(split(param, secret.expose())), source: given.source.clone() };
+        self.check_value(param, &given)?;
+        Ok(given.text.map(|texts| join(param, &texts)))
+    }
+
+    /// The variable that gives the value `name`: the one that the config names, else its own.
+    pub fn ways(&self, name: &str) -> String {
+        match self.config.values.get(name) {
+            Some((ConfigValue::Env(variable), _)) => variable.clone(),
+            _ => variable(&self.name, name),
+        }
+    }
+
+    /// Warns of files with a key that others may read.
+    pub fn warn_of_exposed(&self, host: &mut Host) {
+        self.exposed
+            .iter()
+            .for_each(|(name, file)| host.terminal.warn(&format!("{}: {}", self.name, exposed(name, file))));
+    }
+}
+
+/// `refresh_token` is a secret value of every refresh grant; no file declares it.
+pub(super) fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option<&'a Param> {
+    static PARAM: std::sync::OnceLock<Param> = std::sync::OnceLock::new();
+    (name == "refresh_token" && provider.refresh_grant().is_some()).then(|| {
+        PARAM.get_or_init(|| Param {
+            name: "refresh_token".into(),
+            secret: true,
+            separator: " ".into(),
+            help: "A refresh token from elsewhere".into(),
+            ..Param::default()
+        })
+    })
+}
+
+/// A file or a command that gave no value: `kind`, or [`Kind::Unavailable`] where the time ran out.
+pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
+    match failed.timed_out {
+        true => Error::new(Kind::Unavailable, what, failed.why).hint("allow it more time with --timeout"),
+        false => Error::new(kind, what, failed.why),
+    }
+}
+
+pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
+    let dashed = param.name.replace('_', "-");
+    let texts = match flag {
+        Flag::Plain(_) if param.secret => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("--{dashed} would show a secret"),
+                "arguments are seen by everybody",
+            )
+            .hint(format!("give a file, or - for stdin: --{dashed}-file PATH")));
+        }
+        Flag::File(_) if !param.secret => {
+            return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
+                .hint(format!("give it as it is: --{dashed} VALUE")));
+        }
+        Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
+            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty"));
+        }
+        Flag::Plain(texts) if texts.len() > 1 && !param.list => {
+            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once"));
+        }
+        // It is kept in the config, which is read from anywhere.
+        Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {
+            let path = std::path::absolute(&texts[0]);
+            let path = path.ok().and_then(|path| path.into_os_string().into_string().ok());
+            vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
+        }
+        Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
+        Flag::File(path) => {
+            let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
+            vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
+        }
+    };
+    Ok(Given { text: Some(texts), source: Source::Flag })
+}
+
+/// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
+pub fn is_exposed(param: &Param, file: &Path) -> bool {
+    param.secret && param.lines && files::is_open_to_others(file)
+}
+
+/// What is said of such a file; `ssh` refuses one.
+pub fn exposed(name: &str, file: &Path) -> String {
+    let shown = file.to_string_lossy();
+    let quoted = shlex::try_quote(&shown).unwrap_or(shown.clone());
+    format!("{name} is in a file that others may read or change: chmod 600 {quoted}")
+}
+
+/// A list as text becomes its items; any other value is one.
+pub(super) fn split(param: &Param, text: &str) -> Vec<Secret> {
+    if !param.list {
+        return vec![Secret::new(text)];
+    }
+    let separator = if param.separator.is_empty() { " " } else { &param.separator };
+    text.split(separator).map(str::trim).filter(|t| !t.is_empty()).map(Secret::new).collect()
+}
+
+pub(super) fn join(param: &Param, texts: &[Secret]) -> Zeroizing<String> {
+    let joined = Zeroizing::new(texts.iter().map(Secret::expose).collect::<Vec<_>>().join(&param.separator));
+    param.as_sent(&joined)
+}
+
+/// Whether a value that may be a path is the text itself.
+pub fn is_pem(text: &str) -> bool {
+    text.trim_start().starts_with("-----BEGIN")
+}
+
+/// How many lines a value may have.
+fn lines(param: &Param) -> Lines {
+    if param.lines || param.file { Lines::Many } else { Lines::One }
+}

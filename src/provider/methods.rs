@@ -1,0 +1,309 @@
+//! What follows from a provider file: its grants and values by name, what a call needs, how a value is sent.
+
+use super::template::Template;
+use super::types::*;
+use super::{built_in, parse};
+use crate::base::error::Result;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+impl Flow {
+    /// Whether a person must help.
+    pub fn needs_person(self) -> bool {
+        matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
+    }
+
+    /// The values that say how it goes.
+    pub fn takes(self) -> &'static [&'static str] {
+        match self {
+            Flow::AuthorizationCode => {
+                &["issuer", "jwks_url", "redirect_host", "redirect_port", "redirect_path", "redirect_url"]
+            }
+            Flow::DeviceCode | Flow::Ciba => &["issuer", "jwks_url"],
+            Flow::Direct | Flow::Signed => &[],
+        }
+    }
+
+    /// The values that it finds by itself.
+    pub fn finds(self) -> &'static [&'static str] {
+        match self {
+            Flow::Direct | Flow::Signed => &[],
+            Flow::AuthorizationCode => &["code", "redirect_uri", "state", "nonce", "code_verifier", "code_challenge"],
+            Flow::DeviceCode => &["device_code"],
+            Flow::Ciba => &["auth_req_id"],
+        }
+    }
+}
+
+impl Auth {
+    /// The values it takes, with whether each can be done without.
+    pub(super) fn names(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Auth::None => &[],
+            Auth::Auto => &[
+                ("client_id", true),
+                ("client_secret", true),
+                ("private_key", true),
+                ("certificate", true),
+                ("key_id", true),
+                ("algorithm", true),
+            ],
+            Auth::Public => &[("client_id", false)],
+            Auth::Basic | Auth::BasicRaw | Auth::Post => &[("client_id", false), ("client_secret", false)],
+            Auth::ClientSecretJwt => &[("client_id", false), ("client_secret", false), ("algorithm", true)],
+            Auth::PrivateKeyJwt => &[
+                ("client_id", false),
+                ("private_key", false),
+                ("certificate", true),
+                ("key_id", true),
+                ("algorithm", true),
+            ],
+            Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
+        }
+    }
+}
+
+impl Provider {
+    /// Reads the file `text` of the provider `name`; `file` is shown in complaints.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::Config`] with line and column.
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Provider> {
+        parse::provider(name, file, text, true)
+    }
+
+    /// The built-in provider of that name. Its file was checked when this was built: by a test (`tests/providers.rs`).
+    pub fn built_in(name: &str) -> Option<Result<Provider>> {
+        let (name, text) = built_in().find(|(n, _)| *n == name)?;
+        Some(parse::provider(name, &format!("(built in) {name}.toml"), text, false))
+    }
+
+    /// The grant of that name.
+    pub fn grant(&self, name: &str) -> Option<&Grant> {
+        self.grants.iter().find(|g| g.name == name)
+    }
+
+    /// The value of that name.
+    pub fn param(&self, name: &str) -> Option<&Param> {
+        self.params.iter().find(|p| p.name == name)
+    }
+
+    /// The grant that uses a refresh token, if there is one.
+    pub fn refresh_grant(&self) -> Option<&Grant> {
+        self.refresh.as_ref().and_then(|r| self.grant(&r.grant))
+    }
+
+    /// The values that `grant` uses, directly or through the default of another, with whether each is optional; not
+    /// those that its flow finds.
+    pub fn uses(&self, grant: &Grant) -> BTreeMap<String, bool> {
+        let mut all = grant.names();
+        if let Some(assertion) = &grant.assertion {
+            all.extend(assertion.names().into_keys().map(|name| (name, true)));
+            all.insert("assertion".into(), true);
+        }
+        all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
+        let mut all = self.closure(all);
+        if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
+            // The endpoints come from the issuer, or the issuer is one way to them.
+            let optional = !self.discover;
+            all.entry("issuer".into()).and_modify(|was| *was = *was && optional).or_insert(optional);
+            if self.discover {
+                let told = |name: &String| self.param(name).is_some_and(|p| p.metadata.is_some());
+                all.iter_mut().filter(|(name, _)| told(name)).for_each(|(_, optional)| *optional = true);
+            }
+            all = self.closure(all);
+        }
+        all.retain(|name, _| self.param(name).is_some() || name == "refresh_token");
+        all
+    }
+
+    /// `names`, and the names in the defaults of those.
+    pub fn closure(&self, names: BTreeMap<String, bool>) -> BTreeMap<String, bool> {
+        let mut all = names;
+        let mut queue: Vec<(String, bool)> = all.iter().map(|(n, o)| (n.clone(), *o)).collect();
+        while let Some((name, optional)) = queue.pop() {
+            let Some(param) = self.param(&name) else { continue };
+            for (inner, inner_optional) in param.leads_to() {
+                let optional = optional || inner_optional;
+                if all.get(&inner).is_none_or(|was| *was && !optional) {
+                    all.insert(inner.clone(), optional);
+                    queue.push((inner, optional));
+                }
+            }
+        }
+        all
+    }
+
+    /// The values that a session uses beside its grant: to be revoked and asked about.
+    pub fn uses_besides(&self) -> BTreeMap<String, bool> {
+        let calls = [&self.revoke, &self.introspect, &self.userinfo].into_iter().flatten();
+        let names = calls.flat_map(Call::names).map(|(name, _)| (name, true));
+        let mut all = self.closure(names.chain([("jwks_url".to_string(), true)]).collect());
+        all.retain(|name, _| self.param(name).is_some());
+        all
+    }
+
+    /// The values that anything it does takes: a file that is like another need not offer all of that one's grants.
+    pub fn used_params(&self) -> Vec<&Param> {
+        let mut used = self.uses_besides();
+        used.extend(self.grants.iter().flat_map(|grant| self.uses(grant)));
+        self.params.iter().filter(|param| used.contains_key(&param.name)).collect()
+    }
+
+    /// All its requests.
+    pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+        let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);
+        let others = [self.revoke.as_mut(), self.introspect.as_mut(), self.userinfo.as_mut()];
+        grants.chain(others).flatten()
+    }
+
+    /// Whether a person's own secret goes into `grant`: it is never sent twice by itself.
+    pub fn is_personal(&self, grant: &Grant) -> bool {
+        self.uses(grant).keys().any(|name| self.param(name).is_some_and(|p| p.personal))
+    }
+}
+
+impl Param {
+    /// The values that it is made of where it is not given itself, with whether each can be done without.
+    pub fn leads_to(&self) -> Vec<(String, bool)> {
+        let default =
+            self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
+        default.chain(self.inside.iter().map(|inside| (inside.value.clone(), false))).collect()
+    }
+
+    /// `text` as it is sent.
+    pub fn as_sent(&self, text: &str) -> Zeroizing<String> {
+        let text = self.until.as_ref().and_then(|end| text.split_once(end.as_str())).map_or(text, |(start, _)| start);
+        Zeroizing::new(if self.upper { text.to_uppercase() } else { text.to_string() })
+    }
+}
+
+impl Assertion {
+    /// The values it uses, with whether each can be done without.
+    pub fn names(&self) -> BTreeMap<String, bool> {
+        let mut all: BTreeMap<String, bool> = BTreeMap::new();
+        let fixed = [("private_key", false), ("key_id", true), ("algorithm", true), ("certificate", true)];
+        for (name, optional) in self.claims.iter().flat_map(|(_, t)| t.names()).chain(fixed) {
+            let known = all.entry(name.into()).or_insert(optional);
+            *known = *known && optional;
+        }
+        all.remove("key_fingerprint");
+        all
+    }
+}
+
+impl Grant {
+    /// The values that its requests use, with whether each is optional everywhere it stands.
+    pub fn names(&self) -> BTreeMap<String, bool> {
+        let mut all = self.call.names();
+        for (name, optional) in self.begin.iter().flat_map(Call::names) {
+            let known = all.entry(name).or_insert(optional);
+            *known = *known && optional;
+        }
+        for (name, _) in self.push.iter().flat_map(Template::names) {
+            all.entry(name.into()).or_insert(true);
+        }
+        if self.client != Client::Optional && self.call.auth != Auth::None {
+            all.insert("client_id".into(), false);
+        }
+        all
+    }
+
+    /// The request that pushes the parameters of the address that a browser is sent to (RFC 9126 §2.1).
+    pub fn pushed(&self) -> Option<Call> {
+        let (push, begin) = (self.push.as_ref()?, self.begin.as_ref()?);
+        Some(Call {
+            url: push.clone(),
+            method: Method::Post,
+            encode: Encode::Form,
+            query: Vec::new(),
+            body: begin.query.iter().map(|(name, text)| (name.clone(), Field::Text(text.clone()))).collect(),
+            auth: self.call.auth,
+            auth_by: self.call.auth_by.clone(),
+            ..begin.clone()
+        })
+    }
+
+    /// The values that it needs where `known` says which are at hand; not those that its flow finds.
+    pub fn needs(&self, known: &dyn Fn(&str) -> bool) -> BTreeMap<String, bool> {
+        let mut all = self.names();
+        if let Some(assertion) = &self.assertion
+            && !known("assertion")
+        {
+            all.remove("assertion");
+            for (name, optional) in assertion.names() {
+                let known = all.entry(name).or_insert(optional);
+                *known = *known && optional;
+            }
+        }
+        if self.client == Client::Confidential
+            && self.call.auth == Auth::Auto
+            && !["client_secret", "private_key"].iter().any(|name| known(name))
+        {
+            all.insert("client_secret".into(), false);
+        }
+        all.retain(|name, _| !self.flow.finds().contains(&name.as_str()));
+        all
+    }
+}
+
+impl Call {
+    /// Puts what `value` says into effect, where client authentication or DPoP are named by values.
+    pub fn settle<'v>(&mut self, value: impl Fn(&str) -> Option<&'v str>) {
+        let filled = |template: &Option<Template>| template.as_ref().and_then(|t| t.fill(&value).ok());
+        if let Some(name) = filled(&self.auth_by) {
+            self.auth = AUTHS.iter().find(|(n, _)| *n == name).map_or(Auth::Auto, |(_, auth)| *auth);
+        }
+        if let Some(text) = filled(&self.dpop_by) {
+            self.dpop = text == "true";
+        }
+    }
+
+    /// The values it uses, with whether each is optional everywhere it stands.
+    pub fn names(&self) -> BTreeMap<String, bool> {
+        let mut all = BTreeMap::new();
+        let mut add = |template: &Template| {
+            for (name, optional) in template.names() {
+                let known = all.entry(name.to_string()).or_insert(optional);
+                *known = *known && optional;
+            }
+        };
+        add(&self.url);
+        self.headers.iter().chain(&self.query).for_each(|(_, t)| add(t));
+        self.body.iter().for_each(|(_, f)| f.each_template(&mut add));
+        for (name, optional) in self.auth.names() {
+            let known = all.entry(name.to_string()).or_insert(*optional);
+            *known = *known && *optional;
+        }
+        for (name, _) in self.auth_by.iter().chain(&self.dpop_by).flat_map(Template::names) {
+            all.entry(name.into()).or_insert(true);
+        }
+        if let Some(name) = &self.more {
+            all.entry(name.clone()).or_insert(true);
+        }
+        all
+    }
+}
+
+impl Field {
+    /// Calls `f` with every template inside.
+    pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
+        match self {
+            Field::Text(template) => f(template),
+            Field::Plain(_) => {}
+            Field::List(items) => items.iter().for_each(|i| i.each_template(f)),
+            Field::Table(entries) => entries.iter().for_each(|(_, i)| i.each_template(f)),
+        }
+    }
+}
+
+impl Method {
+    /// As it stands in a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! How a reply is read: `[response]`, as types.
+
+use super::*;
+
+/// The rules of a grant, which most share.
+pub(super) fn rules_of(own: Option<&Table>, shared: &Shared, base: Option<&Arc<Rules>>) -> Result<Arc<Rules>> {
+    match (own, shared.reply, base) {
+        (None, None, Some(base)) => Ok(base.clone()),
+        (None, _, None) => Ok(shared.rules.clone()),
+        _ => Ok(rules(own, shared.reply, base.map(Arc::as_ref))?.into()),
+    }
+}
+
+/// How a reply is read: each key from `own`, else from `shared`, else from `base`, else as RFC 6749 says.
+pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&Rules>) -> Result<Rules> {
+    let usual = usual_rules();
+    let base = base.unwrap_or(&usual);
+    let get = |key: &'static str| {
+        let own = own.and_then(|t| t.get(key));
+        // Asked for in both, so that both know the key.
+        let shared = shared.and_then(|t| t.get(key));
+        own.or(shared)
+    };
+    let list = |key: &'static str, base: &Vec<String>| get(key).map_or_else(|| Ok(base.clone()), pointers);
+    let expiries = |key: &'static str, base: &Vec<Expiry>| match get(key) {
+        Some(value) => value.list()?.into_iter().map(expiry).collect(),
+        None => Ok(base.clone()),
+    };
+    let error = get("error").map(|v| v.table()).transpose()?;
+    let error_list = |key: &'static str, base: &Vec<String>| match error.as_ref().and_then(|t| t.get(key)) {
+        Some(value) => pointers(value),
+        None => Ok(base.clone()),
+    };
+    let rules = Rules {
+        format: get("format").map_or(Ok(base.format), |v| {
+            v.choice(&[("auto", Format::Auto), ("json", Format::Json), ("form", Format::Form), ("text", Format::Text)])
+        })?,
+        success: get("success").map_or_else(|| Ok(base.success.clone()), tests)?,
+        access_token: get("access_token").map_or_else(|| Ok(base.access_token.clone()), find)?,
+        refresh_token: list("refresh_token", &base.refresh_token)?,
+        token_type: list("token_type", &base.token_type)?,
+        scope: list("scope", &base.scope)?,
+        id_token: list("id_token", &base.id_token)?,
+        expires: expiries("expires", &base.expires)?,
+        refresh_expires: expiries("refresh_expires", &base.refresh_expires)?,
+        lifetime: match get("lifetime") {
+            Some(value) => Some(match value.text()? {
+                "unlimited" => Lifetime::Unlimited,
+                text => Lifetime::Seconds(duration(value, text)?),
+            }),
+            None => base.lifetime,
+        },
+        refresh_lifetime: match get("refresh_lifetime") {
+            Some(value) => Some(duration(value, value.text()?)?),
+            None => base.refresh_lifetime,
+        },
+        error_code: error_list("code", &base.error_code)?,
+        error_message: error_list("message", &base.error_message)?,
+        extra: get("extra").map_or_else(
+            || Ok(base.extra.clone()),
+            |v| v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointers(value)?))).collect(),
+        )?,
+    };
+    if let Some(error) = error {
+        error.done()?;
+    }
+    Ok(rules)
+}
+
+/// As RFC 6749 §5 says, and where errors stand besides.
+pub(super) fn usual_rules() -> Rules {
+    Rules {
+        format: Format::Auto,
+        success: Vec::new(),
+        access_token: Find::At(strings(&["/access_token"])),
+        refresh_token: strings(&["/refresh_token"]),
+        token_type: strings(&["/token_type"]),
+        scope: strings(&["/scope"]),
+        id_token: strings(&["/id_token"]),
+        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now }],
+        refresh_expires: Vec::new(),
+        lifetime: None,
+        refresh_lifetime: None,
+        error_code: strings(&["/error", "/error/code", "/errors/0/status"]),
+        error_message: strings(&[
+            "/error_description",
+            "/error/message",
+            "/errors/0/detail",
+            "/errors/0/title",
+            "/message",
+        ]),
+        extra: Vec::new(),
+    }
+}
+
+pub(super) fn duration(value: Value, text: &str) -> Result<i64> {
+    crate::base::duration::parse(text).map_err(|why| value.error(why))
+}
+
+pub(super) fn find(value: Value) -> Result<Find> {
+    if let DeValue::Table(_) = value.raw() {
+        let table = value.table()?;
+        let Some(header) = table.get("header") else {
+            return Err(value.error("expected a list of JSON Pointers, or { header = \"…\" }"));
+        };
+        header_name(header, header.text()?)?;
+        table.done()?;
+        return Ok(Find::Header(header.text()?.into()));
+    }
+    Ok(Find::At(pointers(value)?))
+}
+
+pub(super) fn expiry(value: Value) -> Result<Expiry> {
+    let table = value.table()?;
+    let Some(at) = table.get("at") else {
+        return Err(value.error("an `at` is missing: the JSON Pointer of the expiry"));
+    };
+    let expiry = Expiry {
+        at: pointer(at)?,
+        unit: table.get("as").map_or(Ok(Unit::Seconds), |v| {
+            v.choice(&[
+                ("seconds", Unit::Seconds),
+                ("milliseconds", Unit::Milliseconds),
+                ("minutes", Unit::Minutes),
+                ("epoch", Unit::Epoch),
+                ("epoch-millis", Unit::EpochMillis),
+                ("date", Unit::Date),
+                ("auto", Unit::Auto),
+            ])
+        })?,
+        zero: table.get("zero").map_or(Ok(Zero::Now), |v| {
+            v.choice(&[("unknown", Zero::Unknown), ("never", Zero::Never), ("now", Zero::Now)])
+        })?,
+    };
+    table.done()?;
+    Ok(expiry)
+}
+
+pub(super) fn tests(value: Value) -> Result<Vec<Test>> {
+    value.list()?.into_iter().map(test).collect()
+}
+
+pub(super) fn test(value: Value) -> Result<Test> {
+    let table = value.table()?;
+    let status = table.get("status");
+    let at = table.get("at");
+    let inside = table.get("in");
+    let outside = table.get("not-in");
+    let present = table.get("present");
+    table.done()?;
+    if let Some(status) = status {
+        if at.is_some() || inside.is_some() || outside.is_some() || present.is_some() {
+            return Err(value.error("a test is of a `status` or of the value `at` a place, not of both"));
+        }
+        let list = status.list()?.into_iter().map(|v| {
+            u16::try_from(v.integer()?)
+                .ok()
+                .filter(|s| (100..600).contains(s))
+                .ok_or_else(|| v.error("this is no HTTP status"))
+        });
+        return Ok(Test::Status(list.collect::<Result<_>>()?));
+    }
+    let Some(at) = at else {
+        return Err(value.error("an `at` is missing: the JSON Pointer of the value to test"));
+    };
+    let scalars = |v: Value| v.list()?.into_iter().map(scalar).collect::<Result<Vec<_>>>();
+    let condition = match (inside, outside, present) {
+        (Some(list), None, None) => Condition::In(scalars(list)?),
+        (None, Some(list), None) => Condition::NotIn(scalars(list)?),
+        (None, None, Some(flag)) if flag.flag()? => Condition::Present,
+        _ => return Err(value.error("a test has one of: in = […], not-in = […], present = true")),
+    };
+    Ok(Test::At(pointer(at)?, condition))
+}

@@ -1,0 +1,77 @@
+//! What a process does before and around everything else: its streams, its memory, its bus.
+#![expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet")]
+
+/// Gives libdbus the user's bus where neither variable that leads to it is set, as in cron and in services.
+///
+/// Called by `main` alone, before anything else runs: the environment may only be changed while no other thread
+/// can look at it.
+#[allow(unsafe_code)]
+pub fn find_bus() {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        if set("DBUS_SESSION_BUS_ADDRESS") || set("XDG_RUNTIME_DIR") {
+            return;
+        }
+        if let Some(bus) = crate::storage::secrets::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
+            // SAFETY: `main` calls this first; no other thread has been started.
+            unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", bus) };
+        }
+    }
+}
+
+/// Puts a whole line on stdout, past the buffers of a program that goes on. A closed stdout is no error; a full disk
+/// is, and then `false` is told: the full path says so.
+#[cfg(unix)]
+pub fn put(mut line: &[u8]) -> bool {
+    use rustix::io::Errno;
+    while !line.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), line) {
+            Ok(0) => return false,
+            Ok(written) => line = line.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::PIPE) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Waits until stdout takes something, as a pipe that is full does not.
+pub fn wait_for_stdout() {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let stdout = rustix::stdio::stdout();
+        while poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None) == Err(rustix::io::Errno::INTR) {}
+    }
+}
+
+/// Opens the null device for each of the three streams that is closed: else a file of ours would take its number, and
+/// be written to as the terminal.
+#[cfg(unix)]
+pub fn open_streams() {
+    use rustix::{fs, io, stdio};
+    for stream in [stdio::stdin(), stdio::stdout(), stdio::stderr()] {
+        if io::fcntl_getfd(stream) == Err(io::Errno::BADF)
+            && let Ok(null) = fs::open("/dev/null", fs::OFlags::RDWR, fs::Mode::empty())
+        {
+            // The lowest free number is this stream's. It stays open.
+            std::mem::forget(null);
+        }
+    }
+}
+
+/// Keeps what is in memory out of core dumps and from other processes of the user.
+pub fn protect() {
+    #[cfg(target_os = "linux")]
+    {
+        // A kernel that does not know it leaves things as they were.
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    }
+    #[cfg(all(unix, not(target_os = "linux")))]
+    {
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    }
+}

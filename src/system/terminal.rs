@@ -1,0 +1,218 @@
+//! What a person sees and types: stdout, stderr and the prompts.
+#![expect(clippy::disallowed_methods, reason = "here the terminal of the host is made")]
+
+use crate::base::error::{Error, Kind, Result};
+use crate::base::secret::Secret;
+use crate::base::text::{escape, line};
+use std::io::{IsTerminal, Write};
+use std::time::Instant;
+
+/// What came when a line was asked for.
+pub enum Line {
+    /// Its text.
+    Read(Secret),
+    /// An empty one, or the end of the input.
+    Empty,
+    /// Nothing in time.
+    Late,
+}
+
+/// Stdout, stderr and stdin, as this run uses them.
+pub struct Terminal {
+    /// Whether a person can be asked: stdin and stderr are terminals, and `--no-input` was not given.
+    pub interactive: bool,
+    /// Whether stderr is a terminal.
+    pub stderr_terminal: bool,
+    /// How many `-v`.
+    pub verbose: u8,
+    /// `-q`
+    pub quiet: bool,
+    /// Whether stdout is a terminal.
+    pub stdout_terminal: bool,
+    /// Whether messages may be coloured.
+    pub color: bool,
+    /// Whether help on stdout may be coloured.
+    pub color_stdout: bool,
+    /// The real stdout, or a test's.
+    pub out: Box<dyn Write>,
+    /// The real stderr, or a test's.
+    pub err: Box<dyn Write>,
+    /// Lines for stderr that wait, while a token is on its way from server to store.
+    waiting: Option<Vec<String>>,
+}
+
+impl Terminal {
+    /// The process's own streams.
+    pub fn real() -> Terminal {
+        let stderr_terminal = std::io::stderr().is_terminal();
+        Terminal {
+            interactive: stderr_terminal && std::io::stdin().is_terminal(),
+            stderr_terminal,
+            stdout_terminal: std::io::stdout().is_terminal(),
+            ..Terminal::with(Box::new(std::io::stdout()), Box::new(std::io::stderr()))
+        }
+    }
+
+    /// Streams that are no terminal.
+    pub fn with(out: Box<dyn Write>, err: Box<dyn Write>) -> Terminal {
+        Terminal {
+            interactive: false,
+            stderr_terminal: false,
+            verbose: 0,
+            quiet: false,
+            stdout_terminal: false,
+            color: false,
+            color_stdout: false,
+            out,
+            err,
+            waiting: None,
+        }
+    }
+
+    /// Says something that went wrong without stopping the call.
+    pub fn warn(&mut self, text: &str) {
+        if !self.quiet {
+            self.insist(text);
+        }
+    }
+
+    /// [`Terminal::warn`] that `-q` does not silence: a session may be lost.
+    pub fn insist(&mut self, text: &str) {
+        let (on, off) = if self.color { ("\u{1b}[33m", "\u{1b}[0m") } else { ("", "") };
+        self.write(format!("tok: {on}warning:{off} {}", line(text)));
+    }
+
+    /// Says what only `-v` wants to know.
+    pub fn detail(&mut self, text: &str) {
+        if self.verbose > 0 {
+            self.write(format!("tok: {}", line(text)));
+        }
+    }
+
+    fn write(&mut self, line: String) {
+        match &mut self.waiting {
+            Some(lines) => lines.push(line),
+            None => drop(writeln!(self.err, "{line}")),
+        }
+    }
+
+    /// From now on nothing is written to stderr, which may be a terminal that takes no more for now: a new token
+    /// must not wait for it on its way to the store.
+    pub fn hold_messages(&mut self) {
+        self.waiting.get_or_insert_default();
+    }
+
+    /// Writes what waited.
+    pub fn release_messages(&mut self) {
+        for line in self.waiting.take().unwrap_or_default() {
+            self.write(line);
+        }
+    }
+
+    /// Says what a person must see to go on, whoever watches and however quiet it is to be.
+    pub fn show(&mut self, text: &str) {
+        let _ = writeln!(self.err, "{text}");
+        let _ = self.err.flush();
+    }
+
+    /// Tells a person who watches.
+    pub fn tell(&mut self, text: &str) {
+        if self.stderr_terminal && !self.quiet {
+            let _ = writeln!(self.err, "{}", line(text));
+        }
+    }
+
+    /// Puts the answer on stdout. A closed stdout is no error: nobody wants to know.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
+    pub fn print(&mut self, text: &str) -> Result<()> {
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::new(Kind::Other, "the answer cannot be written", error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints an error as the contract has it: `tok: <what>: <why>`, then the hint.
+    pub fn report(&mut self, text: &str, hint: Option<&str>) {
+        self.release_messages();
+        let (red, off) = if self.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
+        let mut lines = format!("{red}tok:{off} {}\n", line(text));
+        if let Some(hint) = hint {
+            lines.push_str(&format!("hint: {}\n", line(hint)));
+        }
+        // In one piece: a signal must not leave half an escape sequence.
+        let _ = self.err.write_all(lines.as_bytes());
+    }
+
+    /// Asks a person, without echo where it is a secret; an empty answer is `None`.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where the terminal fails.
+    pub fn ask(&mut self, label: &str, echo: Echo) -> Result<Option<Secret>> {
+        let _ = write!(self.err, "{}: ", escape(label));
+        let _ = self.err.flush();
+        let answer = match echo {
+            Echo::Off => rpassword::read_password(),
+            Echo::On => {
+                let mut line = String::new();
+                std::io::stdin().read_line(&mut line).map(|_| line.trim_end_matches(['\r', '\n']).to_string())
+            }
+        };
+        if answer.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::Interrupted) {
+            super::signals::interrupt();
+        }
+        let answer = match answer {
+            // Ctrl-D is no answer.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(String::new()),
+            answer => answer,
+        };
+        let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
+        Ok((!answer.is_empty()).then(|| Secret::new(answer)))
+    }
+
+    /// A line from stdin, which was asked for; without `until` for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Kind::Other`] where stdin fails.
+    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
+        let (send, receive) = std::sync::mpsc::channel();
+        // A terminal cannot be given a limit; the thread of one on which nobody types ends with the process.
+        std::thread::spawn(move || {
+            let line = std::io::stdin().lines().next().transpose();
+            let _ = send.send(line.map(|line| zeroize::Zeroizing::new(line.unwrap_or_default())));
+        });
+        let line = match until {
+            Some(until) => receive.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
+            None => receive.recv().ok(),
+        };
+        let Some(line) = line else { return Ok(Line::Late) };
+        let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
+        Ok(if line.trim().is_empty() { Line::Empty } else { Line::Read(Secret::new(line.trim())) })
+    }
+}
+
+/// Whether what is typed is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// It is.
+    On,
+    /// It is a secret.
+    Off,
+}
+
+/// The width of the terminal behind stderr, in columns.
+pub fn columns() -> Option<usize> {
+    width(terminal_size::terminal_size_of(std::io::stderr()))
+}
+
+/// The width of the terminal behind stdout, in columns.
+pub fn stdout_columns() -> Option<usize> {
+    width(terminal_size::terminal_size_of(std::io::stdout()))
+}
+
+fn width(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    size.map(|(width, _)| usize::from(width.0)).filter(|columns| *columns > 0)
+}
