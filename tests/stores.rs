@@ -684,7 +684,7 @@ mod keyring {
         let put = r#"printf other | secret-tool store --label=x service tok username shop-eu more attributes"#;
         assert!(Command::new("sh").args(["-c", put]).finish().unwrap().status.success());
         let error = store.get("shop-eu").unwrap_err();
-        assert_eq!(error.trouble, Trouble::Refused);
+        assert_eq!(error.trouble, Trouble::Corrupt);
         assert!(error.why.contains("2 entries"), "{}", error.why);
         secret_tool(&["clear", "more", "attributes"]);
         assert!(store.get("shop-eu").unwrap().is_some());

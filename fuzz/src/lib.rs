@@ -17,7 +17,7 @@ use tok::base::secret::Secret;
 use tok::base::time::Time;
 use tok::base::url::Url;
 use tok::oauth::client_auth::{self, Moment};
-use tok::oauth::reply::{Note, read};
+use tok::oauth::reply::{Note, object, read};
 use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
 use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
 use tok::provider::template::Piece;
@@ -37,6 +37,8 @@ pub type Target = fn(&[u8]);
 /// The targets by name; each has a folder of that name under `corpus/`.
 pub const ALL: &[(&str, Target)] = &[
     ("reply", reply),
+    ("refusal", refusal),
+    ("challenge", challenge),
     ("provider_file", provider_file),
     ("config", config),
     ("cache", cache),
@@ -132,6 +134,58 @@ pub fn reply(data: &[u8]) {
             assert!(!failure.dead || failure.kind == Kind::Refused, "only a refusal kills");
             assert_safe(&failure.why);
             assert!(failure.why.len() < 20_000);
+        }
+    }
+}
+
+/// `RULES STATUS CHALLENGE`, then the body of a refusal, whole or damaged: it is safe to show and to act on, whatever
+/// kind of reply it is, and where the body is whole nothing is read that does not stand in it.
+pub fn refusal(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (head, body) = (String::from_utf8_lossy(&data[..at]), data.get(at + 1..).unwrap_or(&[]));
+    let mut words = head.splitn(3, ' ');
+    let rule = words.next().and_then(|w| w.bytes().next()).unwrap_or(0);
+    let (rules, dead) = &rules()[usize::from(rule.wrapping_sub(b'a')) % rules().len()];
+    let status = words.next().and_then(|w| w.parse().ok()).filter(|status| *status >= 400).unwrap_or(400);
+    let headers = vec![("WWW-Authenticate".to_string(), words.next().unwrap_or("").to_string())];
+    let response = |body: &[u8]| Response {
+        status,
+        headers: headers.clone(),
+        body: body.to_vec().into(),
+        received: Time::from_secs(NOW),
+    };
+    let failure = read(rules, dead, &response(body)).expect_err("no token beside such a status");
+    assert!(matches!(failure.kind, Kind::Refused | Kind::Unavailable));
+    assert!(!failure.dead || failure.kind == Kind::Refused, "only a refusal kills");
+    assert_safe(&failure.why);
+    assert!(failure.why.chars().count() < 8_000);
+    // A refusal is a refusal, whatever was asked for.
+    let other = object(rules, &response(body)).expect_err("no object either");
+    assert_eq!((other.kind, &other.why, &other.code), (failure.kind, &failure.why, &failure.code));
+    // What is whole is read as it stands: a mark or spaces around it change nothing.
+    if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).is_ok() {
+        let around = [b" \r\n", body, b" \n"].concat();
+        let again = read(rules, dead, &response(&around)).expect_err("a refusal");
+        assert_eq!((again.why, again.code, again.dead), (failure.why, failure.code, failure.dead));
+    }
+}
+
+/// A `WWW-Authenticate`: what is read of it is the same once more when it is written out.
+pub fn challenge(data: &[u8]) {
+    let Some(line) = text(data) else { return };
+    let read = tok::oauth::challenge::parse(line);
+    let written: Vec<String> = read
+        .iter()
+        .map(|challenge| {
+            let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let all: Vec<_> = challenge.parameters.iter().map(|(n, v)| format!("{n}=\"{}\"", quote(v))).collect();
+            format!("{} {}", challenge.scheme, all.join(", "))
+        })
+        .collect();
+    assert_eq!(tok::oauth::challenge::parse(&written.join(", ")), read, "{line}");
+    for challenge in &read {
+        for (name, _) in &challenge.parameters {
+            assert!(is_token(name) && !name.bytes().any(|b| b.is_ascii_uppercase()));
         }
     }
 }

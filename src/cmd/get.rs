@@ -7,6 +7,7 @@ use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Flag, Format, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
+use crate::oauth::reply::claims;
 use crate::profile::{Profile, Wishes};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
@@ -97,8 +98,8 @@ pub struct Got {
 /// The answer with an ID token that is good now and verified.
 fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Result<Got> {
     let is_over = |got: &Got| {
-        let claims = got.answer.token.id_token.as_ref().and_then(|id| crate::base::jose::jwt::claims(id.text.expose()));
-        claims.and_then(|c| c.get("exp")?.as_i64()).is_none_or(|end| end <= got.answer.now)
+        let end = got.answer.token.id_token.as_ref().and_then(|id| claims::expiry(id.text.expose()));
+        end.is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
     if is_over(&got) && got.answer.source == Source::Cache && !args.offline {

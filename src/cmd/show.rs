@@ -6,6 +6,7 @@ use super::table::table;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
+use crate::oauth::reply::value;
 use crate::oauth::request;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
@@ -207,12 +208,12 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
 fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
     match question {
         // RFC 7662 §2.2
-        Question::Introspection => match answer.get("active") {
-            Some(Value::Bool(_)) => None,
-            _ => Some("it does not say whether the token is good (`active`)"),
+        Question::Introspection => match value::member(answer, "active").and_then(value::flag) {
+            Some(_) => None,
+            None => Some("it does not say whether the token is good (`active`)"),
         },
         // OIDC Core §5.3.2: it must be the person of the ID token.
-        Question::Userinfo => match answer.get("sub").and_then(Value::as_str) {
+        Question::Userinfo => match value::text(answer, &["sub"]) {
             None => Some("it does not say whom it is about (`sub`)"),
             Some(sub) if subject.is_some_and(|subject| subject != sub) => {
                 Some("it is about another person than the ID token (`sub`)")

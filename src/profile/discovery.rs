@@ -7,7 +7,7 @@ use crate::base::text::escape;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::metadata::{Metadata, addresses, keys, object};
-use crate::oauth::reply::redirect;
+use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
 use crate::storage::documents::{MINUTE, Place};
@@ -49,6 +49,12 @@ impl Profile {
         }
         self.metadata = Some(metadata);
         Ok(())
+    }
+
+    /// The issuer as its metadata name it, else as it is given; `None` where none is known or it names many.
+    pub fn issuer(&self) -> Option<String> {
+        let said = self.metadata.as_ref().map(|metadata| metadata.issuer().to_string());
+        said.or_else(|| self.value("issuer"))
     }
 
     /// Whether the client shows a certificate, which servers may want at addresses of their own (RFC 8705 §5).
@@ -102,6 +108,13 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
     let mut ask = |url: &str| host.send(&request::get(url), ca_file);
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
+    if metadata.issuer() != issuer {
+        host.terminal.detail(&format!(
+            "the metadata of {} name the issuer {}",
+            escape(issuer),
+            escape(metadata.issuer())
+        ));
+    }
     Ok(metadata)
 }
 
@@ -126,13 +139,13 @@ type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Response>;
 /// The reply at `url` that is a document, or says by a 4xx that there is none.
 fn fetch(url: &str, ask: Ask) -> Result<Response> {
     let response = ask(url)?;
-    match response.status {
-        408 | 429 | 500.. => {
-            Err(unusable(url, Kind::Unavailable, format!("the server has trouble (status {})", response.status)))
+    match Class::of(response.status) {
+        Class::Unavailable => {
+            Err(unusable(url, Kind::Unavailable, format!("server error (status {})", response.status)))
         }
-        200..300 | 400..500 => Ok(response),
-        300..400 => Err(unusable(url, Kind::Reply, redirect(&response))),
-        status => Err(unusable(url, Kind::Reply, format!("status {status} is no answer"))),
+        Class::Success | Class::Refused => Ok(response),
+        Class::Redirect => Err(unusable(url, Kind::Reply, redirect(&response))),
+        Class::Odd => Err(unusable(url, Kind::Reply, format!("unexpected status {}", response.status))),
     }
 }
 
@@ -223,7 +236,7 @@ mod tests {
         assert_eq!(found(&[(200, "<html>"), (200, &good)]), (Ok(()), 2));
         for (replies, kind, part, asked) in [
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
-            (&[(429, "")], Kind::Unavailable, "has trouble (status 429)", 1),
+            (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
             (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
             (&[(200, "{}")], Kind::Reply, "names no issuer", 1),

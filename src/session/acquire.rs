@@ -404,7 +404,10 @@ pub fn verify_id_token(
     inputs: &Inputs,
 ) -> Result<bool> {
     let value = |name: &str| inputs.get(name);
-    let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
+    let known = profile.issuer();
+    let (Some(issuer), Some(client_id)) = (known.as_deref().or(value("issuer")), value("client_id")) else {
+        return Ok(false);
+    };
     let expected = id_token::Expected {
         issuer,
         client_id,
@@ -436,7 +439,7 @@ pub fn verify_id_token(
         match id_token::check(token.expose(), &keys, &expected) {
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
-            Err(id_token::Refused::Signature(VerifyError::NoKey)) if !fresh => {}
+            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey)) if !fresh => {}
             Err(why) => return Err(refuse(why.to_string())),
         }
     }
@@ -475,7 +478,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
     let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
         return wrong("is no JWT");
     };
-    let expires = match claims.get("exp").and_then(|exp| exp.as_i64().or(exp.as_f64().map(|exp| exp as i64))) {
+    let expires = match crate::oauth::reply::claims::seconds(&claims, "exp").unwrap_or_default() {
         Some(at) if at <= now.secs() => return wrong("has expired"),
         Some(at) => Expires::At(at),
         None => Expires::Unknown,

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::oauth::callback::{self, Expected};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
+use crate::oauth::reply::value;
 use crate::oauth::request::{self, Added, Repeat};
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
@@ -134,8 +135,12 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     }
     let address = address(host, run, inputs)?;
     let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
-    let expected =
-        Expected { state, issuer: value(inputs, "issuer"), issuer_required: required.unwrap_or(false), path };
+    let expected = Expected {
+        state,
+        issuer: profile.issuer().or(value(inputs, "issuer")),
+        issuer_required: required.unwrap_or(false),
+        path,
+    };
 
     let answer = match listener {
         Some(listener) => listen(host, run, &address, listener, &expected)?,
@@ -218,7 +223,7 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let is_known = |push: &Call| push.url.names().all(|(name, _)| inputs.get(name).is_some());
     let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, inputs) };
     let reply = ask(host, run, &pushed, inputs)?;
-    let Some(Value::String(reference)) = reply.get("request_uri") else {
+    let Some(reference) = value::text(&reply, &["request_uri"]) else {
         return Err(lacks(profile, &pushed, inputs, "request_uri"));
     };
     let short = Call {
@@ -234,8 +239,7 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
 fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
     let reply = ask(host, run, begin, inputs)?;
-    let text =
-        |names: &[&str]| names.iter().find_map(|name| reply.get(*name)?.as_str()).filter(|text| !text.is_empty());
+    let text = |names: &[&str]| value::text(&reply, names);
     let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, names[0]));
     // Before RFC 8628 had its name it was `verification_url`; Google still says so.
     let page = need(&["verification_uri", "verification_url"])?.to_string();
@@ -273,7 +277,7 @@ fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
 fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
     let reply = ask(host, run, begin, inputs)?;
-    let Some(id) = reply.get("auth_req_id").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
+    let Some(id) = value::text(&reply, &["auth_req_id"]) else {
         return Err(lacks(profile, begin, inputs, "auth_req_id"));
     };
     inputs.set("auth_req_id", id);
@@ -283,13 +287,7 @@ fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
 }
 
 fn pace(reply: &Map<String, Value>, now: Instant) -> Poll {
-    // Some servers send numbers as strings.
-    let number = |name: &str| match reply.get(name)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    };
-    Poll::new(now, number("interval"), number("expires_in"))
+    Poll::new(now, value::whole(reply, "interval"), value::whole(reply, "expires_in"))
 }
 
 /// Sends a request that a flow begins with.

@@ -102,7 +102,7 @@ fn google() -> Server {
             (false, true) => &["iss", "sub", "scope", "aud"],
             (false, false) => &["iss", "scope", "aud"],
         };
-        if let Err(why) = claims(&said, names, 0, 3600) {
+        if let Err(why) = claims(&said, names, 30, 3570) {
             return refuse(why);
         }
         if said["iss"] != EMAIL || said["aud"] != url || header["kid"] != "5f0e3a7c" {
@@ -217,7 +217,7 @@ fn a_service_account_gets_an_id_token_and_signs_its_own() {
     let own = sandbox.run("get google-service-account --grant self-signed --audience https://pubsub.googleapis.com/");
     let (header, said) = opened(&own.line()).unwrap();
     assert_eq!(header["kid"], "5f0e3a7c");
-    claims(&said, &["iss", "sub", "aud"], 0, 3600).unwrap();
+    claims(&said, &["iss", "sub", "aud"], 30, 3570).unwrap();
     assert_eq!((&said["sub"], &said["aud"]), (&json!(EMAIL), &json!("https://pubsub.googleapis.com/")));
     assert_eq!(server.count(), count, "nothing is sent for it");
 }
@@ -419,7 +419,7 @@ fn a_key_pair_signs_its_token_and_sends_nothing() {
     for line in ["get snowflake", "get snowflake --fresh"] {
         let (header, said) = opened(&sandbox.run(line).silent().line()).unwrap();
         assert_eq!(header, json!({"alg": "RS256", "typ": "JWT"}));
-        claims(&said, &["iss", "sub"], 0, 3600).unwrap();
+        claims(&said, &["iss", "sub"], 30, 3570).unwrap();
         assert_eq!(said["iss"], format!("XY12345.TOK.SHA256:{print}"));
         assert_eq!(said["sub"], "XY12345.TOK");
     }
@@ -492,7 +492,7 @@ fn salesforce() -> Server {
             Ok((_, said)) => said,
             Err(_) => return refuse("invalid_grant", "invalid assertion"),
         };
-        if let Err(why) = claims(&said, &["iss", "sub", "aud"], 0, 180) {
+        if let Err(why) = claims(&said, &["iss", "sub", "aud"], 30, 150) {
             return refuse("invalid_grant", &why);
         }
         if said["aud"] != base && said["aud"] != "https://login.salesforce.com" {
