@@ -1,4 +1,5 @@
 //! Discovery and key sets by the real `Host`: real sockets, real folders.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 

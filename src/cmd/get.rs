@@ -4,11 +4,11 @@
 use super::Context;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
-use crate::cli::{ApiCall, Format, Given, TokenArgs};
+use crate::cli::{ApiCall, Flag, Format, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
 use crate::oauth::reply::claims;
-use crate::profile::{Flag, Profile, Wishes, load_config};
+use crate::profile::{Profile, Wishes};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
 use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
@@ -34,10 +34,10 @@ pub struct Out<'a> {
 ///
 /// # Errors
 /// Each kind of the contract; stdout is then empty.
-pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>, out: &Out) -> Result<()> {
-    let mut answer = token(context, args, values.clone())?;
+pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
+    let mut answer = token(context, args)?;
     if out.format == Format::IdToken {
-        answer = with_id_token(context, args, values, answer)?;
+        answer = with_id_token(context, args, answer)?;
     }
     let answer = answer.answer;
     let mut text = output::write(&answer, out.format, out.variable)?;
@@ -96,19 +96,14 @@ pub struct Got {
 }
 
 /// The answer with an ID token that is good now and verified.
-fn with_id_token(
-    context: &mut Context,
-    args: &TokenArgs,
-    values: BTreeMap<String, Given>,
-    mut got: Got,
-) -> Result<Got> {
+fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Result<Got> {
     let is_over = |got: &Got| {
         let end = got.answer.token.id_token.as_ref().and_then(|id| claims::expiry(id.text.expose()));
         end.is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
     if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
-        got = token(context, &TokenArgs { fresh: true, ..args.clone() }, values)?;
+        got = token(context, &TokenArgs { fresh: true, ..args.clone() })?;
     }
     let name = &got.answer.profile.clone();
     let again = format!("log in again, with openid among the scopes: tok login {name}");
@@ -174,8 +169,8 @@ fn show(context: &mut Context, text: &str) -> Result<()> {
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Got> {
-    let mut profile = resolve(context, args, values)?;
+pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
+    let mut profile = resolve(context, args)?;
     let known = profile.known()?;
     let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
         Some(seconds) => (seconds, true),
@@ -256,19 +251,12 @@ fn nothing_is_kept(profile: &Profile) -> bool {
     profile.store == StoreChoice::None && !profile.cache
 }
 
-fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Profile> {
-    let mut flags = super::flags(values);
+fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
+    let mut flags = args.values.clone();
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    let provider = context.setup.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
-    // Nobody knows the name: which one may be meant is told from all that the config has.
-    if context.setup.config.is_part
-        && context.setup.library.provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
-    {
-        context.setup.config = load_config(context.host, &context.setup.config_path, None)?;
-    }
     Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
 }
 

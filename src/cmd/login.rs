@@ -53,7 +53,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
-        flags: super::flags(args.values.clone()),
+        flags: args.values.clone(),
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
@@ -574,7 +574,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
     let path = &context.setup.config_path;
-    let text = read_trusted(path)?.map(|(text, _)| text).unwrap_or_default();
+    let text = read_trusted(path)?.unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
 }

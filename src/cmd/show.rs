@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::get::Got;
+use super::table::table;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
@@ -95,7 +96,7 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         },
         "access_token": access,
     });
-    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object)) };
+    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object, context.host.columns())) };
     context.print(&text)
 }
 
@@ -131,7 +132,7 @@ impl Question {
 /// Asks the provider about the token that `get` would print.
 fn ask(context: &mut Context, args: &Show) -> Result<()> {
     let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
-    let mut got = super::get::token(context, &token, Default::default())?;
+    let mut got = super::get::token(context, &token)?;
     let mut all = Map::new();
     for (wanted, question) in [(args.introspect, Question::Introspection), (args.userinfo, Question::Userinfo)] {
         if wanted {
@@ -227,7 +228,7 @@ fn rows(object: &Value) -> String {
     entries.map(|(name, value)| format!("{}  {}\n", escape(name), plain(value))).collect()
 }
 
-fn to_text(profile: &Profile, object: &Value) -> String {
+fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut line = |label: &str, value: String| lines.push((label.into(), crate::base::text::line(&value)));
     line("profile", profile.name.clone());
@@ -309,8 +310,7 @@ fn to_text(profile: &Profile, object: &Value) -> String {
         }
         _ => line("access token", "none".into()),
     }
-    let width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0) + 2;
-    lines.iter().map(|(label, value)| format!("{label:width$}{value}").trim_end().to_string() + "\n").collect()
+    table(lines.into_iter().map(|(label, value)| [label, value]).collect(), columns)
 }
 
 /// A value for a person: a string without its quotes, remote text escaped.

@@ -105,7 +105,7 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
     let place = place(host, "metadata", issuer);
     let read = |body: &[u8]| Metadata::parse(body, issuer);
     let (now, youth) = (host.clock.now(), fresh.then_some(0));
-    let mut ask = |url: &str| host.send(&request::get(url), ca_file);
+    let mut ask = |url: &str| host.send(&request::get(url, request::JSON, ca_file));
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
     if metadata.issuer() != issuer {
@@ -127,7 +127,7 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
 pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Vec<u8>> {
     let place = place(host, "jwks", url);
     let (now, youth) = (host.clock.now(), fresh.then_some(MINUTE));
-    let mut ask = |url: &str| host.send(&request::get(url), ca_file);
+    let mut ask = |url: &str| host.send(&request::get(url, request::KEY_SET, ca_file));
     let (keys, note) = place.get(now, youth, &keys, &mut || only(url, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
     Ok(keys)

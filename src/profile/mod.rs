@@ -1,24 +1,22 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
-pub mod checked;
 pub mod config;
 pub mod discovery;
 pub mod library;
 mod owner;
 mod values;
 
+pub use crate::cli::Flag;
 pub use library::{Library, Loaded};
-pub use values::{Flag, Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
+pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::nearest;
 use crate::host::{Host, LIMIT};
 use crate::oauth::metadata::Metadata;
-use crate::profile::checked::Checked;
-use crate::profile::config::{Config, ProfileConfig, is_in_parts};
+use crate::profile::config::{Config, ProfileConfig};
 use crate::provider::{Grant, Provider};
-use crate::storage::cache::Stamp;
 use crate::storage::choice::StoreChoice;
 use crate::system::files::{self, Numbers};
 use std::collections::BTreeMap;
@@ -93,11 +91,23 @@ pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// The text of the config or of a provider file, with its numbers before it was read; `None` where there is none.
+/// The text of the config or of a provider file; `None` where there is none.
 ///
 /// # Errors
 /// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
-pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
+pub fn read_trusted(path: &Path) -> Result<Option<String>> {
+    Ok(read(path)?.map(|(text, _)| text))
+}
+
+/// [`read_trusted`] of a file with settings: the host notes what was read.
+fn read_settings(host: &Host, path: &Path) -> Result<Option<String>> {
+    let read = read(path)?;
+    host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
+    Ok(read.map(|(text, _)| text))
+}
+
+/// [`read_trusted`] with the file's numbers before it was read.
+fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     match files::read_trusted(path, LIMIT) {
         Ok(None) => Ok(None),
@@ -117,39 +127,13 @@ pub fn read_trusted(path: &Path) -> Result<Option<(String, Numbers)>> {
     }
 }
 
-/// [`read_trusted`] of a file with settings: the host notes what was read.
-fn read_settings(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
-    let read = read_trusted(path)?;
-    host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
-    Ok(read)
-}
-
-/// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
-const LONG: usize = 4096;
-
-/// Reads the config. A part will do for whoever asks `about` some profiles, once the whole was read and found right:
-/// a mistake anywhere in it is told.
+/// Reads the config file `path`: an empty config where there is none.
 ///
 /// # Errors
-/// [`Kind::Config`].
-pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
-    let Some((text, numbers)) = read_settings(host, path)? else { return Ok(Config::default()) };
-    let home = host.folders().ok().map(|f| f.home.as_path());
-    if text.len() < LONG {
-        return Config::parse(path, &text, home);
-    }
-    let note = Checked::of(host);
-    let stamp = Stamp { path, of: Some(numbers) };
-    // The stamp is of before: a file that is being rewritten in place has another length.
-    let known = text.len() as u64 == numbers.0 && note.has(&stamp);
-    if let (true, Some(names)) = (known, about) {
-        return Config::parse_part(path, &text, home, names);
-    }
-    let config = Config::parse(path, &text, home)?;
-    if !known && is_in_parts(&text) {
-        note.put(&stamp, host.clock.started);
-    }
-    Ok(config)
+/// [`Kind::Config`] with line and column.
+pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
+    let Some(text) = read_settings(host, path)? else { return Ok(Config::default()) };
+    Config::parse(path, &text, host.folders().ok().map(|folders| folders.home.as_path()))
 }
 
 impl Profile {

@@ -6,6 +6,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Lines;
 use crate::base::secret::Secret;
 use crate::base::toml::{Document, unknown};
+use crate::cli::Flag;
 use crate::host::{Host, Stdin};
 use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Param, Provider};
@@ -14,15 +15,6 @@ use crate::system::process::Failed;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
-
-/// A value as a flag gives it.
-#[derive(Clone, Debug)]
-pub enum Flag {
-    /// `--x VALUE`, once or more.
-    Plain(Vec<String>),
-    /// `--x-file PATH`.
-    File(PathBuf),
-}
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -263,8 +263,9 @@ pub fn send<'f>(
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
         let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
-        let request = request.map_err(|unready| not_ready(profile, unready))?;
-        let response = match host.send(&request, profile.ca_file.as_deref()) {
+        let mut request = request.map_err(|unready| not_ready(profile, unready))?;
+        request.ca_file = profile.ca_file.clone();
+        let response = match host.send(&request) {
             Ok(response) => response,
             Err(mut error) => {
                 error.what = format!("{}: {}", profile.name, error.what);

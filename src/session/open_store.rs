@@ -10,7 +10,7 @@ use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
-use crate::storage::secrets::{Store, StoreError, Trouble};
+use crate::storage::secrets::{Store, StoreError, Trouble, UNLOCK};
 use crate::token::credentials::{Kept, Session};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -235,7 +235,16 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         }
         Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         Trouble::Locked => {
-            "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
+            let how = match UNLOCK {
+                Some(command) if *store == StoreChoice::Keyring => {
+                    format!("; to unlock it without a desktop, run: {command}")
+                }
+                _ => String::new(),
+            };
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(format!(
+                "unlock it and try again, or keep secrets in a file: tok login {} --store file{how}",
+                profile.name
+            ));
         }
         Trouble::Missing | Trouble::TimedOut => {
             "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"

@@ -74,7 +74,7 @@ pub fn begin(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inp
 fn ask_for_consent(inputs: &mut Inputs) {
     let scopes = inputs.get("scope").unwrap_or_default();
     let has = |name: &str| scopes.split(' ').any(|scope| scope == name);
-    if has("openid") && has("offline_access") && !inputs.get("prompt").is_some() {
+    if has("openid") && has("offline_access") && inputs.get("prompt").is_none() {
         inputs.set("prompt", "consent");
     }
 }
@@ -281,7 +281,7 @@ fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
         return Err(lacks(profile, begin, inputs, "auth_req_id"));
     };
     inputs.set("auth_req_id", id);
-    let who = inputs.get("login_hint").map(|who| escape(who)).unwrap_or_default();
+    let who = inputs.get("login_hint").map(escape).unwrap_or_default();
     host.terminal.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
     Ok(pace(&reply, host.clock.instant()))
 }

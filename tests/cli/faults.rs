@@ -311,11 +311,11 @@ fn connections() -> Vec<Fault> {
         // Nobody listens there: tcpmux, which no system has had for long.
         fault("connection refused", 6, Never, "connection refused", || Scene::at("http://127.0.0.1:1", (), || 0)),
         fault("closed without a word", 6, Once, "closed before the whole reply", || always(Reply::nothing())),
-        fault("reset before the headers", 6, Once, "the connection was cut", || below("127.0.0.1", |s| reset(s, ""))),
-        fault("reset within the headers", 6, Once, "the connection was cut", || {
+        fault("reset before the headers", 6, Once, "the connection was reset", || below("127.0.0.1", |s| reset(s, ""))),
+        fault("reset within the headers", 6, Once, "the connection was reset", || {
             below("127.0.0.1", |s| reset(s, "HTTP/1.1 200 OK\r\nConte"))
         }),
-        fault("reset after the headers", 6, Once, "the connection was cut", || {
+        fault("reset after the headers", 6, Once, "the connection was reset", || {
             below("127.0.0.1", |s| reset(s, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"acc"))
         }),
         fault("silence", 6, Once, "no answer within", || always(good().delay(Duration::from_secs(600)))).hangs(),

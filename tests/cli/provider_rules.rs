@@ -212,3 +212,37 @@ fn a_header_of_use_with_a_value_of_its_own() {
     let line = sandbox.run("header plain").line();
     assert_eq!(line, format!("X-Auth: Token at-{CANARY}-1;v=1"));
 }
+
+#[test]
+fn a_header_of_the_connection_is_refused_before_anything_is_sent() {
+    let server = Server::issuing(600);
+    let sandbox = plain(&server.url());
+    let with = |name: &str| {
+        let file = plain_provider(&server.url(), "");
+        sandbox
+            .provider("plain", &file.replacen("[request]", &format!("[request]\nheaders = {{ {name} = \"x\" }}"), 1));
+        sandbox.run("get plain")
+    };
+    for name in [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "Accept-Encoding",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Content-Encoding",
+    ] {
+        with(name).fails(3).says("plain.toml").says(&format!("the header {name} belongs to the connection"));
+    }
+    assert_eq!(server.count(), 0);
+    with("content-type").line();
+    let sent = server.last();
+    let types: Vec<_> = sent.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("content-type")).collect();
+    assert_eq!(types.len(), 1, "{types:?}");
+    assert_eq!(sent.header("content-type"), Some("x"));
+}

@@ -1,7 +1,6 @@
 //! Replies of every kind, and what is read from them.
 
 use super::*;
-use crate::base::date;
 use crate::base::time::Time;
 use crate::provider::Provider;
 
