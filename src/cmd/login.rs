@@ -140,7 +140,7 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         received,
     };
     let token = match login.token(verified) {
-        Err(error) if !is_refresh => return Err(error.into()),
+        Err(error) if !is_refresh => return Err(error),
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
