@@ -1,9 +1,11 @@
 //! The world as one value: environment, folders, clock, terminal, network, stores. [`Host::real`] makes the real one;
 //! a test makes its own.
+#![expect(clippy::disallowed_methods, reason = "here the world is made")]
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret};
+use crate::cli::{Color, Global};
 use crate::oauth::request::{Identity, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
@@ -38,8 +40,6 @@ pub struct Host {
     pub settings: FilesRead,
     /// The secret stores.
     stores: Box<dyn Stores>,
-    /// The config that was read to know the command line, and its path: whoever runs the command takes it.
-    pub config: Option<(PathBuf, crate::profile::config::Config)>,
     /// The network; the real one is made at the first request.
     http: Option<Http>,
 }
@@ -78,7 +78,6 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             settings: FilesRead::default(),
-            config: None,
             http: None,
         }
     }
@@ -92,6 +91,36 @@ impl Host {
             Error::new(Kind::Other, "there is no place for config and tokens", "this user has no home folder")
                 .hint("set HOME to an absolute path")
         })
+    }
+
+    /// Puts the options of every command into force.
+    pub fn settle(&mut self, global: &Global) {
+        let terminal = &mut self.terminal;
+        terminal.verbose = global.verbose;
+        terminal.quiet = global.quiet;
+        terminal.interactive &= !global.no_input;
+        let has = |name: &str| self.env.get(name).is_some_and(|value| !value.is_empty());
+        // https://no-color.org
+        let wanted = !has("NO_COLOR") && self.env.get("TERM").is_none_or(|term| term != "dumb");
+        let color = |is_terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && wanted,
+        };
+        terminal.color = color(terminal.stderr_terminal);
+        terminal.color_stdout = color(terminal.stdout_terminal);
+    }
+
+    /// How many columns there are for an answer: COLUMNS, else those of the terminal that stdout is; `None` where it is
+    /// none.
+    pub fn columns(&self) -> Option<usize> {
+        let set = self.env.get("COLUMNS").and_then(|text| text.to_str()?.parse().ok()).filter(|columns| *columns > 0);
+        set.or_else(crate::system::terminal::stdout_columns)
+    }
+
+    /// The folder that relative paths start from.
+    pub fn working_folder(&self) -> Option<PathBuf> {
+        std::env::current_dir().ok()
     }
 
     /// The environment variable `name`, as text; an empty one is absent.

@@ -1,5 +1,6 @@
 //! What holds for every input: properties of the pure functions over generated values, and every file of
 //! `fuzz/corpus/` through the function that its fuzz target calls.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 // Also outside of #[test]: a generator that cannot be built is a mistake of this file.
 #![allow(clippy::unwrap_used)]
 
@@ -17,12 +18,12 @@ use tok::base::secret::Secret;
 use tok::base::text::{escape, escape_to, is_unsafe};
 use tok::base::time::Time;
 use tok::cli::Format;
-use tok::cmd::output::{Answer, Source};
+use tok::cmd::output::Answer;
 use tok::oauth::poll::Poll;
 use tok::oauth::reply::{self, Failure};
 use tok::oauth::request::Response;
-use tok::profile::config::{Config, is_in_parts};
 use tok::provider::{Provider, Rules};
+use tok::session::acquire::Source;
 use tok::token::Expires;
 use tok::token::Token;
 use tok::token::identity::{Belongs, Known, KnownSecret};
@@ -112,21 +113,6 @@ fn answer(token: &str) -> Answer {
     };
     Answer { profile: "p".into(), token, source: Source::Grant, now: 0 }
 }
-
-/// Tables of a config that can stand in any order, with what looks like the begin of another in them.
-const TABLES: &[&str] = &[
-    "[profile.a]\nx = [\n\"1\",\n# [profile.b]\n\"[profile.b]\" # ]\n]\n",
-    "[profile.a.k1]\r\nenv = \"X\"\r\n",
-    "[profile.\"a-b\"]\nprovider = \"p\"\n",
-    "[ profile.b ] # [profile.c]\nx = { command = [\n\"x\",\n\"[profile.a]\",\n] }\n",
-    "[profile.b.k2]\nfile = \"/x\"\n",
-    "[profile.c] # [profile.a]\nx = \"\\n[profile.a]\"\n\n# [profile.a]\n",
-    "[profile.'d']\nstore = \"none\"\n",
-    "[profile . d . k3]\nkeyring = \"a/b\"\n",
-    "[profile.c-1]\nx = {\nenv = \"X\",\n}\n",
-    "[profile]\ne.x = \"1\"\n",
-    "[profile.a-c]\n",
-];
 
 /// The rules of a plain provider.
 fn plain_rules() -> Rules {
@@ -241,19 +227,6 @@ proptest! {
         targets::challenge(text.as_bytes());
     }
 
-    #[test]
-    fn a_part_of_a_config_means_what_the_whole_means(
-        tables in Just(TABLES.to_vec()).prop_shuffle(), count in 0..=TABLES.len(), mark: bool, end: bool
-    ) {
-        let mut text = format!("{}store = \"file\"\n{}", if mark { "\u{feff}" } else { "" }, tables[..count].concat());
-        if end {
-            text.truncate(text.trim_end().len());
-        }
-        prop_assert!(is_in_parts(&text));
-        prop_assert!(Config::parse(Path::new("config.toml"), &text, None).is_ok(), "{text}");
-        // It compares them.
-        targets::config(format!("\n{text}").as_bytes());
-    }
     #[test]
     fn text_from_elsewhere_only_shows_itself(text in odd_text(), limit in 0usize..100) {
         let shown = escape_to(&text, limit);

@@ -3,9 +3,10 @@
 //!
 //! What must run as a process of its own (under a bus, under a umask, to be killed) is an ignored test of this
 //! binary, named `child_…`, that runs itself again.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![cfg(unix)]
 // The lines that a child prints are for its parent.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "cli/support/child.rs"]
 mod child;

@@ -1,7 +1,7 @@
 //! What data cannot say: a login in a browser, on another device, or by a push to a phone. Each begins with a request
 //! of its own and ends with a code for the request of the token.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::text::{escape, escape_to};
 use crate::base::url::Url;
@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::oauth::callback::{self, Callback, Expected};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
-use crate::oauth::reply::value;
+use crate::oauth::reply::{self, value};
 use crate::oauth::request::{self, Added, Repeat};
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
@@ -19,6 +19,7 @@ use crate::session::open_store;
 use crate::system::listener::{Listener, Loopback, Watcher};
 use crate::system::paste::{Paste, Pasted};
 use crate::system::{browser, qr};
+use anyhow::Result;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -80,7 +81,7 @@ pub fn begin(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inp
 fn ask_for_consent(inputs: &mut Inputs) {
     let scopes = inputs.get("scope").unwrap_or_default();
     let has = |name: &str| scopes.split(' ').any(|scope| scope == name);
-    if has("openid") && has("offline_access") && !inputs.get("prompt").is_some() {
+    if has("openid") && has("offline_access") && inputs.get("prompt").is_none() {
         inputs.set("prompt", "consent");
     }
 }
@@ -97,14 +98,15 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
     if elsewhere.is_some() && person.browser {
         return Err(wrong("redirect_url", "is where nobody listens for tok")
-            .hint("paste where the login ends: add --no-browser"));
+            .hint("paste where the login ends: add --no-browser")
+            .into());
     }
     let path = match &elsewhere {
         Some(url) => path_of(url),
         None => value(inputs, "redirect_path").unwrap_or_else(|| "/".into()),
     };
     if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-        return Err(wrong("redirect_path", "is no path: it begins with a slash"));
+        return Err(wrong("redirect_path", "is no path: it begins with a slash").into());
     }
     let port = match value(inputs, "redirect_port") {
         None => None,
@@ -153,21 +155,23 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
         None => take_pasted(host, run, &address, &redirect_uri, &expected)?,
     };
     let code = answer.code().map_err(|mut error| {
-        error.what = format!("{}: {}", profile.name, error.what);
         error.hint.get_or_insert(profile.login_again(grant));
-        name_redirect(error, inputs)
+        name_redirect(error.into(), inputs)
     })?;
     inputs.set("code", code.expose());
     Ok(())
 }
 
 /// `error`, with the redirect URI of this login where it speaks of one: it is that one which has to be registered.
-pub fn name_redirect(error: Error, inputs: &Inputs) -> Error {
-    let text = format!("{} {}", error.what, error.why).to_lowercase();
+pub fn name_redirect(error: anyhow::Error, inputs: &Inputs) -> anyhow::Error {
+    let text = format!("{error:#}").to_lowercase();
     let speaks = ["redirect_uri", "redirect uri", "redirect url", "redirecturi", "callback url"];
-    match inputs.get("redirect_uri").filter(|_| speaks.iter().any(|word| text.contains(word))) {
-        Some(uri) => error.hint(format!("register this redirect URI with the provider, to the letter: {uri}")),
-        None => error,
+    let Some(uri) = inputs.get("redirect_uri").filter(|_| speaks.iter().any(|word| text.contains(word))) else {
+        return error;
+    };
+    match error.downcast::<Error>() {
+        Ok(error) => error.hint(format!("register this redirect URI with the provider, to the letter: {uri}")).into(),
+        Err(error) => error,
     }
 }
 
@@ -185,9 +189,8 @@ fn take_pasted(host: &mut Host, run: &Run, address: &str, redirect_uri: &str, ex
         "Then paste the address that the login ended at, though the page shows an error: it begins with {}",
         escape_to(redirect_uri, LONGEST)
     );
-    let nothing = |kind, why: &str| {
-        Err(Error::new(kind, format!("{}: nothing was pasted", profile.name), why).hint(profile.login_again(grant)))
-    };
+    let nothing =
+        |kind, why: &str| Err(Error::new(kind, "nothing was pasted", why).hint(profile.login_again(grant)).into());
     host.terminal.prompt(&ask);
     let start = Instant::now();
     loop {
@@ -206,7 +209,7 @@ fn take_pasted(host: &mut Host, run: &Run, address: &str, redirect_uri: &str, ex
             Some(Taken::Empty) if !host.terminal.interactive => {
                 return nothing(Kind::LoginNeeded, "the login has not ended");
             }
-            Some(Taken::Wrong(error)) if !host.terminal.interactive => return Err(error),
+            Some(Taken::Wrong(error)) if !host.terminal.interactive => return Err(error.into()),
             Some(Taken::Empty) => host.terminal.prompt("paste the address"),
             Some(Taken::Wrong(error)) => ask_again(host, &error),
             None => {
@@ -325,7 +328,7 @@ impl Watcher for Waiting<'_> {
 
 /// Opens the browser and waits for it to come back.
 fn listen(host: &mut Host, run: &Run, address: &str, mut listener: Listener, expected: &Expected) -> Result<Callback> {
-    let Run { profile, person, .. } = *run;
+    let Run { person, .. } = *run;
     let limit = person.limit.unwrap_or(BROWSER);
     let until = if person.limit.is_some() { host.clock.deadline } else { host.clock.instant() + limit };
     let redirect_uri = listener.redirect_uri(&expected.path);
@@ -352,8 +355,8 @@ fn listen(host: &mut Host, run: &Run, address: &str, mut listener: Listener, exp
     };
     let mut waiting = Waiting { host, opened: opened.ok(), pasting, expected, told: Vec::new() };
     let answer = listener.wait(until, expected, &mut waiting);
-    answer.map_err(|late| {
-        let what = format!("{}: nobody logged in within {}", profile.name, crate::base::duration::show(whole(limit)));
+    Ok(answer.map_err(|late| {
+        let what = format!("nobody logged in within {}", crate::base::duration::show(whole(limit)));
         let why = late.turned_away.map_or("the browser did not come back".to_string(), |foreign| {
             format!("the last that came was turned away: {}", foreign.0)
         });
@@ -361,25 +364,25 @@ fn listen(host: &mut Host, run: &Run, address: &str, mut listener: Listener, exp
             "is the browser on another machine? Add --no-browser, or use a device code; more time: --timeout 10m; did \
              the provider refuse the redirect URI? Register {redirect_uri} there"
         ))
-    })
+    })?)
 }
 
 /// The address that the browser is sent to; its parameters are pushed first where the server takes that (RFC 9126).
 fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let Run { profile, grant, begin, .. } = *run;
     let provider = &profile.provider;
-    let build = |call: &Call, inputs: &Inputs| {
+    let build = |call: &Call, inputs: &Inputs| -> Result<String> {
         // What stands in the address is sent to whoever answers there.
         let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
         exchange::check_homes(profile, call, inputs, &to)?;
         let made = request::build(provider, call, inputs.values(), Repeat::Freely, Added::default());
-        made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))
+        Ok(made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))?)
     };
     let is_known = |push: &Call| push.url.names().all(|(name, _)| inputs.get(name).is_some());
     let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, inputs) };
     let reply = ask(host, run, &pushed, inputs)?;
     let Some(reference) = value::text(&reply, &["request_uri"]) else {
-        return Err(lacks(profile, &pushed, inputs, "request_uri"));
+        return Err(lacks(profile, &pushed, inputs, &reply, "request_uri").into());
     };
     let short = Call {
         query: begin.query.iter().filter(|(n, _)| n == "client_id").cloned().collect(),
@@ -395,7 +398,7 @@ fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
     let reply = ask(host, run, begin, inputs)?;
     let text = |names: &[&str]| value::text(&reply, names);
-    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, names[0]));
+    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, &reply, names[0]));
     // Before RFC 8628 had its name it was `verification_url`; Google still says so.
     let page = need(&["verification_uri", "verification_url"])?.to_string();
     let user_code = need(&["user_code"])?.to_string();
@@ -405,7 +408,7 @@ fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
         Url::parse(address).map_err(|why| {
             Error::new(
                 Kind::Reply,
-                format!("{}: the page that the login is at cannot be used", profile.name),
+                "the page that the login is at cannot be used",
                 format!("{} {why}", escape(address)),
             )
             .hint("see whether the server is the one that was meant")
@@ -433,10 +436,10 @@ fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
     let reply = ask(host, run, begin, inputs)?;
     let Some(id) = value::text(&reply, &["auth_req_id"]) else {
-        return Err(lacks(profile, begin, inputs, "auth_req_id"));
+        return Err(lacks(profile, begin, inputs, &reply, "auth_req_id").into());
     };
     inputs.set("auth_req_id", id);
-    let who = inputs.get("login_hint").map(|who| escape(who)).unwrap_or_default();
+    let who = inputs.get("login_hint").map(escape).unwrap_or_default();
     host.terminal.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
     Ok(pace(&reply, host.clock.instant()))
 }
@@ -451,10 +454,10 @@ fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<S
     exchange::ask_for_object(host, run.profile, &told, call, inputs)
 }
 
-fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, name: &str) -> Error {
+fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Value>, name: &str) -> Error {
     let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
-    let what = format!("{}: the reply of {to} cannot be understood", profile.name);
-    Error::new(Kind::Reply, what, format!("there is no {name} in it"))
+    let what = format!("the reply of {to} cannot be understood");
+    Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
         .hint(format!("see whether {to} is the right place{}", profile.to_see()))
 }
 

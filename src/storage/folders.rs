@@ -42,11 +42,6 @@ impl Folders {
         self.state.join("metadata")
     }
 
-    /// That the config was read whole and is right.
-    pub fn checked(&self) -> PathBuf {
-        self.state.join("checked.json")
-    }
-
     /// What is known of each profile without opening a store.
     pub fn index(&self) -> PathBuf {
         Folders::index_in(&self.state)

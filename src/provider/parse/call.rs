@@ -77,7 +77,7 @@ pub(super) fn headers(value: Value) -> Result<Vec<(String, Template)>> {
     for (name, text) in &headers {
         header_name(value, name)?;
         if of_the_connection(name) {
-            return Err(value.error(&format!("the header {name} belongs to the connection and cannot be set")));
+            return Err(value.error(format!("the header {name} belongs to the connection and cannot be set")));
         }
         header_text(value, text)?;
     }
