@@ -9,7 +9,7 @@ use crate::base::toml::{Document, unknown};
 use crate::cli::Flag;
 use crate::host::{Host, Stdin};
 use crate::oauth::request::{self, Unready, Values};
-use crate::provider::{Grant, Param, Provider};
+use crate::provider::{Param, Provider};
 use crate::system::files;
 use crate::system::process::Failed;
 use anyhow::Result;
@@ -195,59 +195,6 @@ impl Profile {
             }
         }
         Ok(())
-    }
-
-    /// Whether an empty text may stand for this value, to say that there is to be none: where every grant can do
-    /// without it. A secret that is empty is a mistake.
-    fn may_be_off(&self, param: &Param) -> bool {
-        let is_needed = |names: BTreeMap<String, bool>| names.get(&param.name) == Some(&false);
-        let needs =
-            |grant: &Grant| is_needed(self.provider.closure(grant.names())) || is_needed(self.provider.uses(grant));
-        !param.secret && !self.provider.grants.iter().any(needs)
-    }
-
-    /// Whether the value of that name is switched off: nothing is to take its place.
-    pub fn is_off(&self, name: &str) -> bool {
-        self.given.get(name).is_some_and(|given| given.text.as_ref().is_some_and(Vec::is_empty))
-    }
-
-    fn from_flag(&self, host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
-        let dashed = param.name.replace('_', "-");
-        let texts = match flag {
-            Flag::Plain(_) if param.secret => {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("--{dashed} would show a secret"),
-                    "arguments are seen by everybody",
-                )
-                .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
-                .into());
-            }
-            Flag::File(_) if !param.secret => {
-                return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
-                    .hint(format!("give it as it is: --{dashed} VALUE"))
-                    .into());
-            }
-            Flag::Plain(texts) if texts.as_slice() == [""] && self.may_be_off(param) => Vec::new(),
-            Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
-                return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty").into());
-            }
-            Flag::Plain(texts) if texts.len() > 1 && !param.list => {
-                return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once").into());
-            }
-            // It is kept in the config, which is read from anywhere.
-            Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {
-                let path = std::path::absolute(&texts[0]);
-                let path = path.ok().and_then(|path| path.into_os_string().into_string().ok());
-                vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
-            }
-            Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
-            Flag::File(path) => {
-                let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
-                vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
-            }
-        };
-        Ok(Given { text: Some(texts), source: Source::Flag })
     }
 
     pub(super) fn value_names(&self) -> String {
@@ -516,6 +463,6 @@ pub fn is_pem(text: &str) -> bool {
 }
 
 /// How many lines a value may have.
-fn lines(param: &Param) -> Lines {
+pub(super) fn lines(param: &Param) -> Lines {
     if param.lines || param.file { Lines::Many } else { Lines::One }
 }

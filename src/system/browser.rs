@@ -2,7 +2,7 @@
 
 use crate::base::env::Env;
 use crate::base::url::Url;
-use crate::system::process;
+use crate::system::program;
 use std::ffi::{OsStr, OsString};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -130,7 +130,7 @@ fn runs(words: &[String], env: &[(OsString, OsString)]) -> bool {
 
 fn spawn(words: &[String], env: &[(OsString, OsString)]) -> std::io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or(std::io::ErrorKind::NotFound)?;
-    let command = process::command(OsStr::new(program), env.iter().map(|(name, value)| (name, value)));
+    let command = program::command(OsStr::new(program), env.iter().map(|(name, value)| (name, value)));
     let mut command = command.map_err(|_| std::io::ErrorKind::NotFound)?;
     command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -10,6 +10,7 @@ pub mod http;
 pub mod listener;
 pub mod paste;
 pub mod process;
+pub mod program;
 pub mod qr;
 pub mod signals;
 pub mod start;

@@ -9,6 +9,7 @@ use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::choice::is_helper_name;
 use crate::system::process::{self, End, Errors, Said};
+use crate::system::program;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -90,7 +91,7 @@ impl HelperStore {
 
     fn run_once(&self, verb: &str, input: Zeroizing<Vec<u8>>) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let env = self.environment.iter().map(|(key, value)| (key, value));
-        let mut command = process::command(OsStr::new(&self.program), env)
+        let mut command = program::command(OsStr::new(&self.program), env)
             .map_err(|_| self.error(Trouble::Missing, "there is no such program on PATH"))?;
         command.arg(verb);
         let deadline = Instant::now() + self.patience;
