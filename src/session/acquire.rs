@@ -10,16 +10,17 @@ use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::profile::{Profile, Value};
+use crate::profile::{Profile, Source, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
+use crate::session::exchange::{Asking, Outcome, ask, ask_and_tell, elsewhere};
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
+use crate::session::journal;
 use crate::session::open_store::{Opened, origin, refresh_token, store_error};
 use crate::session::plan;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
 use crate::token::credentials::{Kept, Session};
-use crate::token::identity::Known;
+use crate::token::identity::{Belongs, Known};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use std::collections::BTreeMap;
@@ -120,9 +121,10 @@ pub fn obtain(
         }
     }
     let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
-    if let Some(elsewhere) = &elsewhere {
+    let finished = journal::recover(host, profile, &mut opened, elsewhere.as_ref().or(cache))?;
+    if let Some(place) = elsewhere.as_ref().or(cache.filter(|_| finished)) {
         let known = profile.known()?;
-        if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
+        if let Some((_, token)) = place.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
             return Ok((token, From::Cache));
         }
     }
@@ -235,23 +237,25 @@ fn refresh(
         {
             inputs.set("scope", &scope);
         }
+        // All that is needed once the reply is in: then the store comes first.
+        let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
+        let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
+        let entry = Kept { dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
         let hold = crate::system::signals::hold(true);
+        let mut record = journal::begin(host, profile, opened, &entry, belongs.clone())?;
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
-        match ask(host, profile, &asking, &inputs)? {
+        match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
             Outcome::Issued(mut issued, received) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-                let before =
-                    wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
-                    let kept = Kept {
-                        session: Some(Session { refresh_token: new, ..session.clone() }),
-                        dpop_key: inputs.dpop_key.clone(),
-                        ..opened.kept.clone()
-                    };
-                    keep_or_insist(host, profile, opened, kept);
+                    let kept = Kept { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
+                    if !keep_or_insist(host, profile, opened, kept, record.has_reply()) {
+                        record.leave();
+                    }
                 }
-                let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
+                // From here on the store has the session.
+                drop(record);
                 // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
                 let stays = issued.id_token.is_none();
                 issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
@@ -265,8 +269,13 @@ fn refresh(
                 host.terminal.release_messages();
                 return Ok(Some(token));
             }
-            Outcome::Failed(error, _) => return Err(error),
+            Outcome::Failed(error, _) => return Err(record.explain(profile, error)),
             Outcome::Dead(error) => {
+                // What else was asked for may be why: the session itself was not.
+                if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.belongs) {
+                    host.terminal.detail(&format!("{}: the session is kept: {name} was asked for too", profile.name));
+                    return Err(error);
+                }
                 host.terminal.detail(&error.to_string());
                 opened.read(&profile.name);
                 if let Some(trouble) = &opened.trouble {
@@ -295,6 +304,29 @@ fn refresh(
     Ok(None)
 }
 
+/// What a refresh asks for that is not the session's own, by the name of its value: other scopes, another audience,
+/// resource or client. A refusal then says nothing of the session.
+fn asks_for_more(
+    profile: &Profile,
+    grant: &Grant,
+    inputs: &Inputs,
+    known: &Known,
+    session: &Belongs,
+) -> Option<String> {
+    let is_own = |name: &String| {
+        let asked = session.asked.as_ref().and_then(|asked| asked.get(name));
+        match (known.lists.get(name), known.values.get(name)) {
+            (Some(now), _) => asked == Some(now),
+            (None, Some(now)) => session.values.get(name) == Some(now),
+            (None, None) => true,
+        }
+    };
+    // Where it is asked for is another matter: there the token is at home.
+    let is_address = |name: &str| profile.param(name).is_some_and(|param| param.url || param.metadata.is_some());
+    let names = profile.provider.uses(grant);
+    names.into_keys().find(|name| inputs.get(name).is_some() && !is_address(name) && !is_own(name))
+}
+
 /// Whom an ID token is for, unverified: two of one session are compared by it.
 pub fn subject(id_token: &Secret) -> Option<String> {
     crate::base::jose::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
@@ -302,7 +334,10 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 
 /// OIDC Core §12.2: a refresh that brings an ID token of another person than the login's is refused. Its new refresh
 /// token is that person's too, so it is not kept.
-fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
+///
+/// # Errors
+/// [`Kind::Reply`].
+pub fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
     match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
             let what = format!("{}: the reply to the refresh cannot be trusted", profile.name);
@@ -367,13 +402,15 @@ fn run(
     belongs.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+    // A session for scopes of this call alone would answer calls that ask for others.
+    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let is_usable = opened.is_usable();
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
     let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
     let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
     if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart || begun, is_usable, &profile.provider.refresh)
+        (&issued.refresh_token, apart || begun || for_this_call, is_usable, &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: refresh_token.clone(),
@@ -382,7 +419,7 @@ fn run(
             subject: issued.id_token.as_ref().and_then(subject),
         };
         let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-        keep_or_insist(host, profile, opened, kept);
+        keep_or_insist(host, profile, opened, kept, false);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -459,13 +496,19 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
 }
 
-/// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
-fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
-    if let Err(trouble) = opened.write(&profile.name, kept) {
-        let why = store_error(profile, &trouble);
-        host.terminal.insist(&format!("the new refresh token could not be kept: {why}"));
-        host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
-    }
+/// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told
+/// in any case. `in_journal`: it waits there for the next call.
+fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept, in_journal: bool) -> bool {
+    let Err(trouble) = opened.write(&profile.name, kept) else { return true };
+    let (why, name) = (store_error(profile, &trouble), &profile.name);
+    host.terminal.insist(&format!("the new refresh token could not be kept: {why}"));
+    host.terminal.insist(&match in_journal {
+        true => format!(
+            "the next call puts it into the store, once that takes it; if not, log in again: tok login {name}"
+        ),
+        false => format!("when this access token ends, log in again: tok login {name}"),
+    });
+    false
 }
 
 /// The assertion as the token: what it says is known here.
@@ -507,7 +550,7 @@ pub fn cached(
     grant: &Grant,
     issued: &Issued,
     received: Time,
-    belongs: crate::token::identity::Belongs,
+    belongs: Belongs,
     inputs: &Inputs,
 ) -> Result<Token> {
     let usage = &profile.provider.usage;

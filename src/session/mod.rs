@@ -4,6 +4,7 @@ pub mod acquire;
 pub mod exchange;
 pub mod guard;
 pub mod inputs;
+pub mod journal;
 pub mod open_store;
 pub mod person;
 pub mod plan;

@@ -5,5 +5,6 @@ pub mod choice;
 pub mod documents;
 pub mod folders;
 pub mod index;
+pub mod journal;
 pub mod lock;
 pub mod secrets;
