@@ -290,7 +290,7 @@ fn bodies() -> Vec<Fault> {
         fault("100 Continue alone", 6, Once, "before the whole reply came", || {
             always(raw("HTTP/1.1 100 Continue", b""))
         }),
-        fault("gzip that nobody asked for", 8, Once, "gzip", move || always(raw(&packed, gzip))),
+        fault("gzip that nobody asked for", 0, Once, "", move || always(raw(&packed, gzip))),
         fault("a charset that is not the body's", 0, Once, "", || {
             always(Reply::new(200, "application/json; charset=utf-16", body()))
         }),
@@ -459,9 +459,17 @@ fn meet(mut fault: Fault) {
         check(&fault, "by client credentials", &plain(&scene.url), &scene, fault.grant);
     }
     let sandbox = with_session(&scene.url);
-    let kept = sandbox.secrets();
+    // But for the state folder, which was thrown away, and the journal in it.
+    let session = || {
+        let mut secrets = sandbox.secrets();
+        for name in ["state_folder", "journal"] {
+            secrets["plain"].as_object_mut().map(|entry| entry.remove(name));
+        }
+        secrets
+    };
+    let kept = session();
     check(&fault, "by a refresh token", &sandbox, &scene, fault.refresh);
-    assert_eq!(sandbox.secrets(), kept, "{}: the session is as it was", fault.name);
+    assert_eq!(session(), kept, "{}: the session is as it was", fault.name);
 }
 
 /// Runs faults side by side: they wait for most of their time.

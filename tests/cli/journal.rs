@@ -61,7 +61,7 @@ fn killed_at_every_call(session: &Session, what: &str, step: usize) {
     for (name, count) in calls.iter().step_by(step) {
         let before = session.token();
         let get = session.sandbox.tok(["get", "apiax", "--fresh", "--timeout", "100s"]);
-        let options = format!("-e trace=none -e inject={name}:signal=KILL:when={count}");
+        let options = format!("-e trace={name} -e inject={name}:signal=KILL:when={count}");
         let out = traced(get, &options, "/dev/null").run();
         assert!([0, 137].contains(&out.code), "{name} {count}: {out}");
         killed += usize::from(out.code == 137);
@@ -247,7 +247,9 @@ fn a_journal_that_cannot_be_opened_is_removed_and_not_trusted() {
     bent[100] ^= 1;
     let old = session.token();
     for bytes in [&b""[..], b"x", &whole[..whole.len() - 1], &bent, &vec![b'A'; 5 << 20]] {
+        journals(&session.sandbox).iter().for_each(|path| std::fs::remove_file(path).unwrap());
         put(&session.sandbox.secrets_file(), &kept);
+        chmod(&session.sandbox.secrets_file(), 0o600);
         let name = leave_a_journal(&session, refresh(&session));
         put(&name, bytes);
         chmod(&name, 0o600);
@@ -454,7 +456,7 @@ fn scoped(code: &'static str) -> (Server, Sandbox) {
                             "expires_in": 600});
         Reply::json(200, tokens)
     });
-    let provider = plain_provider(&server.url(), "[params.scope]\nlist = true\n").replace(
+    let provider = plain_provider(&server.url(), "").replace(
         "refresh_token = \"{refresh_token}\"",
         "refresh_token = \"{refresh_token}\", scope = \"{scope?}\"",
     );
