@@ -2,7 +2,7 @@
 //! that needs nobody.
 
 use super::Context;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, kind};
 use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Flag, Format, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
@@ -15,6 +15,7 @@ use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
 use crate::storage::choice::StoreChoice;
 use crate::token::Token;
 use crate::token::freshness::{MIN_TTL, Stale, freshness};
+use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -37,12 +38,12 @@ pub struct Out<'a> {
 pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
     let mut answer = token(context, args)?;
     if out.format == Format::IdToken {
-        answer = with_id_token(context, args, answer)?;
+        answer = with_id_token(context, args, answer).with_context(|| args.profile.clone())?;
     }
     let answer = answer.answer;
-    let mut text = output::write(&answer, out.format, out.variable)?;
+    let mut text = output::write(&answer, out.format, out.variable).with_context(|| args.profile.clone())?;
     if answer.token.is_bound() && out.format == Format::Header {
-        let proof = proof(&answer, out.api)?;
+        let proof = proof(&answer, out.api).with_context(|| args.profile.clone())?;
         text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
     }
     match out.to {
@@ -52,7 +53,7 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string())
+                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string()).into()
                 },
             )
         }
@@ -64,27 +65,30 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
 fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     let name = &answer.profile;
     let Some(key) = &answer.token.dpop_key else {
-        let what = format!("{name}: the token is bound to a key (DPoP) that is not known here");
+        let what = "the token is bound to a key (DPoP) that is not known here";
         return Err(Error::new(Kind::Reply, what, "no header with it would be accepted")
-            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it"));
+            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it")
+            .into());
     };
     let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
         return Err(Error::new(
             Kind::Usage,
-            format!("{name}: the token is bound to a key (DPoP)"),
+            "the token is bound to a key (DPoP)",
             "each request needs a proof of its own, for its method and URL",
         )
-        .hint(format!("tok header {name} --method GET --url https://…")));
+        .hint(format!("tok header {name} --method GET --url https://…"))
+        .into());
     };
     let url = url.split('#').next().unwrap_or(url);
     crate::base::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
     if !crate::token::is_token(method) {
-        return Err(Error::new(Kind::Usage, "--method", "its value is no method"));
+        return Err(Error::new(Kind::Usage, "--method", "its value is no method").into());
     }
-    let fail = |why: String| Error::new(Kind::Other, format!("{name}: no DPoP proof"), why);
+    let fail = |why: String| Error::new(Kind::Other, "no DPoP proof", why);
     let key = crate::base::jose::Key::parse(key).map_err(fail)?;
     let (access, id) = (answer.token.access_token.expose(), crate::base::digest::random(16));
-    crate::oauth::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id).map_err(fail)
+    crate::oauth::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id)
+        .map_err(|why| fail(why).into())
 }
 
 /// A token, and the profile that it is for.
@@ -103,33 +107,31 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
     };
     // A newer one may come with a newer access token.
     if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
-        got = token(context, &TokenArgs { fresh: true, ..args.clone() })?;
+        got = {
+            let profile = resolve(context, args)?;
+            find_or_acquire(context, &TokenArgs { fresh: true, ..args.clone() }, profile)?
+        };
     }
     let name = &got.answer.profile.clone();
     let again = format!("log in again, with openid among the scopes: tok login {name}");
     let Some(id) = got.answer.token.id_token.clone() else {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            format!("{name}: there is no ID token"),
-            "none came with the access token",
-        )
-        .hint(again));
+        return Err(Error::new(Kind::LoginNeeded, "there is no ID token", "none came with the access token")
+            .hint(again)
+            .into());
     };
     if is_over(&got) {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            format!("{name}: the ID token has ended"),
-            "none came with the last refresh",
-        )
-        .hint(again));
+        return Err(Error::new(Kind::LoginNeeded, "the ID token has ended", "none came with the last refresh")
+            .hint(again)
+            .into());
     }
     if !id.verified && args.offline {
         return Err(Error::new(
             Kind::LoginNeeded,
-            format!("{name}: the ID token has not been verified"),
+            "the ID token has not been verified",
             "the issuer's keys may have to be asked for, and --offline forbids it",
         )
-        .hint(format!("with the network: tok get {name} -o id-token")));
+        .hint(format!("with the network: tok get {name} -o id-token"))
+        .into());
     }
     if !id.verified {
         let names = [("jwks_url".to_string(), false)].into();
@@ -146,10 +148,11 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
         if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &inputs)? {
             return Err(Error::new(
                 Kind::Reply,
-                format!("{name}: the ID token cannot be verified"),
+                "the ID token cannot be verified",
                 "the issuer's keys are not known, or cannot be had now",
             )
-            .hint("the values that are needed: issuer, client_id and jwks_url (which the issuer's metadata tell)"));
+            .hint("the values that are needed: issuer, client_id and jwks_url (which the issuer's metadata tell)")
+            .into());
         }
     }
     Ok(got)
@@ -170,7 +173,12 @@ fn show(context: &mut Context, text: &str) -> Result<()> {
 /// # Errors
 /// Each kind of the contract.
 pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
-    let mut profile = resolve(context, args)?;
+    let profile = resolve(context, args)?;
+    let name = profile.name.clone();
+    find_or_acquire(context, args, profile).context(name)
+}
+
+fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
     let known = profile.known()?;
     let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
         Some(seconds) => (seconds, true),
@@ -202,7 +210,7 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
         }
     }
     if args.offline {
-        return Err(offline(&profile, reason, min_ttl));
+        return Err(offline(&profile, reason, min_ttl).into());
     }
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
@@ -210,8 +218,8 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
-        Err(error) if error.kind == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
-            context.host.terminal.detail(&format!("{error}; going on without a lock"));
+        Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
             None
         }
         Err(error) => return Err(error),
@@ -272,7 +280,7 @@ fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
         }
         Some(stale) => describe(stale).to_string(),
     };
-    Error::new(Kind::LoginNeeded, format!("{}: there is no cached token to hand out", profile.name), why)
+    Error::new(Kind::LoginNeeded, "there is no cached token to hand out", why)
         .hint(format!("get one with the network: tok get {}", profile.name))
 }
 

@@ -2,13 +2,13 @@
 
 use super::Context;
 use super::table::with_heading;
-use crate::base::error::{Error, Result};
 use crate::base::text::{escape, json};
 use crate::cli::List;
 use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
 use crate::token::Expires;
+use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
         match Profile::resolve(context.host, &context.setup, &name, &wishes) {
             Ok(profile) => rows.push(row(context, &profile, &noted)),
             Err(error) => {
-                context.host.terminal.warn(&error.to_string());
+                context.host.terminal.warn(&format!("{error:#}"));
                 let config = context.setup.config.profiles.get(&name);
                 rows.push(Row {
                     provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider.clone()),
@@ -59,9 +59,9 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
     // Those in use have been warned about with their profiles.
     let unused = context.setup.library.own_names().iter().filter(|name| !used.contains(name.as_str()));
-    let broken: Vec<Error> =
+    let broken: Vec<anyhow::Error> =
         unused.filter_map(|name| context.setup.library.provider(context.host, name).err()).collect();
-    broken.iter().for_each(|error| context.host.terminal.warn(&error.to_string()));
+    broken.iter().for_each(|error| context.host.terminal.warn(&format!("{error:#}")));
     let now = context.host.clock.now().secs();
     let text = if args.json { to_json(&rows) } else { to_text(&rows, now, context.host.columns()) };
     if rows.is_empty() && !args.json {

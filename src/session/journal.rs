@@ -5,7 +5,7 @@
 //! whoever holds the session that the reply belongs to, and by nobody after that.
 
 use crate::base::digest;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::host::Host;
@@ -19,6 +19,7 @@ use crate::storage::journal::{self as file, Journal};
 use crate::system::http::{self, Events, Head};
 use crate::token::credentials::Kept;
 use crate::token::identity::Belongs;
+use anyhow::Result;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -201,7 +202,7 @@ impl Record {
 }
 
 impl Events for Record {
-    fn connected(&mut self) -> Result<()> {
+    fn connected(&mut self) -> error::Result<()> {
         (self.sent, self.answered) = (true, false);
         Ok(())
     }
@@ -288,7 +289,8 @@ pub fn recover(host: &mut Host, profile: &Profile, opened: &mut Opened, cache: O
         }
     };
     // It goes once the store has the session, and where there is none in it.
-    if !matches!(&finished, Err(error) if error.kind == Kind::Store)
+    let is_waiting = |error: &anyhow::Error| error.downcast_ref::<Error>().is_some_and(|e| e.kind == Kind::Store);
+    if !finished.as_ref().is_err_and(is_waiting)
         && let Some(state) = opened.guarding_state()
     {
         file::remove(state, &profile.name, &name);
@@ -325,7 +327,7 @@ fn finish(
     let dpop_key = entry.dpop_key.clone();
     if let Err(trouble) = opened.write(&profile.name, entry.clone()) {
         opened.kept = entry;
-        return Err(store_error(profile, &trouble));
+        return Err(store_error(profile, &trouble).into());
     }
     // What else the header is made of is not known here; the token is then asked for anew.
     let is_plain = profile.provider.usage.value.names().all(|(name, _)| name == "access_token");

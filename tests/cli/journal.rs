@@ -154,9 +154,9 @@ fn found_from_every_environment(session: &mut Session) {
         }
     }
     assert_eq!(journals(&session.sandbox), Vec::<PathBuf>::new());
-    assert!(!elsewhere.join("tok/locks").read_dir().is_ok_and(|mut left| left.any(|entry| {
-        entry.unwrap().path().extension().is_some_and(|end| end == "journal")
-    })));
+    assert!(!elsewhere.join("tok/locks").read_dir().is_ok_and(|mut left| {
+        left.any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "journal"))
+    }));
 }
 
 #[test]
@@ -456,10 +456,8 @@ fn scoped(code: &'static str) -> (Server, Sandbox) {
                             "expires_in": 600});
         Reply::json(200, tokens)
     });
-    let provider = plain_provider(&server.url(), "").replace(
-        "refresh_token = \"{refresh_token}\"",
-        "refresh_token = \"{refresh_token}\", scope = \"{scope?}\"",
-    );
+    let provider = plain_provider(&server.url(), "")
+        .replace("refresh_token = \"{refresh_token}\"", "refresh_token = \"{refresh_token}\", scope = \"{scope?}\"");
     let sandbox = Sandbox::with_file_store();
     assert!(provider.contains("{scope?}"), "{provider}");
     sandbox.provider("plain", &provider);
