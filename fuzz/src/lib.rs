@@ -27,7 +27,7 @@ use tok::storage::cache::Head;
 use tok::storage::choice::StoreChoice;
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
-use tok::system::http::{self, Head};
+use tok::system::http;
 use tok::token::Token;
 use tok::token::credentials::Kept;
 use tok::token::is_token;
@@ -583,7 +583,7 @@ pub fn journal(data: &[u8]) {
     let Some((status, rest)) = data.split_first_chunk::<2>() else { return };
     let end = rest.windows(2).position(|w| w == b"\n\n").map_or(rest.len(), |at| at + 1);
     let (lines, body) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
-    let head = Head { status: u16::from_be_bytes(*status) % 1000, lines: Zeroizing::new(lines.to_vec()) };
+    let head = http::Head { status: u16::from_be_bytes(*status) % 1000, lines: Zeroizing::new(lines.to_vec()) };
     let mut sealer = Sealer::new(KEY, "bound".into(), Secret::new("context")).expect("a key");
     let mut sealed = sealer.seal(Time::from_secs(NOW), &head, body).expect("it is not too long").to_vec();
     let back = open(KEY, "bound", &sealed).expect("what was sealed");

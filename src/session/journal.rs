@@ -325,7 +325,10 @@ fn finish(
     host.terminal.detail(&format!("{}: an earlier call was ended before it could store its reply", profile.name));
     let hold = crate::system::signals::hold(true);
     let dpop_key = entry.dpop_key.clone();
-    if let Err(trouble) = opened.write(&profile.name, entry.clone()) {
+    let token = |kept: &Kept| kept.session.as_ref().map(|session| session.refresh_token.clone());
+    if token(&entry) != token(&opened.kept)
+        && let Err(trouble) = opened.write(&profile.name, entry.clone())
+    {
         opened.kept = entry;
         return Err(store_error(profile, &trouble).into());
     }

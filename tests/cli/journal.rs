@@ -7,7 +7,7 @@ use crate::crash::Session;
 use crate::skip::needs;
 use crate::support::apiax::{self, Apiax, Rotation};
 use crate::support::server::{Reply, Server};
-use crate::support::{CANARY, Output, Sandbox, Tok, chmod, figures, full_sweeps, mode, plain_provider, put, until};
+use crate::support::{CANARY, Sandbox, Tok, chmod, figures, full_sweeps, mode, plain_provider, put, until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -265,6 +265,17 @@ fn a_journal_that_cannot_be_opened_is_removed_and_not_trusted() {
     chmod(&name, 0o600);
     session.sandbox.run("get apiax --fresh").silent().line();
     assert!(!name.exists());
+}
+
+#[test]
+fn where_there_can_be_no_journal_the_store_is_enough() {
+    let session = Session::in_file();
+    session.apiax.state(|s| s.rotation = Rotation::Never);
+    let journal = leave_a_journal(&session, refresh(&session));
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    refresh(&session).args(["-v"]).run().ok().says("no journal");
+    assert_eq!(session.token(), format!("rt-{CANARY}-3"));
 }
 
 #[test]
