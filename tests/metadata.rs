@@ -149,7 +149,7 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         server.set("/t/.well-known/openid-configuration", 500, "", "");
         assert_eq!(discover(&mut host, &issuer, None, false).unwrap().endpoint("token_endpoint"), token_endpoint);
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
-        assert!(said.contains("has trouble (status 500); a copy 2 min old is used\n"), "{said}");
+        assert!(said.contains("server error (status 500); a copy 2 min old is used\n"), "{said}");
         assert_eq!(
             discover(&mut host, &issuer, None, true).map_err(|error| kind(&error)).unwrap_err(),
             Kind::Unavailable

@@ -5,18 +5,18 @@ use crate::base::error::{Error, Kind};
 use crate::base::jose::{Jwks, VerifyError};
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::cmd::output::Source as From;
 use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::profile::{Profile, Source, Value};
+use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::exchange::{Asking, Outcome, ask, ask_and_tell, elsewhere};
+use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::journal;
-use crate::session::open_store::{Opened, origin, refresh_token, store_error};
+use crate::session::open_store::{Opened, origin, store_error};
 use crate::session::plan;
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
 use crate::token::credentials::{Kept, Session};
@@ -86,6 +86,17 @@ pub fn login_needed(
     Error::new(Kind::LoginNeeded, what, why).hint(hint)
 }
 
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It waited on disk.
+    Cache,
+    /// A refresh token got it.
+    Refresh,
+    /// Another grant got it.
+    Grant,
+}
+
 /// What a token is to be got for.
 pub struct Wanted<'a> {
     /// The profile; what it needs of its issuer's metadata is known.
@@ -109,7 +120,7 @@ pub fn obtain(
     cache: Option<&Cache>,
     no_store: bool,
     answers: &dyn Fn(&Token, i64) -> bool,
-) -> Result<(Token, From)> {
+) -> Result<(Token, Source)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
@@ -126,7 +137,7 @@ pub fn obtain(
     if let Some(place) = elsewhere.as_ref().or(cache.filter(|_| finished)) {
         let known = profile.known()?;
         if let Some((_, token)) = place.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
-            return Ok((token, From::Cache));
+            return Ok((token, Source::Cache));
         }
     }
     // Nobody is asked for endpoints that would not be used.
@@ -164,7 +175,7 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, From)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, Source)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
@@ -184,8 +195,8 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
-        match refresh(host, wanted, &mut opened, &secrets)? {
-            Some(token) => return Ok((token, From::Refresh)),
+        match refresh::refresh(host, wanted, &mut opened, &secrets)? {
+            Some(token) => return Ok((token, Source::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
@@ -203,7 +214,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     match step {
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
-            Ok((token, From::Grant))
+            Ok((token, Source::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
@@ -212,143 +223,6 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         .into()),
         // `after_death` has no refresh token to offer.
         plan::Step::Refresh => Err(Error::new(Kind::Other, "nothing to do", "").into()),
-    }
-}
-
-/// Uses the kept refresh token. `None`: it is dead, and forgotten.
-fn refresh(
-    host: &mut Host,
-    wanted: &Wanted,
-    opened: &mut Opened,
-    secrets: &BTreeMap<String, Value>,
-) -> Result<Option<Token>> {
-    let profile = wanted.profile;
-    let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
-        return Ok(None);
-    };
-    // Twice at most: a token that another machine or program put there meanwhile is tried once.
-    for _ in 0..2 {
-        let Some(session) = opened.kept.session.clone() else { return Ok(None) };
-        let mut inputs =
-            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
-        inputs.bind(grant, &opened.kept)?;
-        // Other scopes than those of the login are asked for; the same ones are left out.
-        let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
-        if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
-            && asked != Some(now)
-            && let Some(scope) = profile.fetch(host, "scope")?
-        {
-            inputs.set("scope", &scope);
-        }
-        // All that is needed once the reply is in: then the store comes first.
-        let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
-        let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
-        let entry = Kept { dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-        let hold = crate::system::signals::hold(true);
-        let mut record = journal::begin(host, profile, opened, &entry, belongs.clone())?;
-        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
-        match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
-            Outcome::Issued(mut issued, received) => {
-                same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-                let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
-                if new != session.refresh_token {
-                    let kept = Kept { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
-                    if !keep_or_insist(host, profile, opened, kept, record.has_reply()) {
-                        record.leave();
-                    }
-                }
-                // From here on the store has the session.
-                drop(record);
-                // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
-                let stays = issued.id_token.is_none();
-                issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, belongs, &inputs)?;
-                if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
-                    id.verified = before.verified;
-                }
-                put(host, wanted, grant, &token);
-                index(host, profile, opened, &issued);
-                drop(hold);
-                host.terminal.release_messages();
-                return Ok(Some(token));
-            }
-            Outcome::Failed(error, _) => return Err(record.explain(profile, error).into()),
-            Outcome::Dead(error) => {
-                // What else was asked for may be why: the session itself was not.
-                if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.belongs) {
-                    host.terminal.detail(&format!("{}: the session is kept: {name} was asked for too", profile.name));
-                    return Err(error.into());
-                }
-                host.terminal.detail(&format!("{}: {error}", profile.name));
-                opened.read(&profile.name);
-                if let Some(trouble) = &opened.trouble {
-                    return Err(store_error(profile, trouble).into());
-                }
-                let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
-                if newer {
-                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
-                    continue;
-                }
-                let kept = Kept { session: None, ..opened.kept.clone() };
-                if let Err(trouble) = opened.write(&profile.name, kept) {
-                    host.terminal.warn(&format!(
-                        "{}: the dead refresh token cannot be forgotten: {}",
-                        profile.name, trouble.why
-                    ));
-                    opened.kept.session = None;
-                }
-                for index in opened.indexes(host, &profile.name) {
-                    index.update(|entry| entry.refresh_token = false);
-                }
-                return Ok(None);
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// What a refresh asks for that is not the session's own, by the name of its value: other scopes, another audience,
-/// resource or client. A refusal then says nothing of the session.
-fn asks_for_more(
-    profile: &Profile,
-    grant: &Grant,
-    inputs: &Inputs,
-    known: &Known,
-    session: &Belongs,
-) -> Option<String> {
-    let is_own = |name: &String| {
-        let asked = session.asked.as_ref().and_then(|asked| asked.get(name));
-        match (known.lists.get(name), known.values.get(name)) {
-            (Some(now), _) => asked == Some(now),
-            (None, Some(now)) => session.values.get(name) == Some(now),
-            (None, None) => true,
-        }
-    };
-    // Where it is asked for is another matter: there the token is at home.
-    let is_address = |name: &str| profile.param(name).is_some_and(|param| param.url || param.metadata.is_some());
-    let names = profile.provider.uses(grant);
-    names.into_keys().find(|name| inputs.get(name).is_some() && !is_address(name) && !is_own(name))
-}
-
-/// Whom an ID token is for, unverified: two of one session are compared by it.
-pub fn subject(id_token: &Secret) -> Option<String> {
-    crate::base::jose::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
-}
-
-/// OIDC Core §12.2: a refresh that brings an ID token of another person than the login's is refused. Its new refresh
-/// token is that person's too, so it is not kept.
-///
-/// # Errors
-/// [`Kind::Reply`].
-pub fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
-    match (before, now.and_then(subject)) {
-        (Some(before), Some(now)) if before != now => {
-            let what = "the reply to the refresh cannot be trusted".to_string();
-            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
-                .hint(format!("log in again: tok login {}", profile.name))
-                .into())
-        }
-        _ => Ok(()),
     }
 }
 
@@ -373,9 +247,8 @@ fn run(
     }
     let is_kept_personal = profile.provider.is_personal(grant)
         && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
-    if is_kept_personal
-        && Index::of(host, &profile.name).read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name))
-    {
+    let was_refused = |index: &Index| index.read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name));
+    if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
         return Err(Error::new(
             Kind::LoginNeeded,
             "a login is needed",
@@ -408,7 +281,7 @@ fn run(
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
     // A session for scopes of this call alone would answer calls that ask for others.
-    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == Source::Flag);
+    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let is_usable = opened.is_usable();
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
@@ -421,10 +294,10 @@ fn run(
             refresh_token: refresh_token.clone(),
             belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
-            subject: issued.id_token.as_ref().and_then(subject),
+            subject: issued.id_token.as_ref().and_then(refresh::subject),
         };
         let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-        keep_or_insist(host, profile, opened, kept, false);
+        refresh::keep_or_insist(host, profile, opened, kept, false);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -492,28 +365,13 @@ pub fn verify_id_token(
 /// call's settings alone.
 fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
-    let noted = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
+    let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
     opened
         .kept
         .secrets
         .keys()
         .chain(&noted)
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
-}
-
-/// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told
-/// in any case. `in_journal`: it waits there for the next call.
-fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept, in_journal: bool) -> bool {
-    let Err(trouble) = opened.write(&profile.name, kept) else { return true };
-    let (why, name) = (store_error(profile, &trouble), &profile.name);
-    host.terminal.insist(&format!("{name}: the new refresh token could not be kept: {why}"));
-    host.terminal.insist(&match in_journal {
-        true => {
-            format!("the next call puts it into the store, once that takes it; if not, log in again: tok login {name}")
-        }
-        false => format!("when this access token ends, log in again: tok login {name}"),
-    });
-    false
 }
 
 /// The assertion as the token: what it says is known here.

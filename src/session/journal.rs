@@ -14,6 +14,7 @@ use crate::profile::Profile;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{Opened, store_error};
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::journal::{self as file, Journal};
 use crate::system::http::{self, Events, Head};
@@ -317,11 +318,11 @@ fn finish(
     // A refusal: whoever goes on now finds out for themselves.
     let Ok(mut issued) = reply::read(&grant.response, &[], &response) else { return Ok(false) };
     let Some(session) = &mut entry.session else { return Ok(false) };
-    acquire::same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
+    refresh::same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
     if let Some(new) = &issued.refresh_token {
         session.refresh_token = new.clone();
     }
-    session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(acquire::subject));
+    session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(refresh::subject));
     host.terminal.detail(&format!("{}: an earlier call was ended before it could store its reply", profile.name));
     let hold = crate::system::signals::hold(true);
     let dpop_key = entry.dpop_key.clone();

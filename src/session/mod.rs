@@ -9,3 +9,4 @@ pub mod open_store;
 pub mod person;
 pub mod plan;
 pub mod redact;
+pub mod refresh;

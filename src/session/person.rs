@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::oauth::callback::{self, Expected};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
-use crate::oauth::reply::value;
+use crate::oauth::reply::{self, value};
 use crate::oauth::request::{self, Added, Repeat};
 use crate::profile::Profile;
 use crate::provider::{Call, Flow, Grant};
@@ -227,7 +227,7 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let Some(pushed) = grant.pushed().filter(is_known) else { return build(begin, inputs) };
     let reply = ask(host, run, &pushed, inputs)?;
     let Some(reference) = value::text(&reply, &["request_uri"]) else {
-        return Err(lacks(profile, &pushed, inputs, "request_uri").into());
+        return Err(lacks(profile, &pushed, inputs, &reply, "request_uri").into());
     };
     let short = Call {
         query: begin.query.iter().filter(|(n, _)| n == "client_id").cloned().collect(),
@@ -243,7 +243,7 @@ fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
     let reply = ask(host, run, begin, inputs)?;
     let text = |names: &[&str]| value::text(&reply, names);
-    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, names[0]));
+    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, &reply, names[0]));
     // Before RFC 8628 had its name it was `verification_url`; Google still says so.
     let page = need(&["verification_uri", "verification_url"])?.to_string();
     let user_code = need(&["user_code"])?.to_string();
@@ -281,7 +281,7 @@ fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let Run { profile, begin, .. } = *run;
     let reply = ask(host, run, begin, inputs)?;
     let Some(id) = value::text(&reply, &["auth_req_id"]) else {
-        return Err(lacks(profile, begin, inputs, "auth_req_id").into());
+        return Err(lacks(profile, begin, inputs, &reply, "auth_req_id").into());
     };
     inputs.set("auth_req_id", id);
     let who = inputs.get("login_hint").map(escape).unwrap_or_default();
@@ -299,10 +299,10 @@ fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<S
     exchange::ask_for_object(host, run.profile, &told, call, inputs)
 }
 
-fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, name: &str) -> Error {
+fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Value>, name: &str) -> Error {
     let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
     let what = format!("the reply of {to} cannot be understood");
-    Error::new(Kind::Reply, what, format!("there is no {name} in it"))
+    Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
         .hint(format!("see whether {to} is the right place{}", profile.to_see()))
 }
 
