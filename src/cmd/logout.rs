@@ -9,6 +9,7 @@ use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
+use crate::session::journal;
 use crate::session::open_store::{self, Opened};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
@@ -102,6 +103,8 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             return Err(error.into());
         }
     }
+    // What a killed call left is revoked too. A store that does not take it will not take the end of the session either.
+    let _ = journal::recover(context.host, &profile, &mut opened, None);
     let revoked = revoke(context, &mut profile, &opened, &tokens);
     any |= !opened.kept.is_empty() || broken;
     if opened.trouble.is_none() || broken {

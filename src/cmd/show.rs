@@ -12,10 +12,10 @@ use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
-use crate::session::acquire;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, Opened};
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
@@ -199,7 +199,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         rules: &grant.response,
     };
     let object = exchange::ask_to_show(context.host, profile, &told, &call, &inputs)?;
-    match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
+    match wrong(question, &object, token.id_token.as_ref().and_then(|id| refresh::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
             let what = format!("the reply of {to} cannot be used");

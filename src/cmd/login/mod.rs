@@ -19,6 +19,7 @@ use crate::provider::{Flow, Grant, Param};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, Opened};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
@@ -116,7 +117,7 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         }
         Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit))?,
     };
-    let Asked { lock, mut opened, inputs, issued, received, used, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
@@ -144,10 +145,12 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
     opened.follow_newcomer(context.host, &name)?;
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
+        record.iter_mut().for_each(Record::leave);
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error.into());
     }
+    drop(record);
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
@@ -181,6 +184,8 @@ struct Asked {
     received: Time,
     /// The refresh token that it was got with.
     used: Option<Secret>,
+    /// Its journal, as long as the store has not taken what it brought.
+    record: Option<Record>,
     hold: Hold,
 }
 
@@ -188,7 +193,7 @@ struct Asked {
 fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let opened = open(context.host, profile, true)?;
+    let mut opened = open(context.host, profile, true)?;
     let kept = usable_secrets(profile, &opened)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.kept.session.as_ref();
@@ -201,20 +206,27 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     inputs.bind(grant, &opened.kept)?;
     let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
+    let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => acquire::signed(profile, &inputs, context.host.clock.now()),
-        _ => exchange::ask(context.host, profile, &asking, &inputs)?,
+        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now())),
+        _ => match &used {
+            Some(used) => {
+                let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
+                let asked = exchange::ask_and_tell(context.host, profile, &asking, &inputs, events);
+                match (asked, &record) {
+                    (Ok(Outcome::Failed(error, code)), Some(record)) => {
+                        Ok(Outcome::Failed(record.explain(profile, error), code))
+                    }
+                    (asked, _) => asked,
+                }
+            }
+            None => exchange::ask(context.host, profile, &asking, &inputs),
+        }
+        .and_then(|outcome| granted(profile, grant, outcome)),
     };
-    let (issued, received) = granted(profile, grant, outcome)?;
-    Ok(Asked {
-        lock,
-        opened,
-        inputs,
-        issued,
-        received,
-        used: refresh_token.filter(|_| is_refresh).map(|t| t.text),
-        hold,
-    })
+    let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
+    Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
 }
 
 /// Exchanges the code that a flow has brought.
@@ -231,7 +243,7 @@ fn ask_with(
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = exchange::ask(host, profile, &asking, &inputs)?;
     let (issued, received) = granted(profile, grant, outcome)?;
-    Ok(Asked { lock, opened, inputs, issued, received, used: None, hold })
+    Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
@@ -275,7 +287,7 @@ fn wait(
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble).into());
                 }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, hold });
+                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
             }
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
@@ -332,6 +344,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
     if locked {
         opened.follow(host, &profile.name)?;
+        journal::recover(host, profile, &mut opened, None)?;
     }
     opened.check_ready();
     match &opened.trouble {
