@@ -25,7 +25,7 @@ impl Profile {
         self.given.get(name).is_some_and(|given| given.text.as_ref().is_some_and(Vec::is_empty))
     }
 
-    pub(super) fn from_flag(&self, host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
+    pub(super) fn given_by(&self, host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
         let dashed = param.name.replace('_', "-");
         let texts = match flag {
             Flag::Plain(_) if param.secret => {

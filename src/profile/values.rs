@@ -176,7 +176,7 @@ impl Profile {
         params.extend(refresh_token_param(&self.provider, "refresh_token").cloned());
         for param in &params {
             let found = match flags.get(&param.name) {
-                Some(flag) => Some(self.from_flag(host, param, flag)?),
+                Some(flag) => Some(self.given_by(host, param, flag)?),
                 None => match self.in_environment(host, param)? {
                     Some(given) => Some(given),
                     None => self.in_config(host, param)?,

@@ -133,6 +133,7 @@ mod unix {
             line
         }
 
+        #[expect(clippy::disallowed_methods, reason = "an echo is the terminal's own, and no message")]
         fn read(&mut self, bytes: &[u8]) {
             let mut echo = Zeroizing::new(String::with_capacity(bytes.len() * 3));
             for byte in bytes {
