@@ -202,14 +202,10 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    let again = brought_again(host, profile);
-                    return Err(Error::new(
-                        Kind::LoginNeeded,
-                        "the session has ended, and a login is needed",
-                        "the provider no longer takes the refresh token",
-                    )
-                    .hint(again.unwrap_or_else(|| format!("run: tok login {} {}", profile.name, grant.name)))
-                    .into());
+                    let ended = "the session has ended, and a login is needed";
+                    let error = Error::new(Kind::LoginNeeded, ended, "the provider no longer takes the refresh token")
+                        .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    return Err(opened.bring_again(host, profile, error, true).into());
                 }
             }
         }
@@ -223,24 +219,13 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
             Some(error) if lacking == grant => error,
             _ => {
                 let error = login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
-                match brought_again(host, profile).filter(|_| opened.trouble.is_none() && contradiction.is_none()) {
-                    Some(again) => error.hint(again),
-                    None => error,
-                }
+                opened.bring_again(host, profile, error, contradiction.is_none())
             }
         }
         .into()),
         // `after_death` has no refresh token to offer.
         plan::Step::Refresh => Err(Error::new(Kind::Other, "nothing to do", "").into()),
     }
-}
-
-/// How to log in again where the session began with a refresh token from elsewhere: the values of another grant may
-/// never have been known.
-fn brought_again(host: &Host, profile: &Profile) -> Option<String> {
-    let grant = profile.provider.refresh_grant()?;
-    Index::of(host.folders().ok(), &profile.name).read().filter(|entry| entry.brought)?;
-    Some(format!("run: tok login {} {} --refresh-token-file PATH", profile.name, grant.name))
 }
 
 /// Runs a grant that needs nobody. `apart`: what is kept is another's, and stays as it is.
