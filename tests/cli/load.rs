@@ -488,6 +488,7 @@ fn a_lock_that_cannot_be_taken_is_never_a_licence_to_refresh() {
         chmod(&locks, 0o500);
         check("nothing may be made in the folder");
         chmod(&locks, 0o700);
+        chmod(&file, 0o600);
     }
     sandbox.run("get apiax --fresh").prints(&format!("at-{CANARY}-2\n"));
     assert_eq!(apiax.state(|s| s.reused), 0);
