@@ -72,6 +72,26 @@ impl Host {
         })
     }
 
+    /// Whether this is root by way of `sudo`, and was another user before.
+    pub fn is_sudo(&self) -> bool {
+        self.env.has("SUDO_USER")
+    }
+
+    /// Refuses to work as root in the home of whoever ran `sudo -E`: files would be made there that are root's.
+    ///
+    /// # Errors
+    /// [`Kind::Config`].
+    pub fn check_home(&self) -> Result<()> {
+        match &self.folders {
+            Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
+                let what = format!("the home folder {} belongs to another user", folders.home.display());
+                Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
+                    .hint("run it with sudo -H, so that root uses config and tokens of its own"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The environment variable `name`, as text; an empty one is absent.
     ///
     /// # Errors
@@ -90,6 +110,7 @@ impl Host {
             let mut settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
             settings.ca_file = ca_file.map(Path::to_path_buf);
             settings.verbose = self.terminal.verbose;
+            settings.sudo = self.is_sudo();
             self.client = Some((ca_file.map(Path::to_path_buf), Client::new(settings)));
         }
         let mut lines = Vec::new();
@@ -176,6 +197,26 @@ impl Host {
         let answer = self.terminal.ask(label, echo);
         self.clock.excuse(start);
         answer
+    }
+
+    /// Asks for a secret that may be a PEM: all lines of one are read.
+    ///
+    /// # Errors
+    /// As [`Terminal::ask`].
+    pub fn ask_secret(&mut self, label: &str) -> Result<Option<Secret>> {
+        let Some(first) = self.ask(label, Echo::Off)? else { return Ok(None) };
+        if !first.expose().starts_with("-----BEGIN") || first.expose().contains("-----END") {
+            return Ok(Some(first));
+        }
+        let mut text = Zeroizing::new(format!("{}\n", first.expose()));
+        while let Some(line) = self.ask("", Echo::Off)? {
+            text.push_str(line.expose());
+            if line.expose().starts_with("-----END") {
+                break;
+            }
+            text.push('\n');
+        }
+        Ok(Some(Secret::new(text.as_str())))
     }
 
     /// A line from stdin, which was asked for. Without `until` a person takes their time, and it does not count.

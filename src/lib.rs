@@ -64,6 +64,9 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> std::result::Resu
         Err(error) => return Err(usage(host, &args, &shape, &error)),
     };
     settle(host, &cli);
+    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_)) {
+        host.check_home()?;
+    }
     Ok(dispatch(&cli, &matches, &shape, host)?)
 }
 

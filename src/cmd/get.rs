@@ -12,6 +12,7 @@ use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
 use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
 use crate::storage::choice::StoreChoice;
+use crate::system::files::is_unwritable;
 use crate::token::Token;
 use crate::token::freshness::{MIN_TTL, Stale, freshness};
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string())
+                    Error::new(kind, format!("{} cannot be written", path.display()), crate::system::files::why(&error))
                 },
             )
         }
@@ -181,8 +182,8 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         None => (MIN_TTL, false),
     };
     let folders = context.host.folders()?.clone();
-    let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
-    let find = || cache.as_ref().and_then(|c| c.find(&known));
+    let mut cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
+    let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
     let good = |token: &Token, now: i64, min_ttl: i64, asked: bool| {
         freshness(token.received.secs(), token.expires, now, min_ttl, asked)
     };
@@ -195,7 +196,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
     let mut reason = None;
     if !args.fresh {
         let now = context.host.clock.now().secs();
-        if let Some((file, token)) = find() {
+        if let Some((file, token)) = find(&cache) {
             match good(&token, now, min_ttl, asked) {
                 Ok(()) => {
                     write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
@@ -211,8 +212,15 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
+    let mut no_store = args.no_store;
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
+        // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
+        Err(error) if error.kind == Kind::Other && !no_store && is_unwritable(&folders.state) => {
+            context.host.terminal.detail(&format!("{error}; going on without store and cache"));
+            (cache, no_store) = (None, true);
+            None
+        }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if error.kind == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
             context.host.terminal.detail(&format!("{error}; going on without a lock"));
@@ -231,7 +239,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
             || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
         is_good && is_of_then
     };
-    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+    if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
         write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
         return Ok(answer(profile, token, Source::Cache, now));
     }
@@ -239,8 +247,8 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
-    if let Some((file, waiting)) = find()
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
+    if let Some((file, waiting)) = find(&cache)
         && waiting.received == token.received
     {
         write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
@@ -256,7 +264,7 @@ fn nothing_is_kept(profile: &Profile) -> bool {
 }
 
 fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Profile> {
-    let mut flags = super::flags(values);
+    let mut flags = super::flags(context.host, values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }

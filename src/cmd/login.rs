@@ -24,7 +24,7 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
-use crate::system::files;
+use crate::system::files::{self, Durable, Target};
 use crate::system::signals::Hold;
 use crate::system::terminal::Echo;
 use crate::token::Token;
@@ -53,7 +53,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
-        flags: super::flags(args.values.clone()),
+        flags: super::flags(context.host, args.values.clone())?,
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
@@ -574,22 +574,22 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
     let path = &context.setup.config_path;
-    let text = read_trusted(path)?.map(|(text, _)| text).unwrap_or_default();
+    let text = read_trusted(context.host, path)?.map(|(text, _)| text).unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
 }
 
 fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Error {
-    Error::new(Kind::Other, format!("{} cannot be written", path.display()), error.to_string())
+    Error::new(Kind::Other, format!("{} cannot be written", path.display()), files::why(error))
         .hint("a login keeps the profile there; name another with --config FILE")
 }
 
 /// Finds out before anything is sent whether the config can be written.
 fn check_config(context: &Context, name: &str, edit: &Edit) -> Result<()> {
-    let Some((path, _)) = edited(context, name, edit)? else { return Ok(()) };
+    let Some((path, text)) = edited(context, name, edit)? else { return Ok(()) };
     let Some(folder) = path.parent() else { return Ok(()) };
     let made = if folder.is_dir() { Ok(()) } else { files::private_dir(folder) };
-    made.and_then(|()| files::can_write(folder)).map_err(|error| cannot_write(&path, &error))
+    made.and_then(|()| Target::config(&path, text.len() as u64)).map(drop).map_err(|error| cannot_write(&path, &error))
 }
 
 /// Writes the config, one login at a time: the change is made to the text of now.
@@ -601,7 +601,8 @@ fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
     let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
     let shared = folder.and_then(|folder| Lock::on_folder(&folder, context.host.clock.deadline).ok());
     if let Some((path, text)) = edited(context, name, edit)? {
-        files::write_config(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+        let written = Target::config(&path, text.len() as u64).and_then(|to| to.put(text.as_bytes(), Durable::Yes));
+        written.map_err(|error| cannot_write(&path, &error))?;
     }
     drop((shared, lock));
     Ok(())

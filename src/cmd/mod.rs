@@ -16,6 +16,7 @@ use crate::profile::{self, Flag, Library, Setup};
 use crate::session::guard;
 use crate::storage::lock::Lock;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What every command has at hand.
 pub struct Context<'h> {
@@ -71,11 +72,17 @@ impl<'h> Context<'h> {
     }
 }
 
-/// Flags as the profile takes them.
-pub fn flags(values: BTreeMap<String, Given>) -> BTreeMap<String, Flag> {
-    let flag = |given| match given {
-        Given::Plain(texts) => Flag::Plain(texts),
-        Given::File(path) => Flag::File(path),
+/// Flags as the profile takes them. A secret that is to come from stdin, where that is a terminal, is asked for here.
+///
+/// # Errors
+/// [`Kind::Other`] where the terminal fails.
+pub fn flags(host: &mut Host, values: BTreeMap<String, Given>) -> Result<BTreeMap<String, Flag>> {
+    let mut flag = |name: &str, given| match given {
+        Given::Plain(texts) => Ok(Flag::Plain(texts)),
+        Given::File(path) if path == Path::new("-") && host.terminal.stdin_terminal => {
+            host.ask_secret(name).map(Flag::Typed)
+        }
+        Given::File(path) => Ok(Flag::File(path)),
     };
-    values.into_iter().map(|(name, given)| (name, flag(given))).collect()
+    values.into_iter().map(|(name, given)| Ok((name.clone(), flag(&name, given)?))).collect()
 }

@@ -235,6 +235,11 @@ fn refresh(
         {
             inputs.set("scope", &scope);
         }
+        // Sent, it may be spent: that the new one can be kept is known before.
+        opened.check_ready();
+        if let Some(trouble) = &opened.trouble {
+            return Err(store_error(profile, trouble));
+        }
         let hold = crate::system::signals::hold(true);
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
         match ask(host, profile, &asking, &inputs)? {

@@ -150,14 +150,14 @@ impl Opened {
         }
     }
 
-    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not. One that was read says so
-    /// already.
+    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not.
     pub fn check_ready(&mut self) {
-        if self.kept.is_empty()
-            && self.trouble.is_none()
+        if self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
-            self.trouble = store.ready().err();
+            // A keyring with an entry that was read takes another.
+            let ready = if self.kept.is_empty() { store.ready() } else { store.prepare() };
+            self.trouble = ready.err();
         }
     }
 
@@ -227,12 +227,14 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Locked => format!("{}: the {store} is locked", profile.name),
         Trouble::TimedOut => format!("{}: the {store} did not answer", profile.name),
         Trouble::Refused => format!("{}: the {store} store refused", profile.name),
+        Trouble::Unwritable => format!("{}: nothing can be written to the {store} store", profile.name),
         Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
         Trouble::Refused if *store == StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
         }
+        Trouble::Unwritable => "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere",
         Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         Trouble::Locked => {
             "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
