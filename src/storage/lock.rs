@@ -65,7 +65,7 @@ impl Lock {
         // Said of the folder, where that is what is wrong.
         Dir::make(folder, below).map_err(|error| LockError::Failed(folder.into(), error))?;
         let name = format!("{name}.lock");
-        let place = Place { shown: folder.join(&name), folder, below, name: &name };
+        let place = Place { shown: folder.join(&name), folder, below, name: &name, signed: true };
         let mut file = acquire(&place, &|dir, name| dir.open_lock(name), deadline, waiting)?;
         // For the waiters' message alone; a full disk must not cost the lock.
         let _ = sign(&mut file, Some(std::process::id()));
@@ -80,7 +80,7 @@ impl Lock {
     pub fn on(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new("."));
-        let place = Place { shown: path.into(), folder, below: 0, name };
+        let place = Place { shown: path.into(), folder, below: 0, name, signed: false };
         let file = acquire(&place, &|dir, name| dir.open_to_lock(name), deadline, &mut |_| {})?;
         Ok(Lock { file, signed: false })
     }
@@ -104,6 +104,8 @@ struct Place<'p> {
     folder: &'p Path,
     below: usize,
     name: &'p str,
+    /// Whether its holder writes its process id into it.
+    signed: bool,
 }
 
 impl Place<'_> {
@@ -118,6 +120,9 @@ impl Place<'_> {
 
     /// The process id in the lock file. Windows keeps others from reading a locked file: `None` there.
     fn holder(&self) -> Option<u32> {
+        if !self.signed {
+            return None;
+        }
         let mut text = String::new();
         let file = Dir::open(self.folder, self.below).ok()?.open_to_lock(self.name).ok()?;
         file.take(16).read_to_string(&mut text).ok()?;

@@ -32,9 +32,9 @@ enum Way {
 struct New {
     dir: Dir,
     file: File,
-    temporary: String,
+    /// Its name until then; without one it goes with the process that made it, however that ends.
+    temporary: Option<String>,
     name: OsString,
-    placed: bool,
 }
 
 /// Where the whole copy of a file waits that is written in place: in a folder of ours, one level below a root of ours.
@@ -136,9 +136,11 @@ impl Target {
             let dir = Dir::open(folder, 0)?;
             match &self.0 {
                 Way::New(new) => {
-                    Ok(new.dir.id()? == dir.id()?
-                        && sys::is_still(&new.file, &new.dir.0, Path::new(&new.temporary))?
-                        && !sys::is_mounted_alone(&dir.0, name))
+                    let is_there = match &new.temporary {
+                        Some(temporary) => sys::is_still(&new.file, &new.dir.0, Path::new(temporary))?,
+                        None => true,
+                    };
+                    Ok(is_there && new.dir.id()? == dir.id()? && !sys::is_mounted_alone(&dir.0, name))
                 }
                 Way::InPlace(file, _) => sys::is_still(file, &dir.0, name),
             }
@@ -181,16 +183,26 @@ impl Target {
 }
 
 impl New {
+    /// With `room` for that many bytes, which may be needed only much later.
     fn beside(dir: Dir, name: &Path, room: u64) -> io::Result<New> {
+        if room == 0 {
+            return New::named(dir, name);
+        }
+        let new = match sys::create_unnamed(&dir.0) {
+            Ok(file) => New { dir, file, temporary: None, name: name.into() },
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => New::named(dir, name)?,
+            Err(error) => return Err(error),
+        };
+        // So that nobody takes it for the rest of a dead process: see `sweep_of`.
+        let _ = new.file.try_lock();
+        sys::reserve(&new.file, room, false)?;
+        Ok(new)
+    }
+
+    fn named(dir: Dir, name: &Path) -> io::Result<New> {
         let temporary = temporary_name(name)?;
         let file = sys::create_new(&dir.0, Path::new(&temporary))?;
-        let new = New { dir, file, temporary, name: name.into(), placed: false };
-        if room > 0 {
-            // So that nobody takes it for the rest of a dead process: see `sweep_of`.
-            let _ = new.file.try_lock();
-            sys::reserve(&new.file, room, false)?;
-        }
-        Ok(new)
+        Ok(New { dir, file, temporary: Some(temporary), name: name.into() })
     }
 
     fn put(mut self, parts: &[&[u8]], durable: Durable) -> io::Result<()> {
@@ -205,8 +217,16 @@ impl New {
             self.file.sync_all()?;
         }
         let stamp = sys::modified(&self.file)?;
-        sys::rename(&self.dir.0, Path::new(&self.temporary), Path::new(&self.name))?;
-        self.placed = true;
+        let temporary = match &self.temporary {
+            Some(temporary) => temporary.clone(),
+            None => {
+                let temporary = temporary_name(Path::new(&self.name))?;
+                sys::give_name(&self.file, &self.dir.0, Path::new(&temporary))?;
+                self.temporary.insert(temporary).clone()
+            }
+        };
+        sys::rename(&self.dir.0, Path::new(&temporary), Path::new(&self.name))?;
+        self.temporary = None;
         if durable == Durable::Yes {
             sys::sync(&self.dir.0)?;
         }
@@ -217,8 +237,8 @@ impl New {
 
 impl Drop for New {
     fn drop(&mut self) {
-        if !self.placed {
-            let _ = sys::remove(&self.dir.0, Path::new(&self.temporary));
+        if let Some(temporary) = &self.temporary {
+            let _ = sys::remove(&self.dir.0, Path::new(temporary));
         }
     }
 }
@@ -312,15 +332,33 @@ mod tests {
         let dir = Dir::open(path.parent().unwrap(), 0).unwrap();
         let backup = Backup::of(&path, &folder.path().join("state/journal"));
         let target = Target::own(&path, 5000, &backup).unwrap();
-        assert_eq!(std::fs::metadata(folder.path().join("own").join(dir.names().unwrap().remove(0))).unwrap().len(), 5000);
+        // Where a file system makes no files without a name.
+        let named = New::named(Dir::open(path.parent().unwrap(), 0).unwrap(), Path::new("f")).unwrap();
+        named.file.try_lock().unwrap();
         dir.write(".f.0123456789abcdef.tok-tmp", b"left", Durable::No).unwrap();
         dir.sweep_of("f");
-        assert_eq!(dir.names().unwrap().len(), 1);
+        let left = dir.names().unwrap();
+        assert!(left.contains(&named.temporary.clone().unwrap().into()));
+        assert!(!left.contains(&".f.0123456789abcdef.tok-tmp".into()));
+        drop(named);
         assert!(target.is_still_of(&path));
         target.put(b"x", Durable::Yes).unwrap();
         assert_eq!(dir.names().unwrap(), ["f"]);
         assert_eq!(dir.read("f", 9).unwrap().unwrap(), b"x");
         drop(Target::own(&path, 5000, &backup).unwrap());
         assert_eq!(dir.names().unwrap(), ["f"]);
+    }
+
+    #[test]
+    fn a_copy_is_taken_for_the_file_it_is_of_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let backup = Backup::of(Path::new("/f"), &folder.path().join("state/journal"));
+        assert!(backup.read(b"old", 100).is_none());
+        let copy = New::beside(Dir::make(&backup.folder, 1).unwrap(), Path::new(&backup.name), 100).unwrap();
+        copy.put(&[digest::hex(&[b"old"]).as_bytes(), b"\n", b"new"], Durable::Yes).unwrap();
+        assert_eq!(backup.read(b"old", 100), Some((b"new".to_vec(), true)));
+        assert_eq!(backup.read(b"", 100), Some((b"new".to_vec(), false)));
+        backup.remove();
+        assert!(backup.read(b"old", 100).is_none());
     }
 }

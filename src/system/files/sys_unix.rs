@@ -272,6 +272,53 @@ pub fn create_new(at: &Handle, name: &Path) -> io::Result<File> {
     Ok(File::from(file))
 }
 
+/// A new file without a name, which goes with its last descriptor.
+///
+/// # Errors
+/// [`io::ErrorKind::Unsupported`] where there is no such thing, or it could get no name later.
+pub fn create_unnamed(at: &Handle) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        if !Path::new(DESCRIPTORS).exists() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(at, ".", flags, OWN_FILE) {
+            Ok(file) => {
+                rustix::fs::fchmod(&file, OWN_FILE)?;
+                Ok(File::from(file))
+            }
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = at;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Where the descriptors of this process are (proc(5)).
+#[cfg(target_os = "linux")]
+const DESCRIPTORS: &str = "/proc/self/fd";
+
+/// Gives a name to what [`create_unnamed`] made.
+pub fn give_name(file: &File, at: &Handle, name: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let path = format!("{DESCRIPTORS}/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+        Ok(rustix::fs::linkat(CWD, path, at, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, at, name);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 pub fn open_lock(at: &Handle, name: &Path) -> io::Result<File> {
     // Checked before anything is written to it: a second name could be somebody's file.
     let (file, stat) = open_checked(at, name, OFlags::RDWR | OFlags::CREATE)?;

@@ -116,6 +116,16 @@ pub fn create_new(at: &Handle, name: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(at.join(name))
 }
 
+/// There is no such thing.
+pub fn create_unnamed(_: &Handle) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// See there.
+pub fn give_name(_: &File, _: &Handle, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub fn open_lock(at: &Handle, name: &Path) -> io::Result<File> {
     let path = at.join(name);
     let created = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
