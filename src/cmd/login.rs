@@ -464,8 +464,10 @@ fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
     if locked {
         opened.follow(host, &profile.name)?;
+        opened.prepare();
+    } else {
+        opened.check_ready();
     }
-    opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
         Some(StoreError { trouble: Trouble::Corrupt, .. }) if profile.store != StoreChoice::File => {

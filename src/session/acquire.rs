@@ -236,7 +236,7 @@ fn refresh(
             inputs.set("scope", &scope);
         }
         // Sent, it may be spent: that the new one can be kept is known before.
-        opened.check_ready();
+        opened.prepare();
         if let Some(trouble) = &opened.trouble {
             return Err(store_error(profile, trouble));
         }
@@ -331,7 +331,7 @@ fn run(
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.kept)?;
     if profile.provider.refresh.is_some() && !apart {
-        opened.check_ready();
+        opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}; going on without it", store_error(profile, trouble));

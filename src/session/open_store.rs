@@ -150,14 +150,23 @@ impl Opened {
         }
     }
 
-    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not.
+    /// Finds out whether an entry could be written where there is none; [`Opened::trouble`] tells if not.
     pub fn check_ready(&mut self) {
+        if self.kept.is_empty()
+            && self.trouble.is_none()
+            && let Some(store) = &mut self.store
+        {
+            self.trouble = store.ready().err();
+        }
+    }
+
+    /// The same of any entry, right before something is sent that cannot be had twice: what writing needs is taken.
+    pub fn prepare(&mut self) {
+        self.check_ready();
         if self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
-            // A keyring with an entry that was read takes another.
-            let ready = if self.kept.is_empty() { store.ready() } else { store.prepare() };
-            self.trouble = ready.err();
+            self.trouble = store.prepare().err();
         }
     }
 

@@ -247,16 +247,29 @@ fn a_config_behind_a_link_in_a_folder_that_others_can_write_to_is_3() {
     let get = |config: &str| sandbox.tok(["get", "plain", "--config", at(config).to_str().unwrap()]).run();
     let doubtful = ["open/link.toml", "open/folder/config.toml", "open/link-to-link.toml", "open/config.toml"];
     let doubtful = doubtful.into_iter().chain(["private/link-to-open.toml", "private/link-to-file.toml"]);
-    for bits in [0o777, 0o1777] {
+    for bits in [0o777, 0o772, 0o720] {
         chmod(&at("open"), bits);
         for config in doubtful.clone() {
-            get(config).fails(3).says("others can write to").hints_at(if bits == 0o777 { "chmod go-w" } else { "move it" });
+            get(config).fails(3).says("others can write to").hints_at("chmod go-w");
         }
         get("private/link.toml").line();
     }
-    chmod(&at("open"), 0o755);
-    for config in doubtful {
-        get(config).line();
+    // In a sticky folder nobody else can replace what is one's own.
+    for bits in [0o755, 0o1777] {
+        chmod(&at("open"), bits);
+        for config in doubtful.clone() {
+            get(config).line();
+        }
+    }
+    std::fs::hard_link(at("private/config.toml"), at("open/second.toml")).unwrap();
+    get("open/second.toml").fails(3).hints_at("move it");
+    if is_root() {
+        std::os::unix::fs::lchown(at("open/link.toml"), Some(NOBODY), None).unwrap();
+        get("open/link.toml").fails(3).says("where a link to it is").hints_at("move it");
+        chown(at("open/config.toml"), Some(NOBODY), None).unwrap();
+        get("open/config.toml").fails(3).says("belongs to another user");
+    } else {
+        skip_part!("only root can give a link away: one of another user in a sticky folder");
     }
     // Links that lead to each other, and one to nowhere.
     symlink("loop.toml", at("private/loop.toml")).unwrap();
@@ -276,7 +289,7 @@ fn a_config_of_a_package_manager_or_a_volume_is_taken_where_nobody_can_change_it
     put(&folder.join("config.toml"), b"");
     let config = folder.join("config.toml");
     let args = ["get", "plain", "--config", config.to_str().unwrap()];
-    // Nix: root's, of a group, and nobody in it can replace what is root's.
+    // Nix: root's, of a group, sticky.
     chmod(&folder, 0o1775);
     sandbox.tok(args).run().line();
     chmod(&folder, 0o775);

@@ -18,7 +18,7 @@ const LIMIT: u64 = 16 << 20;
 
 /// How much longer the file may have become when the new entry comes, in bytes: a new refresh token and what is said of
 /// it. A longer one is written too, if there is room by then.
-const SLACK: u64 = 16 << 10;
+const SLACK: usize = 16 << 10;
 
 /// One JSON object, profile → entry, in a file that only we can read.
 #[derive(Debug)]
@@ -223,7 +223,8 @@ impl Store for FileStore {
     }
 
     fn ready(&mut self) -> Result<(), StoreError> {
-        self.prepare()
+        self.folder()?;
+        self.target(SLACK).map(drop)
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {
@@ -232,10 +233,12 @@ impl Store for FileStore {
         }
         self.ready = None;
         self.folder()?;
-        let _lock = self.lock(self.deadline)?;
-        self.sweep();
-        let length = self.bytes()?.len() as u64 + SLACK;
-        let target = Target::own(&self.path, length, &self.backup).map_err(|error| self.unwritten(&error))?;
+        // Where nothing is kept yet there is nobody to wait for, and a login that fails leaves not even a lock.
+        let lock = self.path.exists().then(|| self.lock(self.deadline)).transpose()?;
+        if lock.is_some() {
+            self.sweep();
+        }
+        let target = self.target(self.bytes()?.len() + SLACK)?;
         let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
         let spare = (0..4).map(|_| File::open(null)).collect::<io::Result<Vec<_>>>();
         let spare = spare.map_err(|error| self.unwritten(&error))?;

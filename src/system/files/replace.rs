@@ -89,6 +89,8 @@ impl Target {
             let file = sys::open_private_to_write(&dir.0, name)?;
             sys::reserve(&file, room, true)?;
             let folder = Dir::make(&backup.folder, 1)?;
+            // Of the same lock as the file.
+            sweep_of(&folder, &backup.name);
             let copy = New::beside(folder, Path::new(&backup.name), room + 65)?;
             Ok(Target(Way::InPlace(file, Some((backup.clone(), copy)))))
         };

@@ -584,12 +584,15 @@ fn of_folder(folder: &Handle, of: &Stat) -> io::Result<Option<Fault>> {
     if mode & 0o022 == 0 {
         return Ok(None);
     }
-    // Root's folder of a group in which nobody can replace what is root's, as /nix/store.
-    let is_store = mode & 0o1002 == 0o1000 && stat.st_uid == 0 && of.st_uid == 0;
+    // In a sticky folder, /tmp or /nix/store, nobody else can replace what is this user's or root's. What a second name
+    // (a hard link) planted there leads to may be another file than was meant.
+    let is_kept = mode & 0o1000 != 0
+        && (is_ours(of) || of.st_uid == 0)
+        && (mode & 0o002 == 0 || of.st_nlink == 1 || kind_of(of) == FileType::Symlink);
     // Nobody can write there whatever the mode: a volume of Kubernetes is 0777, and mounted read-only.
     let is_read_only = || {
         let flags = rustix::fs::fstatvfs(folder).map(|about| about.f_flag);
         flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     };
-    Ok((!is_store && !is_read_only()).then_some(Fault::Mode(mode, is_ours(&stat))))
+    Ok((!is_kept && !is_read_only()).then_some(Fault::Mode(mode, is_ours(&stat))))
 }
