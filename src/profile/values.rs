@@ -466,9 +466,9 @@ pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given
         }
         Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
         // Typed without echo where `-` is a terminal.
-        Flag::Typed(secret) => vec![secret.clone().ok_or_else(|| {
-            Error::new(Kind::Usage, format!("--{dashed}-file -"), "nothing was typed")
-        })?],
+        Flag::Typed(secret) => vec![
+            secret.clone().ok_or_else(|| Error::new(Kind::Usage, format!("--{dashed}-file -"), "nothing was typed"))?,
+        ],
         Flag::File(path) => {
             let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
             vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]

@@ -262,8 +262,9 @@ mod tests {
         let first = Lock::take(folder.path(), 0, "p", soon(0), &mut |_| {}).unwrap();
         let path = folder.path().to_owned();
         let (waits, waiting) = std::sync::mpsc::channel();
-        let waiter =
-            std::thread::spawn(move || Lock::take(&path, 0, "p", soon(60_000), &mut |_| waits.send(()).unwrap()).unwrap());
+        let waiter = std::thread::spawn(move || {
+            Lock::take(&path, 0, "p", soon(60_000), &mut |_| waits.send(()).unwrap()).unwrap()
+        });
         waiting.recv().unwrap();
         drop(first);
         let _lock = waiter.join().unwrap();

@@ -120,7 +120,8 @@ fn nothing_is_spent(apiax: &Apiax, sandbox: &Sandbox, out: Output) {
     out.fails(7).hints();
     assert_eq!(apiax.server.count(), 1, "nothing was sent");
     assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
-    let left = std::fs::read_dir(data(sandbox)).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let left =
+        std::fs::read_dir(data(sandbox)).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
     assert_eq!(left.filter(|name| name.ends_with(".tok-tmp")).collect::<Vec<_>>(), [""; 0]);
 }
 
@@ -250,7 +251,10 @@ fn a_config_that_is_mounted_alone_is_written_in_place() {
     assert_eq!(apiax.server.count(), 0, "nothing was sent");
     in_mounts(sandbox.tok(args), &format!("mount --bind {0} {0}", path(&file))).run().prints("");
     let new = std::fs::read_to_string(&file).unwrap();
-    assert!(new.starts_with("# mine\n[profile.apiax]\n") && new.contains(apiax::USERNAME) && !new.contains("xxx"), "{new}");
+    assert!(
+        new.starts_with("# mine\n[profile.apiax]\n") && new.contains(apiax::USERNAME) && !new.contains("xxx"),
+        "{new}"
+    );
     assert_eq!(inode(&file), first);
 }
 
@@ -266,7 +270,9 @@ fn killed_at_any_system_call_a_file_that_is_written_in_place_is_the_old_one_or_t
     let mounts = format!("mount --bind {0} {0}", path(&sandbox.secrets_file()));
     for call in ["openat", "write", "ftruncate", "fsync", "renameat,renameat2", "unlinkat", "fallocate"] {
         for at in 1.. {
-            let strace = format!("{mounts} && set -- -qq -o /dev/null -e inject={call}:signal=KILL:when={at} -e trace={call} \"$0\" \"$@\" && set -- \"$@\" && exec strace \"$@\"");
+            let strace = format!(
+                "{mounts} && set -- -qq -o /dev/null -e inject={call}:signal=KILL:when={at} -e trace={call} \"$0\" \"$@\" && set -- \"$@\" && exec strace \"$@\""
+            );
             let out = in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &strace).run();
             // Whatever it left, the next call takes it, and it is a token that the server knows.
             in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &mounts).run().silent().line();

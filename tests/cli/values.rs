@@ -78,7 +78,8 @@ fn one_line_break_at_the_end_of_a_variable_is_dropped_as_from_a_file() {
     }
     // One that the config names; and a plain value.
     sandbox.config("[profile.plain]\nprovider = \"plain\"\nclient_secret = { env = \"MINE\" }\n");
-    let get = |end: &str| sandbox.tok(["get", "plain", "--no-store"]).env_remove("TOK_PLAIN_CLIENT_SECRET").env("MINE", end);
+    let get =
+        |end: &str| sandbox.tok(["get", "plain", "--no-store"]).env_remove("TOK_PLAIN_CLIENT_SECRET").env("MINE", end);
     get(&format!("{secret}\n")).env("TOK_PLAIN_CLIENT_ID", "mine\n").run().line();
     let sent = server.last();
     assert_eq!((sent.field("client_secret"), sent.field("client_id")), (secret, "mine".into()));

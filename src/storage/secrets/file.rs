@@ -272,7 +272,11 @@ mod tests {
     use std::time::Duration;
 
     fn store(folder: &Path) -> FileStore {
-        FileStore::new(folder.join("data/tok/secrets.json"), &folder.join("state/tok/journal"), Instant::now() + Duration::from_secs(5))
+        FileStore::new(
+            folder.join("data/tok/secrets.json"),
+            &folder.join("state/tok/journal"),
+            Instant::now() + Duration::from_secs(5),
+        )
     }
 
     #[test]

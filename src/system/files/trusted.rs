@@ -78,7 +78,9 @@ impl fmt::Display for Untrusted {
             (Fault::Owner, Part::Folder) => write!(f, "its folder {path} belongs to another user"),
             (Fault::Owner, Part::Link) => write!(f, "{path}, where a link to it is, belongs to another user"),
             (Fault::Mode(mode, _), Part::File) => write!(f, "others can write to it (mode {mode:04o})"),
-            (Fault::Mode(mode, _), Part::Folder) => write!(f, "others can write to its folder {path} (mode {mode:04o})"),
+            (Fault::Mode(mode, _), Part::Folder) => {
+                write!(f, "others can write to its folder {path} (mode {mode:04o})")
+            }
             (Fault::Mode(mode, _), Part::Link) => {
                 write!(f, "others can write to {path}, where a link to it is (mode {mode:04o})")
             }

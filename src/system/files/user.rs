@@ -44,7 +44,8 @@ fn is_own_descriptor(path: &Path) -> bool {
     let own = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let folders = ["/dev/fd", "/proc/self/fd"];
     cfg!(unix)
-        && (own.iter().any(|own| path == Path::new(own)) || folders.iter().any(|folder| path.parent() == Some(Path::new(folder))))
+        && (own.iter().any(|own| path == Path::new(own))
+            || folders.iter().any(|folder| path.parent() == Some(Path::new(folder))))
 }
 
 /// Writes to a pipe or a device, which may have no reader yet.
@@ -134,4 +135,3 @@ fn bounded<R: Read>(
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came within the time allowed")),
     }
 }
-
