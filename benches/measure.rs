@@ -1,6 +1,7 @@
 //! Measures whole processes: each command of a table is spawned and reaped in turn, round after round, and what is
 //! told is the median of the ratios within a round. `benches/run` builds what is measured and starts this.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{Read, Write};

@@ -319,6 +319,7 @@ mod unix {
 }
 
 #[cfg(all(test, unix))]
+#[expect(clippy::disallowed_methods, reason = "the test is the program here")]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 

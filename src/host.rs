@@ -1,9 +1,11 @@
 //! The world as one value: environment, folders, clock, terminal, network, stores. [`Host::real`] makes the real one;
 //! a test makes its own.
+#![expect(clippy::disallowed_methods, reason = "here the world is made")]
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret};
+use crate::cli::{Color, Global};
 use crate::oauth::request::{Identity, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
@@ -11,7 +13,7 @@ use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Client, Settings};
+use crate::system::http::{self, Events, Head, Http, Settings};
 use crate::system::process::{self, Failed};
 use crate::system::terminal::{Echo, Line, Terminal};
 use std::ffi::OsString;
@@ -38,9 +40,29 @@ pub struct Host {
     pub settings: FilesRead,
     /// The secret stores.
     stores: Box<dyn Stores>,
-    /// The config that was read to know the command line, and its path: whoever runs the command takes it.
-    pub config: Option<(PathBuf, crate::profile::config::Config)>,
-    client: Option<(Option<PathBuf>, Client)>,
+    /// The network; the real one is made at the first request.
+    http: Option<Http>,
+}
+
+/// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
+struct Notes<'a> {
+    events: &'a mut dyn Events,
+    lines: Vec<String>,
+}
+
+impl Events for Notes<'_> {
+    fn connected(&mut self) -> Result<()> {
+        self.events.connected()
+    }
+
+    fn received(&mut self, head: &Head, body: &[u8]) {
+        self.events.received(head, body);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.events.note(line);
+        self.lines.push(line.to_string());
+    }
 }
 
 impl Host {
@@ -56,8 +78,7 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             settings: FilesRead::default(),
-            config: None,
-            client: None,
+            http: None,
         }
     }
 
@@ -92,6 +113,36 @@ impl Host {
         }
     }
 
+    /// Puts the options of every command into force.
+    pub fn settle(&mut self, global: &Global) {
+        let terminal = &mut self.terminal;
+        terminal.verbose = global.verbose;
+        terminal.quiet = global.quiet;
+        terminal.interactive &= !global.no_input;
+        let has = |name: &str| self.env.get(name).is_some_and(|value| !value.is_empty());
+        // https://no-color.org
+        let wanted = !has("NO_COLOR") && self.env.get("TERM").is_none_or(|term| term != "dumb");
+        let color = |is_terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && wanted,
+        };
+        terminal.color = color(terminal.stderr_terminal);
+        terminal.color_stdout = color(terminal.stdout_terminal);
+    }
+
+    /// How many columns there are for an answer: COLUMNS, else those of the terminal that stdout is; `None` where it is
+    /// none.
+    pub fn columns(&self) -> Option<usize> {
+        let set = self.env.get("COLUMNS").and_then(|text| text.to_str()?.parse().ok()).filter(|columns| *columns > 0);
+        set.or_else(crate::system::terminal::stdout_columns)
+    }
+
+    /// The folder that relative paths start from.
+    pub fn working_folder(&self) -> Option<PathBuf> {
+        std::env::current_dir().ok()
+    }
+
     /// The environment variable `name`, as text; an empty one is absent.
     ///
     /// # Errors
@@ -101,26 +152,28 @@ impl Host {
         Ok(text.map(str::to_string))
     }
 
-    /// Sends `request`; the way to the network is made at the first one.
+    /// Sends `request` before the call's deadline.
     ///
     /// # Errors
-    /// As [`Client::send`].
-    pub fn send(&mut self, request: &Request, ca_file: Option<&Path>) -> Result<Response> {
-        if self.client.as_ref().is_none_or(|(of, _)| of.as_deref() != ca_file) {
-            let mut settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
-            settings.ca_file = ca_file.map(Path::to_path_buf);
-            settings.verbose = self.terminal.verbose;
-            settings.sudo = self.is_sudo();
-            self.client = Some((ca_file.map(Path::to_path_buf), Client::new(settings)));
-        }
-        let mut lines = Vec::new();
-        let answer = match &self.client {
-            Some((_, client)) => {
-                client.send(request, self.clock.deadline, &clock::now, &mut |line| lines.push(line.to_string()))
-            }
-            None => Err(Error::new(Kind::Other, "no way to the network", "")),
-        };
-        lines.iter().for_each(|line| self.terminal.detail(line));
+    /// As [`Http`].
+    pub fn send(&mut self, request: &Request) -> Result<Response> {
+        self.send_until(request, self.clock.deadline, &mut ())
+    }
+
+    /// Sends `request` before `deadline`, and tells `events` of it. Its notes go to the terminal as well, after the
+    /// reply.
+    ///
+    /// # Errors
+    /// As [`Http`].
+    pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
+        let sudo = self.is_sudo();
+        let http = self.http.get_or_insert_with(|| {
+            let settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
+            http::real(Settings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
+        });
+        let mut notes = Notes { events, lines: Vec::new() };
+        let answer = http(request, deadline, &mut notes);
+        notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
     }
 

@@ -1,5 +1,6 @@
 //! The program: the short path, else the real world and `run`.
 #![cfg_attr(unix, no_main)]
+#![expect(clippy::disallowed_methods, reason = "a process begins here: its clock, its arguments, its end")]
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -70,7 +71,7 @@ fn main() -> std::process::ExitCode {
 fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
-        let _ = writeln!(std::io::stderr(), "tok: this is a mistake in tok, at {place}");
+        let _ = writeln!(std::io::stderr(), "tok: internal error at {place} (please report it)");
         std::process::exit(1);
     }));
 }

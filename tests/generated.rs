@@ -3,6 +3,7 @@
 //! `UPDATE=1 cargo test --test generated` makes them anew and removes those of commands that are gone.
 //!
 //! And the completion itself, as a shell asks for it.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![allow(clippy::unwrap_used)]
 
 #[cfg(unix)]
@@ -22,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::process::Command;
-use tok::cli::{LoginTarget, Shape, Shell};
+use tok::cli::{Catalog, GrantRow, Shell, TargetRow};
 
 #[path = "generated/markdown.rs"]
 mod markdown;
@@ -81,10 +82,10 @@ fn first_difference(was: &str, is: &str) -> String {
 /// The commands, without what providers bring: with it the pages would be as many as there are grants, and change with
 /// each provider. What a provider takes is said by `tok providers NAME`.
 fn definition() -> Definition {
-    let grant = ("grant".to_string(), String::new(), Vec::new());
-    let any = LoginTarget { name: "profile".into(), about: "a profile".into(), grants: vec![grant] };
-    let shape = Shape { logins: vec![any], ..Shape::default() };
-    let mut command = tok::cli::command(&shape).disable_help_subcommand(true).term_width(80);
+    let grant = GrantRow { name: "grant".into(), help: String::new(), values: Vec::new() };
+    let any = TargetRow { name: "profile".into(), about: "a profile".into(), grants: vec![grant] };
+    let catalog = Catalog { targets: vec![any], ..Catalog::default() };
+    let mut command = tok::cli::command(&catalog, Some(80)).disable_help_subcommand(true);
     command.build();
     command
 }
@@ -141,6 +142,14 @@ fn page(command: Definition, name: &str) -> String {
     let title = title(name, 1);
     let lines = text.lines().map(|line| if line.starts_with(".TH ") { title.as_str() } else { line.trim_end() });
     let mut text = lines.map(|line| format!("{}\n", markdown::code_in_bold(line))).collect::<String>();
+    // The arguments stand before the options, which the library has in the order in which they were made.
+    if let Some((before, arguments)) = text.clone().split_once(".SH ARGUMENTS\n") {
+        let end = arguments.find(".SH ").unwrap_or(arguments.len());
+        let (arguments, behind) = arguments.split_at(end);
+        let at = [".SH OPTIONS\n", ".SH \"GLOBAL OPTIONS\"\n"].iter().filter_map(|heading| before.find(heading)).min();
+        let (before, options) = before.split_at(at.unwrap_or(before.len()));
+        text = format!("{before}.SH ARGUMENTS\n{arguments}{options}{behind}");
+    }
     // A space before the list of values, once.
     text = text.replace(".br\n\n.br\n", ".sp\n");
     if let Some((before, examples)) = text.clone().split_once(".SH EXTRA\n") {

@@ -1,5 +1,6 @@
 //! What holds for every input: properties of the pure functions over generated values, and every file of
 //! `fuzz/corpus/` through the function that its fuzz target calls.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 // Also outside of #[test]: a generator that cannot be built is a mistake of this file.
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +19,10 @@ use tok::base::text::{escape, escape_to, is_unsafe};
 use tok::base::time::Time;
 use tok::cli::Format;
 use tok::cmd::output::{Answer, Source};
-use tok::profile::config::{Config, is_in_parts};
+use tok::oauth::poll::Poll;
+use tok::oauth::reply::{self, Failure};
+use tok::oauth::request::Response;
+use tok::provider::{Provider, Rules};
 use tok::token::Expires;
 use tok::token::Token;
 use tok::token::identity::{Belongs, Known, KnownSecret};
@@ -109,35 +113,119 @@ fn answer(token: &str) -> Answer {
     Answer { profile: "p".into(), token, source: Source::Grant, now: 0 }
 }
 
-/// Tables of a config that can stand in any order, with what looks like the begin of another in them.
-const TABLES: &[&str] = &[
-    "[profile.a]\nx = [\n\"1\",\n# [profile.b]\n\"[profile.b]\" # ]\n]\n",
-    "[profile.a.k1]\r\nenv = \"X\"\r\n",
-    "[profile.\"a-b\"]\nprovider = \"p\"\n",
-    "[ profile.b ] # [profile.c]\nx = { command = [\n\"x\",\n\"[profile.a]\",\n] }\n",
-    "[profile.b.k2]\nfile = \"/x\"\n",
-    "[profile.c] # [profile.a]\nx = \"\\n[profile.a]\"\n\n# [profile.a]\n",
-    "[profile.'d']\nstore = \"none\"\n",
-    "[profile . d . k3]\nkeyring = \"a/b\"\n",
-    "[profile.c-1]\nx = {\nenv = \"X\",\n}\n",
-    "[profile]\ne.x = \"1\"\n",
-    "[profile.a-c]\n",
-];
+/// The rules of a plain provider.
+fn plain_rules() -> Rules {
+    let file = "[grants.a]\nurl = \"https://a.example\"";
+    Provider::parse("p", "p.toml", file).unwrap().grants[0].response.as_ref().clone()
+}
+
+/// A reply with this body, now.
+fn answered(status: u16, body: &[u8]) -> Response {
+    Response { status, headers: vec![], body: body.to_vec().into(), received: Time::from_secs(1_800_000_000) }
+}
+
+/// A number as servers write it, and its value; absent in three ways.
+fn wire_number() -> impl Strategy<Value = (String, Option<i64>)> {
+    let some = (1_i64..2_000_000_000, 0_usize..5).prop_map(|(n, dress)| {
+        let text = [n.to_string(), format!("{n}.0"), format!("\"{n}\""), format!("\"{n}.0\""), format!("{n}e0")];
+        (text[dress].clone(), Some(n))
+    });
+    prop_oneof![4 => some, 1 => proptest::sample::select(vec!["null", "\"\""]).prop_map(|text| (text.into(), None))]
+}
+
+/// An `error` as servers write it beside a 2xx, and whether it is one.
+fn wire_error() -> impl Strategy<Value = (String, bool)> {
+    proptest::sample::select(vec![
+        ("", false),
+        ("\"error\":null,", false),
+        ("\"error\":\"\",", false),
+        ("\"error\":\"slow_down\",", true),
+        ("\"error\":{\"message\":\"no\"},", true),
+    ])
+    .prop_map(|(text, is_one)| (text.to_string(), is_one))
+}
+
+/// What two readers make of a failure.
+fn told(failure: &Failure) -> (tok::base::error::Kind, String, Option<String>) {
+    (failure.kind, failure.why.clone(), failure.code.clone())
+}
 
 proptest! {
+    /// One reader: whatever a token's reply reads, a device's, a pushed request's, a registration's and an
+    /// introspection's reads alike.
     #[test]
-    fn a_part_of_a_config_means_what_the_whole_means(
-        tables in Just(TABLES.to_vec()).prop_shuffle(), count in 0..=TABLES.len(), mark: bool, end: bool
+    fn every_reply_is_read_as_a_tokens_is(
+        number in wire_number(), error in wire_error(), description in odd_text(), empty in 0_usize..3,
+        status in prop_oneof![3 => Just(200_u16), 1 => 201_u16..600], cut in proptest::option::of(0_usize..400),
+        form: bool,
     ) {
-        let mut text = format!("{}store = \"file\"\n{}", if mark { "\u{feff}" } else { "" }, tables[..count].concat());
-        if end {
-            text.truncate(text.trim_end().len());
+        let (wire, value) = number;
+        let (error, is_error) = error;
+        let description = serde_json::Value::from(description).to_string();
+        let empty = ["", "\"refresh_token\":null,", "\"refresh_token\":\"\","][empty];
+        let json = format!(
+            "{{{error}{empty}\"access_token\":\"t\",\"expires_in\":{wire},\"interval\":{wire},\"note\":{description}}}"
+        );
+        let mut body = json.into_bytes();
+        if form && !is_error {
+            let plain = wire.trim_matches('"').replace("null", "");
+            body = format!("access_token=t&expires_in={plain}&interval={plain}&error=&refresh_token=").into_bytes();
         }
-        prop_assert!(is_in_parts(&text));
-        prop_assert!(Config::parse(Path::new("config.toml"), &text, None).is_ok(), "{text}");
-        // It compares them.
-        targets::config(format!("\n{text}").as_bytes());
+        if let Some(cut) = cut {
+            body.truncate(cut);
+        }
+        let rules = plain_rules();
+        let response = answered(status, &body);
+        let (token, object) = (reply::read(&rules, &[], &response), reply::object(&rules, &response));
+        match (&token, &object) {
+            (Ok(token), Ok(object)) => {
+                prop_assert!((200..300).contains(&status) && !is_error);
+                prop_assert!(token.refresh_token.is_none() && reply::value::member(object, "refresh_token").is_none());
+                prop_assert_eq!(reply::value::text(object, &["access_token"]), Some(token.access_token.expose()));
+                let life = reply::value::whole(object, "expires_in");
+                prop_assert!(cut.is_some() || life == value, "{life:?}");
+                let ten_years = 315_576_000;
+                let expires = life.filter(|life| *life <= ten_years).map(|life| 1_800_000_000 + life);
+                prop_assert_eq!(token.expires.at(), expires);
+                let now = std::time::Instant::now();
+                let waits = Poll::new(now, reply::value::whole(object, "interval"), None).first().as_secs();
+                let interval = reply::value::whole(object, "interval");
+                prop_assert!(cut.is_some() || interval == value);
+                prop_assert_eq!(waits, interval.map_or(5, |interval| interval.clamp(1, 60).unsigned_abs()));
+            }
+            (Err(token), Err(object)) => prop_assert_eq!(told(token), told(object)),
+            // A form that is cut may lack its token, and is an object all the same.
+            (Err(_), Ok(object)) => prop_assert!(reply::value::member(object, "access_token").is_none()),
+            (Ok(_), Err(object)) => prop_assert!(false, "a token, but {object:?}"),
+        }
     }
+
+    /// The code of a refusal is the same however much of what follows it is lost, and in whatever encoding it comes.
+    #[test]
+    fn a_code_survives_the_damage_behind_it(description in odd_text(), cut: proptest::sample::Index, latin: bool, raw: bool) {
+        let head = "{\"error\":\"invalid_grant\",";
+        let text = match raw {
+            true => format!("\"{}\"", description.replace(['"', '\\', '{', '}'], "")),
+            false => serde_json::Value::from(description).to_string(),
+        };
+        let whole = format!("{head}\"error_description\":{text}}}");
+        let bytes: Vec<u8> = match latin {
+            true => whole.chars().map(|c| u8::try_from(c as u32).unwrap_or(b'?')).collect(),
+            false => whole.into_bytes(),
+        };
+        let kept = head.len() + cut.index(bytes.len() - head.len() + 1);
+        for status in [400, 401] {
+            let failure = reply::read(&plain_rules(), &[], &answered(status, &bytes[..kept])).unwrap_err();
+            prop_assert_eq!(failure.code.as_deref(), Some("invalid_grant"));
+        }
+    }
+
+    #[test]
+    fn refusals_and_challenges_of_any_text_are_safe(head in "[a-z] [45][0-9]{2} ", text in odd_text(), body in odd_text()) {
+        targets::refusal(format!("{head}{}\n{body}", text.replace('\n', "")).as_bytes());
+        targets::challenge(text.as_bytes());
+    }
+
     #[test]
     fn text_from_elsewhere_only_shows_itself(text in odd_text(), limit in 0usize..100) {
         let shown = escape_to(&text, limit);

@@ -3,6 +3,7 @@
 //! A grant without its folder fails, and so does a folder without a grant. `UPDATE=1 cargo test --test providers`
 //! rewrites what tok makes (requests, tokens, errors); what a server sends is written by hand. Read the difference
 //! before it is committed: `tests/providers/README.md` says what each file is and where each reply comes from.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};

@@ -3,9 +3,10 @@
 //!
 //! What must run as a process of its own (under a bus, under a umask, to be killed) is an ignored test of this
 //! binary, named `child_…`, that runs itself again.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![cfg(unix)]
 // The lines that a child prints are for its parent.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "cli/support/child.rs"]
 mod child;
@@ -683,7 +684,7 @@ mod keyring {
         let put = r#"printf other | secret-tool store --label=x service tok username shop-eu more attributes"#;
         assert!(Command::new("sh").args(["-c", put]).finish().unwrap().status.success());
         let error = store.get("shop-eu").unwrap_err();
-        assert_eq!(error.trouble, Trouble::Refused);
+        assert_eq!(error.trouble, Trouble::Corrupt);
         assert!(error.why.contains("2 entries"), "{}", error.why);
         secret_tool(&["clear", "more", "attributes"]);
         assert!(store.get("shop-eu").unwrap().is_some());

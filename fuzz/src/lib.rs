@@ -3,6 +3,7 @@
 //!
 //! Inputs are text where they can be, so that a corpus can be read: what steers a target stands on the first lines,
 //! the text that is parsed after them.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a fuzz target is a program of its own")]
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -16,7 +17,7 @@ use tok::base::secret::Secret;
 use tok::base::time::Time;
 use tok::base::url::Url;
 use tok::oauth::client_auth::{self, Moment};
-use tok::oauth::reply::{Note, read};
+use tok::oauth::reply::{Note, object, read};
 use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
 use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
 use tok::provider::template::Piece;
@@ -36,6 +37,8 @@ pub type Target = fn(&[u8]);
 /// The targets by name; each has a folder of that name under `corpus/`.
 pub const ALL: &[(&str, Target)] = &[
     ("reply", reply),
+    ("refusal", refusal),
+    ("challenge", challenge),
     ("provider_file", provider_file),
     ("config", config),
     ("cache", cache),
@@ -135,6 +138,58 @@ pub fn reply(data: &[u8]) {
     }
 }
 
+/// `RULES STATUS CHALLENGE`, then the body of a refusal, whole or damaged: it is safe to show and to act on, whatever
+/// kind of reply it is, and where the body is whole nothing is read that does not stand in it.
+pub fn refusal(data: &[u8]) {
+    let at = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (head, body) = (String::from_utf8_lossy(&data[..at]), data.get(at + 1..).unwrap_or(&[]));
+    let mut words = head.splitn(3, ' ');
+    let rule = words.next().and_then(|w| w.bytes().next()).unwrap_or(0);
+    let (rules, dead) = &rules()[usize::from(rule.wrapping_sub(b'a')) % rules().len()];
+    let status = words.next().and_then(|w| w.parse().ok()).filter(|status| *status >= 400).unwrap_or(400);
+    let headers = vec![("WWW-Authenticate".to_string(), words.next().unwrap_or("").to_string())];
+    let response = |body: &[u8]| Response {
+        status,
+        headers: headers.clone(),
+        body: body.to_vec().into(),
+        received: Time::from_secs(NOW),
+    };
+    let failure = read(rules, dead, &response(body)).expect_err("no token beside such a status");
+    assert!(matches!(failure.kind, Kind::Refused | Kind::Unavailable));
+    assert!(!failure.dead || failure.kind == Kind::Refused, "only a refusal kills");
+    assert_safe(&failure.why);
+    assert!(failure.why.chars().count() < 8_000);
+    // A refusal is a refusal, whatever was asked for.
+    let other = object(rules, &response(body)).expect_err("no object either");
+    assert_eq!((other.kind, &other.why, &other.code), (failure.kind, &failure.why, &failure.code));
+    // What is whole is read as it stands: a mark or spaces around it change nothing.
+    if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).is_ok() {
+        let around = [b" \r\n", body, b" \n"].concat();
+        let again = read(rules, dead, &response(&around)).expect_err("a refusal");
+        assert_eq!((again.why, again.code, again.dead), (failure.why, failure.code, failure.dead));
+    }
+}
+
+/// A `WWW-Authenticate`: what is read of it is the same once more when it is written out.
+pub fn challenge(data: &[u8]) {
+    let Some(line) = text(data) else { return };
+    let read = tok::oauth::challenge::parse(line);
+    let written: Vec<String> = read
+        .iter()
+        .map(|challenge| {
+            let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let all: Vec<_> = challenge.parameters.iter().map(|(n, v)| format!("{n}=\"{}\"", quote(v))).collect();
+            format!("{} {}", challenge.scheme, all.join(", "))
+        })
+        .collect();
+    assert_eq!(tok::oauth::challenge::parse(&written.join(", ")), read, "{line}");
+    for challenge in &read {
+        for (name, _) in &challenge.parameters {
+            assert!(is_token(name) && !name.bytes().any(|b| b.is_ascii_uppercase()));
+        }
+    }
+}
+
 /// A provider file. What is taken has only names that exist, and makes requests that are whole.
 pub fn provider_file(data: &[u8]) {
     let Some(text) = text(data) else { return };
@@ -175,7 +230,7 @@ fn assert_request(request: &Request) {
 }
 
 /// `PROFILE VALUE`, then a config. An edit of a good config is a good config with the values in it, and the same
-/// edit again changes nothing. A part of a config means what the whole means.
+/// edit again changes nothing.
 pub fn config(data: &[u8]) {
     let Some((head, text)) = text(data).map(line) else { return };
     let path = Path::new("config.toml");
@@ -184,13 +239,6 @@ pub fn config(data: &[u8]) {
         Ok(config) => config,
         Err(error) => return assert_config_error(&error),
     };
-    if tok::profile::config::is_in_parts(text) {
-        for (name, profile) in &before.profiles {
-            let part = Config::parse_part(path, text, Some(Path::new("/home/u")), &[name]);
-            let part = part.unwrap_or_else(|e| panic!("the part for {name}: {e}"));
-            assert_eq!(format!("{:?}", part.profiles[name]), format!("{profile:?}"), "{name} in a part of {text}");
-        }
-    }
     let (name, wish) = head.split_once(' ').unwrap_or(("a", head));
     if !tok::base::name::is_name(name) || wish.is_empty() {
         return;

@@ -1,24 +1,49 @@
 //! Dates, as servers write them and as we show them.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::tz::TimeZone;
 
 /// The last second that is shown: 9999-12-30T22:00:00Z. A year later RFC 3339 has no form any more.
 pub const LAST: i64 = 253_402_207_200;
 
-/// Seconds since 1970 of an RFC 3339 or RFC 1123 date; `None` where it is neither.
+/// Seconds since 1970 of an RFC 3339 date, or of one of the three forms of HTTP (RFC 9110 §5.6.7), the first of which
+/// is RFC 1123's; `None` where it is none of them.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
-    // Only what can be a date is looked at: jiff's forms are wider than these two.
+    // Only what can be a date is looked at: jiff's forms are wider than these.
     let (rfc3339, rest) = (text.get(..4)?.bytes().all(|b| b.is_ascii_digit()), text.get(4..)?);
     let parsed = if rfc3339 && rest.starts_with('-') {
-        text.parse::<Timestamp>().ok()
+        without_long_fraction(text).parse::<Timestamp>().ok()
     } else {
-        DateTimeParser::new().parse_timestamp(text).ok()
+        let rfc1123 = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok();
+        rfc1123.or_else(|| older(text))
     };
     // The last day of 9999, beyond what jiff holds, is how some servers write «never».
     let never = ["9999-12-31T", "9999-12-31 ", "Fri, 31 Dec 9999 "].iter().any(|start| text.starts_with(start));
     parsed.map(Timestamp::as_second).or(never.then_some(LAST))
+}
+
+/// RFC 3339 §5.6 has no limit for the digits of a fraction; jiff holds nine.
+fn without_long_fraction(text: &str) -> std::borrow::Cow<'_, str> {
+    let Some((before, after)) = text.split_once('.') else { return text.into() };
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    match digits > 9 {
+        true => format!("{before}.{}{}", &after[..9], &after[digits..]).into(),
+        false => text.into(),
+    }
+}
+
+/// The two older forms of RFC 9110 §5.6.7, RFC 850's and that of asctime.
+fn older(text: &str) -> Option<Timestamp> {
+    let (weekday, rest) = text.split_once(|c: char| !c.is_ascii_alphabetic())?;
+    let rest = rest.trim_start();
+    let civil = match text[weekday.len()..].starts_with(',') {
+        true => DateTime::strptime("%d-%b-%y %H:%M:%S", rest.strip_suffix("GMT")?.trim_end()),
+        false => DateTime::strptime("%b %e %H:%M:%S %Y", rest),
+    };
+    civil.ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 /// `secs` since 1970 as RFC 3339 in UTC: `2027-01-15T08:00:00Z`.
@@ -37,6 +62,20 @@ mod tests {
         assert_eq!(parse("2027-01-15T09:00:00+01:00"), Some(1_800_000_000));
         assert_eq!(parse("Fri, 15 Jan 2027 08:00:00 GMT"), Some(1_800_000_000));
         assert_eq!(parse("9999-12-31T23:59:59Z"), Some(LAST));
+        assert_eq!(parse("2027-01-15T08:00:00.123456789012Z"), Some(1_800_000_000));
+        assert_eq!(parse("2027-01-15T09:00:00.123456789012345+01:00"), Some(1_800_000_000));
+        assert_eq!(parse("2027-01-15t08:00:00z"), Some(1_800_000_000));
+        assert_eq!(parse("2027-01-15 08:00:00Z"), Some(1_800_000_000));
+        // RFC 9110 §5.6.7 has one moment in three forms; a wrong day of the week says nothing.
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+        ] {
+            assert_eq!(parse(text), Some(784_111_777), "{text}");
+        }
         for text in ["", "soon", "2027", "12", "2027-01-15", "tomorrow at noon", "Fri, 99 Jan 2027 08:00:00 GMT"] {
             assert_eq!(parse(text), None, "{text}");
         }

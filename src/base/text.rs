@@ -49,6 +49,22 @@ pub fn lines(text: &str) -> String {
     out
 }
 
+/// [`lines`] of text with colours: escape sequences that set them (SGR, ECMA-48 §8.3.117) stay.
+pub fn styled_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        let (before, sequence) = rest.split_at(at);
+        out.push_str(&lines(before));
+        let parameters = sequence[2..].bytes().take_while(|b| b.is_ascii_digit() || *b == b';').count();
+        let end = if sequence[2 + parameters..].starts_with('m') { 3 + parameters } else { 1 };
+        let (sequence, behind) = sequence.split_at(end);
+        out.push_str(&if end > 1 { sequence.to_string() } else { lines(sequence) });
+        rest = behind;
+    }
+    out + &lines(rest)
+}
+
 /// A JSON value as a line whose text does nothing to a terminal: what JSON itself would let through (DEL, C1, bidi,
 /// zero-width) is escaped as JSON escapes. Nothing is cut: to a program the value is the same.
 pub fn json(value: &serde_json::Value) -> String {
@@ -86,29 +102,10 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .into_iter()
         // The lengths alone may tell; to compare a name of a megabyte takes a minute.
         .filter(|name| typed.len() <= 4 * name.len() + 4)
-        .map(|name| (if is_first_word(name) { 1 } else { distance(typed, name) }, name))
-        .filter(|(d, name)| *d <= enough(name))
-        .min_by_key(|(d, _)| *d)
+        .map(|name| (if is_first_word(name) { 1 } else { strsim::osa_distance(typed, name) }, name))
+        .filter(|(distance, name)| *distance <= enough(name))
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
-}
-
-/// How many letters differ: added, dropped, changed or swapped with a neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let same = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + same);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -130,6 +127,11 @@ mod tests {
         assert_eq!(line(nasty), "  a\\u{1b}[2J\\r\\nb\\u{202e}\\u{9b}\\u{e0041}é\\");
         assert_eq!(line(&line(nasty)), line(nasty));
         assert_eq!(lines(nasty), "  a\\u{1b}[2J\\r\nb\\u{202e}\\u{9b}\\u{e0041}é\\");
+        assert_eq!(
+            styled_lines(&format!("\u{1b}[1;32mA\u{1b}[0m{nasty}")),
+            format!("\u{1b}[1;32mA\u{1b}[0m{}", lines(nasty))
+        );
+        assert_eq!(styled_lines("\u{1b}[\u{1b}]0;x\u{7}"), lines("\u{1b}[\u{1b}]0;x\u{7}"));
         assert_eq!(line(&"x".repeat(9999)).chars().count(), LINE + 1);
         let value = serde_json::json!({ nasty: [nasty] });
         let text = json(&value);

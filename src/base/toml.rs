@@ -13,8 +13,6 @@ pub struct Document<'t> {
     pub name: String,
     /// The text.
     pub text: &'t str,
-    /// What was left out of it: after how many bytes of the text, and how many lines.
-    left_out: &'t [(usize, usize)],
     /// Where the lines begin, in bytes; found out for the first place that is asked for.
     lines: OnceCell<Vec<usize>>,
 }
@@ -22,12 +20,7 @@ pub struct Document<'t> {
 impl<'t> Document<'t> {
     /// The document `text` that people know as `name`.
     pub fn new(name: impl Into<String>, text: &'t str) -> Document<'t> {
-        Document::part(name, text, &[])
-    }
-
-    /// A part of the document `name`: `text`, after so many bytes of which so many lines were left out.
-    pub fn part(name: impl Into<String>, text: &'t str, left_out: &'t [(usize, usize)]) -> Document<'t> {
-        Document { name: name.into(), text, left_out, lines: OnceCell::new() }
+        Document { name: name.into(), text, lines: OnceCell::new() }
     }
 
     /// Parses the text.
@@ -50,8 +43,7 @@ impl<'t> Document<'t> {
         let line = lines.partition_point(|start| *start <= before.len());
         let start = line.checked_sub(1).and_then(|last| lines.get(last)).copied().unwrap_or(0);
         let column = before.get(start..).unwrap_or("").chars().count() + 1;
-        let left_out: usize = self.left_out.iter().filter(|(at, _)| *at <= span.start).map(|(_, lines)| lines).sum();
-        format!("{}:{}:{column}", self.name, line + left_out + 1)
+        format!("{}:{}:{column}", self.name, line + 1)
     }
 
     /// The table `table` that stands at `span`, to be read key by key.

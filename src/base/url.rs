@@ -25,7 +25,7 @@ pub struct Url<'a> {
 
 /// Whether a host, an IPv6 address without its brackets, is this machine.
 pub fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: core::net::IpAddr| ip.is_loopback())
 }
 
 impl<'a> Url<'a> {
@@ -46,7 +46,7 @@ impl<'a> Url<'a> {
         let (host, port) = match authority.strip_prefix('[') {
             Some(inside) => {
                 let close = inside.find(']').ok_or("has no valid host")?;
-                inside[..close].parse::<std::net::Ipv6Addr>().map_err(|_| "has no valid host")?;
+                inside[..close].parse::<core::net::Ipv6Addr>().map_err(|_| "has no valid host")?;
                 (&authority[..close + 2], &authority[close + 2..])
             }
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -126,6 +126,18 @@ pub fn endpoint(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_what_cannot_leave_the_machine() {
+        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.255.0.9", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in
+            ["127.0.0.1.example", "localhost.example", "10.0.0.1", "::2", "::ffff:127.0.0.1", "0.0.0.0", "127.1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_url_is_taken_apart() {

@@ -2,12 +2,13 @@
 //! that needs nobody.
 
 use super::Context;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, kind};
 use crate::base::secret::Secret;
-use crate::cli::{ApiCall, Format, Given, TokenArgs};
+use crate::cli::{ApiCall, Flag, Format, TokenArgs};
 use crate::cmd::output::{self, Answer, Source};
 use crate::fast_path::Call;
-use crate::profile::{Flag, Profile, Wishes, load_config};
+use crate::oauth::reply::claims;
+use crate::profile::{Profile, Wishes};
 use crate::session::acquire::{obtain, verify_id_token};
 use crate::session::inputs::{For, fill};
 use crate::storage::cache::{Cache, HeadOf, Stamp, TokenFile};
@@ -15,6 +16,7 @@ use crate::storage::choice::StoreChoice;
 use crate::system::files::is_unwritable;
 use crate::token::Token;
 use crate::token::freshness::{MIN_TTL, Stale, freshness};
+use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -34,15 +36,15 @@ pub struct Out<'a> {
 ///
 /// # Errors
 /// Each kind of the contract; stdout is then empty.
-pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>, out: &Out) -> Result<()> {
-    let mut answer = token(context, args, values.clone())?;
+pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
+    let mut answer = token(context, args)?;
     if out.format == Format::IdToken {
-        answer = with_id_token(context, args, values, answer)?;
+        answer = with_id_token(context, args, answer).with_context(|| args.profile.clone())?;
     }
     let answer = answer.answer;
-    let mut text = output::write(&answer, out.format, out.variable)?;
+    let mut text = output::write(&answer, out.format, out.variable).with_context(|| args.profile.clone())?;
     if answer.token.is_bound() && out.format == Format::Header {
-        let proof = proof(&answer, out.api)?;
+        let proof = proof(&answer, out.api).with_context(|| args.profile.clone())?;
         text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
     }
     match out.to {
@@ -52,7 +54,8 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    Error::new(kind, format!("{} cannot be written", path.display()), crate::system::files::why(&error))
+                    let why = crate::system::files::why(&error);
+                    Error::new(kind, format!("{} cannot be written", path.display()), why).into()
                 },
             )
         }
@@ -64,27 +67,30 @@ pub fn run(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Giv
 fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     let name = &answer.profile;
     let Some(key) = &answer.token.dpop_key else {
-        let what = format!("{name}: the token is bound to a key (DPoP) that is not known here");
+        let what = "the token is bound to a key (DPoP) that is not known here";
         return Err(Error::new(Kind::Reply, what, "no header with it would be accepted")
-            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it"));
+            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it")
+            .into());
     };
     let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
         return Err(Error::new(
             Kind::Usage,
-            format!("{name}: the token is bound to a key (DPoP)"),
+            "the token is bound to a key (DPoP)",
             "each request needs a proof of its own, for its method and URL",
         )
-        .hint(format!("tok header {name} --method GET --url https://…")));
+        .hint(format!("tok header {name} --method GET --url https://…"))
+        .into());
     };
     let url = url.split('#').next().unwrap_or(url);
     crate::base::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
     if !crate::token::is_token(method) {
-        return Err(Error::new(Kind::Usage, "--method", "its value is no method"));
+        return Err(Error::new(Kind::Usage, "--method", "its value is no method").into());
     }
-    let fail = |why: String| Error::new(Kind::Other, format!("{name}: no DPoP proof"), why);
+    let fail = |why: String| Error::new(Kind::Other, "no DPoP proof", why);
     let key = crate::base::jose::Key::parse(key).map_err(fail)?;
     let (access, id) = (answer.token.access_token.expose(), crate::base::digest::random(16));
-    crate::oauth::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id).map_err(fail)
+    crate::oauth::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id)
+        .map_err(|why| fail(why).into())
 }
 
 /// A token, and the profile that it is for.
@@ -96,45 +102,38 @@ pub struct Got {
 }
 
 /// The answer with an ID token that is good now and verified.
-fn with_id_token(
-    context: &mut Context,
-    args: &TokenArgs,
-    values: BTreeMap<String, Given>,
-    mut got: Got,
-) -> Result<Got> {
+fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Result<Got> {
     let is_over = |got: &Got| {
-        let claims = got.answer.token.id_token.as_ref().and_then(|id| crate::base::jose::jwt::claims(id.text.expose()));
-        claims.and_then(|c| c.get("exp")?.as_i64()).is_none_or(|end| end <= got.answer.now)
+        let end = got.answer.token.id_token.as_ref().and_then(|id| claims::expiry(id.text.expose()));
+        end.is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
     if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
-        got = token(context, &TokenArgs { fresh: true, ..args.clone() }, values)?;
+        got = {
+            let profile = resolve(context, args)?;
+            find_or_acquire(context, &TokenArgs { fresh: true, ..args.clone() }, profile)?
+        };
     }
     let name = &got.answer.profile.clone();
     let again = format!("log in again, with openid among the scopes: tok login {name}");
     let Some(id) = got.answer.token.id_token.clone() else {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            format!("{name}: there is no ID token"),
-            "none came with the access token",
-        )
-        .hint(again));
+        return Err(Error::new(Kind::LoginNeeded, "there is no ID token", "none came with the access token")
+            .hint(again)
+            .into());
     };
     if is_over(&got) {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            format!("{name}: the ID token has ended"),
-            "none came with the last refresh",
-        )
-        .hint(again));
+        return Err(Error::new(Kind::LoginNeeded, "the ID token has ended", "none came with the last refresh")
+            .hint(again)
+            .into());
     }
     if !id.verified && args.offline {
         return Err(Error::new(
             Kind::LoginNeeded,
-            format!("{name}: the ID token has not been verified"),
+            "the ID token has not been verified",
             "the issuer's keys may have to be asked for, and --offline forbids it",
         )
-        .hint(format!("with the network: tok get {name} -o id-token")));
+        .hint(format!("with the network: tok get {name} -o id-token"))
+        .into());
     }
     if !id.verified {
         let names = [("jwks_url".to_string(), false)].into();
@@ -151,10 +150,11 @@ fn with_id_token(
         if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &inputs)? {
             return Err(Error::new(
                 Kind::Reply,
-                format!("{name}: the ID token cannot be verified"),
+                "the ID token cannot be verified",
                 "the issuer's keys are not known, or cannot be had now",
             )
-            .hint("the values that are needed: issuer, client_id and jwks_url (which the issuer's metadata tell)"));
+            .hint("the values that are needed: issuer, client_id and jwks_url (which the issuer's metadata tell)")
+            .into());
         }
     }
     Ok(got)
@@ -174,8 +174,13 @@ fn show(context: &mut Context, text: &str) -> Result<()> {
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Got> {
-    let mut profile = resolve(context, args, values)?;
+pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
+    let profile = resolve(context, args)?;
+    let name = profile.name.clone();
+    find_or_acquire(context, args, profile).context(name)
+}
+
+fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
     let known = profile.known()?;
     let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
         Some(seconds) => (seconds, true),
@@ -207,7 +212,7 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
         }
     }
     if args.offline {
-        return Err(offline(&profile, reason, min_ttl));
+        return Err(offline(&profile, reason, min_ttl).into());
     }
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
@@ -216,14 +221,14 @@ pub fn token(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, G
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
-        Err(error) if error.kind == Kind::Other && !no_store && is_unwritable(&folders.state) => {
-            context.host.terminal.detail(&format!("{error}; going on without store and cache"));
+        Err(error) if kind(&error) == Kind::Other && !no_store && is_unwritable(&folders.state) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without store and cache"));
             (cache, no_store) = (None, true);
             None
         }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
-        Err(error) if error.kind == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
-            context.host.terminal.detail(&format!("{error}; going on without a lock"));
+        Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
             None
         }
         Err(error) => return Err(error),
@@ -263,19 +268,12 @@ fn nothing_is_kept(profile: &Profile) -> bool {
     profile.store == StoreChoice::None && !profile.cache
 }
 
-fn resolve(context: &mut Context, args: &TokenArgs, values: BTreeMap<String, Given>) -> Result<Profile> {
-    let mut flags = super::flags(context.host, values)?;
+fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
+    let mut flags = super::typed(context.host, &args.values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
     let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    let provider = context.setup.config.profiles.get(&args.profile).and_then(|own| own.provider.as_deref());
-    // Nobody knows the name: which one may be meant is told from all that the config has.
-    if context.setup.config.is_part
-        && context.setup.library.provider(context.host, provider.unwrap_or(&args.profile)).is_ok_and(|p| p.is_none())
-    {
-        context.setup.config = load_config(context.host, &context.setup.config_path, None)?;
-    }
     Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
 }
 
@@ -291,7 +289,7 @@ fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
         }
         Some(stale) => describe(stale).to_string(),
     };
-    Error::new(Kind::LoginNeeded, format!("{}: there is no cached token to hand out", profile.name), why)
+    Error::new(Kind::LoginNeeded, "there is no cached token to hand out", why)
         .hint(format!("get one with the network: tok get {}", profile.name))
 }
 

@@ -1,12 +1,14 @@
 //! `tok list`: what is configured or kept, from the config, the index and the cache; no store is opened.
 
 use super::Context;
-use crate::base::error::{Error, Result};
-use crate::base::text::{escape, json, line};
+use super::table::with_heading;
+use crate::base::text::{escape, json};
+use crate::cli::List;
 use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
 use crate::token::Expires;
+use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -25,7 +27,7 @@ struct Row {
 ///
 /// # Errors
 /// Only where it cannot be written: a profile that is broken is warned about.
-pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
+pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let mut names: BTreeSet<String> = context.setup.config.profiles.keys().cloned().collect();
     names.extend(Index::profiles(context.host));
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
@@ -40,7 +42,7 @@ pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
         match Profile::resolve(context.host, &context.setup, &name, &wishes) {
             Ok(profile) => rows.push(row(context, &profile, &noted)),
             Err(error) => {
-                context.host.terminal.warn(&error.to_string());
+                context.host.terminal.warn(&format!("{error:#}"));
                 let config = context.setup.config.profiles.get(&name);
                 rows.push(Row {
                     provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider.clone()),
@@ -57,12 +59,12 @@ pub fn run(context: &mut Context, as_json: bool) -> Result<()> {
     let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
     // Those in use have been warned about with their profiles.
     let unused = context.setup.library.own_names().iter().filter(|name| !used.contains(name.as_str()));
-    let broken: Vec<Error> =
+    let broken: Vec<anyhow::Error> =
         unused.filter_map(|name| context.setup.library.provider(context.host, name).err()).collect();
-    broken.iter().for_each(|error| context.host.terminal.warn(&error.to_string()));
+    broken.iter().for_each(|error| context.host.terminal.warn(&format!("{error:#}")));
     let now = context.host.clock.now().secs();
-    let text = if as_json { to_json(&rows) } else { to_text(&rows, now) };
-    if rows.is_empty() && !as_json {
+    let text = if args.json { to_json(&rows) } else { to_text(&rows, now, context.host.columns()) };
+    if rows.is_empty() && !args.json {
         context.host.terminal.tell("nothing is configured or kept yet; see what there is: tok providers");
     }
     context.print(&text)
@@ -101,12 +103,12 @@ fn to_json(rows: &[Row]) -> String {
     json(&Value::Array(rows.iter().map(object).collect()))
 }
 
-fn to_text(rows: &[Row], now: i64) -> String {
+fn to_text(rows: &[Row], now: i64, columns: Option<usize>) -> String {
     if rows.is_empty() {
         return String::new();
     }
     let left = |at: i64| if at <= now { "expired".to_string() } else { crate::base::duration::show(at - now) };
-    let head = ["PROFILE", "PROVIDER", "GRANT", "ACCESS TOKEN", "REFRESH TOKEN", "STORE"].map(str::to_string);
+    let head = ["PROFILE", "PROVIDER", "GRANT", "ACCESS TOKEN", "REFRESH TOKEN", "STORE"];
     let cells = |row: &Row| {
         let access = match row.access {
             None => "-".to_string(),
@@ -122,22 +124,5 @@ fn to_text(rows: &[Row], now: i64) -> String {
         let grant = row.grant.as_deref().map_or("-".into(), escape);
         [row.profile.clone(), escape(&row.provider), grant, access, refresh, escape(&row.store)]
     };
-    table(std::iter::once(head).chain(rows.iter().map(cells)).collect())
-}
-
-/// Columns as wide as their widest cell. A cell is one line, whatever is in it.
-pub fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
-    let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| line(&cell))).collect();
-    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut cells = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            cells.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(cells.trim_end());
-        text.push('\n');
-    }
-    text
+    with_heading(head, rows.iter().map(cells).collect(), columns)
 }

@@ -1,7 +1,7 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 use super::Context;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::secret::Lines;
 use crate::base::secret::Secret;
@@ -30,6 +30,7 @@ use crate::system::terminal::Echo;
 use crate::token::Token;
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
+use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
             Kind::Usage,
             format!("`{}` cannot name a profile", crate::base::text::escape_to(&name, 80)),
             "a name is lower-case letters, digits and `-`, at most 63",
-        ));
+        )
+        .into());
     }
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
@@ -53,11 +55,16 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
-        flags: super::flags(context.host, args.values.clone())?,
+        flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
-    let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
+    let profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
+    log_in(context, args, profile, store).context(name)
+}
+
+fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: Option<StoreChoice>) -> Result<()> {
+    let name = profile.name.clone();
     let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
@@ -72,10 +79,10 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
             || (name == "refresh_token" && opened.kept.session.is_some())
     });
     if let Some(error) = profile.not_offered(&grant, &missing) {
-        return Err(error);
+        return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(&profile, &grant, &missing, &opened));
+        return Err(cannot_ask(&profile, &grant, &missing, &opened).into());
     }
     for value in missing {
         let given = prompt(context.host, &profile, &value)?;
@@ -141,7 +148,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
-        return Err(error);
+        return Err(error.into());
     }
     let token = token?;
     write_config(context, &name, &edit)?;
@@ -241,8 +248,7 @@ fn wait(
     inputs.bind(grant, &opened.kept)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let ended = |why: &str, kind: Kind| {
-        Error::new(kind, format!("{}: the login has not come to an end", profile.name), why)
-            .hint(profile.login_again(grant))
+        Error::new(kind, "the login has not come to an end", why).hint(profile.login_again(grant))
     };
     let deadline = limit.map(|_| context.host.clock.deadline);
     let mut pause = poll.first();
@@ -254,7 +260,7 @@ fn wait(
             let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
                 format!("--timeout is over, and the server gave no answer at last: {why}")
             });
-            return Err(ended(&why, Kind::Unavailable));
+            return Err(ended(&why, Kind::Unavailable).into());
         }
         context.host.clock.sleep(pause);
         if deadline.is_none() {
@@ -269,7 +275,7 @@ fn wait(
                 opened.read(&profile.name);
                 opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
-                    return Err(open_store::store_error(profile, trouble));
+                    return Err(open_store::store_error(profile, trouble).into());
                 }
                 return Ok(Asked { lock, opened, inputs, issued, received, used: None, hold });
             }
@@ -282,7 +288,7 @@ fn wait(
         let answer = match code.as_deref().and_then(Answer::of) {
             Some(answer) => answer,
             None if error.kind == Kind::Unavailable => Answer::Unreachable,
-            None => return Err(error),
+            None => return Err(error.into()),
         };
         unreached = (answer == Answer::Unreachable).then(|| error.to_string());
         pause = match poll.next(answer, context.host.clock.instant()) {
@@ -298,7 +304,8 @@ fn wait(
                         Some(_) => error,
                         None => error.hint(profile.login_again(grant)),
                     },
-                });
+                }
+                .into());
             }
         };
     }
@@ -310,13 +317,13 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued
         Outcome::Issued(issued, received) => Ok((issued, received)),
         Outcome::Dead(mut error) => {
             error.hint = Some(again(profile, grant));
-            Err(error)
+            Err(error.into())
         }
         Outcome::Failed(mut error, code) => {
             if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
                 error.hint = Some(again(profile, grant));
             }
-            Err(error)
+            Err(error.into())
         }
     }
 }
@@ -474,7 +481,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
             opened.trouble = None;
             Ok(opened)
         }
-        Some(trouble) => Err(open_store::store_error(profile, trouble)),
+        Some(trouble) => Err(open_store::store_error(profile, trouble).into()),
         None => Ok(opened),
     }
 }
@@ -512,13 +519,13 @@ fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &Ope
         () if grant.call.auth == Auth::Auto && lacks("client_secret") => "; or a key: --private-key-file PATH",
         () => "",
     };
-    Error::new(Kind::LoginNeeded, format!("{}: a value is missing, and nobody can be asked for it", profile.name), why)
+    Error::new(Kind::LoginNeeded, "a value is missing, and nobody can be asked for it", why)
         .hint(format!("give {}{other}", ways.join(" and ")))
 }
 
 fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     let Some(param) = profile.param(name) else {
-        return Err(Error::new(Kind::Config, format!("there is no value {name}"), ""));
+        return Err(Error::new(Kind::Config, format!("there is no value {name}"), "").into());
     };
     let choices = if param.choices.is_empty() { String::new() } else { format!(" ({})", param.choices.join(", ")) };
     let label = if param.help.is_empty() { name.replace('_', " ") } else { param.help.clone() };
@@ -526,7 +533,7 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
         return prompt_file(host, profile, param, &label);
     }
     let Some(answer) = host.ask(&format!("{label}{choices}"), if param.secret { Echo::Off } else { Echo::On })? else {
-        return Err(missing_answer(profile, name, "the answer was empty"));
+        return Err(missing_answer(profile, name, "the answer was empty").into());
     };
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
@@ -537,7 +544,7 @@ fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
 fn missing_answer(profile: &Profile, name: &str, why: &str) -> Error {
     let flag = name.replace('_', "-");
     let file = if profile.param(name).is_some_and(|p| p.secret) { "-file PATH" } else { " VALUE" };
-    Error::new(Kind::LoginNeeded, format!("{}: {name} is missing", profile.name), why)
+    Error::new(Kind::LoginNeeded, format!("{name} is missing"), why)
         .hint(format!("answer it, or give --{flag}{file}, or set {}", profile.ways(name)))
 }
 
@@ -576,7 +583,7 @@ fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreC
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
     let path = &context.setup.config_path;
-    let text = read_trusted(context.host, path)?.map(|(text, _)| text).unwrap_or_default();
+    let text = read_trusted(context.host, path)?.unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
 }
@@ -591,7 +598,8 @@ fn check_config(context: &Context, name: &str, edit: &Edit) -> Result<()> {
     let Some((path, text)) = edited(context, name, edit)? else { return Ok(()) };
     let Some(folder) = path.parent() else { return Ok(()) };
     let made = if folder.is_dir() { Ok(()) } else { files::private_dir(folder) };
-    made.and_then(|()| Target::config(&path, text.len() as u64)).map(drop).map_err(|error| cannot_write(&path, &error))
+    let ready = made.and_then(|()| Target::config(&path, text.len() as u64));
+    ready.map(drop).map_err(|error| cannot_write(&path, &error).into())
 }
 
 /// Writes the config, one login at a time: the change is made to the text of now.

@@ -1,5 +1,6 @@
 //! The commands, one verb a file.
 
+pub mod arguments;
 pub mod completions;
 pub mod get;
 pub mod list;
@@ -8,15 +9,19 @@ pub mod logout;
 pub mod output;
 pub mod providers;
 pub mod show;
+pub mod table;
 
-use crate::base::error::{Error, Kind, Result};
-use crate::cli::{Given, Global};
+use crate::base::error::{Error, Kind};
+use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};
 use crate::host::Host;
-use crate::profile::{self, Flag, Library, Setup};
+use crate::profile::{self, Library, Setup};
 use crate::session::guard;
 use crate::storage::lock::Lock;
+use crate::system::signals;
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// What every command has at hand.
 pub struct Context<'h> {
@@ -28,29 +33,39 @@ pub struct Context<'h> {
     pub plain: bool,
 }
 
+/// What a command makes of a config that `--config` or `TOK_CONFIG` names and that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is an error.
+    Refused,
+    /// The command makes one.
+    Allowed,
+}
+
 impl<'h> Context<'h> {
-    /// Reads the config, or as much of it as the profile `about` needs. `may_make`: it is no mistake to name one that
-    /// is not there yet.
+    /// Takes what was read to know the command line, or reads it. `missing`: whether a config that is named need not be
+    /// there yet.
     ///
     /// # Errors
     /// [`Kind::Config`].
-    pub fn new(host: &'h mut Host, global: &Global, may_make: bool, about: Option<&str>) -> Result<Context<'h>> {
+    pub fn new(host: &'h mut Host, global: &Global, setup: Option<Setup>, missing: Missing) -> Result<Context<'h>> {
         let config_path = profile::config_path(host, global.config.as_deref())?;
         let named = match (&global.config, host.var("TOK_CONFIG")?) {
             (Some(_), _) => Some("--config"),
             (None, Some(_)) => Some("TOK_CONFIG"),
             (None, None) => None,
         };
-        if let (Some(by), false, false) = (named, may_make, config_path.exists()) {
+        if let (Some(by), Missing::Refused, false) = (named, missing, config_path.exists()) {
             let what = format!("there is no config {}", config_path.display());
-            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
+            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one").into());
         }
-        let config = match host.config.take() {
-            Some((path, config)) if path == config_path && (about.is_some() || !config.is_part) => config,
-            _ => profile::load_config(host, &config_path, about.as_ref().map(std::slice::from_ref))?,
+        let setup = match setup.filter(|setup| setup.config_path == config_path) {
+            Some(setup) => setup,
+            None => {
+                Setup { config: profile::load_config(host, &config_path)?, library: Library::new(host), config_path }
+            }
         };
-        let library = Library::new(host);
-        Ok(Context { host, setup: Setup { config_path, config, library }, plain: false })
+        Ok(Context { host, setup, plain: false })
     }
 
     /// Everything about one profile, one process at a time, for all whose state folder is this one; see
@@ -60,7 +75,7 @@ impl<'h> Context<'h> {
     /// As [`guard::lock`].
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
         let state = self.host.folders()?.state.clone();
-        guard::lock(self.host, &state, name)
+        Ok(guard::lock(self.host, &state, name)?)
     }
 
     /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
@@ -68,21 +83,84 @@ impl<'h> Context<'h> {
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
-        self.host.terminal.print(text)
+        Ok(self.host.terminal.print(text)?)
     }
 }
 
-/// Flags as the profile takes them. A secret that is to come from stdin, where that is a terminal, is asked for here.
+/// Runs the command that `cli` says. `setup`: what was read to know the command line.
+///
+/// # Errors
+/// Those of the command.
+pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> {
+    let global = &cli.global;
+    match &cli.verb {
+        Verb::Get(args) => {
+            ready(host, args.token.timeout);
+            let format = if args.json { Format::Json } else { args.output };
+            let plain = format == Format::Token && args.write.is_none() && is_plain(host, global, "get", &args.token);
+            let mut context = Context::new(host, global, setup, Missing::Refused)?;
+            context.plain = plain;
+            let out = get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
+            get::run(&mut context, &args.token, &out)
+        }
+        Verb::Header(args) => {
+            ready(host, args.token.timeout);
+            let plain = is_plain(host, global, "header", &args.token);
+            let mut context = Context::new(host, global, setup, Missing::Refused)?;
+            context.plain = plain;
+            let out = get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
+            get::run(&mut context, &args.token, &out)
+        }
+        Verb::Login(args) => {
+            ready(host, args.timeout);
+            signals::listen();
+            login::run(&mut Context::new(host, global, setup, Missing::Allowed)?, args)
+        }
+        Verb::Logout(args) => {
+            ready(host, args.timeout);
+            signals::listen();
+            logout::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::List(args) => list::run(&mut Context::new(host, global, setup, Missing::Refused)?, args),
+        Verb::Show(args) => {
+            ready(host, args.timeout);
+            show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::Providers(args) => providers::run(host, args),
+        Verb::Completions(args) => {
+            let text = completions::script(args.shell)?;
+            Ok(host.terminal.print(&text)?)
+        }
+    }
+}
+
+/// Readies a call that may take time and change what is kept.
+fn ready(host: &mut Host, timeout: Option<i64>) {
+    if let Some(seconds) = timeout {
+        host.clock.set_timeout(Duration::from_secs(seconds.unsigned_abs()));
+    }
+    signals::let_writes_fail();
+}
+
+/// Whether the fast path could answer the same command line the next time: it is `VERB PROFILE …`, no option of it asks
+/// for more than the token, and no value comes from a file, which may say something else then.
+fn is_plain(host: &Host, global: &Global, verb: &str, args: &TokenArgs) -> bool {
+    let word = |at: usize| host.words.get(at).and_then(|word| word.to_str());
+    let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store;
+    let is_same = args.values.values().all(|value| matches!(value, Flag::Plain(_)));
+    is_usual && is_same && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
+}
+
+/// `flags`, with what a person types for a secret that is to come from stdin, where that is a terminal.
 ///
 /// # Errors
 /// [`Kind::Other`] where the terminal fails.
-pub fn flags(host: &mut Host, values: BTreeMap<String, Given>) -> Result<BTreeMap<String, Flag>> {
-    let mut flag = |name: &str, given| match given {
-        Given::Plain(texts) => Ok(Flag::Plain(texts)),
-        Given::File(path) if path == Path::new("-") && host.terminal.stdin_terminal => {
-            host.ask_secret(name).map(Flag::Typed)
+pub fn typed(host: &mut Host, flags: &BTreeMap<String, Flag>) -> Result<BTreeMap<String, Flag>> {
+    let mut flags = flags.clone();
+    for (name, flag) in &mut flags {
+        if matches!(flag, Flag::File(path) if path == Path::new("-")) && host.terminal.stdin_terminal {
+            *flag = Flag::Typed(host.ask_secret(name)?);
         }
-        Given::File(path) => Ok(Flag::File(path)),
-    };
-    values.into_iter().map(|(name, given)| Ok((name.clone(), flag(&name, given)?))).collect()
+    }
+    Ok(flags)
 }

@@ -1,30 +1,32 @@
 //! `tok providers`: the known providers, or one of them.
 
-use super::list::table;
-use crate::base::error::{Error, Kind, Result};
+use super::table::{table, with_heading};
+use crate::base::error::{Error, Kind};
 use crate::base::text::{escape, json, line, lines, nearest};
+use crate::cli::Providers;
 use crate::host::Host;
 use crate::profile::{Library, Loaded, read_trusted, variable};
 use crate::provider::{Provider, built_in};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 /// Prints the providers.
 ///
 /// # Errors
 /// [`Kind::Config`] for one that is not known or whose file is broken.
-pub fn run(host: &mut Host, name: Option<&str>, as_json: bool, as_toml: bool) -> Result<()> {
+pub fn run(host: &mut Host, args: &Providers) -> Result<()> {
     let library = Library::new(host);
-    let Some(name) = name else { return all(host, &library, as_json) };
-    if as_toml {
+    let Some(name) = &args.name else { return all(host, &library, args) };
+    if args.toml {
         let text = file(host, &library, name)?;
-        return host.terminal.print(&text);
+        return Ok(host.terminal.print(&text)?);
     }
-    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name)) };
-    let text = match as_json {
+    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name).into()) };
+    let text = match args.json {
         true => json(&object(&found)),
-        false => lines(&one(&found)),
+        false => lines(&one(&found, host.columns())),
     };
-    host.terminal.print(&text)
+    Ok(host.terminal.print(&text)?)
 }
 
 fn unknown(library: &Library, name: &str) -> Error {
@@ -43,15 +45,15 @@ fn unknown(library: &Library, name: &str) -> Error {
 fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     let own = host.folders().ok().map(|f| f.provider(name));
     if crate::base::name::is_name(name)
-        && let Some((text, _)) = own.map(|path| read_trusted(host, &path)).transpose()?.flatten()
+        && let Some(text) = own.map(|path| read_trusted(host, &path)).transpose()?.flatten()
     {
         return Ok(text);
     }
     let found = built_in().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
-    found.ok_or_else(|| unknown(library, name))
+    Ok(found.ok_or_else(|| unknown(library, name))?)
 }
 
-fn all(host: &mut Host, library: &Library, as_json: bool) -> Result<()> {
+fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
     let mut providers = Vec::new();
     for name in library.names() {
         match library.provider(host, &name) {
@@ -60,16 +62,17 @@ fn all(host: &mut Host, library: &Library, as_json: bool) -> Result<()> {
             Err(error) => host.terminal.warn(&error.to_string()),
         }
     }
-    if as_json {
+    if args.json {
         let list: Vec<Value> = providers.iter().map(|found| object(found)).collect();
-        return host.terminal.print(&json(&Value::Array(list)));
+        return Ok(host.terminal.print(&json(&Value::Array(list)))?);
     }
-    let mut rows = vec![["PROVIDER", "TITLE", "GRANTS", "FROM"].map(str::to_string)];
+    let mut rows = Vec::new();
     for found in &providers {
         let provider = &found.provider;
         rows.push([provider.name.clone(), escape(&provider.title), grants(provider).join(", "), from(found)]);
     }
-    host.terminal.print(&lines(&table(rows)))
+    let text = with_heading(["PROVIDER", "TITLE", "GRANTS", "FROM"], rows, host.columns());
+    Ok(host.terminal.print(&lines(&text))?)
 }
 
 fn grants(provider: &Provider) -> Vec<String> {
@@ -120,7 +123,7 @@ fn object(found: &Loaded) -> Value {
     })
 }
 
-fn one(found: &Loaded) -> String {
+fn one(found: &Loaded, columns: Option<usize>) -> String {
     let provider = &found.provider;
     let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
     if let Some(docs) = &provider.docs {
@@ -133,7 +136,7 @@ fn one(found: &Loaded) -> String {
             provider.uses(g).into_iter().map(|(n, optional)| if optional { format!("[{n}]") } else { n }).collect();
         [format!("  tok login {} {}", provider.name, g.name), escape(&g.help), format!("takes {}", takes.join(", "))]
     });
-    text.push_str(&table(rows.collect()));
+    text.push_str(&table(rows.collect(), columns));
     text.push_str("\nvalues:\n");
     let rows = provider.used_params().into_iter().map(|p| {
         let dashed = p.name.replace('_', "-");
@@ -148,6 +151,6 @@ fn one(found: &Loaded) -> String {
         let help = escape(&format!("{}{default}", p.help));
         [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), help]
     });
-    text.push_str(&table(rows.collect()));
+    text.push_str(&table(rows.collect(), columns));
     text
 }

@@ -2,9 +2,11 @@
 
 use super::Context;
 use super::get::Got;
-use crate::base::error::{Error, Kind, Result};
+use super::table::table;
+use crate::base::error::{Error, Kind};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
+use crate::oauth::reply::value;
 use crate::oauth::request;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
@@ -16,6 +18,7 @@ use crate::session::open_store::{self, Opened};
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 /// Prints what is known of the profile; or, where that is asked for, what the provider says of its token.
@@ -94,7 +97,7 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         },
         "access_token": access,
     });
-    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object)) };
+    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object, context.host.columns())) };
     context.print(&text)
 }
 
@@ -130,11 +133,14 @@ impl Question {
 /// Asks the provider about the token that `get` would print.
 fn ask(context: &mut Context, args: &Show) -> Result<()> {
     let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
-    let mut got = super::get::token(context, &token, Default::default())?;
+    let mut got = super::get::token(context, &token)?;
     let mut all = Map::new();
     for (wanted, question) in [(args.introspect, Question::Introspection), (args.userinfo, Question::Userinfo)] {
         if wanted {
-            all.insert(question.name().into(), Value::Object(ask_one(context, &mut got, question)?));
+            all.insert(
+                question.name().into(),
+                Value::Object(ask_one(context, &mut got, question).with_context(|| args.profile.clone())?),
+            );
         }
     }
     let object = match all.len() {
@@ -151,7 +157,7 @@ fn ask(context: &mut Context, args: &Show) -> Result<()> {
 fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<Map<String, Value>> {
     let name = question.name();
     let unknown = |profile: &Profile| {
-        let failed = format!("{}: {} cannot be asked for {name}", profile.name, profile.provider.name);
+        let failed = format!("{} cannot be asked for {name}", profile.provider.name);
         Error::new(Kind::Config, failed, "there is no address for it")
             .hint(format!("give one in the config: {name}_url = \"https://…\""))
     };
@@ -195,9 +201,10 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
-            let what = format!("{}: the reply of {to} cannot be used", profile.name);
+            let what = format!("the reply of {to} cannot be used");
             Err(Error::new(Kind::Reply, what, why)
-                .hint(format!("see whether {to} is the right place: tok show {}", profile.name)))
+                .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
+                .into())
         }
     }
 }
@@ -206,12 +213,12 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
 fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
     match question {
         // RFC 7662 §2.2
-        Question::Introspection => match answer.get("active") {
-            Some(Value::Bool(_)) => None,
-            _ => Some("it does not say whether the token is good (`active`)"),
+        Question::Introspection => match value::member(answer, "active").and_then(value::flag) {
+            Some(_) => None,
+            None => Some("it does not say whether the token is good (`active`)"),
         },
         // OIDC Core §5.3.2: it must be the person of the ID token.
-        Question::Userinfo => match answer.get("sub").and_then(Value::as_str) {
+        Question::Userinfo => match value::text(answer, &["sub"]) {
             None => Some("it does not say whom it is about (`sub`)"),
             Some(sub) if subject.is_some_and(|subject| subject != sub) => {
                 Some("it is about another person than the ID token (`sub`)")
@@ -226,7 +233,7 @@ fn rows(object: &Value) -> String {
     entries.map(|(name, value)| format!("{}  {}\n", escape(name), plain(value))).collect()
 }
 
-fn to_text(profile: &Profile, object: &Value) -> String {
+fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut line = |label: &str, value: String| lines.push((label.into(), crate::base::text::line(&value)));
     line("profile", profile.name.clone());
@@ -308,8 +315,7 @@ fn to_text(profile: &Profile, object: &Value) -> String {
         }
         _ => line("access token", "none".into()),
     }
-    let width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0) + 2;
-    lines.iter().map(|(label, value)| format!("{label:width$}{value}").trim_end().to_string() + "\n").collect()
+    table(lines.into_iter().map(|(label, value)| [label, value]).collect(), columns)
 }
 
 /// A value for a person: a string without its quotes, remote text escaped.

@@ -1,11 +1,11 @@
 //! What a redirect back from the authorization endpoint means (RFC 6749 §4.1.2, RFC 9207). Pure.
 
+use crate::base::digest::constant_time_eq;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
-use percent_encoding::percent_decode_str;
-use ring::hmac;
-use ring::rand::SystemRandom;
+use crate::oauth::metadata;
+use crate::oauth::reply::form_decode;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
@@ -98,7 +98,7 @@ pub fn read(target: &str, expected: &Expected) -> std::result::Result<Callback, 
 fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
     let mut given = parameters(query)?;
     let state = given.remove("state").ok_or(Foreign("it has no state"))?;
-    if !same(&state, expected.state.expose()) {
+    if !constant_time_eq(state.as_bytes(), expected.state.expose().as_bytes()) {
         return Err(Foreign("its state is of another login"));
     }
     let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
@@ -109,7 +109,7 @@ fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback,
         return Err(Foreign("it has neither a code nor an error"));
     }
     let trusted = match (&issuer, &expected.issuer) {
-        (Some(issuer), Some(asked)) => **issuer == *asked,
+        (Some(issuer), Some(asked)) => metadata::is_of(issuer, asked),
         (Some(_), None) => true,
         (None, _) => !expected.issuer_required,
     };
@@ -163,6 +163,7 @@ fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizi
     let mut found = BTreeMap::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = |part| form_decode(part).ok_or(Foreign("it is not UTF-8"));
         let (name, value) = (decode(name)?, decode(value)?);
         let Some(name) = NAMES.iter().find(|known| **known == *name) else { continue };
         if found.insert(*name, value).is_some() {
@@ -170,22 +171,6 @@ fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizi
         }
     }
     Ok(found)
-}
-
-fn decode(text: &str) -> std::result::Result<Zeroizing<String>, Foreign> {
-    let spaced = Zeroizing::new(text.replace('+', " "));
-    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| Foreign("it is not UTF-8"))?;
-    Ok(Zeroizing::new(decoded.into_owned()))
-}
-
-/// Whether both are the same, in a time that does not tell how much of them is: under a key that nobody knows, their
-/// tags are compared in constant time.
-fn same(one: &str, other: &str) -> bool {
-    // Without random numbers nothing is the same.
-    hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).is_ok_and(|key| {
-        let tag = hmac::sign(&key, other.as_bytes());
-        hmac::verify(&key, one.as_bytes(), tag.as_ref()).is_ok()
-    })
 }
 
 #[cfg(test)]

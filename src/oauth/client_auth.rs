@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long a client's assertion is good, in seconds: as long as a request may take with clocks that differ.
 const LIFETIME: i64 = 120;
+/// How far back it is dated, in seconds, for a server whose clock is behind: many take no `iat` of their future.
+pub const BACKDATE: i64 = 30;
 
 /// What is signed differs each time.
 #[derive(Clone, Debug)]
@@ -47,7 +49,19 @@ pub fn choose(values: &Values, supported: &[String]) -> Auth {
     }
 }
 
-/// What `auth` adds to a request of a client. `audience`: whom an assertion is for, the token endpoint.
+/// Whom the assertion of a client may be for, in the order in which it is tried, at the endpoint `url`: what a person
+/// says (`assertion_audience`); else the endpoint's own URL (RFC 7523 §3, RFC 9126 §2), and, where that is refused, the
+/// issuer, which servers by FAPI 2.0 and draft-ietf-oauth-rfc7523bis take alone. An assertion for one endpoint is never
+/// sent to another, so no server can use it elsewhere.
+pub fn audiences(values: &Values, url: &str, issuer: Option<&str>) -> Vec<String> {
+    match (values.get("assertion_audience"), issuer) {
+        (Some(said), _) => vec![said.to_string()],
+        (None, Some(issuer)) if issuer != url => vec![url.into(), issuer.into()],
+        (None, _) => vec![url.into()],
+    }
+}
+
+/// What `auth` adds to a request of a client. `audience`: whom an assertion is for, of [`audiences`].
 ///
 /// # Errors
 /// A value that is missing, or that cannot be used so.
@@ -94,7 +108,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     for (name, text) in [("iss", client.as_str()), ("sub", client), ("aud", audience), ("jti", &moment.id)] {
         claims.insert(name.into(), text.into());
     }
-    claims.insert("iat".into(), moment.now.into());
+    claims.insert("iat".into(), (moment.now - BACKDATE).into());
     claims.insert("exp".into(), (moment.now + LIFETIME).into());
     let signed = signed(values, key, of, &claims, None)?;
     let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
@@ -124,8 +138,10 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
             Err(crate::provider::template::Gap::Missing(name)) => return Err(Unready::Missing(name)),
         }
     }
-    claims.insert("iat".into(), (moment.now - how.backdate).into());
-    claims.insert("exp".into(), (moment.now + how.lifetime).into());
+    let issued = moment.now - how.backdate;
+    claims.insert("iat".into(), issued.into());
+    // Servers that bound the life of an assertion count from `iat`.
+    claims.insert("exp".into(), (issued + how.lifetime).into());
     if how.jti {
         claims.insert("jti".into(), moment.id.as_str().into());
     }
@@ -149,7 +165,8 @@ fn signed(
         }
         (Some(wanted), _) => wanted,
         (None, Some(name)) => {
-            let known = Algorithm::parse(name).ok_or_else(|| wrong("algorithm", "is no signing algorithm".into()))?;
+            let known =
+                Algorithm::parse(name).ok_or_else(|| wrong("algorithm", "is not a signing algorithm".into()))?;
             if !key.algorithms().contains(&known) {
                 return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can())));
             }
@@ -226,14 +243,32 @@ mod tests {
             let made = assertion(how, &values, &MOMENT())?;
             Ok(Value::from(crate::base::jose::jwt::claims(made.expose()).expect("a JWT")))
         };
-        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060})));
+        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_055})));
         how.jti = true;
-        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_060, "jti": "x"})));
+        assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_055, "jti": "x"})));
         how.algorithm = Some(Algorithm::Rs256);
         let why = "is a key for ES256, and the server takes RS256 alone".to_string();
         assert_eq!(said(&how), Err(Unready::Wrong("private_key".into(), why)));
         how.claims = vec![("iss".into(), claims("{username}"))];
         assert_eq!(said(&how), Err(Unready::Missing("username".into())));
+    }
+
+    #[test]
+    fn an_assertion_of_the_client_is_for_the_endpoint_it_goes_to_and_dated_back() {
+        let mut all = values(&[("client_id", "c"), ("client_secret", &"s".repeat(32)), ("token_url", "https://a/t")]);
+        let of = |values: &Values, issuer| audiences(values, "https://a/device", issuer);
+        assert_eq!(of(&all, None), ["https://a/device"]);
+        assert_eq!(of(&all, Some("https://a")), ["https://a/device", "https://a"]);
+        assert_eq!(audiences(&all, "https://a", Some("https://a")), ["https://a"]);
+        let added = add(Auth::ClientSecretJwt, &all, "https://a/device", &MOMENT()).expect("an assertion");
+        let (_, assertion) = added.fields.iter().find(|(n, _)| n == "client_assertion").expect("an assertion");
+        let claims = crate::base::jose::jwt::claims(assertion).expect("a JWT");
+        assert_eq!(
+            (&claims["aud"], &claims["iat"], &claims["exp"]),
+            (&"https://a/device".into(), &970.into(), &1_120.into())
+        );
+        all.insert("assertion_audience".into(), "https://b".to_string().into());
+        assert_eq!(of(&all, Some("https://a")), ["https://b"]);
     }
 
     /// RFC 6749 §2.3.1.

@@ -3,6 +3,9 @@
 use crate::base::digest::constant_time_eq;
 use crate::base::jose::{Algorithm, Jwks, VerifyError, base64url, decode, verify};
 use crate::base::text::escape_to;
+use crate::oauth::metadata;
+use crate::oauth::reply::claims::{seconds, text};
+use crate::oauth::reply::value::member;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -13,7 +16,8 @@ const AHEAD: i64 = 300;
 
 /// What the ID token must fit.
 pub struct Expected<'a> {
-    /// The server's `issuer`, compared to the letter.
+    /// The server's `issuer` as its metadata name it, compared to the letter; the tenant's place in it is filled
+    /// by the token's `tid` ([`metadata::of_tenant`]).
     pub issuer: &'a str,
     /// The client that asked.
     pub client_id: &'a str,
@@ -67,10 +71,11 @@ pub fn check_unsigned(token: &str, expected: &Expected<'_>) -> Result<(), Refuse
 
 fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expected<'_>) -> Result<(), String> {
     let issuer = text(claims, "iss")?.ok_or("does not say who issued it (`iss`)")?;
-    if issuer != expected.issuer {
-        return Err(format!("was issued by {}, not by {}", escape_to(issuer, 200), escape_to(expected.issuer, 200)));
+    let asked = metadata::of_tenant(expected.issuer, text(claims, "tid")?);
+    if !metadata::is_one(&asked) || issuer != asked {
+        return Err(format!("was issued by {}, not by {}", escape_to(issuer, 200), escape_to(&asked, 200)));
     }
-    if text(claims, "sub")?.is_none_or(str::is_empty) {
+    if text(claims, "sub")?.is_none() {
         return Err("does not say whom it is about (`sub`)".into());
     }
     audience(claims, expected.client_id)?;
@@ -110,8 +115,8 @@ fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expecte
 
 /// `aud` and `azp`, points 3 to 5. Of several audiences, the one that asked must be named in `azp`.
 fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), String> {
-    const WRONG: &str = "has an audience that is no text and no list of texts (`aud`)";
-    let audiences = match claims.get("aud") {
+    const WRONG: &str = "has an audience that is neither a string nor a list of strings (`aud`)";
+    let audiences = match member(claims, "aud") {
         None => return Err("does not say for whom it is (`aud`)".into()),
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(all)) => all.iter().map(Value::as_str).collect::<Option<_>>().ok_or(WRONG)?,
@@ -125,21 +130,6 @@ fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), String> 
         None if audiences.len() > 1 => Err("is for several clients and does not say which one asked (`azp`)".into()),
         _ => Ok(()),
     }
-}
-
-fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, String> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("has a claim `{name}` that is no text")),
-    }
-}
-
-/// A NumericDate (RFC 7519 §2), without its fraction.
-fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, String> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    let whole = value.as_i64().or_else(|| value.as_f64().map(|number| number.floor() as i64));
-    whole.map(Some).ok_or_else(|| format!("has a claim `{name}` that is no time"))
 }
 
 #[cfg(test)]
@@ -189,6 +179,8 @@ mod tests {
             json!({ "azp": "me" }),
             json!({ "exp": NOW - 59 }),
             json!({ "exp": NOW as f64 + 0.5 }),
+            json!({ "exp": (NOW + 1).to_string() }),
+            json!({ "azp": "" }),
             json!({ "iat": NOW + 300 }),
             json!({ "at_hash": "not looked at without an access token" }),
         ] {
@@ -222,6 +214,35 @@ mod tests {
             let why = verdict(change.clone(), &expected());
             assert!(!why.is_empty() && !said.contains(&why), "{change}: {why}");
             said.push(why);
+        }
+    }
+
+    #[test]
+    fn null_is_absent_for_every_claim_that_need_not_be_there() {
+        let names = ["azp", "nbf", "auth_time", "at_hash", "nonce", "tid", "acr", "amr"];
+        let with = Expected { nonce: None, access_token: Some("t"), ..expected() };
+        for empty in [Value::Null, "".into()] {
+            let mut claims = claims();
+            claims.extend(names.map(|name| (name.to_string(), empty.clone())));
+            assert_eq!(checked(&claims, Algorithm::Es256, &with), Ok(()), "{empty}");
+        }
+    }
+
+    /// Entra, `common`: the metadata's issuer is a template.
+    #[test]
+    fn the_tenant_of_an_issuer_is_the_tokens() {
+        let common = Expected { issuer: "https://login.example/{tenantid}/v2.0", ..expected() };
+        let of = |iss: &str, tid: Value| verdict(json!({ "iss": iss, "tid": tid }), &common);
+        assert_eq!(of("https://login.example/9-a/v2.0", "9-a".into()), "");
+        for (iss, tid) in [
+            ("https://login.example/9-a/v2.0", "9-b".into()),
+            ("https://login.example/9-a/v2.0", Value::Null),
+            ("https://login.example/a/b/v2.0", "a/b".into()),
+            ("https://login.example/{tenantid}/v2.0", Value::Null),
+            ("https://login.example/{tenantid}/v2.0", "{tenantid}".into()),
+            ("https://e.example/9-a/v2.0", "9-a".into()),
+        ] {
+            assert!(of(iss, tid.clone()).starts_with("was issued by"), "{iss} {tid}");
         }
     }
 

@@ -3,6 +3,8 @@
 
 use crate::base::text::escape;
 use crate::base::url::Url;
+use crate::oauth::reply::document;
+use crate::oauth::reply::value::{flag, member, names};
 use serde_json::{Map, Value};
 
 /// Where the metadata of `issuer` may be, in the order in which it is asked for: OpenID Connect Discovery 1.0 §4.1
@@ -41,22 +43,30 @@ impl Metadata {
     /// Reads `body` as the metadata of `issuer`.
     ///
     /// # Errors
-    /// Why it is none: no JSON object, or of another issuer. Both must be the same to the letter (RFC 8414 §3.3).
+    /// Why it is none: no JSON object, or of another issuer ([`is_same`], RFC 8414 §3.3).
     pub fn parse(body: &[u8], issuer: &str) -> std::result::Result<Metadata, String> {
         let object = object(body)?;
-        match object.get("issuer") {
-            Some(Value::String(said)) if said == issuer => Ok(Metadata(object)),
+        match member(&object, "issuer") {
+            Some(Value::String(said)) if is_same(said, issuer) => Ok(Metadata(object)),
             Some(Value::String(said)) => {
-                let differ = match said.strip_suffix('/').unwrap_or(said) == issuer.strip_suffix('/').unwrap_or(issuer)
-                {
-                    true => "; they differ by the slash at the end alone",
-                    false => "",
-                };
-                Err(format!("it is of the issuer {}, not of {}{differ}", escape(said), escape(issuer)))
+                Err(format!("it is of the issuer {}, not of {}", escape(said), escape(issuer)))
             }
             Some(_) => Err("the issuer in it is not a string".into()),
             None => Err("it names no issuer".into()),
         }
+    }
+
+    /// The issuer as it names itself: what the `iss` of its ID tokens is, and the audience of an assertion.
+    pub fn issuer(&self) -> &str {
+        self.text("issuer").unwrap_or_default()
+    }
+
+    /// The ways of client authentication that the endpoint `endpoint` (`revocation_endpoint`) takes, by its own list
+    /// (RFC 8414 §2). An endpoint without one is taken to be as the token endpoint is: RFC 8414 says
+    /// `client_secret_basic` there, but servers that leave the list out take what they take elsewhere.
+    pub fn client_authentication(&self, endpoint: &str) -> Vec<String> {
+        let own = self.list(&format!("{endpoint}_auth_methods_supported"));
+        own.or_else(|| self.list("token_endpoint_auth_methods_supported")).unwrap_or_default()
     }
 
     /// The URL `key` (`token_endpoint`, `jwks_uri`); `None` where the server has none.
@@ -80,20 +90,20 @@ impl Metadata {
                 alias.map_or_else(|| self.endpoint(key), |alias| Ok(Some(alias)))
             }
             Some(Value::Null) | None => self.endpoint(key),
-            Some(_) if mtls => Err(format!("{ALIASES} is no object")),
+            Some(_) if mtls => Err(format!("{ALIASES} is not an object")),
             Some(_) => self.endpoint(key),
         }
     }
 
     /// The string `key`; `None` where it is absent, empty or something else.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.as_str().filter(|text| !text.is_empty())
+        member(&self.0, key)?.as_str()
     }
 
-    /// The strings of the list `key`; `None` where there is no list, which says less than an empty one.
+    /// The strings of the list `key`, or of the one string that some servers write there; `None` where there is no
+    /// list, which says less than an empty one.
     pub fn list(&self, key: &str) -> Option<Vec<String>> {
-        let items = self.0.get(key)?.as_array()?;
-        Some(items.iter().filter_map(Value::as_str).map(str::to_string).collect())
+        names(member(&self.0, key)?)
     }
 
     /// The origins of its endpoints.
@@ -106,14 +116,53 @@ impl Metadata {
 
     /// Whether `key` is true; absent members mean different things, so the caller says what.
     pub fn flag(&self, key: &str) -> Option<bool> {
-        self.0.get(key)?.as_bool()
+        flag(member(&self.0, key)?)
     }
 }
 
+/// What stands for the tenant in the issuer of Entra's `common`, `organizations` and the like: an ID token's `iss` has
+/// that token's `tid` in its place (Microsoft identity platform, «Claims in an ID token», `iss`).
+const TENANT: &str = "{tenantid}";
+
+/// Whether `said`, the issuer as its metadata name it, is the issuer `asked`, as a person has it: to the letter, but
+/// for a slash at the end, which one of them may have, and for [`TENANT`]. From then on it is the one that the metadata
+/// name, to the letter ([`is_of`]).
+fn is_same(said: &str, asked: &str) -> bool {
+    let (said, asked) = (said.strip_suffix('/').unwrap_or(said), asked.strip_suffix('/').unwrap_or(asked));
+    is_of(said, asked) || is_of(asked, said)
+}
+
+/// Whether `said`, the `iss` of an answer, is `issuer`, in which [`TENANT`] stands for one segment of the path.
+pub fn is_of(said: &str, issuer: &str) -> bool {
+    let fits = |text: &str, template: &str| {
+        let Some((before, after)) = template.split_once(TENANT) else { return false };
+        // In the path alone: a tenant is no host.
+        if before.split_once("://").is_none_or(|(_, rest)| !rest.contains('/')) {
+            return false;
+        }
+        let tenant = text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        tenant.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains(['/', '?', '#', '{']))
+    };
+    said == issuer || fits(said, issuer)
+}
+
+/// `issuer` with `tenant` (an ID token's `tid`) where it has a place for it.
+pub fn of_tenant(issuer: &str, tenant: Option<&str>) -> String {
+    let is_id = |tenant: &&str| !tenant.is_empty() && tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match tenant.filter(is_id) {
+        Some(tenant) => issuer.replace(TENANT, tenant),
+        None => issuer.into(),
+    }
+}
+
+/// Whether `issuer` names one issuer, not a template of many.
+pub fn is_one(issuer: &str) -> bool {
+    !issuer.is_empty() && !issuer.contains(TENANT)
+}
+
 fn endpoint(object: &Map<String, Value>, key: &str) -> std::result::Result<Option<String>, String> {
-    let text = match object.get(key) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+    let text = match member(object, key) {
+        None => return Ok(None),
         Some(Value::String(text)) => text,
         Some(_) => return Err(format!("{key} is not a string")),
     };
@@ -126,14 +175,7 @@ fn endpoint(object: &Map<String, Value>, key: &str) -> std::result::Result<Optio
 
 /// The JSON object in `body`; else what it is, in words.
 pub fn object(body: &[u8]) -> std::result::Result<Map<String, Value>, String> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("it is no JSON object".into()),
-        Err(_) if body.trim_ascii().is_empty() => Err("it is empty".into()),
-        Err(_) if body.trim_ascii_start().starts_with(b"<") => Err("it is an HTML or XML page".into()),
-        // serde_json's own message names the place, never the text.
-        Err(error) => Err(format!("it is not JSON: {error}")),
-    }
+    document(body)
 }
 
 /// The key set itself, if it is one.
@@ -191,13 +233,15 @@ mod tests {
         let why = |body: &str| Metadata::parse(body.as_bytes(), ISSUER).unwrap_err();
         assert!(Metadata::parse(said(ISSUER).as_bytes(), ISSUER).is_ok());
         assert_eq!(why(&said("https://e\u{1b}")), "it is of the issuer https://e\\u{1b}, not of https://a.example/t");
-        assert!(why(&said("https://a.example/t/")).ends_with("by the slash at the end alone"));
+        for near in ["https://a.example/t/", "https://a.example/{tenantid}"] {
+            assert_eq!(Metadata::parse(said(near).as_bytes(), ISSUER).unwrap().issuer(), near);
+        }
         assert!(why(&said("https://A.example/t")).ends_with("not of https://a.example/t"));
         for (body, part) in [
             ("", "is empty"),
             (" <!doctype html>", "HTML"),
             ("{\"issuer\":", "not JSON"),
-            ("[1]", "no JSON object"),
+            ("[1]", "not a JSON object"),
             ("{}", "names no issuer"),
             ("{\"issuer\":1}", "not a string"),
         ] {
@@ -205,6 +249,40 @@ mod tests {
         }
         assert!(Metadata::parse(b"\xff", ISSUER).is_err());
         assert!(Metadata::parse("[".repeat(1 << 20).as_bytes(), ISSUER).is_err());
+    }
+
+    #[test]
+    fn each_endpoint_has_its_own_list_of_client_authentication() {
+        let of = |more: &str| {
+            let text = format!(
+                r#"{{"issuer":"{ISSUER}","token_endpoint_auth_methods_supported":"client_secret_post"{more}}}"#
+            );
+            let all = Metadata::parse(text.as_bytes(), ISSUER).unwrap();
+            ["token_endpoint", "revocation_endpoint", "introspection_endpoint", "device_authorization_endpoint"]
+                .map(|endpoint| all.client_authentication(endpoint).join(" "))
+        };
+        const POST: &str = "client_secret_post";
+        assert_eq!(of(""), [POST; 4]);
+        let own = r#","revocation_endpoint_auth_methods_supported":["none"],"introspection_endpoint_auth_methods_supported":null"#;
+        assert_eq!(of(own), [POST, "none", POST, POST]);
+    }
+
+    #[test]
+    fn an_issuer_is_the_same_but_for_its_slash_and_its_tenant() {
+        for (said, asked, same) in [
+            ("https://a.example", "https://a.example", true),
+            ("https://a.example/", "https://a.example", true),
+            ("https://a.example/t", "https://a.example/t/", true),
+            ("https://a.example//", "https://a.example", false),
+            ("https://A.example", "https://a.example", false),
+            ("https://l.example/{tenantid}/v2.0", "https://l.example/common/v2.0", true),
+            ("https://l.example/9-a/v2.0", "https://l.example/{tenantid}/v2.0", true),
+            ("https://l.example/{tenantid}/v2.0", "https://l.example/a/b/v2.0", false),
+            ("https://l.example/{tenantid}/v2.0", "https://l.example//v2.0", false),
+            ("https://{tenantid}/v2.0", "https://e.example/v2.0", false),
+        ] {
+            assert_eq!(is_same(said, asked), same, "{said} {asked}");
+        }
     }
 
     #[test]
@@ -224,7 +302,7 @@ mod tests {
         assert_eq!(all.endpoint_with("local", true), all.endpoint("local"));
         assert!(all.endpoint_with("h", true).unwrap_err().starts_with("in mtls_endpoint_aliases, h is no https"));
         assert_eq!((all.text("a"), all.text("e"), all.text("n")), (Some("https://b.example/a?x=1"), None, None));
-        assert_eq!((all.list("l"), all.list("a")), (Some(vec!["x".into(), "y".into()]), None));
+        assert_eq!((all.list("l"), all.list("n")), (Some(vec!["x".into(), "y".into()]), None));
         assert_eq!((all.flag("t"), all.flag("n"), all.flag("none")), (Some(true), None, None));
         let odd = Metadata::parse(text.replace("{\"a\":", "[{\"a\":").replace("}}", "}]}").as_bytes(), ISSUER).unwrap();
         assert!(odd.endpoint_with("a", true).is_err() && odd.endpoint_with("a", false).is_ok());

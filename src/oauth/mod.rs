@@ -1,6 +1,7 @@
 //! The protocol without I/O: requests, replies, client authentication, metadata (RFC 6749 and its companions).
 
 pub mod callback;
+pub mod challenge;
 pub mod client_auth;
 pub mod dpop;
 pub mod id_token;

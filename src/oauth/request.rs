@@ -6,6 +6,7 @@ use crate::provider::template::{Gap, Piece, Template};
 use crate::provider::{Call, Encode, Field, Method, Param, Provider};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// When a request may be sent again (the contract's «Retries»).
@@ -34,6 +35,8 @@ pub struct Request {
     pub repeat: Repeat,
     /// The certificate the client shows in TLS, where the server asks for one; it goes over https alone.
     pub identity: Option<Identity>,
+    /// The profile's `ca_file`: certificates that count besides the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
@@ -236,7 +239,7 @@ pub fn build(
         query.extend(fill_field(provider, name, template, values)?);
     }
     let more = more(provider, call, values)?;
-    let mut headers = own_headers();
+    let mut headers = own_headers(JSON);
     for (name, template) in &call.headers {
         let Some(value) = fill_entry(template, values)? else { continue };
         if value.contains(['\r', '\n', '\0']) {
@@ -245,7 +248,15 @@ pub fn build(
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         headers.push((name.clone(), value));
     }
-    headers.extend(added.headers);
+    let mut more_headers = added.headers;
+    match call.encode {
+        Encode::Form => more_headers.push(("Content-Type".into(), Zeroizing::new(FORM_TYPE.into()))),
+        Encode::Json => more_headers.push(("Content-Type".into(), Zeroizing::new(JSON.into()))),
+        Encode::None | Encode::Query => {}
+    }
+    // What the file says replaces what is ours: no header is sent twice.
+    more_headers.retain(|(name, _)| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)));
+    headers.append(&mut more_headers);
     let body = match call.encode {
         Encode::None => {
             query.extend(more);
@@ -258,7 +269,6 @@ pub fn build(
             None
         }
         Encode::Form => {
-            headers.push(("Content-Type".into(), Zeroizing::new("application/x-www-form-urlencoded".into())));
             let mut fields = pairs(provider, &call.body, values)?;
             let new = added.fields.into_iter().filter(|(name, _)| !fields.iter().any(|(known, _)| known == name));
             let new: Vec<Pair> = new.collect();
@@ -267,7 +277,6 @@ pub fn build(
             Some(Zeroizing::new(form(&fields).as_bytes().to_vec()))
         }
         Encode::Json => {
-            headers.push(("Content-Type".into(), Zeroizing::new("application/json".into())));
             let mut object = serde_json::Map::new();
             for (name, field) in &call.body {
                 if let Some(value) = json(provider, field, values)? {
@@ -290,26 +299,35 @@ pub fn build(
             address.push_str(&format!("{}={}", crate::base::url::encode(name), crate::base::url::encode(value)));
         }
     }
-    Ok(Request { method: call.method, url: address, headers, body, repeat, identity: added.identity })
+    let identity = added.identity;
+    Ok(Request { method: call.method, url: address, headers, body, repeat, identity, ca_file: None })
 }
 
+/// How a form is sent (RFC 6749 appendix B).
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+/// What most replies are.
+pub const JSON: &str = "application/json";
+/// What a key set is (RFC 7517 §8.5.1), and what most servers call it.
+pub const KEY_SET: &str = "application/jwk-set+json, application/json";
+
 /// What every request says of itself.
-fn own_headers() -> Vec<(String, Zeroizing<String>)> {
+fn own_headers(accept: &str) -> Vec<Pair> {
     vec![
         ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
-        ("Accept".into(), Zeroizing::new("application/json".into())),
+        ("Accept".into(), Zeroizing::new(accept.into())),
     ]
 }
 
-/// The request for a public document at `url`.
-pub fn get(url: &str) -> Request {
+/// The request for a public document at `url`, of the kinds that `accept` lists; `ca_file` is the profile's.
+pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
     Request {
         method: Method::Get,
         url: Zeroizing::new(url.to_string()),
-        headers: own_headers(),
+        headers: own_headers(accept),
         body: None,
         repeat: Repeat::Freely,
         identity: None,
+        ca_file: ca_file.map(Path::to_path_buf),
     }
 }
 
@@ -542,6 +560,24 @@ mod tests {
         let names: Vec<&str> = made.headers.iter().map(|(n, _)| n.as_str()).collect();
         assert_eq!(names, ["User-Agent", "X-A", "Accept", "Content-Type"]);
         assert_eq!(built(request, &[("x", "1\r\nEvil: 1")]).err(), Some(Unready::Header("X-A".into())));
+    }
+
+    #[test]
+    fn a_header_of_the_file_replaces_ours() {
+        let request = "url = \"{base_url}/t\"\nheaders = { content-type = \"text/x\", user-agent = \"me\", Authorization = \"Key {x}\" }";
+        for encode in ["form", "json"] {
+            let (provider, call) = call(&format!("{request}\nencode = \"{encode}\""));
+            let values = [("x".to_string(), Zeroizing::new("1".to_string()))];
+            let mut values: Values = values.into_iter().collect();
+            defaults(&provider, &mut values).expect("defaults");
+            let basic = ("authorization".to_string(), Zeroizing::new("Basic eA==".to_string()));
+            let added = Added { headers: vec![basic], ..Added::default() };
+            let made = build(&provider, &call, &values, Repeat::Freely, added).expect("a request");
+            let sent: Vec<(&str, &str)> = made.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let expected =
+                [("Accept", JSON), ("content-type", "text/x"), ("user-agent", "me"), ("Authorization", "Key 1")];
+            assert_eq!(sent, expected, "{encode}");
+        }
     }
 
     #[test]

@@ -65,8 +65,6 @@ pub struct Config {
     pub settings: Settings,
     /// The profiles by name.
     pub profiles: BTreeMap<String, ProfileConfig>,
-    /// Whether other profiles stand in the file too, which were not read.
-    pub is_part: bool,
 }
 
 impl Config {
@@ -75,23 +73,10 @@ impl Config {
     /// # Errors
     /// [`Kind::Config`] with line and column.
     pub fn parse(path: &Path, text: &str, home: Option<&Path>) -> Result<Config> {
-        Config::read(&Document::new(path.display().to_string(), text), home)
-    }
-
-    /// [`Config::parse`] of what decides the profiles `names`, in a text that is right as a whole and [`is_in_parts`].
-    ///
-    /// # Errors
-    /// As there; none where it is such a text.
-    pub fn parse_part(path: &Path, text: &str, home: Option<&Path>, names: &[&str]) -> Result<Config> {
-        let (text, left_out) = part(text, |name| names.iter().any(|wanted| is_near(wanted, name)));
-        let doc = Document::part(path.display().to_string(), &text, &left_out);
-        Ok(Config { is_part: !left_out.is_empty(), ..Config::read(&doc, home)? })
-    }
-
-    fn read(doc: &Document, home: Option<&Path>) -> Result<Config> {
+        let doc = Document::new(path.display().to_string(), text);
         let parsed = doc.parse()?;
         let root = doc.table(parsed.get_ref(), 0..0);
-        let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new(), is_part: false };
+        let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new() };
         if let Some(profiles) = root.get("profile") {
             for (name, at, value) in profiles.table()?.all() {
                 if !is_name(&name) {
@@ -103,50 +88,12 @@ impl Config {
                         ),
                     ));
                 }
-                config.profiles.insert(name, profile(doc, &value.table()?, home)?);
+                config.profiles.insert(name, profile(&doc, &value.table()?, home)?);
             }
         }
         root.done()?;
         Ok(config)
     }
-}
-
-/// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
-pub fn is_near(one: &str, other: &str) -> bool {
-    let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
-    one == other || begins(one, other) || begins(other, one)
-}
-
-/// Whether each line of `text` that begins with `[`, and no other, begins a table, if the text is right as a whole: no
-/// such line is indented, and none stands inside a text of several lines. (Inside a list of several lines it would be
-/// a list in a list, which no config has.)
-pub fn is_in_parts(text: &str) -> bool {
-    let is_indented = |line: &str| line.starts_with([' ', '\t']) && line.trim_start().starts_with('[');
-    !text.contains("\"\"\"") && !text.contains("'''") && !text.lines().any(is_indented)
-}
-
-/// `text` without the tables `[profile.NAME]` that are not `wanted`, and what was left out: after how many bytes, and
-/// how many lines.
-fn part(text: &str, wanted: impl Fn(&str) -> bool) -> (String, Vec<(usize, usize)>) {
-    let bytes = text.as_bytes();
-    let starts = memchr::memchr_iter(b'[', bytes).filter(|at| at.checked_sub(1).is_none_or(|at| bytes[at] == b'\n'));
-    let (mut kept, mut left_out) = (String::new(), Vec::new());
-    // The piece that is looked at: where it begins, and whether it is kept.
-    let (mut from, mut keep) = (0, true);
-    for at in starts.chain([text.len()]) {
-        let name = text[at..].strip_prefix("[profile.").and_then(|rest| rest.split([']', '.']).next());
-        let keep_next = name.filter(|name| is_name(name)).is_none_or(&wanted);
-        if keep_next == keep && at < text.len() {
-            continue;
-        }
-        let piece = &text[from..at];
-        match keep {
-            true => kept.push_str(piece),
-            false => left_out.push((kept.len(), memchr::memchr_iter(b'\n', piece.as_bytes()).count())),
-        }
-        (from, keep) = (at, keep_next);
-    }
-    (kept, left_out)
 }
 
 fn settings(table: &Table, home: Option<&Path>) -> Result<Settings> {
@@ -378,34 +325,6 @@ mod tests {
         assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));
         assert!(why("[profile.a]\nx = { comand = [] }").contains("did you mean `command`?"));
         assert!(why("[profile.a]\nx_file = \"a\"").contains("no key `x_file`"));
-    }
-
-    #[test]
-    fn a_part_means_what_the_whole_means() {
-        let text = "store = \"file\"\n\n# first\n[profile.a]\nscope = [\n\"x\",\n]\n[profile.b]\nprovider = \"p\"\n\
-                    [profile.b.secret]\nenv = \"S\"\n[profile.a-b]\n[profile.c]\nx = \"1\"\ny = [\"[profile.d]\"]\n";
-        assert!(is_in_parts(text));
-        let whole = parse(text).expect("a config");
-        for (name, near) in [("a", "a a-b"), ("b", "b"), ("a-b", "a a-b"), ("c", "c"), ("d", "")] {
-            let part = Config::parse_part(Path::new("config.toml"), text, Some(Path::new("/home/u")), &[name]);
-            let part = part.expect("a part");
-            assert!(part.is_part && part.settings.store == whole.settings.store);
-            assert_eq!(part.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(" "), near);
-            assert!(part.profiles.iter().all(|(name, of)| format!("{of:?}") == format!("{:?}", whole.profiles[name])));
-        }
-        assert_eq!(whole.profiles["c"].values["y"].1, "config.toml:15:1");
-        let beside = "[profile.b]\nx = \"1\"\n[profile.a]\n";
-        assert_eq!(part(beside, |name| name == "a"), ("[profile.a]\n".into(), vec![(0, 2)]));
-        assert_eq!(part(beside, |_| true), (beside.into(), vec![]));
-    }
-
-    #[test]
-    fn a_text_that_lines_do_not_part_is_known() {
-        for text in
-            [" [profile.a]\n", "x = \"\"\"\n[profile.a]\n\"\"\"\n", "x = '''\n[profile.a]'''\n", "a = [\n\t[1]]"]
-        {
-            assert!(!is_in_parts(text), "{text}");
-        }
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! What an issuer publishes, fetched: its metadata (RFC 8414) and its public keys (RFC 7517).
 
 use super::{Given, Profile, Source};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::metadata::{Metadata, addresses, keys, object};
-use crate::oauth::reply::redirect;
+use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
 use crate::storage::documents::{MINUTE, Place};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -40,15 +41,22 @@ impl Profile {
                     self.given.insert(param.name.clone(), given);
                 }
                 Err(why) if needed(param) => {
-                    let what = format!("{}: the metadata of {issuer} cannot be used", self.name);
+                    let what = format!("the metadata of {issuer} cannot be used");
                     return Err(Error::new(Kind::Reply, what, why)
-                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-"))));
+                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-")))
+                        .into());
                 }
                 Ok(None) | Err(_) => {}
             }
         }
         self.metadata = Some(metadata);
         Ok(())
+    }
+
+    /// The issuer as its metadata name it, else as it is given; `None` where none is known or it names many.
+    pub fn issuer(&self) -> Option<String> {
+        let said = self.metadata.as_ref().map(|metadata| metadata.issuer().to_string());
+        said.or_else(|| self.value("issuer"))
     }
 
     /// Whether the client shows a certificate, which servers may want at addresses of their own (RFC 8705 §5).
@@ -73,7 +81,7 @@ impl Profile {
         let value = missing.iter().find(|name| self.param(name).is_some_and(|p| p.metadata.is_some()))?;
         let key = self.param(value)?.metadata.clone()?;
         let issuer = self.known_values().ok()?.get("issuer")?.to_string();
-        let what = format!("{}: {issuer} does not offer the grant {}", self.name, grant.name);
+        let what = format!("{issuer} does not offer the grant {}", grant.name);
         let flag = value.replace('_', "-");
         Some(
             Error::new(Kind::Reply, what, format!("its metadata name no {key}"))
@@ -99,9 +107,16 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
     let place = place(host, "metadata", issuer);
     let read = |body: &[u8]| Metadata::parse(body, issuer);
     let (now, youth) = (host.clock.now(), fresh.then_some(0));
-    let mut ask = |url: &str| host.send(&request::get(url), ca_file);
+    let mut ask = |url: &str| host.send(&request::get(url, request::JSON, ca_file));
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
+    if metadata.issuer() != issuer {
+        host.terminal.detail(&format!(
+            "the metadata of {} name the issuer {}",
+            escape(issuer),
+            escape(metadata.issuer())
+        ));
+    }
     Ok(metadata)
 }
 
@@ -114,25 +129,25 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
 pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Vec<u8>> {
     let place = place(host, "jwks", url);
     let (now, youth) = (host.clock.now(), fresh.then_some(MINUTE));
-    let mut ask = |url: &str| host.send(&request::get(url), ca_file);
+    let mut ask = |url: &str| host.send(&request::get(url, request::KEY_SET, ca_file));
     let (keys, note) = place.get(now, youth, &keys, &mut || only(url, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
     Ok(keys)
 }
 
 /// A way to the network: the reply to a GET.
-type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Response>;
+type Ask<'a> = &'a mut dyn FnMut(&str) -> error::Result<Response>;
 
 /// The reply at `url` that is a document, or says by a 4xx that there is none.
-fn fetch(url: &str, ask: Ask) -> Result<Response> {
+fn fetch(url: &str, ask: Ask) -> error::Result<Response> {
     let response = ask(url)?;
-    match response.status {
-        408 | 429 | 500.. => {
-            Err(unusable(url, Kind::Unavailable, format!("the server has trouble (status {})", response.status)))
+    match Class::of(response.status) {
+        Class::Unavailable => {
+            Err(unusable(url, Kind::Unavailable, format!("server error (status {})", response.status)))
         }
-        200..300 | 400..500 => Ok(response),
-        300..400 => Err(unusable(url, Kind::Reply, redirect(&response))),
-        status => Err(unusable(url, Kind::Reply, format!("status {status} is no answer"))),
+        Class::Success | Class::Refused => Ok(response),
+        Class::Redirect => Err(unusable(url, Kind::Reply, redirect(&response))),
+        Class::Odd => Err(unusable(url, Kind::Reply, format!("unexpected status {}", response.status))),
     }
 }
 
@@ -142,7 +157,7 @@ fn unusable(url: &str, kind: Kind, why: impl Into<String>) -> Error {
 
 /// Asks at each of `addresses` until one has the metadata. Some servers answer what they do not know with a page of
 /// their own and 200, so a page at one address is no reason not to ask at the next; another issuer's metadata is.
-fn search(issuer: &str, addresses: &[String], ask: Ask) -> Result<(Metadata, Response)> {
+fn search(issuer: &str, addresses: &[String], ask: Ask) -> error::Result<(Metadata, Response)> {
     let mut absent = Vec::new();
     let mut odd = None;
     for address in addresses {
@@ -172,7 +187,7 @@ fn search(issuer: &str, addresses: &[String], ask: Ask) -> Result<(Metadata, Res
 }
 
 /// The key set at `url` and nowhere else.
-fn only(url: &str, ask: Ask) -> Result<(Vec<u8>, Response)> {
+fn only(url: &str, ask: Ask) -> error::Result<(Vec<u8>, Response)> {
     let response = fetch(url, ask)?;
     if response.status >= 400 {
         return Err(unusable(url, Kind::Reply, format!("there is nothing (status {})", response.status)));
@@ -223,7 +238,7 @@ mod tests {
         assert_eq!(found(&[(200, "<html>"), (200, &good)]), (Ok(()), 2));
         for (replies, kind, part, asked) in [
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
-            (&[(429, "")], Kind::Unavailable, "has trouble (status 429)", 1),
+            (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
             (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
             (&[(200, "{}")], Kind::Reply, "names no issuer", 1),

@@ -1,12 +1,13 @@
 //! The providers: the user's files before the built-in ones, each read once.
 
-use super::config::{Config, ProfileConfig, is_near};
+use super::config::{Config, ProfileConfig};
 use super::{read_settings, variable};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
 use crate::host::Host;
 use crate::provider::{Provider, built_in};
+use anyhow::Result;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ impl Library {
         }
         let file = self.folder.as_ref().map(|folder| folder.join(format!("{name}.toml")));
         if let Some(file) = file
-            && let Some((text, _)) = read_settings(host, &file)?
+            && let Some(text) = read_settings(host, &file)?
         {
             let provider = Provider::parse(name, &file.display().to_string(), &text)?;
             return Ok(Some(Loaded { provider, file: Some(file) }));
@@ -89,6 +90,12 @@ impl Library {
     }
 }
 
+/// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
+fn is_near(one: &str, other: &str) -> bool {
+    let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
+    one == other || begins(one, other) || begins(other, one)
+}
+
 /// Two values must not share a variable: `a-b` with `c`, and `a` with `b_c`.
 pub(super) fn check_variables(
     host: &Host,
@@ -115,7 +122,8 @@ pub(super) fn check_variables(
                     format!("{taken} would mean two values"),
                     format!("{} of profile {name}, and {} of profile {other}", mine.name, theirs.name),
                 )
-                .hint("rename one of the profiles"));
+                .hint("rename one of the profiles")
+                .into());
             }
         }
     }

@@ -1,26 +1,25 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
-pub mod checked;
 pub mod config;
 pub mod discovery;
 pub mod library;
 mod owner;
 mod values;
 
+pub use crate::cli::Flag;
 pub use library::{Library, Loaded};
-pub use values::{Flag, Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
+pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::text::nearest;
 use crate::host::{Host, LIMIT};
 use crate::oauth::metadata::Metadata;
-use crate::profile::checked::Checked;
-use crate::profile::config::{Config, ProfileConfig, is_in_parts};
+use crate::profile::config::{Config, ProfileConfig};
 use crate::provider::{Grant, Provider};
-use crate::storage::cache::Stamp;
 use crate::storage::choice::StoreChoice;
 use crate::system::files::{self, Numbers, TrustError};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -84,26 +83,38 @@ pub struct Setup {
 /// [`Kind::Usage`] for a relative `$TOK_CONFIG`.
 pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = flag {
-        return std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--config", e.to_string()));
+        return Ok(std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--config", e.to_string()))?);
     }
     match host.var("TOK_CONFIG")? {
         Some(path) if Path::new(&path).is_absolute() => Ok(path.into()),
-        Some(_) => Err(Error::new(Kind::Usage, "TOK_CONFIG", "it must be an absolute path")),
+        Some(_) => Err(Error::new(Kind::Usage, "TOK_CONFIG", "it must be an absolute path").into()),
         None => Ok(host.folders()?.config.join("config.toml")),
     }
 }
 
-/// The text of the config or of a provider file, with its numbers before it was read; `None` where there is none.
+/// The text of the config or of a provider file; `None` where there is none.
 ///
 /// # Errors
 /// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
-pub fn read_trusted(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
+pub fn read_trusted(host: &Host, path: &Path) -> Result<Option<String>> {
+    Ok(read(host, path)?.map(|(text, _)| text))
+}
+
+/// [`read_trusted`] of a file with settings: the host notes what was read.
+fn read_settings(host: &Host, path: &Path) -> Result<Option<String>> {
+    let read = read(host, path)?;
+    host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
+    Ok(read.map(|(text, _)| text))
+}
+
+/// [`read_trusted`] with the file's numbers before it was read.
+fn read(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     match files::read_trusted(path, LIMIT) {
         Ok(None) => Ok(None),
         Ok(Some((bytes, numbers))) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some((text, numbers))),
-            Err(_) => Err(wrong("it is not UTF-8 text".into())),
+            Err(_) => Err(wrong("it is not UTF-8 text".into()).into()),
         },
         Err(error) => {
             let hint = match &error {
@@ -111,44 +122,18 @@ pub fn read_trusted(host: &Host, path: &Path) -> Result<Option<(String, Numbers)
                 _ => None,
             };
             let error = wrong(error.to_string());
-            Err(hint.map_or(error.clone(), |hint| error.hint(hint)))
+            Err(hint.map_or(error.clone(), |hint| error.hint(hint)).into())
         }
     }
 }
 
-/// [`read_trusted`] of a file with settings: the host notes what was read.
-fn read_settings(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
-    let read = read_trusted(host, path)?;
-    host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
-    Ok(read)
-}
-
-/// A config shorter than this, in bytes, is read whole: that takes no longer than to find out whether it must be.
-const LONG: usize = 4096;
-
-/// Reads the config. A part will do for whoever asks `about` some profiles, once the whole was read and found right:
-/// a mistake anywhere in it is told.
+/// Reads the config file `path`: an empty config where there is none.
 ///
 /// # Errors
-/// [`Kind::Config`].
-pub fn load_config(host: &Host, path: &Path, about: Option<&[&str]>) -> Result<Config> {
-    let Some((text, numbers)) = read_settings(host, path)? else { return Ok(Config::default()) };
-    let home = host.folders().ok().map(|f| f.home.as_path());
-    if text.len() < LONG {
-        return Config::parse(path, &text, home);
-    }
-    let note = Checked::of(host);
-    let stamp = Stamp { path, of: Some(numbers) };
-    // The stamp is of before: a file that is being rewritten in place has another length.
-    let known = text.len() as u64 == numbers.0 && note.has(&stamp);
-    if let (true, Some(names)) = (known, about) {
-        return Config::parse_part(path, &text, home, names);
-    }
-    let config = Config::parse(path, &text, home)?;
-    if !known && is_in_parts(&text) {
-        note.put(&stamp, host.clock.started);
-    }
-    Ok(config)
+/// [`Kind::Config`] with line and column.
+pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
+    let Some(text) = read_settings(host, path)? else { return Ok(Config::default()) };
+    Ok(Config::parse(path, &text, host.folders().ok().map(|folders| folders.home.as_path()))?)
 }
 
 impl Profile {
@@ -167,14 +152,15 @@ impl Profile {
                     format!("{name} is a profile of {has}, not of {wish}"),
                     "a profile has one provider",
                 )
-                .hint(format!("choose another name with --as, or take [profile.{name}] out of the config")));
+                .hint(format!("choose another name with --as, or take [profile.{name}] out of the config"))
+                .into());
             }
             (Some(wish), _) => wish.clone(),
             (None, Some(has)) => has.clone(),
             (None, None) => name.to_string(),
         };
         let Some(loaded) = library.provider(host, &provider_name)? else {
-            return Err(not_known(library, config, name, &provider_name, &own));
+            return Err(not_known(library, config, name, &provider_name, &own).into());
         };
         check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
@@ -188,7 +174,7 @@ impl Profile {
         let cache = match host.var("TOK_CACHE")?.as_deref() {
             Some("disk") => true,
             Some("off") => false,
-            Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off")),
+            Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off").into()),
             None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
         };
         let mut profile = Profile {
@@ -225,13 +211,13 @@ impl Profile {
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{} has no grant `{}`", self.provider.name, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Usage, what, grant));
+            return Err(wrong(Kind::Usage, what, grant).into());
         }
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{}: there is no grant `{}`", self.config.grant_at, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Config, what, grant));
+            return Err(wrong(Kind::Config, what, grant).into());
         }
         Ok(())
     }

@@ -36,6 +36,11 @@ impl Flow {
 }
 
 impl Auth {
+    /// Whether an assertion is signed for it.
+    pub fn signs(self) -> bool {
+        matches!(self, Auth::ClientSecretJwt | Auth::PrivateKeyJwt)
+    }
+
     /// The values it takes, with whether each can be done without.
     pub(super) fn names(self) -> &'static [(&'static str, bool)] {
         match self {
@@ -47,16 +52,20 @@ impl Auth {
                 ("certificate", true),
                 ("key_id", true),
                 ("algorithm", true),
+                ("assertion_audience", true),
             ],
             Auth::Public => &[("client_id", false)],
             Auth::Basic | Auth::BasicRaw | Auth::Post => &[("client_id", false), ("client_secret", false)],
-            Auth::ClientSecretJwt => &[("client_id", false), ("client_secret", false), ("algorithm", true)],
+            Auth::ClientSecretJwt => {
+                &[("client_id", false), ("client_secret", false), ("algorithm", true), ("assertion_audience", true)]
+            }
             Auth::PrivateKeyJwt => &[
                 ("client_id", false),
                 ("private_key", false),
                 ("certificate", true),
                 ("key_id", true),
                 ("algorithm", true),
+                ("assertion_audience", true),
             ],
             Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
         }
@@ -86,6 +95,11 @@ impl Provider {
     /// The value of that name.
     pub fn param(&self, name: &str) -> Option<&Param> {
         self.params.iter().find(|p| p.name == name)
+    }
+
+    /// The endpoint that `call` goes to, by its name in the issuer's metadata (RFC 8414 §2), where it has one.
+    pub fn endpoint(&self, call: &Call) -> Option<&str> {
+        call.url.names().find_map(|(name, _)| self.param(name)?.metadata.as_deref())
     }
 
     /// The grant that uses a refresh token, if there is one.

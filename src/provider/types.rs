@@ -145,7 +145,7 @@ pub struct Assertion {
     pub jti: bool,
     /// The one algorithm that the server takes.
     pub algorithm: Option<Algorithm>,
-    /// How long it is good, in seconds.
+    /// How long it is good, in seconds from its `iat` on.
     pub lifetime: i64,
     /// How far back it is dated, in seconds, for a server whose clock is behind.
     pub backdate: i64,

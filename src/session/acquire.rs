@@ -1,7 +1,7 @@
 //! From a profile to a token: open the store, decide, ask the provider, keep what came. `cmd/get.rs` and
 //! `cmd/login.rs` say when.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::jose::{Jwks, VerifyError};
 use crate::base::secret::Secret;
 use crate::base::time::Time;
@@ -22,6 +22,7 @@ use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
+use anyhow::Result;
 use std::collections::BTreeMap;
 
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
@@ -48,7 +49,7 @@ pub fn login_needed(
     if let Some(differs) = contradiction {
         return Error::new(
             Kind::LoginNeeded,
-            format!("{}: the kept session is not for what this call asks", profile.name),
+            "the kept session is not for what this call asks",
             format!("it differs in {differs}"),
         )
         .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
@@ -61,8 +62,8 @@ pub fn login_needed(
         return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
     }
     let what = match missing {
-        [one] if one == "refresh_token" => format!("{}: no refresh token is kept", profile.name),
-        _ => format!("{}: a login is needed", profile.name),
+        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
+        _ => "a login is needed".to_string(),
     };
     let values: Vec<&str> = missing.iter().map(String::as_str).collect();
     let mut why = match values.is_empty() {
@@ -116,7 +117,7 @@ pub fn obtain(
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
         if profile.store == crate::storage::choice::StoreChoice::File {
-            return Err(store_error(profile, trouble));
+            return Err(store_error(profile, trouble).into());
         }
     }
     let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
@@ -188,10 +189,11 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
                 if let plan::Step::LoginNeeded(grant, _) = &step {
                     return Err(Error::new(
                         Kind::LoginNeeded,
-                        format!("{}: the session has ended, and a login is needed", profile.name),
+                        "the session has ended, and a login is needed",
                         "the provider no longer takes the refresh token",
                     )
-                    .hint(format!("run: tok login {} {}", profile.name, grant.name)));
+                    .hint(format!("run: tok login {} {}", profile.name, grant.name))
+                    .into());
                 }
             }
         }
@@ -204,9 +206,10 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
             _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
-        }),
+        }
+        .into()),
         // `after_death` has no refresh token to offer.
-        plan::Step::Refresh => Err(Error::new(Kind::Other, format!("{}: nothing to do", profile.name), "")),
+        plan::Step::Refresh => Err(Error::new(Kind::Other, "nothing to do", "").into()),
     }
 }
 
@@ -238,7 +241,7 @@ fn refresh(
         // Sent, it may be spent: that the new one can be kept is known before.
         opened.prepare();
         if let Some(trouble) = &opened.trouble {
-            return Err(store_error(profile, trouble));
+            return Err(store_error(profile, trouble).into());
         }
         let hold = crate::system::signals::hold(true);
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
@@ -270,12 +273,12 @@ fn refresh(
                 host.terminal.release_messages();
                 return Ok(Some(token));
             }
-            Outcome::Failed(error, _) => return Err(error),
+            Outcome::Failed(error, _) => return Err(error.into()),
             Outcome::Dead(error) => {
-                host.terminal.detail(&error.to_string());
+                host.terminal.detail(&format!("{}: {error}", profile.name));
                 opened.read(&profile.name);
                 if let Some(trouble) = &opened.trouble {
-                    return Err(store_error(profile, trouble));
+                    return Err(store_error(profile, trouble).into());
                 }
                 let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
@@ -310,9 +313,10 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
     match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
-            let what = format!("{}: the reply to the refresh cannot be trusted", profile.name);
+            let what = "the reply to the refresh cannot be trusted".to_string();
             Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
-                .hint(format!("log in again: tok login {}", profile.name)))
+                .hint(format!("log in again: tok login {}", profile.name))
+                .into())
         }
         _ => Ok(()),
     }
@@ -334,7 +338,7 @@ fn run(
         opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {
-        let text = format!("{}; going on without it", store_error(profile, trouble));
+        let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));
         if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
@@ -344,10 +348,11 @@ fn run(
     {
         return Err(Error::new(
             Kind::LoginNeeded,
-            format!("{}: a login is needed", profile.name),
+            "a login is needed",
             format!("the provider has refused the grant {} with what is kept, and it is not sent twice", grant.name),
         )
-        .hint(format!("run: tok login {} {}", profile.name, grant.name)));
+        .hint(format!("run: tok login {} {}", profile.name, grant.name))
+        .into());
     }
     let hold = crate::system::signals::hold(false);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
@@ -363,7 +368,7 @@ fn run(
                     index.update(|entry| entry.refused = Some(grant.name.clone()));
                 }
             }
-            return Err(error);
+            return Err(error.into());
         }
     };
     let url = profile.session_url(inputs.values()).unwrap_or_default();
@@ -409,7 +414,10 @@ pub fn verify_id_token(
     inputs: &Inputs,
 ) -> Result<bool> {
     let value = |name: &str| inputs.get(name);
-    let (Some(issuer), Some(client_id)) = (value("issuer"), value("client_id")) else { return Ok(false) };
+    let known = profile.issuer();
+    let (Some(issuer), Some(client_id)) = (known.as_deref().or(value("issuer")), value("client_id")) else {
+        return Ok(false);
+    };
     let expected = id_token::Expected {
         issuer,
         client_id,
@@ -419,7 +427,7 @@ pub fn verify_id_token(
         now: host.clock.now().secs(),
     };
     let refuse = |why: String| {
-        Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
+        Error::new(Kind::Reply, format!("the ID token of {issuer} cannot be trusted"), why)
             .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
     };
     let unverified = || {
@@ -427,22 +435,22 @@ pub fn verify_id_token(
         checked.map(|()| false).map_err(|why| refuse(why.to_string()))
     };
     let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
-        return unverified();
+        return Ok(unverified()?);
     };
     for fresh in [false, true] {
         let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
-                host.terminal.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
-                return unverified();
+                host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
+                return Ok(unverified()?);
             }
         };
         let keys = Jwks::parse(&keys).map_err(|why| refuse(format!("its keys cannot be read: {why}")))?;
         match id_token::check(token.expose(), &keys, &expected) {
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
-            Err(id_token::Refused::Signature(VerifyError::NoKey)) if !fresh => {}
-            Err(why) => return Err(refuse(why.to_string())),
+            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey)) if !fresh => {}
+            Err(why) => return Err(refuse(why.to_string()).into()),
         }
     }
     Ok(false)
@@ -465,7 +473,7 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
 fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
     if let Err(trouble) = opened.write(&profile.name, kept) {
         let why = store_error(profile, &trouble);
-        host.terminal.insist(&format!("the new refresh token could not be kept: {why}"));
+        host.terminal.insist(&format!("{}: the new refresh token could not be kept: {why}", profile.name));
         host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
     }
 }
@@ -480,7 +488,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
     let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
         return wrong("is no JWT");
     };
-    let expires = match claims.get("exp").and_then(|exp| exp.as_i64().or(exp.as_f64().map(|exp| exp as i64))) {
+    let expires = match crate::oauth::reply::claims::seconds(&claims, "exp").unwrap_or_default() {
         Some(at) if at <= now.secs() => return wrong("has expired"),
         Some(at) => Expires::At(at),
         None => Expires::Unknown,
@@ -515,21 +523,22 @@ pub fn cached(
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
     if inputs.dpop_key.is_some() && !bound {
-        let what = format!("{}: the token cannot be used", profile.name);
+        let what = "the token cannot be used";
         return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
-            .hint("the server may know no DPoP: --dpop false"));
+            .hint("the server may know no DPoP: --dpop false")
+            .into());
     }
     let value = usage.value.fill(|name| match name {
         "access_token" => Some(issued.access_token.expose()),
         _ => inputs.get(name),
     });
-    let wrong = |why: &str| Error::new(Kind::Config, format!("{}: the header {}", profile.name, usage.header), why);
+    let wrong = |why: &str| Error::new(Kind::Config, format!("the header {}", usage.header), why);
     let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
     if let Some(token) = value.strip_prefix("Bearer ").filter(|_| bound) {
         value = format!("DPoP {token}");
     }
     if value.contains(['\r', '\n', '\0']) {
-        return Err(wrong("would hold a line break or NUL"));
+        return Err(wrong("would hold a line break or NUL").into());
     }
     Ok(Token {
         provider: profile.provider.name.clone(),

@@ -1,16 +1,20 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind};
+use crate::base::text::escape;
 use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
+use crate::oauth::metadata;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
+use crate::session::redact::Words;
+use anyhow::Result;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -49,6 +53,9 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs)
     };
     Ok(match reply::read(asking.rules, asking.dead, &response) {
         Ok(issued) => {
+            if let Some(missing) = narrowed(profile, inputs, &issued) {
+                host.terminal.warn(&format!("{}: {missing}", profile.name));
+            }
             for note in &issued.notes {
                 match note {
                     Note::Warning(text) => host.terminal.warn(&format!("{}: {text}", profile.name)),
@@ -62,6 +69,18 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs)
             if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error, failure.code) }
         }
     })
+}
+
+/// What of the scopes that were asked for or are configured the reply does not grant, in words.
+fn narrowed(profile: &Profile, inputs: &Inputs, issued: &Issued) -> Option<String> {
+    // A refresh leaves the scope out, and is to bring what is configured.
+    let configured = || profile.known_values().ok().and_then(|values| values.get("scope").cloned());
+    let asked = inputs.get("scope").map(|scope| Zeroizing::new(scope.to_string())).or_else(configured)?;
+    let separator = profile.param("scope").map_or(" ", |param| param.separator.as_str());
+    let asked: Vec<&str> = asked.split(separator).collect();
+    let missing = reply::narrowed(&asked, issued.scope.as_deref());
+    let names: Vec<String> = missing.iter().map(|name| escape(name)).collect();
+    (!names.is_empty()).then(|| format!("the token was granted without the scope {}", names.join(" ")))
 }
 
 /// What a request that brings no token is told by.
@@ -83,9 +102,13 @@ pub fn ask_to_show(
     call: &Call,
     inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
-    let (mut object, sent) = object(host, profile, told, call, inputs)?;
-    object.values_mut().for_each(|value| hide_in(value, profile, &sent));
-    Ok(object)
+    let (object, sent) = object(host, profile, told, call, inputs)?;
+    let words = secrets(profile, &sent);
+    let hidden = object.into_iter().map(|(name, mut value)| {
+        words.hide_in(&mut value);
+        (words.hide(&name), value)
+    });
+    Ok(hidden.collect())
 }
 
 /// Sends a request whose reply is a JSON object and no token.
@@ -112,7 +135,7 @@ fn object<'f>(
     let (response, sent) = send(host, profile, call, inputs)??;
     match reply::object(told.rules, &response) {
         Ok(object) => Ok((object, sent)),
-        Err(failure) => Err(failed(profile, told.name, call, &failure, &sent)),
+        Err(failure) => Err(failed(profile, told.name, call, &failure, &sent).into()),
     }
 }
 
@@ -126,16 +149,19 @@ pub fn knows_more(call: &Call, code: Option<&str>) -> bool {
 fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, sent: &Sent) -> Error {
     let to = &sent.to;
     let what = match failure.kind {
-        Kind::Refused => format!("{}: {to} refused {name}", profile.name),
-        Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
-        _ => format!("{}: the reply of {to} cannot be understood", profile.name),
+        Kind::Refused => format!("{to} refused {name}"),
+        Kind::Unavailable => format!("{to} cannot answer now"),
+        _ => format!("the reply of {to} cannot be understood"),
     };
+    let is_client = failure.code.as_deref() == Some("invalid_client");
+    let signed = sent.auth.signs() || sent.values.contains_key("assertion");
     let hint = match failure.kind {
-        Kind::Refused if knows_more(call, failure.code.as_deref()) => {
+        Kind::Refused if signed && let Some(differs) = sent.ahead.and_then(clocks) => differs,
+        Kind::Refused if knows_more(call, failure.code.as_deref()) || (is_client && sent.auth.signs()) => {
             match sent.auth {
                 Auth::Basic => "check client_id and client_secret; or the server wants them in the body: --client-auth post",
                 Auth::Post => "check client_id and client_secret; or the server wants them in a header: --client-auth basic",
-                Auth::PrivateKeyJwt => "check client_id, private_key and key_id; or the server wants another algorithm: --algorithm",
+                Auth::PrivateKeyJwt => "check client_id, private_key and key_id; or the server expects another algorithm (--algorithm NAME) or audience (--assertion-audience URL)",
                 Auth::Public | Auth::None => "check client_id; or the server wants a secret (--client-secret-file PATH) or a key (--private-key-file PATH)",
                 _ => "check client_id and what goes with it; another way to prove it: --client-auth",
             }
@@ -145,8 +171,21 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
         Kind::Unavailable => "try again later".to_string(),
         _ => format!("see whether {to} is the right place{}", profile.to_see()),
     };
-    Error::new(failure.kind, what, hide(&failure.why, profile, sent)).hint(hint)
+    Error::new(failure.kind, what, secrets(profile, sent).hide(&failure.why)).hint(hint)
 }
+
+/// What to do about clocks that differ by more than an assertion allows, `ahead` by how many seconds ours is ahead of
+/// the server's.
+fn clocks(ahead: i64) -> Option<String> {
+    let by = crate::base::duration::show(ahead.saturating_abs());
+    let way = if ahead > 0 { "ahead of" } else { "behind" };
+    (ahead.saturating_abs() > CLOCKS_DIFFER)
+        .then(|| format!("set this machine's clock: it is {by} {way} the server's, by the reply's Date"))
+}
+
+/// From how many seconds on a difference of clocks may be why an assertion is refused: a `Date` has no fraction, and
+/// the reply took its time.
+const CLOCKS_DIFFER: i64 = 10;
 
 /// What was sent, as far as a reply may quote it.
 pub struct Sent<'f> {
@@ -158,6 +197,8 @@ pub struct Sent<'f> {
     to: String,
     /// Client authentication.
     auth: Auth,
+    /// By how many seconds our clock is ahead of the server's, where its reply says so.
+    ahead: Option<i64>,
 }
 
 /// What a server takes once: sent again, it may end all that came of it (RFC 6749 §4.1.2 and §10.5).
@@ -172,7 +213,7 @@ pub fn send<'f>(
     profile: &Profile,
     call: &Call,
     inputs: &'f Inputs,
-) -> Result<Result<(Response, Sent<'f>)>> {
+) -> Result<error::Result<(Response, Sent<'f>)>> {
     let names = profile.provider.closure(call.names());
     let personal =
         names.keys().any(|n| inputs.get(n).is_some() && profile.provider.param(n).is_some_and(|p| p.personal));
@@ -185,8 +226,8 @@ pub fn send<'f>(
     };
     let auth = match call.auth {
         Auth::Auto => {
-            let metadata = profile.metadata.as_ref();
-            let supported = metadata.and_then(|m| m.list("token_endpoint_auth_methods_supported"));
+            let endpoint = profile.provider.endpoint(call).unwrap_or("token_endpoint");
+            let supported = profile.metadata.as_ref().map(|metadata| metadata.client_authentication(endpoint));
             client_auth::choose(inputs.values(), &supported.unwrap_or_default())
         }
         named => named,
@@ -196,23 +237,25 @@ pub fn send<'f>(
     check_homes(profile, call, inputs, &to)?;
     let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
-            Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
+            Error::new(Kind::Store, "the kept DPoP key cannot be used".to_string(), why)
                 .hint(format!("log in again: tok login {}", profile.name))
         })?),
         _ => None,
     };
     // The server may want a number of its own in the proof: it is told once (RFC 9449 §8).
     let mut nonce: Option<String> = None;
+    let issuer = profile.issuer().or_else(|| inputs.get("issuer").map(str::to_string));
+    let issuer = issuer.filter(|issuer| metadata::is_one(issuer));
+    let mut audiences = client_auth::audiences(inputs.values(), &url, issuer.as_deref()).into_iter();
+    let mut audience = audiences.next().unwrap_or_default();
     loop {
         let moment = moment(host);
-        let audience = inputs.get("token_url").unwrap_or(&url);
-        let mut added = client_auth::add(auth, inputs.values(), audience, &moment);
+        let mut added = client_auth::add(auth, inputs.values(), &audience, &moment);
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
             let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
-            let proof =
-                proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
+            let proof = proof.map_err(|why| Error::new(Kind::Other, "no DPoP proof", why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
         // Made for this request alone, and worth something for as long as it lives.
@@ -220,13 +263,11 @@ pub fn send<'f>(
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
         let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
-        let request = request.map_err(|unready| not_ready(profile, unready))?;
-        let response = match host.send(&request, profile.ca_file.as_deref()) {
+        let mut request = request.map_err(|unready| not_ready(profile, unready))?;
+        request.ca_file = profile.ca_file.clone();
+        let response = match host.send(&request) {
             Ok(response) => response,
-            Err(mut error) => {
-                error.what = format!("{}: {}", profile.name, error.what);
-                return Ok(Err(error));
-            }
+            Err(error) => return Ok(Err(error)),
         };
         if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
             host.terminal
@@ -234,10 +275,24 @@ pub fn send<'f>(
             nonce = Some(asked);
             continue;
         }
+        // Nothing was looked at but the assertion, so nothing is spent.
+        if auth.signs()
+            && matches!(response.status, 400 | 401)
+            && repeat != Repeat::Personal
+            && reply::object(&profile.default_grant().response, &response)
+                .is_err_and(|failure| failure.code.as_deref() == Some("invalid_client"))
+            && let Some(next) = audiences.next()
+        {
+            host.terminal
+                .detail(&format!("{}: {to} refused an assertion for {audience}; once more, for {next}", profile.name));
+            audience = next;
+            continue;
+        }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
         credentials.extend(made);
-        return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth })));
+        let ahead = reply::clock(&response).map(i64::saturating_neg);
+        return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth, ahead })));
     }
 }
 
@@ -259,83 +314,16 @@ pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) 
     let (response, sent) = send(host, profile, call, inputs)??;
     match response.status {
         200..300 => Ok(()),
-        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "")),
+        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "").into()),
     }
 }
 
-/// `text` without any secret that was sent, in whatever form: some servers quote the request.
-fn hide(text: &str, profile: &Profile, sent: &Sent) -> String {
-    use base64::Engine;
-    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-    let mut forms: Vec<Zeroizing<String>> = sent.credentials.clone();
-    for (name, value) in sent.values {
-        // What a flow has found is as good as a secret, but for the address that a refusal may be about.
-        if profile.param(name).map_or(name != "redirect_uri", |p| p.secret) {
-            forms.push(value.clone());
-            forms.push(Zeroizing::new(crate::base::url::encode(value)));
-            forms.push(Zeroizing::new(request::form_encode(value)));
-            forms.push(Zeroizing::new(STANDARD.encode(value.as_bytes())));
-            forms.push(Zeroizing::new(STANDARD_NO_PAD.encode(value.as_bytes())));
-            forms.push(Zeroizing::new(URL_SAFE_NO_PAD.encode(value.as_bytes())));
-            let quoted = serde_json::Value::from(value.as_str()).to_string();
-            forms.push(Zeroizing::new(quoted.trim_matches('"').to_string()));
-        }
-    }
-    // The longest first: a form may hold another.
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    let mut text = text.to_string();
-    // A value of a few letters is in many a word, and not worth hiding.
-    forms.retain(|form| form.len() >= 4);
-    for form in &forms {
-        let escaped = crate::base::text::escape_to(form, usize::MAX);
-        text = text.replace(form.as_str(), "***").replace(&escaped, "***");
-        text = hide_half(&text, &escaped);
-    }
-    forms.iter().fold(text, |text, form| hide_pieces(&text, form))
-}
-
-/// `text` without long pieces of `form`: a server may quote the end of an assertion, or its middle.
-fn hide_pieces(text: &str, form: &str) -> String {
-    const PIECE: usize = 20;
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=%".contains(c);
-    let mut hidden = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(is_inside) {
-        let (before, run) = rest.split_at(start);
-        let end = run.find(|c| !is_inside(c)).unwrap_or(run.len());
-        let (word, after) = run.split_at(end);
-        hidden.push_str(before);
-        // A sentence's own full stop is no part of what it quotes.
-        let bare = word.trim_end_matches('.');
-        match bare.len() >= PIECE && form.contains(bare) {
-            true => hidden.push_str(&format!("***{}", &word[bare.len()..])),
-            false => hidden.push_str(word),
-        }
-        rest = after;
-    }
-    hidden + rest
-}
-
-/// `value`, an object of a reply, without any secret that was sent.
-fn hide_in(value: &mut Value, profile: &Profile, sent: &Sent) {
-    match value {
-        Value::String(text) => *text = hide(text, profile, sent),
-        Value::Array(items) => items.iter_mut().for_each(|item| hide_in(item, profile, sent)),
-        Value::Object(entries) => entries.values_mut().for_each(|entry| hide_in(entry, profile, sent)),
-        _ => {}
-    }
-}
-
-/// `text` without the beginning of `form` where a message was cut in the middle of it.
-fn hide_half(text: &str, form: &str) -> String {
-    let (mut hidden, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once('…') {
-        let half = (4..form.len()).rev().filter_map(|end| form.get(..end)).find_map(|half| before.strip_suffix(half));
-        hidden.push_str(&half.map_or(before.to_string(), |whole| format!("{whole}***")));
-        hidden.push('…');
-        rest = after;
-    }
-    hidden + rest
+/// What was sent that a reply must not show.
+fn secrets(profile: &Profile, sent: &Sent) -> Words {
+    // What a flow has found is as good as a secret, but for the address that a refusal may be about.
+    let is_secret = |name: &str| profile.param(name).map_or(name != "redirect_uri", |p| p.secret);
+    let values = sent.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
+    Words::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
 }
 
 /// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before
@@ -346,7 +334,7 @@ fn hide_half(text: &str, form: &str) -> String {
 pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) -> Result<()> {
     let names = profile.provider.closure(call.names());
     match inputs.astray(names.keys(), to) {
-        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to)),
+        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to).into()),
         None => Ok(()),
     }
 }
@@ -354,8 +342,8 @@ pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) ->
 /// A value that was kept for one place would go to another.
 pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
     let what = match home {
-        "" => format!("{}: nothing is known of where the kept {name} may go, and this call is for {to}", profile.name),
-        _ => format!("{}: the kept {name} goes to {home} alone, and this call is for {to}", profile.name),
+        "" => format!("nothing is known of where the kept {name} may go, and this call is for {to}"),
+        _ => format!("the kept {name} goes to {home} alone, and this call is for {to}"),
     };
     Error::new(Kind::LoginNeeded, what, "nothing was sent")
         .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))

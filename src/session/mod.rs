@@ -7,3 +7,4 @@ pub mod inputs;
 pub mod open_store;
 pub mod person;
 pub mod plan;
+pub mod redact;

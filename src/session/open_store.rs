@@ -10,7 +10,7 @@ use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
-use crate::storage::secrets::{Store, StoreError, Trouble};
+use crate::storage::secrets::{Store, StoreError, Trouble, UNLOCK};
 use crate::token::credentials::{Kept, Session};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ impl Opened {
     ///
     /// # Errors
     /// As [`guard::lock`].
-    pub fn follow(&mut self, host: &mut Host, name: &str) -> crate::base::error::Result<()> {
+    pub fn follow(&mut self, host: &mut Host, name: &str) -> anyhow::Result<()> {
         for _ in 0..MOVES {
             // Nothing is known of what cannot be read, and it will not be used.
             if self.trouble.is_some() {
@@ -100,9 +100,10 @@ impl Opened {
         }
         Err(Error::new(
             Kind::Unavailable,
-            format!("{name}: the session keeps moving"),
+            "the session keeps moving",
             "other calls log in with other state folders meanwhile",
-        ))
+        )
+        .into())
     }
 
     /// Where nothing was kept: whether another call has kept something meanwhile. Before there was an entry, calls with
@@ -110,7 +111,7 @@ impl Opened {
     ///
     /// # Errors
     /// As [`Opened::follow`].
-    pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> crate::base::error::Result<bool> {
+    pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> anyhow::Result<bool> {
         if !self.kept.is_empty() || !self.is_usable() {
             return Ok(false);
         }
@@ -232,12 +233,12 @@ pub fn origin(url: &str) -> Option<String> {
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        Trouble::Missing => format!("{}: there is no {store} store here", profile.name),
-        Trouble::Locked => format!("{}: the {store} is locked", profile.name),
-        Trouble::TimedOut => format!("{}: the {store} did not answer", profile.name),
-        Trouble::Refused => format!("{}: the {store} store refused", profile.name),
-        Trouble::Unwritable => format!("{}: nothing can be written to the {store} store", profile.name),
-        Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
+        Trouble::Missing => format!("there is no {store} store here"),
+        Trouble::Locked => format!("the {store} is locked"),
+        Trouble::TimedOut => format!("the {store} did not answer"),
+        Trouble::Refused => format!("the {store} store refused"),
+        Trouble::Unwritable => format!("nothing can be written to the {store} store"),
+        Trouble::Corrupt => format!("what the {store} store holds cannot be read"),
     };
     let hint = match trouble.trouble {
         Trouble::Refused if *store == StoreChoice::File => {
@@ -246,7 +247,16 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Unwritable => "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere",
         Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         Trouble::Locked => {
-            "unlock it and try again, or keep secrets in a file: store = \"file\" in the config, or TOK_STORE=file"
+            let how = match UNLOCK {
+                Some(command) if *store == StoreChoice::Keyring => {
+                    format!("; to unlock it without a desktop, run: {command}")
+                }
+                _ => String::new(),
+            };
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(format!(
+                "unlock it and try again, or keep secrets in a file: tok login {} --store file{how}",
+                profile.name
+            ));
         }
         Trouble::Missing | Trouble::TimedOut => {
             "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"

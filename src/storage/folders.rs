@@ -43,11 +43,6 @@ impl Folders {
         self.state.join("metadata")
     }
 
-    /// That the config was read whole and is right.
-    pub fn checked(&self) -> PathBuf {
-        self.state.join("checked.json")
-    }
-
     /// Where replies wait on their way to the store, and the copy of a store's file that is written in place.
     pub fn journal(&self) -> PathBuf {
         self.state.join("journal")

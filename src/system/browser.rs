@@ -136,6 +136,7 @@ fn spawn(words: &[String], env: &[(OsString, OsString)]) -> std::io::Result<Chil
 
 #[cfg(test)]
 #[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "the test is the program here")]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;

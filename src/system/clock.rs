@@ -1,4 +1,5 @@
 //! The clocks: the wall clock, the one that only runs forward, and how long this call may take.
+#![expect(clippy::disallowed_methods, reason = "here the clock of the host is made")]
 
 use crate::base::time::Time;
 use std::sync::Arc;

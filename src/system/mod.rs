@@ -1,6 +1,8 @@
 //! The world, thin: files, processes, signals, the browser, the loopback listener, HTTP.
 
 pub mod browser;
+#[cfg(all(unix, not(target_os = "macos")))]
+pub mod bus;
 pub mod clock;
 pub mod files;
 pub mod files_read;

@@ -1,4 +1,5 @@
 //! Other programs, run without a shell and bounded in time.
+#![expect(clippy::disallowed_methods, reason = "a command that asks for a password does so on our stderr")]
 
 use crate::system::signals;
 use std::ffi::OsString;

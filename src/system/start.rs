@@ -1,6 +1,8 @@
 //! What a process does before and around everything else: its streams, its memory, its bus.
+#![expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet")]
 
-/// Gives libdbus the user's bus where neither variable that leads to it is set, as in cron and in services.
+/// Tells libdbus where the user's bus may be: it takes the address from the environment alone, and the one there may be
+/// missing (cron, services) or of a session that has ended (tmux).
 ///
 /// Called by `main` alone, before anything else runs: the environment may only be changed while no other thread
 /// can look at it.
@@ -8,13 +10,13 @@
 pub fn find_bus() {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
-        if set("DBUS_SESSION_BUS_ADDRESS") || set("XDG_RUNTIME_DIR") {
-            return;
-        }
-        if let Some(bus) = crate::storage::secrets::keyring::usual_bus(rustix::process::geteuid().as_raw()) {
+        use super::bus;
+        let (address, runtime) = (std::env::var_os(bus::ADDRESS), std::env::var_os(bus::RUNTIME));
+        if let Ok(found) = bus::address(address.as_deref(), runtime.as_deref())
+            && address.as_deref() != Some(found.as_ref())
+        {
             // SAFETY: `main` calls this first; no other thread has been started.
-            unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", bus) };
+            unsafe { std::env::set_var(bus::ADDRESS, found) };
         }
     }
 }

@@ -1,4 +1,5 @@
 //! What a person sees and types: stdout, stderr and the prompts.
+#![expect(clippy::disallowed_methods, reason = "here the terminal of the host is made")]
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
@@ -28,8 +29,12 @@ pub struct Terminal {
     pub verbose: u8,
     /// `-q`
     pub quiet: bool,
+    /// Whether stdout is a terminal.
+    pub stdout_terminal: bool,
     /// Whether messages may be coloured.
     pub color: bool,
+    /// Whether help on stdout may be coloured.
+    pub color_stdout: bool,
     /// The real stdout, or a test's.
     pub out: Box<dyn Write>,
     /// The real stderr, or a test's.
@@ -46,6 +51,7 @@ impl Terminal {
             interactive: stderr_terminal && stdin_terminal,
             stderr_terminal,
             stdin_terminal,
+            stdout_terminal: std::io::stdout().is_terminal(),
             ..Terminal::with(Box::new(std::io::stdout()), Box::new(std::io::stderr()))
         }
     }
@@ -58,7 +64,9 @@ impl Terminal {
             stdin_terminal: false,
             verbose: 0,
             quiet: false,
+            stdout_terminal: false,
             color: false,
+            color_stdout: false,
             out,
             err,
             waiting: None,
@@ -203,11 +211,14 @@ pub enum Echo {
 
 /// The width of the terminal behind stderr, in columns.
 pub fn columns() -> Option<usize> {
-    #[cfg(unix)]
-    return rustix::termios::tcgetwinsize(std::io::stderr())
-        .ok()
-        .map(|size| usize::from(size.ws_col))
-        .filter(|columns| *columns > 0);
-    #[cfg(not(unix))]
-    None
+    width(terminal_size::terminal_size_of(std::io::stderr()))
+}
+
+/// The width of the terminal behind stdout, in columns.
+pub fn stdout_columns() -> Option<usize> {
+    width(terminal_size::terminal_size_of(std::io::stdout()))
+}
+
+fn width(size: Option<(terminal_size::Width, terminal_size::Height)>) -> Option<usize> {
+    size.map(|(width, _)| usize::from(width.0)).filter(|columns| *columns > 0)
 }

@@ -3,7 +3,7 @@
 use crate::skip::{is_root, skip_part};
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::Server;
-use crate::support::{CANARY, Sandbox, chmod, now, plain, plain_provider, put, until};
+use crate::support::{CANARY, Sandbox, chmod, plain, plain_provider, put};
 use std::os::unix::fs::symlink;
 
 #[test]
@@ -311,7 +311,7 @@ fn a_path_is_no_provider() {
     sandbox.run("get shop").fails(3).says("there is no provider `../stray`");
 }
 
-/// A config that is long enough to be read in parts, with `wanted` in its midst.
+/// A config of two hundred profiles, with `wanted` in its midst.
 fn long_config(wanted: &str) -> String {
     let profile =
         |n: u32| format!("\n# number {n}\n[profile.p{n}]\nprovider = \"plain\"\nclient_id = \"client-{n}\"\n");
@@ -319,23 +319,17 @@ fn long_config(wanted: &str) -> String {
     format!("store = \"file\"\n{}{wanted}{}", many(0..100), many(100..200))
 }
 
-/// A sandbox with that config, which was read whole and noted; stamps are believed when they are two seconds old.
-fn noted(wanted: &str) -> (Server, Sandbox) {
+/// A sandbox with that config.
+fn with_long_config(wanted: &str) -> (Server, Sandbox) {
     let server = Server::issuing(600);
     let sandbox = plain(&server.url());
     sandbox.config(&long_config(wanted));
-    let start = now();
-    until("the stamps are old", || now() > start + 2);
-    // The first call makes the folder.
-    sandbox.run("get plain").ok();
-    sandbox.run("get plain --fresh").ok();
-    assert!(sandbox.state_dir().join("checked.json").exists());
     (server, sandbox)
 }
 
 #[test]
-fn a_mistake_in_a_long_config_is_told_to_whoever_comes_first() {
-    let (_server, sandbox) = noted("");
+fn a_mistake_in_another_profile_is_told() {
+    let (_server, sandbox) = with_long_config("");
     sandbox.run("get plain --fresh").ok();
     sandbox.config(&long_config("").replace("client_id = \"client-150\"", "clientid\n"));
     sandbox.run("get plain --fresh").fails(3).says("config.toml:756:");
@@ -344,16 +338,15 @@ fn a_mistake_in_a_long_config_is_told_to_whoever_comes_first() {
 }
 
 #[test]
-fn a_part_of_a_long_config_means_what_the_whole_means() {
+fn a_profile_of_a_long_config_is_found() {
     let (server, sandbox) =
-        noted("[profile.shop]\nprovider = \"plain\"\nclient_id = \"shop-client\"\nscope = [\n\"a\",\n]\n");
+        with_long_config("[profile.shop]\nprovider = \"plain\"\nclient_id = \"shop-client\"\nscope = [\n\"a\",\n]\n");
     let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
     sandbox.run(&format!("get shop --client-secret-file {secret}")).ok();
     let sent = server.last().form();
     for (name, value) in [("client_id", "shop-client"), ("scope", "a")] {
         assert!(sent.contains(&(name.into(), value.into())), "{sent:?}");
     }
-    // Another profile than those that were read, and one that is not there.
     sandbox.run("get p199 --offline").fails(4);
     sandbox.run("get p1999").fails(3).hints_at("did you mean p199?");
     sandbox.run("get shop --client-sercet-file x").fails(2).hints_at("--client-secret-file");
@@ -362,42 +355,28 @@ fn a_part_of_a_long_config_means_what_the_whole_means() {
 }
 
 #[test]
-fn a_mistake_beside_a_long_config_does_not_take_stdin_twice() {
-    let (_server, sandbox) = noted("");
+fn a_mistake_beside_a_secret_from_stdin_does_not_take_stdin_twice() {
+    let (_server, sandbox) = with_long_config("");
     let line = ["get", "p7", "--client-secret-file", "-"];
     let both = sandbox.tok(line).env("TOK_P7_SCOPE", "a").env("TOK_P7_SCOPE_FILE", "/none");
     both.stdin(format!("secret-{CANARY}")).run().fails(2).says("TOK_P7_SCOPE_FILE").never_says("--client-secret-file");
 }
 
 #[test]
-fn a_place_in_a_long_config_is_that_of_the_whole_file() {
-    let (_server, sandbox) = noted("[profile.shop]\nprovider = \"plain\"\nnosuch = \"1\"\n");
+fn a_mistake_deep_in_a_config_has_its_line() {
+    let (_server, sandbox) = with_long_config("[profile.shop]\nprovider = \"plain\"\nnosuch = \"1\"\n");
     sandbox.run("get shop").fails(3).says("config.toml:504:1").says("nosuch");
     sandbox.run("get plain --fresh").ok();
 }
 
 #[test]
-fn variables_that_would_be_the_same_are_told_in_a_long_config_too() {
-    let (server, sandbox) = noted("[profile.shop]\nprovider = \"plain\"\n[profile.shop-eu]\nprovider = \"odd\"\n");
+fn variables_that_would_be_the_same_are_told_of_profiles_too() {
+    let (server, sandbox) =
+        with_long_config("[profile.shop]\nprovider = \"plain\"\n[profile.shop-eu]\nprovider = \"odd\"\n");
     sandbox.provider("odd", &plain_provider(&server.url(), ""));
     let text = plain_provider(&server.url(), "").replace("[params.scope]", "[params.eu_client_id]\n[params.scope]");
     sandbox.provider("plain", &text);
     for profile in ["shop", "shop-eu"] {
         sandbox.run(&format!("get {profile}")).fails(3).says("TOK_SHOP_EU_CLIENT_ID");
     }
-}
-
-#[test]
-fn a_note_that_is_not_ours_changes_nothing() {
-    let (_server, sandbox) = noted("");
-    let note = sandbox.state_dir().join("checked.json");
-    let text = std::fs::read_to_string(&note).unwrap();
-    for bad in [String::new(), "{}".into(), "[]".into(), text.replacen("[\"", "[\"x", 1)] {
-        put(&note, bad.as_bytes());
-        chmod(&note, 0o600);
-        sandbox.run("get plain --fresh").ok();
-        assert_eq!(std::fs::read_to_string(&note).unwrap().len(), text.len(), "it is written anew");
-    }
-    chmod(&note, 0o644);
-    sandbox.run("get plain --fresh").ok();
 }

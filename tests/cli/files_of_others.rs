@@ -66,7 +66,9 @@ fn a_state_folder_that_is_swapped_for_a_link_costs_no_file_elsewhere() {
     symlink(&elsewhere, above.join("swap")).unwrap();
     chown(&above, Some(NOBODY), None).unwrap();
     let folder = rustix::fs::openat(CWD, &above, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
-    let swap = || drop(rustix::fs::renameat_with(&folder, "tok", &folder, "swap", RenameFlags::EXCHANGE));
+    let swap = || {
+        let _ = rustix::fs::renameat_with(&folder, "tok", &folder, "swap", RenameFlags::EXCHANGE);
+    };
     while_another(swap, || {
         for _ in 0..30 {
             sandbox.run("logout plain --timeout 100s");
@@ -158,7 +160,9 @@ fn what_is_swapped_for_another_user_s_pipe_while_it_is_opened_gets_no_token() {
     chown(&theirs, Some(NOBODY), None).unwrap();
     let (at, of) = (reader(&own), reader(&theirs));
     let open = rustix::fs::openat(CWD, &folder, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap();
-    let swap = || drop(rustix::fs::renameat_with(&open, "own", &open, "theirs", RenameFlags::EXCHANGE));
+    let swap = || {
+        let _ = rustix::fs::renameat_with(&open, "own", &open, "theirs", RenameFlags::EXCHANGE);
+    };
     while_another(swap, || (0..30).for_each(|_| drop(write_to(&sandbox, &own))));
     assert_eq!(read_from(of), "");
     drop(at);

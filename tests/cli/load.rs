@@ -484,6 +484,7 @@ fn a_lock_that_cannot_be_taken_is_never_a_licence_to_refresh() {
         check("the folder belongs to another user");
         std::os::unix::fs::chown(&locks, Some(0), None).unwrap();
     } else {
+        put(&file, b"");
         chmod(&file, 0o000);
         chmod(&locks, 0o500);
         check("nothing may be made in the folder");

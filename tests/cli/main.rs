@@ -1,7 +1,8 @@
 //! The whole program: what the contract promises, driven through the built `tok` alone. Each test is named
 //! as the claim that it proves. Servers, keyring and terminal are real; nothing of `tok` is linked in.
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/child.rs"]
 mod child;
@@ -31,6 +32,7 @@ mod hostile_files;
 mod hostile_text;
 mod identity;
 mod json;
+mod keyring;
 mod load;
 mod login;
 mod network;
@@ -39,6 +41,7 @@ mod provider_rules;
 mod races;
 mod readme;
 mod refresh;
+mod replies;
 mod settings_in_force;
 mod shell;
 mod signals;

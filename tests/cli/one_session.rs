@@ -11,8 +11,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// For runs that wait for two hundred others on a busy machine.
-
 /// A sandbox whose settings all stand in the config, so that cron has them too.
 fn apiax_sandbox(apiax: &Apiax, store: &str) -> Sandbox {
     let url = apiax.server.url();

@@ -39,10 +39,17 @@ fn every_unit_of_an_expiry_is_read() {
     about(left("as = \"auto\"", json!(600)), 600);
     about(left("as = \"auto\"", json!(now() + 600)), 600);
     about(left("as = \"auto\"", json!((now() + 600) * 1000)), 600);
-    // Far enough away that the test needs no calendar.
-    for date in ["2099-01-01T00:00:00Z", "2099-01-01T01:00:00.123456+01:00", "Thu, 01 Jan 2099 00:00:00 GMT"] {
-        let seconds = 4_070_908_800 - now();
-        about(left("as = \"date\"", json!(date)), seconds);
+    let at = jiff::Timestamp::from_second(now() + 600).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+    let east = at.with_time_zone(jiff::tz::TimeZone::fixed(jiff::tz::offset(1)));
+    for date in [
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at.strftime("%Y-%m-%dT%H:%M:%S.123456789012Z"),
+        east.strftime("%Y-%m-%dT%H:%M:%S.123456+01:00"),
+        at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        at.strftime("%A, %d-%b-%y %H:%M:%S GMT"),
+        at.strftime("%a %b %e %H:%M:%S %Y"),
+    ] {
+        about(left("as = \"date\"", json!(date.to_string())), 600);
     }
 }
 
@@ -204,4 +211,38 @@ fn a_header_of_use_with_a_value_of_its_own() {
     sandbox.provider("plain", &plain_provider(&server.url(), more));
     let line = sandbox.run("header plain").line();
     assert_eq!(line, format!("X-Auth: Token at-{CANARY}-1;v=1"));
+}
+
+#[test]
+fn a_header_of_the_connection_is_refused_before_anything_is_sent() {
+    let server = Server::issuing(600);
+    let sandbox = plain(&server.url());
+    let with = |name: &str| {
+        let file = plain_provider(&server.url(), "");
+        sandbox
+            .provider("plain", &file.replacen("[request]", &format!("[request]\nheaders = {{ {name} = \"x\" }}"), 1));
+        sandbox.run("get plain")
+    };
+    for name in [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "Accept-Encoding",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Content-Encoding",
+    ] {
+        with(name).fails(3).says("plain.toml").says(&format!("the header {name} belongs to the connection"));
+    }
+    assert_eq!(server.count(), 0);
+    with("content-type").line();
+    let sent = server.last();
+    let types: Vec<_> = sent.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("content-type")).collect();
+    assert_eq!(types.len(), 1, "{types:?}");
+    assert_eq!(sent.header("content-type"), Some("x"));
 }

@@ -6,6 +6,7 @@ use crate::support::purewl::{self, Failure, PureWl};
 use crate::support::server::{Reply, Server};
 use crate::support::{CANARY, Sandbox, now, plain, plain_provider, until};
 use serde_json::json;
+use std::io::Write;
 use std::time::Duration;
 
 /// A reply of a plain server with both tokens.
@@ -359,4 +360,33 @@ fn an_offline_call_refreshes_nothing() {
     sandbox.run("get apiax --offline --min-ttl 7d").fails(4);
     sandbox.run("get apiax --offline").silent().line();
     assert_eq!(apiax.server.count(), 1);
+}
+
+#[test]
+fn a_new_refresh_token_is_kept_whatever_liberties_the_reply_takes() {
+    let body = |n: usize| {
+        let (at, rt) = (format!("at-{CANARY}-{n}"), format!("rt-{CANARY}-{n}"));
+        json!({"access_token": at, "refresh_token": rt, "token_type": "Bearer", "expires_in": 600}).to_string()
+    };
+    let whole = |n: usize, head: &str| {
+        let body = body(n);
+        let length = body.len();
+        Reply::raw(format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"))
+    };
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(body(3).as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", packed.len());
+    let server = Server::script([
+        both(0, 600),
+        whole(1, "HTTP/1.1 100 Continue\r\nDate: x\r\nServer: y\r\n\r\nHTTP/1.1 200 OK\r\n"),
+        whole(2, "HTTP/1.1 200 OK\r\nX-Policy: a;\r\n b\r\n"),
+        Reply::raw([head.as_bytes(), packed.as_slice()].concat()),
+        both(4, 600),
+    ]);
+    let sandbox = logged_in(&server);
+    for n in 1..5 {
+        assert_eq!(sandbox.run("get plain --fresh").silent().line(), format!("at-{CANARY}-{n}"));
+        assert_eq!(server.last().field("refresh_token"), format!("rt-{CANARY}-{}", n - 1));
+    }
 }

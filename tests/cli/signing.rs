@@ -102,7 +102,7 @@ fn google() -> Server {
             (false, true) => &["iss", "sub", "scope", "aud"],
             (false, false) => &["iss", "scope", "aud"],
         };
-        if let Err(why) = claims(&said, names, 0, 3600) {
+        if let Err(why) = claims(&said, names, 30, 3570) {
             return refuse(why);
         }
         if said["iss"] != EMAIL || said["aud"] != url || header["kid"] != "5f0e3a7c" {
@@ -217,7 +217,7 @@ fn a_service_account_gets_an_id_token_and_signs_its_own() {
     let own = sandbox.run("get google-service-account --grant self-signed --audience https://pubsub.googleapis.com/");
     let (header, said) = opened(&own.line()).unwrap();
     assert_eq!(header["kid"], "5f0e3a7c");
-    claims(&said, &["iss", "sub", "aud"], 0, 3600).unwrap();
+    claims(&said, &["iss", "sub", "aud"], 30, 3570).unwrap();
     assert_eq!((&said["sub"], &said["aud"]), (&json!(EMAIL), &json!("https://pubsub.googleapis.com/")));
     assert_eq!(server.count(), count, "nothing is sent for it");
 }
@@ -283,6 +283,9 @@ fn a_refused_key_is_a_refusal_and_nothing_is_kept() {
     assert_nothing_kept(&sandbox);
 }
 
+/// When the tokens of [`github`] expire.
+static FAR: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| tok::base::date::show(now() + 3600));
+
 fn github() -> Server {
     Server::new(|request| {
         let refuse = |status: u16, why: &str| {
@@ -315,7 +318,7 @@ fn github() -> Server {
             201,
             json!({
                 "token": format!("ghs_{CANARY}{}", said["iss"].as_str().unwrap()),
-                "expires_at": "2099-01-01T00:00:00Z",
+                "expires_at": *FAR,
                 "permissions": permissions,
                 "repository_selection": if wanted.get("repositories").is_some() { "selected" } else { "all" },
             }),
@@ -341,7 +344,7 @@ fn an_app_gets_a_token_of_its_installation() {
     assert_eq!(server.last().body, b"{}");
     let got = sandbox.run("get github-app --json").json();
     assert_eq!(got["access_token"], format!("ghs_{CANARY}Iv23li"));
-    assert_eq!(got["expires_at"], "2099-01-01T00:00:00Z");
+    assert_eq!(got["expires_at"], *FAR);
     assert_eq!(got["extra"], json!({"permissions": {"metadata": "read"}, "repository_selection": "all"}));
     assert_eq!(got["header"]["value"], format!("Bearer ghs_{CANARY}Iv23li"));
     std::fs::remove_file(&file).unwrap();
@@ -419,7 +422,7 @@ fn a_key_pair_signs_its_token_and_sends_nothing() {
     for line in ["get snowflake", "get snowflake --fresh"] {
         let (header, said) = opened(&sandbox.run(line).silent().line()).unwrap();
         assert_eq!(header, json!({"alg": "RS256", "typ": "JWT"}));
-        claims(&said, &["iss", "sub"], 0, 3600).unwrap();
+        claims(&said, &["iss", "sub"], 30, 3570).unwrap();
         assert_eq!(said["iss"], format!("XY12345.TOK.SHA256:{print}"));
         assert_eq!(said["sub"], "XY12345.TOK");
     }
@@ -503,7 +506,7 @@ fn salesforce() -> Server {
             Ok((_, said)) => said,
             Err(_) => return refuse("invalid_grant", "invalid assertion"),
         };
-        if let Err(why) = claims(&said, &["iss", "sub", "aud"], 0, 180) {
+        if let Err(why) = claims(&said, &["iss", "sub", "aud"], 30, 150) {
             return refuse("invalid_grant", &why);
         }
         if said["aud"] != base && said["aud"] != "https://login.salesforce.com" {

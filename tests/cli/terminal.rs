@@ -189,3 +189,38 @@ fn stdin_for_a_secret_is_asked_for_without_echo_where_it_is_a_terminal() {
     let (rest, code) = terminal.end();
     assert!(code == 2 && rest.contains("nothing was typed"), "{code}: {rest}");
 }
+
+#[test]
+fn help_and_tables_wrap_at_words() {
+    let sandbox = Sandbox::with_file_store();
+    for columns in [40, 50, 80] {
+        for line in ["--help", "get --help", "login purewl --help", "providers", "providers purewl"] {
+            let out = sandbox.tok(line.split(' ')).env("COLUMNS", columns.to_string()).run().ok();
+            for line in out.stdout.lines() {
+                // A usage line is typed as it stands; a word is never broken.
+                let words = line.trim_start_matches(' ').split(' ').filter(|word| !word.is_empty()).count();
+                let is_whole = line.starts_with("Usage:") || words < 2 || line.contains("://");
+                assert!(line.chars().count() <= columns || is_whole, "{columns}: {line}");
+            }
+        }
+    }
+    // Not for a person: one row, one line.
+    let rows = sandbox.run("providers").ok();
+    assert!(rows.stdout.lines().any(|row| row.starts_with("purewl ") && row.contains("built in")), "{rows}");
+}
+
+#[test]
+fn help_is_coloured_where_a_person_looks() {
+    let sandbox = Sandbox::with_file_store();
+    let on_terminal = |args: &[&str], variable: (&str, &str)| {
+        let (screen, code) = sandbox.tok(args.iter().copied()).env(variable.0, variable.1).on_terminal().end();
+        assert_eq!(code, 0, "{screen}");
+        screen.contains('\u{1b}')
+    };
+    assert!(on_terminal(&["get", "--help"], ("TERM", "xterm")));
+    assert!(!on_terminal(&["get", "--help"], ("NO_COLOR", "1")));
+    assert!(!on_terminal(&["get", "--help"], ("TERM", "dumb")));
+    assert!(!on_terminal(&["--color", "never", "get", "--help"], ("TERM", "xterm")));
+    let piped = |line: &str| sandbox.run(line).ok().stdout.contains('\u{1b}');
+    assert!(!piped("get --help") && piped("get --help --color always"));
+}

@@ -4,7 +4,8 @@
 //!
 //! Each test stands for a cell of the table in `docs/tested-against.md`, which the run prints at its end. Where a server is not
 //! installed, its tests say so and are skipped; `./test --full` lets them fail.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "a test is a program of its own")]
+#![allow(clippy::unwrap_used)]
 
 use std::process::ExitCode;
 

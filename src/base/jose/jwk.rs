@@ -37,10 +37,19 @@ struct Set<'a> {
     keys: Vec<&'a RawValue>,
 }
 
-/// The keys of a JWK Set (RFC 7517 §5) that can be understood; `None` where it is none.
-pub(super) fn set(text: &[u8]) -> Option<Vec<Jwk>> {
+/// The keys of a JWK Set (RFC 7517 §5); `None` where it is none. A key that cannot be read at all is told by its `kid`,
+/// if it has one.
+pub(super) fn set(text: &[u8]) -> Option<Vec<Result<Jwk, Option<String>>>> {
+    #[derive(Deserialize)]
+    struct Named {
+        kid: Option<String>,
+    }
     let set: Set<'_> = serde_json::from_slice(text).ok()?;
-    Some(set.keys.into_iter().filter_map(|key| serde_json::from_str(key.get()).ok()).collect())
+    let key = |key: &RawValue| {
+        let id = || serde_json::from_str::<Named>(key.get()).ok().and_then(|named| named.kid);
+        serde_json::from_str::<Jwk>(key.get()).map(Jwk::without_empty).map_err(|_| id())
+    };
+    Some(set.keys.into_iter().map(key).collect())
 }
 
 /// A private key or a shared secret from a JWK, or from a set that holds exactly one.
@@ -50,7 +59,7 @@ pub(super) fn set(text: &[u8]) -> Option<Vec<Jwk>> {
 pub(super) fn private(text: &str) -> Result<Key, String> {
     if let Some(keys) = set(text.as_bytes()) {
         let count = keys.len();
-        let mut private = keys.into_iter().filter(|key| key.is_private() && key.is_for("sign"));
+        let mut private = keys.into_iter().flatten().filter(|key| key.is_private() && key.is_for("sign"));
         return match (private.next(), private.next()) {
             (Some(key), None) => key.private(),
             (Some(_), Some(_)) => Err("is a JWK set with several private keys; leave only the one to be used".into()),
@@ -58,7 +67,7 @@ pub(super) fn private(text: &str) -> Result<Key, String> {
             (None, _) => Err("is a JWK set without a private key to sign with".into()),
         };
     }
-    match serde_json::from_str::<Jwk>(text) {
+    match serde_json::from_str::<Jwk>(text).map(Jwk::without_empty) {
         Ok(key) if !key.is_private() => Err("is a public key; the private key is needed".into()),
         Ok(key) if !key.is_for("sign") => Err("is a JWK that is not meant for signatures".into()),
         Ok(key) => key.private(),
@@ -68,6 +77,27 @@ pub(super) fn private(text: &str) -> Result<Key, String> {
 }
 
 impl Jwk {
+    /// An empty member is as good as none.
+    fn without_empty(mut self) -> Jwk {
+        for member in [&mut self.usage, &mut self.alg, &mut self.kid, &mut self.crv] {
+            if member.as_deref() == Some("") {
+                *member = None;
+            }
+        }
+        self
+    }
+
+    /// Whether a signature of a kind that is known here could be by it: RSA, EC or Ed25519, not for encryption.
+    pub(super) fn is_expected(&self) -> bool {
+        let known = match self.kty.as_str() {
+            "RSA" => true,
+            "EC" => self.crv.as_deref().is_none_or(|crv| Curve::named(crv).is_some()),
+            "OKP" => self.crv.as_deref().is_none_or(|crv| crv == "Ed25519"),
+            _ => false,
+        };
+        known && self.is_for("verify")
+    }
+
     fn is_private(&self) -> bool {
         self.d.is_some() || self.k.is_some()
     }
@@ -80,14 +110,15 @@ impl Jwk {
 
     /// The public key; `None` where it is of no known kind or not whole.
     pub(super) fn public(&self) -> Option<Public> {
-        let bytes = |member: &Option<String>| from_base64url(member.as_deref()?);
+        // RFC 7515 §2 has no padding; some write it.
+        let bytes = |member: &Option<String>| from_base64url(member.as_deref()?.trim_end_matches('='));
         match self.kty.as_str() {
             "RSA" => Some(Public::Rsa { n: number(bytes(&self.n)?), e: number(bytes(&self.e)?) }),
             "EC" => {
                 let curve = Curve::named(self.crv.as_deref()?)?;
-                let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
-                let whole = x.len() == curve.size() && y.len() == curve.size();
-                whole.then(|| Public::Ec(curve, [&[4], x.as_slice(), y.as_slice()].concat()))
+                let coordinate = |member| sized(number(bytes(member)?), curve.size());
+                let (x, y) = (coordinate(&self.x)?, coordinate(&self.y)?);
+                Some(Public::Ec(curve, [&[4], x.as_slice(), y.as_slice()].concat()))
             }
             "OKP" if self.crv.as_deref() == Some("Ed25519") => {
                 bytes(&self.x).filter(|x| x.len() == 32).map(Public::Ed25519)
@@ -140,6 +171,13 @@ impl Jwk {
         };
         Ok(Key { private, id: self.kid, algorithm })
     }
+}
+
+/// A coordinate with the zeros before it that RFC 7518 §6.2.1.2 demands and some leave out; `None` where it has another length.
+fn sized(bytes: Vec<u8>, size: usize) -> Option<Vec<u8>> {
+    // More than these are no accident, but the coordinate of another curve.
+    let lacking = size.checked_sub(bytes.len()).filter(|lacking| *lacking <= 4)?;
+    Some([vec![0; lacking], bytes].concat())
 }
 
 /// Without the zeros that do not belong before a number (RFC 7518 §2), but that some write.

@@ -388,10 +388,20 @@ fn the_key_is_the_one_that_the_token_names() {
     assert_eq!(verdict(json!({ "kid": "3" }), &keys), Some(VerifyError::NoKey));
     assert_eq!(verdict(json!({ "kid": "2" }), &keys), Some(VerifyError::Algorithm));
     assert_eq!(verdict(json!({ "kid": 1 }), &keys), Some(VerifyError::NotJwt));
-    for unfit in
-        [json!({ "use": "enc" }), json!({ "alg": "ES384" }), json!({ "key_ops": ["sign"] }), json!({ "x": "a" })]
-    {
+    for unfit in [json!({ "use": "enc" }), json!({ "alg": "ES384" }), json!({ "key_ops": ["sign"] })] {
         assert_eq!(verdict(unnamed.clone(), &[listed(&one, unfit)]), Some(VerifyError::NoKey));
+    }
+    let empty = json!({ "kid": "", "alg": "", "use": "" });
+    assert_eq!(verdict(json!({ "kid": null, "crit": null }), &[listed(&one, empty)]), None);
+    // A key that cannot be read is reported as such, and not as one that is not there.
+    for damaged in [json!({ "x": "a" }), json!({ "x": "!" }), json!({ "y": 5, "kid": "1" }), json!({ "x": null })] {
+        let of = |header: &Value| {
+            verdict(header.clone(), &[listed(&two, json!({ "kid": "2" })), listed(&one, damaged.clone())])
+        };
+        assert_eq!(of(&unnamed), Some(VerifyError::UnreadableKey), "{damaged}");
+        let of_its_own = if damaged["kid"].is_null() { VerifyError::NoKey } else { VerifyError::UnreadableKey };
+        assert_eq!(of(&named), Some(of_its_own), "{damaged}");
+        assert_eq!(of(&json!({ "kid": "3" })), Some(VerifyError::NoKey), "{damaged}");
     }
     assert_eq!(verdict(named, &[json!({ "kty": "new", "kid": "1" }), json!(5)]), Some(VerifyError::NoKey));
     // An RSA key for PS256 alone.
@@ -411,7 +421,34 @@ fn what_is_no_jwt_and_no_set_is_told() {
     for text in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":5}"#] {
         assert!(Jwks::parse(text.as_bytes()).is_err(), "{text}");
     }
-    let words = [VerifyError::NotJwt, VerifyError::Algorithm, VerifyError::NoKey, VerifyError::Signature];
+    use VerifyError::{NoKey, NotJwt, Signature, UnreadableKey};
+    let words = [NotJwt, VerifyError::Algorithm, NoKey, UnreadableKey, Signature];
     let words: std::collections::BTreeSet<String> = words.iter().map(|why| why.to_string()).collect();
-    assert_eq!(words.len(), 4);
+    assert_eq!(words.len(), 5);
+}
+
+/// RFC 7518 §6.2.1.2 wants every coordinate at its full length; some libraries leave out the zeros before it.
+#[test]
+fn a_coordinate_without_its_leading_zero_is_read() {
+    let mut found = [false; 2];
+    for _ in 0..100_000 {
+        let (key, _) = Key::generate().unwrap();
+        let mut jwk = key.public_jwk().unwrap();
+        for (at, member) in ["x", "y"].into_iter().enumerate() {
+            let bytes = from_base64url(jwk[member].as_str().unwrap()).unwrap();
+            if bytes[0] == 0 {
+                found[at] = true;
+                jwk.insert(member.into(), base64url(&bytes[1..]).into());
+            }
+        }
+        let token = key.sign(Algorithm::Es256, &Map::new(), &Map::new()).unwrap();
+        // One in 256 lacks a zero; the others are read as ever.
+        if found.contains(&true) {
+            assert_eq!(verify(token.expose(), &set(&[Value::Object(jwk)])).err(), None);
+        }
+        if found == [true; 2] {
+            return;
+        }
+    }
+    panic!("no key has a coordinate that begins with a zero");
 }

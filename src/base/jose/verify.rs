@@ -8,6 +8,8 @@ use std::fmt;
 /// A server's public keys (RFC 7517 §5).
 pub struct Jwks {
     keys: Vec<Listed>,
+    /// The `kid` of each key that should be one of these and cannot be read.
+    unreadable: Vec<Option<String>>,
 }
 
 struct Listed {
@@ -24,16 +26,32 @@ impl Jwks {
     /// # Errors
     /// What is wrong, in words that follow the name of the value.
     pub fn parse(text: &[u8]) -> Result<Jwks, String> {
-        let keys = jwk::set(text).ok_or("is no JWK set: a JSON object with a list `keys`")?;
-        let listed = |key: jwk::Jwk| {
-            let public = key.public().filter(|_| key.is_for("verify"))?;
+        let keys = jwk::set(text).ok_or("is not a JWK set: a JSON object with a list `keys`")?;
+        let mut set = Jwks { keys: Vec::new(), unreadable: Vec::new() };
+        for key in keys {
+            let key = match key {
+                Ok(key) if key.is_expected() => key,
+                Ok(_) => continue,
+                Err(id) => {
+                    set.unreadable.push(id);
+                    continue;
+                }
+            };
+            let Some(public) = key.public() else {
+                set.unreadable.push(key.kid);
+                continue;
+            };
             let algorithm = match &key.alg {
                 None => None,
-                Some(name) => Some(Algorithm::parse(name).filter(|a| public.algorithms(None).contains(a))?),
+                Some(name) => match Algorithm::parse(name).filter(|a| public.algorithms(None).contains(a)) {
+                    Some(algorithm) => Some(algorithm),
+                    // For encryption, or not known here.
+                    None => continue,
+                },
             };
-            Some(Listed { public, id: key.kid, algorithm })
-        };
-        Ok(Jwks { keys: keys.into_iter().filter_map(listed).collect() })
+            set.keys.push(Listed { public, id: key.kid, algorithm });
+        }
+        Ok(set)
     }
 }
 
@@ -63,6 +81,8 @@ pub enum VerifyError {
     Algorithm,
     /// The set has no such key: the server may have a newer set.
     NoKey,
+    /// The set has such a key, and it is damaged.
+    UnreadableKey,
     /// The signature is not the key's.
     Signature,
 }
@@ -71,9 +91,10 @@ impl fmt::Display for VerifyError {
     /// In words that follow the name of the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            VerifyError::NotJwt => "is no signed JWT",
+            VerifyError::NotJwt => "is not a signed JWT",
             VerifyError::Algorithm => "is signed in a way that is not accepted (`alg` or `crit` of its header)",
             VerifyError::NoKey => "is signed with a key that is not among the server's",
+            VerifyError::UnreadableKey => "is signed with a key that the server publishes damaged: it cannot be read",
             VerifyError::Signature => "has a wrong signature",
         })
     }
@@ -98,8 +119,10 @@ pub fn verify(jwt: &str, jwks: &Jwks) -> Result<Verified, VerifyError> {
             return Ok(Verified { claims: object(claims)?, header, algorithm });
         }
     }
+    let unreadable = jwks.unreadable.iter().any(|own| id.is_none() || own.as_deref() == id);
     Err(match (any, fits) {
         (_, true) => VerifyError::Signature,
+        (_, false) if unreadable => VerifyError::UnreadableKey,
         (true, false) if id.is_some() => VerifyError::Algorithm,
         _ => VerifyError::NoKey,
     })
@@ -131,7 +154,7 @@ impl Parts<'_> {
         let signature = from_base64url(signature).ok_or(VerifyError::NotJwt)?;
         let name = text(&header, "alg")?.ok_or(VerifyError::NotJwt)?;
         let algorithm = Algorithm::parse(name).filter(|a| !a.is_symmetric()).ok_or(VerifyError::Algorithm)?;
-        if header.contains_key("crit") {
+        if header.get("crit").is_some_and(|value| !value.is_null()) {
             return Err(VerifyError::Algorithm);
         }
         Ok(Parts { header, claims, algorithm, signed, signature })
@@ -139,7 +162,7 @@ impl Parts<'_> {
 }
 
 fn text<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<&'h str>, VerifyError> {
-    match header.get(name) {
+    match header.get(name).filter(|value| !value.is_null() && value.as_str() != Some("")) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(VerifyError::NotJwt),

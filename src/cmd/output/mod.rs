@@ -6,10 +6,10 @@ mod id_token;
 mod json;
 mod token;
 
-use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::cli::Format;
 use crate::token::Token;
+use anyhow::Result;
 
 /// A token that is about to be handed out.
 pub struct Answer {

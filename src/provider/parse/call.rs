@@ -76,9 +76,34 @@ pub(super) fn headers(value: Value) -> Result<Vec<(String, Template)>> {
     let headers = templates(value)?;
     for (name, text) in &headers {
         header_name(value, name)?;
+        if of_the_connection(name) {
+            return Err(value.error(format!("the header {name} belongs to the connection and cannot be set")));
+        }
         header_text(value, text)?;
     }
     Ok(headers)
+}
+
+/// Whether a header is about the connection or the form of the message, which the HTTP library decides: what stands in
+/// the file could only contradict what is sent (RFC 9110 §7.6, RFC 9112 §6 and §9; `Accept-Encoding`: replies are wanted
+/// as they are).
+fn of_the_connection(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let name = name.to_ascii_lowercase();
+    NAMES.contains(&name.as_str()) || name.starts_with("proxy-")
 }
 
 /// RFC 9110 §5.6.2: a header's name is a token.

@@ -227,7 +227,7 @@ fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
             None => base.and_then(|b| b.algorithm),
         },
         lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime))?,
-        backdate: seconds("backdate", base.map_or(0, |b| b.backdate))?,
+        backdate: seconds("backdate", base.map_or(30, |b| b.backdate))?,
     };
     table.done()?;
     Ok(assertion)

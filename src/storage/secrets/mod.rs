@@ -9,7 +9,10 @@ use crate::base::env::Env;
 use crate::base::secret::Secret;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
+#[cfg(all(unix, not(target_os = "macos")))]
+use crate::system::bus;
 use keyring::KeyringStore;
+pub use keyring::UNLOCK;
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
@@ -42,6 +45,14 @@ pub struct StoreError {
     /// The reason, one line.
     pub why: String,
 }
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for StoreError {}
 
 /// A place for entries. An entry is text (a JSON object); a store does not look inside.
 pub trait Store {
@@ -123,14 +134,9 @@ impl RealStores {
     }
 
     fn find_keyring(&self, patience: Duration) -> KeyringStore {
-        if cfg!(all(unix, not(target_os = "macos"))) {
-            if !self.env.has("DBUS_SESSION_BUS_ADDRESS") && !self.env.has("XDG_RUNTIME_DIR") {
-                return KeyringStore::without_bus();
-            }
-            let address = self.env.get("DBUS_SESSION_BUS_ADDRESS").and_then(|address| address.to_str());
-            if address.is_some_and(keyring::is_remote) {
-                return KeyringStore::on_remote_bus();
-            }
+        #[cfg(all(unix, not(target_os = "macos")))]
+        if let Err(why) = bus::address(self.env.get(bus::ADDRESS), self.env.get(bus::RUNTIME)) {
+            return KeyringStore::missing(why);
         }
         KeyringStore::new(patience)
     }

@@ -7,21 +7,23 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use ureq::tls::{Certificate, ClientCert, PrivateKey};
+use std::sync::Arc;
 use zeroize::Zeroize;
 
-/// Reads certificate and key, and checks them as ureq will do, which panics where they do not fit.
+/// Reads certificate and key, and checks that they belong together.
 ///
 /// # Errors
 /// As [`super::check_identity`].
-pub(super) fn load(identity: &Identity) -> Result<ClientCert> {
+pub(super) fn load(identity: &Identity) -> Result<Arc<CertifiedKey>> {
     let wrong = |what: &str, why: &str| Error::new(Kind::Config, what, why);
     let of_certificate = |why: &str| {
         wrong("the client certificate cannot be used", why)
             .hint("give a file with -----BEGIN CERTIFICATE----- in it, the client's own certificate first")
     };
     let of_key = |why: &str| wrong("the key of the client certificate cannot be used", why);
-    let chain = CertificateDer::pem_slice_iter(unfold(&identity.certificate).as_bytes())
+    // Some editors put a byte order mark first; with it, the first certificate would be passed over.
+    let certificate = unfold(&identity.certificate.replace('\u{feff}', ""));
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|_| of_certificate("it is not PEM throughout"))?;
     if chain.is_empty() {
@@ -46,7 +48,7 @@ pub(super) fn load(identity: &Identity) -> Result<ClientCert> {
         CertifiedKey::new(vec![certificate.clone()], signer.clone()).keys_match()
     };
     match fits(&chain[0]) {
-        // Nothing to compare with: ureq lets it pass as well.
+        // Nothing to compare with.
         Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
         Err(TlsError::InconsistentKeys(_)) => {
             let hint = match chain.iter().position(|certificate| fits(certificate).is_ok()) {
@@ -58,7 +60,5 @@ pub(super) fn load(identity: &Identity) -> Result<ClientCert> {
         }
         Err(_) => return Err(of_certificate("the first certificate in it cannot be read")),
     }
-    let chain: Vec<_> = chain.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-    let key = PrivateKey::from_pem(pem.as_bytes()).map_err(|_| of_key("it cannot be read"))?;
-    Ok(ClientCert::new_with_certs(&chain, key))
+    Ok(Arc::new(CertifiedKey::new(chain, signer)))
 }

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
-use ureq::{Error, ProxyProtocol};
 
 /// What ureq's list of addresses holds at most.
 const MOST: usize = 16;
@@ -22,7 +22,8 @@ const GETENT: [&str; 3] = ["/usr/bin/getent", "/bin/getent", "/run/current-syste
 /// The most that is read of `getent`'s answer, in bytes.
 const GETENT_SAYS: u64 = 64 << 10;
 
-/// The system's lookup, on a thread of its own: `getaddrinfo` knows no deadline.
+/// The system's lookup, on a thread of its own: `getaddrinfo` knows no deadline. It asks for IPv6 and IPv4 at once and
+/// gives both together, so that the head start of RFC 8305 §3 for the first answer is not had.
 #[derive(Debug)]
 pub(super) struct System;
 
@@ -39,23 +40,32 @@ impl std::fmt::Display for LookupFailed {
 impl std::error::Error for LookupFailed {}
 
 impl Resolver for System {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().ok_or(Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
-        let mut addresses = lookup(super::unbracketed(host), port, *timeout.after, timeout)?;
-        // SOCKS4 has no IPv6, and ureq hands the first address on.
-        if config.proxy().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Socks4) {
-            addresses.retain(SocketAddr::is_ipv4);
-        }
         let mut found = self.empty();
-        for address in addresses.into_iter().take(MOST) {
+        for address in lookup(super::unbracketed(host), port, timeout)?.into_iter().take(MOST) {
             found.push(address);
         }
-        if found.is_empty() { Err(Error::HostNotFound) } else { Ok(found) }
+        Ok(found)
     }
 }
 
-fn lookup(host: &str, port: u16, limit: Duration, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+/// A lookup that could not begin.
+#[derive(Debug)]
+pub(super) struct NoThread;
+
+impl std::fmt::Display for NoThread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no thread for the lookup")
+    }
+}
+
+impl std::error::Error for NoThread {}
+
+/// The addresses of `host`, at least one, each with `port`.
+pub(super) fn lookup(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+    let limit = *timeout.after;
     if let Some(addresses) = without_lookup(host) {
         return Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
     }
@@ -65,7 +75,7 @@ fn lookup(host: &str, port: u16, limit: Duration, timeout: NextTimeout) -> Resul
     thread::Builder::new()
         .name("lookup".into())
         .spawn(move || answer.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter)).ok())
-        .map_err(Error::Io)?;
+        .map_err(|_| Error::Other(Box::new(NoThread)))?;
     let error = match answered.recv_timeout(limit) {
         Ok(Ok(addresses)) if !addresses.is_empty() => return Ok(addresses),
         Ok(Ok(_)) => None,

@@ -109,6 +109,8 @@ mod tests {
         let now = Time::from_secs(784_111_770);
         assert_eq!(retry_after(" 7 ", now), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Sunday, 06-Nov-94 08:49:37 GMT", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Sun Nov  6 08:49:37 1994", now), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:29 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("Fri, 31 Dec 9999 23:59:59 GMT", Time(i64::MIN)).map(|d| d > LONG), Some(true));
         assert!(retry_after("99999999999999999999999999", now) > Some(LONG));

@@ -2,37 +2,36 @@
 //! besides.
 
 use super::Settings;
+use super::tls::Verifier;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::system::files;
 use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::path::Path;
-use ureq::tls::{Certificate, RootCerts};
 
 type Certificates = Vec<CertificateDer<'static>>;
 
-/// Reads the certificates.
+/// What judges servers' certificates, with `ca_file`, the config's, besides what `settings` say.
 ///
 /// # Errors
 /// [`Kind::Config`] where `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and where there is
 /// none at all.
-pub(super) fn load(settings: &Settings) -> Result<RootCerts> {
-    let of_config = settings.ca_file.as_deref().map(|path| read_ca_file(path, settings.sudo)).transpose()?;
+pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifier> {
+    let of_config = ca_file.map(|path| read_ca_file(path, settings.sudo)).transpose()?;
     let of_env = from_env(settings)?;
     // Apple's and Windows' own verifiers know more than a list (revocation, an administrator's distrust), but a
     // certificate cannot be added to them.
-    if cfg!(any(target_os = "macos", windows)) && of_config.is_none() && of_env.is_none() {
-        return Ok(RootCerts::PlatformVerifier);
+    #[cfg(any(target_os = "macos", windows))]
+    if of_config.is_none() && of_env.is_none() {
+        return Verifier::of_platform();
     }
-    let mut certificates = of_env.unwrap_or_else(of_system);
-    certificates.extend(of_config.unwrap_or_default());
-    if certificates.is_empty() {
-        return Err(Error::new(Kind::Config, "no server can be trusted", "this system has no certificates of its own")
-            .hint("install the system's ca-certificates, or set SSL_CERT_FILE, or ca_file in the config"));
-    }
-    let certificates: Vec<_> = certificates.iter().map(|c| Certificate::from_der(c).to_owned()).collect();
-    Ok(RootCerts::new_with_certs(&certificates))
+    let of_config = of_config.unwrap_or_default();
+    let mut named = of_env.clone().unwrap_or_default();
+    named.extend(of_config.iter().cloned());
+    let mut roots = of_env.unwrap_or_else(of_system);
+    roots.extend(of_config);
+    Verifier::new(&roots, named)
 }
 
 /// What the two variables name, which stands in place of the system's own (OpenSSL's convention).
@@ -90,9 +89,7 @@ fn unusable(setting: &str, path: &Path, why: String) -> Error {
 /// The certificates in `text`, the content of the file that `setting` names.
 fn parse(setting: &str, path: &Path, text: &[u8]) -> Result<Certificates> {
     let fail = |why: &str| unusable(setting, path, why.into());
-    // A byte order mark would hide the first line.
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let certificates = CertificateDer::pem_slice_iter(text)
+    let certificates = CertificateDer::pem_slice_iter(&without_marks(text))
         .collect::<std::result::Result<Certificates, _>>()
         .map_err(|_| fail("it is not PEM throughout"))?;
     // rustls leaves out silently what it cannot read; a file of nothing else would look like a stranger's server.
@@ -102,6 +99,20 @@ fn parse(setting: &str, path: &Path, text: &[u8]) -> Result<Certificates> {
         0 => Err(fail("no certificate in it")),
         _ => Ok(certificates),
     }
+}
+
+/// `text` without the byte order marks that some editors put first, and that stand in the middle once such files are
+/// joined: the certificate behind one would be passed over.
+fn without_marks(text: &[u8]) -> Vec<u8> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut rest = text;
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(at) = memchr::memmem::find(rest, MARK) {
+        plain.extend_from_slice(&rest[..at]);
+        rest = &rest[at + MARK.len()..];
+    }
+    plain.extend_from_slice(rest);
+    plain
 }
 
 /// The system's certificates. Of the many places only the first bundle is read: a folder beside it holds the same

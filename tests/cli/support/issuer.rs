@@ -216,6 +216,7 @@ fn answer(state: &mut State, request: &Received) -> Reply {
         return reply;
     }
     let base = format!("http://{}", request.header("host").unwrap_or_default());
+    let accepts = |kind: &str| request.header("accept").is_some_and(|list| list.split(", ").any(|one| one == kind));
     match path.as_str() {
         "/.well-known/openid-configuration" => {
             let usual = json!({
@@ -232,6 +233,8 @@ fn answer(state: &mut State, request: &Received) -> Reply {
             });
             Reply::json(200, changed(usual, &state.metadata))
         }
+        // Some serve nothing else there, and say so (RFC 7517 §8.5.1).
+        "/jwks" if !accepts("application/jwk-set+json") => Reply::json(406, json!({"error": "not acceptable"})),
         "/jwks" if state.jwks.is_null() => Reply::json(200, json!({"keys": [state.key.jwk()]})),
         "/jwks" => Reply::json(200, state.jwks.clone()),
         "/device" => Reply::json(

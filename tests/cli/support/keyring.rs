@@ -51,6 +51,9 @@ impl Calls {
 }
 
 impl Keyring {
+    /// What opens it.
+    pub const PASSWORD: &str = "test-password";
+
     /// An open keyring.
     #[track_caller]
     pub fn unlocked() -> Keyring {
@@ -115,6 +118,15 @@ impl Keyring {
         assert!(out.status.success(), "the keyring is locked: {out:?}");
     }
 
+    /// Runs a line of a person's shell where they have the keyring, and types `typed` into it.
+    #[track_caller]
+    pub fn types(&self, line: &str, typed: &str) {
+        let mut child =
+            self.command("bash").args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("it reads");
+        assert!(child.wait().expect("it ends").success(), "{line}");
+    }
+
     /// Ends the service and starts it anew, opened by its password.
     #[track_caller]
     pub fn unlock(&mut self) {
@@ -163,9 +175,16 @@ impl Keyring {
     /// Puts an entry there, as another program would.
     #[track_caller]
     pub fn store(&self, service: &str, username: &str, secret: &str) {
+        self.store_with(&["service", service, "username", username], secret);
+    }
+
+    /// Puts an entry there that has these attributes: names and values in turn.
+    #[track_caller]
+    pub fn store_with(&self, attributes: &[&str], secret: &str) {
         let mut child = self
             .command("secret-tool")
-            .args(["store", "--label=a test's", "service", service, "username", username])
+            .args(["store", "--label=a test's"])
+            .args(attributes)
             .stdin(Stdio::piped())
             .start()
             .unwrap_or_else(|e| missing("secret-tool", &e));
@@ -230,7 +249,7 @@ impl Keyring {
             clean(c, &folder, &address).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null())
         });
         let mut stdin = daemon.stdin.take().expect("a pipe");
-        stdin.write_all(b"test-password").expect("the password");
+        stdin.write_all(Keyring::PASSWORD.as_bytes()).expect("the password");
         drop(stdin);
         self.daemon = Some(daemon);
         // The name is taken before the collection is there, so ask for the collection.

@@ -457,11 +457,21 @@ impl Running {
         entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).collect()
     }
 
+    /// Whether the system has a lock of it, or one that it waits for (Linux). Its open files are root's to see, for it
+    /// cannot be dumped; these are everybody's.
+    fn has_or_awaits_a_lock(&self) -> bool {
+        let pid = self.pid().to_string();
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        locks.lines().any(|line| line.contains("FLOCK") && line.split_whitespace().any(|word| word == pid))
+    }
+
     /// Waits until it has a file open below `folder`: for a lock in the state folder this says that the call has
     /// begun, without guessing at a time.
     #[track_caller]
     pub fn until_open_below(&mut self, folder: &Path) {
-        until("tok opens its lock", || self.ended() || self.open_files().iter().any(|f| f.starts_with(folder)));
+        until("tok opens its lock", || {
+            self.ended() || self.open_files().iter().any(|f| f.starts_with(folder)) || self.has_or_awaits_a_lock()
+        });
     }
 
     /// Waits for the end.

@@ -1,6 +1,7 @@
-//! Entries in the system's keyring: Secret Service, macOS Keychain, Windows Credential Manager.
+//! Entries in the system's keyring: Secret Service, macOS Keychain, Windows Credential Manager. One caller for all, in
+//! the words of `keyring-core`; the stores are in the files beside this one.
 //!
-//! The crates' calls cannot be given a limit (on Linux an unlock prompt that nobody answers is waited for up to a
+//! The stores' calls cannot be given a limit (on Linux an unlock prompt that nobody answers is waited for up to a
 //! year), so one thread makes them all, over one connection, and each is waited for only so long.
 
 #[cfg(any(target_os = "macos", windows))]
@@ -16,9 +17,10 @@ use secret_service as platform;
 use super::{GRACE, Store, StoreError, Trouble};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
+use keyring_core::{CredentialStore, Entry, Error};
 use std::cell::RefCell;
-use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -26,22 +28,16 @@ use zeroize::Zeroizing;
 /// The service name of all entries; the user name is the profile.
 const SERVICE: &str = "tok";
 
-/// What a platform's keyring does over one connection. Each call may hang for as long as the platform likes.
-trait Keyring {
-    /// The bytes of the entry of `user` under `service`, or `None` where there is none.
-    fn get(&mut self, service: &str, user: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError>;
-    /// Puts the entry there, in the place of the one that is.
-    fn set(&mut self, service: &str, user: &str, secret: &[u8]) -> Result<(), StoreError>;
-    /// Removes the entry; whether there was one.
-    fn forget(&mut self, service: &str, user: &str) -> Result<bool, StoreError>;
-    /// Whether a new entry could be put there.
-    fn ready(&mut self) -> Result<(), StoreError>;
-}
+/// Why a keyring is locked: whether nobody was asked or nobody answered, it does not say.
+const NOT_UNLOCKED: &str = "its password was not entered, or there was no screen to ask for it";
+
+/// The command that unlocks the keyring where there is no desktop to do so, if this system has one.
+pub const UNLOCK: Option<&str> = platform::UNLOCK;
 
 /// How the connection is made: to the platform's keyring, or a test's.
-type Connect = fn() -> Result<Box<dyn Keyring>, StoreError>;
+type Connect = fn() -> keyring_core::Result<Arc<CredentialStore>>;
 /// What the thread is asked to do, over the connection it keeps.
-type Job = Box<dyn FnOnce(&mut Option<Box<dyn Keyring>>) + Send>;
+type Job = Box<dyn FnOnce(&mut Option<Arc<CredentialStore>>) + Send>;
 
 /// The keyring of the user who runs this. Nothing is called before the first entry is asked for; a clone uses the same
 /// connection.
@@ -63,28 +59,13 @@ impl KeyringStore {
     /// The platform's keyring. `patience` is how long each call is waited for: 3 s where nobody can type, a minute
     /// where a person may be unlocking it.
     pub fn new(patience: Duration) -> KeyringStore {
-        KeyringStore { patience, connect: platform::connect, line: Rc::default() }
+        KeyringStore { patience, connect: platform::store, line: Rc::default() }
     }
 
-    /// A store for where no bus can be found: every call fails with [`Trouble::Missing`] and the library, which
-    /// might look for a bus in its own ways, is not called.
-    pub fn without_bus() -> KeyringStore {
-        KeyringStore::missing(
-            "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set, and there is no bus at the usual place",
-        )
-    }
-
-    /// A store for where the bus [is on a network][is_remote]: every call fails with [`Trouble::Missing`], and nothing
-    /// is connected to.
-    pub fn on_remote_bus() -> KeyringStore {
-        KeyringStore::missing(
-            "DBUS_SESSION_BUS_ADDRESS names a bus over TCP, and no secret is sent to one: everything on it is readable \
-             on its way",
-        )
-    }
-
-    fn missing(why: &str) -> KeyringStore {
-        let given_up = Some(StoreError { trouble: Trouble::Missing, why: why.to_owned() });
+    /// A store for where there is no keyring, as `why` tells: every call fails with [`Trouble::Missing`] and the
+    /// library, which might look for one in its own ways, is not called.
+    pub fn missing(why: String) -> KeyringStore {
+        let given_up = Some(StoreError { trouble: Trouble::Missing, why });
         KeyringStore {
             line: Rc::new(RefCell::new(Line { worker: None, given_up })),
             ..KeyringStore::new(Duration::ZERO)
@@ -102,14 +83,14 @@ impl KeyringStore {
     /// As [`Store::get`].
     pub fn get_of(&mut self, service: &str, user: &str) -> Result<Option<Secret>, StoreError> {
         let (service, user) = (service.to_owned(), user.to_owned());
-        self.run(move |keyring| keyring.get(&service, &user))?.map(as_text).transpose()
+        self.run(move |store| read(store, &service, &user))?.map(as_text).transpose()
     }
 
     /// Runs `work` in the thread, over its connection. After one time-out the thread may hang in the library for
     /// good: no further call is made.
     fn run<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut dyn Keyring) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&CredentialStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut line = self.line.borrow_mut();
         if let Some(error) = &line.given_up {
@@ -119,11 +100,11 @@ impl KeyringStore {
         let (send, receive) = mpsc::channel();
         let job: Job = Box::new(move |connection| {
             let run = || {
-                let keyring = match connection {
-                    Some(keyring) => keyring,
-                    none => none.insert(connect()?),
+                let store = match connection {
+                    Some(store) => store,
+                    none => none.insert(connect().map_err(|error| translate(error, Step::Connect))?),
                 };
-                work(keyring.as_mut())
+                work(&**store)
             };
             // Nobody receives it after a time-out.
             let _ = send.send(run());
@@ -186,23 +167,67 @@ impl Store for KeyringStore {
         let (profile, secret) = (profile.to_owned(), entry.clone());
         let patience = self.patience;
         self.patience = patience.max(GRACE);
-        let done = self.run(move |keyring| keyring.set(SERVICE, &profile, secret.expose().as_bytes()));
+        let done = self.run(move |store| write(store, SERVICE, &profile, secret.expose().as_bytes()));
         self.patience = patience;
         done
     }
 
     fn ready(&mut self) -> Result<(), StoreError> {
-        self.run(|keyring| keyring.ready())
+        self.run(|store| platform::ready(store).map_err(used))
     }
 
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
         let profile = profile.to_owned();
-        self.run(move |keyring| keyring.forget(SERVICE, &profile))
+        self.run(move |store| remove(store, SERVICE, &profile))
     }
 }
 
 fn ended() -> StoreError {
     StoreError { trouble: Trouble::Refused, why: "the keyring library failed".to_owned() }
+}
+
+/// The bytes of the entry of `user` under `service`, or `None` where there is none.
+fn read(store: &CredentialStore, service: &str, user: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    match platform::build(store, service, user).and_then(|entry| entry.get_secret()) {
+        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+        Err(Error::NoEntry) => Ok(None),
+        Err(error) => Err(used(error)),
+    }
+}
+
+/// Puts the entry there, in the place of the one that is, or of the several.
+fn write(store: &CredentialStore, service: &str, user: &str, secret: &[u8]) -> Result<(), StoreError> {
+    match platform::build(store, service, user).and_then(|entry| entry.set_secret(secret)) {
+        Err(Error::Ambiguous(entries)) => {
+            let Some((first, others)) = entries.split_first() else { return Err(ended()) };
+            first.set_secret(secret).map_err(used)?;
+            delete(others).map(drop)
+        }
+        done => done.map_err(used),
+    }
+}
+
+/// Removes the entry, or the several; whether there was one.
+fn remove(store: &CredentialStore, service: &str, user: &str) -> Result<bool, StoreError> {
+    let entry = platform::build(store, service, user).map_err(used)?;
+    match entry.delete_credential() {
+        Err(Error::Ambiguous(entries)) => delete(&entries),
+        Err(Error::NoEntry) => Ok(false),
+        done => done.map(|()| true).map_err(used),
+    }
+}
+
+/// Removes each of these entries; whether there was one.
+fn delete(entries: &[Entry]) -> Result<bool, StoreError> {
+    let mut any = false;
+    for entry in entries {
+        match entry.delete_credential() {
+            Ok(()) => any = true,
+            Err(Error::NoEntry) => {}
+            Err(error) => return Err(used(error)),
+        }
+    }
+    Ok(any)
 }
 
 /// What was being done when an error came.
@@ -212,65 +237,59 @@ enum Step {
     Use,
 }
 
-/// Whether a bus at `address` is reached over TCP (D-Bus specification, "Server Addresses" and "Transports"; several
-/// addresses are parted by `;` and tried in turn). A plain session is for a socket of this machine.
-pub fn is_remote(address: &str) -> bool {
-    address.split(';').any(|one| matches!(one.trim().split(':').next(), Some("tcp" | "nonce-tcp")))
+fn used(error: Error) -> StoreError {
+    translate(error, Step::Use)
 }
 
-/// The address of the bus that a login session of the user `uid` would have, if there is one and it is theirs: for
-/// cron and services, where neither `DBUS_SESSION_BUS_ADDRESS` nor `XDG_RUNTIME_DIR` is set (systemd puts it
-/// there, see `file-hierarchy(7)`).
-pub fn usual_bus(uid: u32) -> Option<String> {
-    bus_in(Path::new("/run/user"), uid)
-}
-
-#[cfg(unix)]
-fn bus_in(folder: &Path, uid: u32) -> Option<String> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let socket = folder.join(uid.to_string()).join("bus");
-    let data = std::fs::symlink_metadata(&socket).ok()?;
-    (data.file_type().is_socket() && data.uid() == uid).then(|| format!("unix:path={}", socket.display()))
-}
-
-#[cfg(not(unix))]
-fn bus_in(_: &Path, _: u32) -> Option<String> {
-    None
+/// The library's error as one of ours, by its kind and never by its text (which changes with versions, services and
+/// languages). A connection that cannot be made is a service that is not there, whatever the reason.
+fn translate(error: Error, step: Step) -> StoreError {
+    let otherwise = if step == Step::Connect { Trouble::Missing } else { Trouble::Refused };
+    let (trouble, why) = match error {
+        Error::PlatformFailure(inner) | Error::NoStorageAccess(inner) if inner.is::<StoreError>() => {
+            match inner.downcast::<StoreError>() {
+                Ok(told) => return *told,
+                Err(_) => return ended(),
+            }
+        }
+        Error::NoStorageAccess(_) => (Trouble::Locked, NOT_UNLOCKED.to_owned()),
+        Error::PlatformFailure(inner) => match platform::trouble(&*inner) {
+            Some(Trouble::Locked) => (Trouble::Locked, NOT_UNLOCKED.to_owned()),
+            told => (told.unwrap_or(otherwise), inner.to_string()),
+        },
+        // Its own words would list object paths.
+        Error::Ambiguous(entries) => {
+            (Trouble::Corrupt, format!("{} entries have this service and user name", entries.len()))
+        }
+        Error::BadEncoding(bytes) => {
+            drop(Zeroizing::new(bytes));
+            (Trouble::Corrupt, "the entry is not UTF-8".to_owned())
+        }
+        Error::BadDataFormat(bytes, _) => {
+            drop(Zeroizing::new(bytes));
+            (Trouble::Corrupt, "the entry is malformed".to_owned())
+        }
+        Error::BadStoreFormat(_) => (Trouble::Corrupt, "the keyring is malformed".to_owned()),
+        Error::NoEntry => (Trouble::Refused, "the entry went away while it was written".to_owned()),
+        Error::TooLong(_, limit) => (otherwise, format!("the entry is too long: at most {limit} characters fit")),
+        other => (otherwise, other.to_string()),
+    };
+    StoreError { trouble, why: escape(&why) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::any::Any;
     use std::collections::HashMap;
+    use std::sync::Mutex;
 
     fn store(connect: Connect) -> KeyringStore {
         KeyringStore { connect, ..KeyringStore::new(Duration::from_millis(300)) }
     }
 
-    #[derive(Default)]
-    struct Mock(HashMap<(String, String), Vec<u8>>);
-
-    impl Keyring for Mock {
-        fn get(&mut self, service: &str, user: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-            Ok(self.0.get(&(service.to_owned(), user.to_owned())).cloned().map(Zeroizing::new))
-        }
-
-        fn set(&mut self, service: &str, user: &str, secret: &[u8]) -> Result<(), StoreError> {
-            self.0.insert((service.to_owned(), user.to_owned()), secret.to_owned());
-            Ok(())
-        }
-
-        fn forget(&mut self, service: &str, user: &str) -> Result<bool, StoreError> {
-            Ok(self.0.remove(&(service.to_owned(), user.to_owned())).is_some())
-        }
-
-        fn ready(&mut self) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
-
-    fn mock() -> Result<Box<dyn Keyring>, StoreError> {
-        Ok(Box::new(Mock::default()))
+    fn mock() -> keyring_core::Result<Arc<CredentialStore>> {
+        Ok(keyring_core::mock::Store::new()?)
     }
 
     #[test]
@@ -319,38 +338,122 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bus_nothing_is_called() {
-        let mut store = KeyringStore { connect: || panic!("called"), ..KeyringStore::without_bus() };
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Missing);
+    fn without_a_keyring_nothing_is_called() {
+        let missing = KeyringStore::missing("no bus".to_owned());
+        let mut store = KeyringStore { connect: || panic!("called"), ..missing };
+        let error = store.get("p").unwrap_err();
+        assert_eq!((error.trouble, error.why.as_str()), (Trouble::Missing, "no bus"));
+    }
+
+    /// A keyring that holds any number of entries under one name.
+    #[derive(Debug, Clone, Default)]
+    struct Many(Arc<Mutex<Vec<Option<Vec<u8>>>>>);
+
+    #[derive(Debug)]
+    struct Which(Many, Option<usize>);
+
+    impl Which {
+        fn on<T>(&self, work: impl FnOnce(&mut Option<Vec<u8>>) -> T) -> keyring_core::Result<T> {
+            let mut all = self.0.0.lock().unwrap();
+            let there: Vec<usize> = (0..all.len()).filter(|i| all[*i].is_some()).collect();
+            match (self.1, &there[..]) {
+                (Some(i), _) if all[i].is_some() => Ok(work(&mut all[i])),
+                (None, [one]) => Ok(work(&mut all[*one])),
+                (Some(_), _) | (None, []) => Err(Error::NoEntry),
+                (None, _) => {
+                    let entry = |i| Entry::new_with_credential(Arc::new(Which(self.0.clone(), Some(i))));
+                    Err(Error::Ambiguous(there.into_iter().map(entry).collect()))
+                }
+            }
+        }
+    }
+
+    impl keyring_core::api::CredentialApi for Which {
+        fn set_secret(&self, secret: &[u8]) -> keyring_core::Result<()> {
+            match self.on(|entry| *entry = Some(secret.to_owned())) {
+                Err(Error::NoEntry) => {
+                    self.0.0.lock().unwrap().push(Some(secret.to_owned()));
+                    Ok(())
+                }
+                done => done,
+            }
+        }
+
+        fn get_secret(&self) -> keyring_core::Result<Vec<u8>> {
+            self.on(|entry| entry.clone().unwrap())
+        }
+
+        fn delete_credential(&self) -> keyring_core::Result<()> {
+            self.on(|entry| *entry = None)
+        }
+
+        fn get_credential(&self) -> keyring_core::Result<Option<Arc<keyring_core::Credential>>> {
+            Ok(None)
+        }
+
+        fn get_specifiers(&self) -> Option<(String, String)> {
+            None
+        }
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    impl keyring_core::api::CredentialStoreApi for Many {
+        fn vendor(&self) -> String {
+            "test".to_owned()
+        }
+
+        fn id(&self) -> String {
+            "1".to_owned()
+        }
+
+        fn build(&self, _: &str, _: &str, _: Option<&HashMap<&str, &str>>) -> keyring_core::Result<Entry> {
+            Ok(Entry::new_with_credential(Arc::new(Which(self.clone(), None))))
+        }
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
     }
 
     #[test]
-    fn a_bus_over_tcp_is_told_by_its_address() {
-        for remote in ["tcp:host=127.0.0.1,port=1", "nonce-tcp:host=x", "unix:path=/run/bus;tcp:host=x,port=2"] {
-            assert!(is_remote(remote), "{remote}");
-        }
-        for local in ["", "unix:path=/run/tcp:host", "unix:abstract=x,guid=00", "autolaunch:", "unixexec:path=ssh"] {
-            assert!(!is_remote(local), "{local}");
-        }
-        let mut store = KeyringStore { connect: || panic!("called"), ..KeyringStore::on_remote_bus() };
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Missing);
+    fn of_several_entries_none_is_read_and_all_are_replaced_or_removed() {
+        let two = || {
+            let many = Many::default();
+            *many.0.lock().unwrap() = vec![Some(b"1".to_vec()), Some(b"2".to_vec())];
+            many
+        };
+        let many = two();
+        let error = read(&many, "tok", "p").unwrap_err();
+        assert_eq!((error.trouble, error.why.contains("2 entries")), (Trouble::Corrupt, true), "{}", error.why);
+        write(&many, "tok", "p", b"3").unwrap();
+        assert_eq!(read(&many, "tok", "p").unwrap().unwrap().as_slice(), b"3");
+        let many = two();
+        assert!(remove(&many, "tok", "p").unwrap());
+        assert_eq!(read(&many, "tok", "p").unwrap(), None);
+        assert!(!remove(&many, "tok", "p").unwrap());
     }
 
-    #[cfg(unix)]
     #[test]
-    fn the_usual_bus_is_a_socket_of_the_user() {
-        use std::os::unix::net::UnixListener;
-        let me = rustix::process::geteuid().as_raw();
-        let folder = tempfile::tempdir().unwrap();
-        let own = folder.path().join(me.to_string());
-        std::fs::create_dir(&own).unwrap();
-        assert_eq!(bus_in(folder.path(), me), None);
-        std::fs::write(own.join("bus"), "").unwrap();
-        assert_eq!(bus_in(folder.path(), me), None);
-        std::fs::remove_file(own.join("bus")).unwrap();
-        let _listener = UnixListener::bind(own.join("bus")).unwrap();
-        let address = format!("unix:path={}", own.join("bus").display());
-        assert_eq!(bus_in(folder.path(), me), Some(address));
-        assert_eq!(bus_in(folder.path(), me + 1), None);
+    fn errors_are_told_apart_by_their_kind() {
+        let inner = || Box::new(std::io::Error::other("a\u{1b}b"));
+        let own = || Box::new(StoreError { trouble: Trouble::TimedOut, why: "ours".to_owned() });
+        let cases = [
+            (Error::PlatformFailure(own()), Step::Connect, Trouble::TimedOut),
+            (Error::PlatformFailure(inner()), Step::Connect, Trouble::Missing),
+            (Error::PlatformFailure(inner()), Step::Use, Trouble::Refused),
+            (Error::NoStorageAccess(inner()), Step::Use, Trouble::Locked),
+            (Error::BadEncoding(b"s3cret".to_vec()), Step::Use, Trouble::Corrupt),
+            (Error::BadDataFormat(b"s3cret".to_vec(), inner()), Step::Use, Trouble::Corrupt),
+            (Error::Ambiguous(Vec::new()), Step::Use, Trouble::Corrupt),
+            (Error::TooLong("secret".to_owned(), 2560), Step::Use, Trouble::Refused),
+        ];
+        for (error, step, trouble) in cases {
+            let told = translate(error, step);
+            assert_eq!(told.trouble, trouble, "{}", told.why);
+            assert!(!told.why.contains("s3cret") && !told.why.contains('\u{1b}'), "{}", told.why);
+        }
     }
 }

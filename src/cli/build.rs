@@ -1,0 +1,243 @@
+//! The command line's definition: the fixed commands, and what profiles and providers bring to them as rows.
+
+use super::types::{Cli, timeout};
+use crate::base::text::escape;
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Arg, ArgAction, Command, CommandFactory};
+use std::path::PathBuf;
+
+/// The columns that help is wrapped at: the terminal's, but never more than are good to read and never fewer than two
+/// columns of text need.
+const COLUMNS: std::ops::RangeInclusive<usize> = 40..=100;
+
+/// As cargo and gh have it: headings bold, what is typed in bold cyan.
+const STYLES: Styles = Styles::plain()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// How a value is given on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// `--x VALUE`
+    One,
+    /// `--x VALUE`, which may be repeated.
+    List,
+    /// `--x-file PATH`: no flag takes a secret.
+    Secret,
+}
+
+/// A value that can be given on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueRow {
+    /// Its name, with `_`.
+    pub name: String,
+    /// How it is given.
+    pub kind: ValueKind,
+    /// One line for `--help`.
+    pub help: String,
+    /// The values allowed; empty: any.
+    pub choices: Vec<String>,
+    /// Where nothing else gives it, for `--help`.
+    pub default: Option<String>,
+}
+
+/// A grant of a [`TargetRow`].
+#[derive(Clone, Debug)]
+pub struct GrantRow {
+    /// Its name.
+    pub name: String,
+    /// One line for `--help`.
+    pub help: String,
+    /// The values it takes.
+    pub values: Vec<ValueRow>,
+}
+
+/// What can be logged in to.
+#[derive(Clone, Debug)]
+pub struct TargetRow {
+    /// A profile or a provider.
+    pub name: String,
+    /// One line for `--help`.
+    pub about: String,
+    /// Its grants, the default first.
+    pub grants: Vec<GrantRow>,
+}
+
+/// What profiles and providers bring to the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The values that `get` and `header` take.
+    pub values: Vec<ValueRow>,
+    /// What `login` takes.
+    pub targets: Vec<TargetRow>,
+}
+
+/// The whole command, with what is in `catalog`. Its help is `columns` wide, or as the terminal.
+pub fn command(catalog: &Catalog, columns: Option<usize>) -> Command {
+    let mut command = Cli::command().styles(STYLES).max_term_width(*COLUMNS.end());
+    if let Some(columns) = columns {
+        command = command.term_width(columns.clamp(*COLUMNS.start(), *COLUMNS.end()));
+    }
+    if !catalog.values.is_empty() {
+        let values = || catalog.values.iter().map(|row| value_arg(row, "Values of the provider")).collect::<Vec<_>>();
+        command = command.mut_subcommand("get", |c| c.args(values())).mut_subcommand("header", |c| c.args(values()));
+    }
+    if !catalog.targets.is_empty() {
+        let targets = catalog.targets.iter().map(login_command).collect::<Vec<_>>();
+        command = command.mut_subcommand("login", |c| c.subcommands(targets));
+    }
+    command
+}
+
+fn login_command(target: &TargetRow) -> Command {
+    let mut all: Vec<ValueRow> = Vec::new();
+    for row in target.grants.iter().flat_map(|grant| &grant.values) {
+        if !all.iter().any(|known| known.name == row.name) {
+            all.push(row.clone());
+        }
+    }
+    let about = escape(&target.about);
+    let usage = format!("tok login {} [GRANT] [OPTIONS]", target.name);
+    let mut command = Command::new(target.name.clone())
+        .about(about.clone())
+        .long_about(format!("Log in to {about}: run one of its grants and keep what it returns"))
+        .args(all.iter().map(|row| value_arg(row, "Values")))
+        .args(login_args())
+        .disable_help_subcommand(true)
+        .subcommand_value_name("GRANT")
+        .subcommand_help_heading("Grants, the first is the default")
+        .override_usage(usage);
+    for grant in &target.grants {
+        let help = escape(&grant.help);
+        command = command.subcommand(
+            Command::new(grant.name.clone())
+                .about(help.clone())
+                .long_about(format!("Log in to {about}. {help}").trim_end_matches([' ', '.']).to_string())
+                .args(grant.values.iter().map(|row| value_arg(row, "Values")))
+                .args(login_args()),
+        );
+    }
+    command
+}
+
+fn login_args() -> Vec<Arg> {
+    vec![
+        Arg::new("as")
+            .long("as")
+            .value_name("NAME")
+            .help("Keep it as this profile, as for a second account at one provider"),
+        Arg::new("keep")
+            .long("keep")
+            .action(ArgAction::SetTrue)
+            .help("Keep the secrets too, so that `tok get` can run this grant again by itself"),
+        Arg::new("store")
+            .long("store")
+            .value_name("STORE")
+            .help("Where to keep what is secret: keyring, file, none or helper:NAME (docker-credential-NAME)"),
+        Arg::new("no_browser")
+            .long("no-browser")
+            .action(ArgAction::SetTrue)
+            .help("Open no browser: show the address, and take the one where the login ended"),
+        Arg::new("timeout").long("timeout").value_name("DUR").value_parser(timeout).help(
+            "How long the whole call may take, waiting for others included [default: 30s, and 5m for a person's part]",
+        ),
+    ]
+}
+
+fn value_arg(row: &ValueRow, heading: &str) -> Arg {
+    let dashed = row.name.replace('_', "-");
+    let arg = if row.kind == ValueKind::Secret {
+        Arg::new(format!("{}_file", row.name))
+            .long(format!("{dashed}-file"))
+            .value_name("PATH")
+            .value_parser(clap::value_parser!(PathBuf))
+            .value_hint(clap::ValueHint::FilePath)
+            .help(format!("{}: the file that holds it, or - for stdin", help(row)))
+    } else {
+        let arg = Arg::new(row.name.clone()).long(dashed).value_name("VALUE").action(ArgAction::Append);
+        let repeated = if row.kind == ValueKind::List { "; may be repeated" } else { "" };
+        let arg = arg.help(format!("{}{repeated}", help(row)));
+        if row.choices.is_empty() {
+            arg
+        } else {
+            arg.value_parser(clap::builder::PossibleValuesParser::new(row.choices.clone()))
+        }
+    };
+    arg.help_heading(heading.to_string())
+}
+
+fn help(row: &ValueRow) -> String {
+    let text = if row.help.is_empty() { name_for_people(&row.name) } else { escape(&row.help) };
+    match &row.default {
+        Some(default) => format!("{text} [default: {}]", escape(default)),
+        None => text,
+    }
+}
+
+/// The name as people write it: `Client ID`.
+fn name_for_people(name: &str) -> String {
+    let mut words: Vec<String> = name.split('_').map(str::to_string).collect();
+    for (at, word) in words.iter_mut().enumerate() {
+        match word.as_str() {
+            "id" | "url" => word.make_ascii_uppercase(),
+            // A value's name begins with a letter.
+            _ if at == 0 => word[..1].make_ascii_uppercase(),
+            _ => {}
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let row = |name: &str, kind| ValueRow {
+            name: name.into(),
+            kind,
+            help: "A value of the provider that takes some words to say what it is good for".into(),
+            choices: Vec::new(),
+            default: None,
+        };
+        let values = vec![row("client_id", ValueKind::One), row("client_secret", ValueKind::Secret)];
+        let grant = GrantRow { name: "client-credentials".into(), help: "As itself".into(), values: values.clone() };
+        let target = TargetRow { name: "shop".into(), about: "A\u{1b}[2Jshop".into(), grants: vec![grant] };
+        Catalog { values, targets: vec![target] }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        command(&Catalog::default(), None).debug_assert();
+        command(&catalog(), None).debug_assert();
+    }
+
+    #[test]
+    fn help_wraps_at_words_for_any_width() {
+        for columns in [40, 50, 80, 100] {
+            for path in [&[][..], &["get"], &["login"], &["login", "shop"], &["login", "shop", "client-credentials"]] {
+                let mut command = command(&catalog(), Some(columns));
+                command.build();
+                let mut at = &mut command;
+                for name in path {
+                    at = at.find_subcommand_mut(name).expect("a command");
+                }
+                for line in at.render_long_help().to_string().lines() {
+                    // What is not wrapped: the usage, which is typed in one line, and one word.
+                    let is_whole = line.starts_with("Usage:") || !line.trim_start().contains(' ');
+                    assert!(line.chars().count() <= columns || is_whole, "{columns}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_provider_cannot_reach_the_terminal() {
+        let mut command = command(&catalog(), Some(80));
+        command.build();
+        let help = command.find_subcommand_mut("login").expect("login").render_help().ansi().to_string();
+        assert!(help.contains("A\\u{1b}[2Jshop") && !help.contains("\u{1b}[2J"), "{help}");
+    }
+}

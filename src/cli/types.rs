@@ -1,0 +1,362 @@
+//! What a command line says, as types: one of [`Cli`] for each run.
+
+use crate::base::secret::Secret;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Fetches tokens: an access token or a header line on stdout, the refresh token in the OS keyring.
+#[derive(Parser, Debug)]
+#[command(
+    name = "tok",
+    version,
+    about,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
+    after_help = "First: tok login PROVIDER (see them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// Say what is done, and more where given twice. Secrets are never shown
+    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// The config file [default: config.toml in tok's config folder]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Never ask, even on a terminal
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_input: bool,
+    /// Colour of messages
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true, help_heading = "Global options")]
+    pub color: Color,
+}
+
+/// When messages are coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands. `defer`: the arguments of one are made when it is the one that is read, which halves the start-up.
+#[derive(Subcommand, Debug)]
+#[command(defer = true)]
+pub enum Verb {
+    /// Print a valid access token: cached, refreshed, or by a grant that needs nobody
+    ///
+    /// The cached token is printed while it is good. Then the refresh token gets another, else a grant whose values
+    /// are all known. Nothing is ever asked: where a login is needed, the exit status is 4 and the error names the
+    /// command.
+    Get(Get),
+    /// Print the request header line with the token: `Authorization: Bearer …`
+    ///
+    /// Gets the token as `tok get` does, and prints the header that this provider's API wants: for `curl -H @-`, and
+    /// for whatever else reads a header line.
+    Header(Header),
+    /// Log in: run one grant and keep what it returns
+    ///
+    /// Without GRANT the profile's is run, else the provider's first. A secret is never an argument: it comes from a
+    /// file (--…-file, - for stdin), from the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path),
+    /// from the config, or is asked for without echo. Nothing is printed on stdout, and a login that fails changes
+    /// nothing.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        disable_help_subcommand = true,
+        subcommand_value_name = "PROFILE",
+        subcommand_help_heading = "Profiles and providers",
+        override_usage = "tok login PROFILE [GRANT] [OPTIONS]"
+    )]
+    Login(LoginArgs),
+    /// Log out: revoke where the provider can, then forget tokens and kept secrets
+    ///
+    /// Forgets the refresh token, the kept secrets and the cached tokens. They are forgotten here too where the
+    /// provider could not be told; the exit status is 6 then.
+    Logout(Logout),
+    /// List what is configured or kept
+    ///
+    /// No keyring is opened for it.
+    List(List),
+    /// Show one profile in full: its values and where they come from, its token's claims and times
+    ///
+    /// The value of a secret is never shown. A JWT's claims are decoded, which does not verify them.
+    Show(Show),
+    /// List the known providers, or show one
+    ///
+    /// With NAME: its grants, the values they take, and where its documents are.
+    Providers(Providers),
+    /// Print the completion script of a shell
+    ///
+    /// For bash, now: source <(tok completions bash). The script asks tok itself, so profiles and providers complete as
+    /// they are at that moment.
+    Completions(Completions),
+}
+
+// `tok get`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct Get {
+    /// The token that is asked for.
+    #[command(flatten)]
+    pub token: TokenArgs,
+    /// What is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Token)]
+    pub output: Format,
+    /// The same as `--output json`
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+    /// The variable that `--output env` sets
+    #[arg(long, value_name = "VAR", default_value = "ACCESS_TOKEN", value_parser = variable_name)]
+    pub name: String,
+    /// Write to this file instead of stdout: all at once, and readable by you alone (0600)
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+/// What `tok get` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The access token
+    Token,
+    /// The request header line
+    Header,
+    /// Everything that is known of it, as JSON
+    Json,
+    /// `export ACCESS_TOKEN='…'`, for a shell's `eval`
+    Env,
+    /// The ID token, verified
+    IdToken,
+}
+
+// `tok header`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct Header {
+    /// The token that is asked for.
+    #[command(flatten)]
+    pub token: TokenArgs,
+    /// The request that the header is for.
+    #[command(flatten)]
+    pub api: ApiCall,
+}
+
+// A request to an API, for a token that is bound to a key (RFC 9449).
+#[derive(Args, Clone, Debug, Default)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct ApiCall {
+    /// The method of the request it is for, where the token needs a proof (DPoP)
+    #[arg(long, value_name = "METHOD", requires = "url")]
+    pub method: Option<String>,
+    /// The URL of the request it is for, where the token needs a proof (DPoP)
+    #[arg(long, value_name = "URL", requires = "method")]
+    pub url: Option<String>,
+    /// The DPoP-Nonce that the API has answered with
+    #[arg(long, value_name = "NONCE", requires = "method")]
+    pub nonce: Option<String>,
+}
+
+// What is asked of a token.
+#[derive(Args, Clone, Debug, Default)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct TokenArgs {
+    /// A profile of the config, or a provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
+    /// Get a new token: none that was issued before this call began
+    #[arg(long, conflicts_with = "offline")]
+    pub fresh: bool,
+    /// Print the cached token or fail: no network, no keyring
+    #[arg(long)]
+    pub offline: bool,
+    /// How long the token must still be good [default: 60s, or a tenth of its whole life where that is less]
+    #[arg(long, value_name = "DUR", value_parser = crate::base::duration::parse)]
+    pub min_ttl: Option<i64>,
+    /// Ask for this scope in place of the configured ones; may be repeated
+    #[arg(long, value_name = "SCOPE", action = ArgAction::Append)]
+    pub scope: Vec<String>,
+    /// The grant to use [default: the profile's, else the provider's first]
+    #[arg(long, value_name = "GRANT")]
+    pub grant: Option<String>,
+    /// Neither read nor write the secret store and the cache
+    #[arg(long)]
+    pub no_store: bool,
+    /// How long the whole call may take, waiting for others included [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
+    /// Values of the provider, by name: the catalog says which there are.
+    #[arg(skip)]
+    pub values: BTreeMap<String, Flag>,
+}
+
+/// A value as the command line gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Flag {
+    /// `--x VALUE`, once or more.
+    Plain(Vec<String>),
+    /// `--x-file PATH`
+    File(PathBuf),
+    /// What a person typed for `--x-file -`; `None`: nothing.
+    Typed(Option<Secret>),
+}
+
+// `tok login`: its subcommands are those of the catalog, and so is what they take.
+#[derive(Args, Clone, Debug, Default)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct LoginArgs {
+    /// The profile or provider.
+    #[arg(skip)]
+    pub target: String,
+    /// The grant, if one was named.
+    #[arg(skip)]
+    pub grant: Option<String>,
+    /// `--as`
+    #[arg(skip)]
+    pub keep_as: Option<String>,
+    /// `--keep`
+    #[arg(skip)]
+    pub keep: bool,
+    /// `--store`
+    #[arg(skip)]
+    pub store: Option<String>,
+    /// `--timeout` in seconds.
+    #[arg(skip)]
+    pub timeout: Option<i64>,
+    /// `--no-browser`
+    #[arg(skip)]
+    pub no_browser: bool,
+    /// The values.
+    #[arg(skip)]
+    pub values: BTreeMap<String, Flag>,
+}
+
+// `tok logout`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct Logout {
+    /// A profile of the config, or a provider
+    #[arg(value_name = "PROFILE", required_unless_present = "all")]
+    pub profile: Option<String>,
+    /// Log out of every profile of which something is kept
+    #[arg(long, conflicts_with = "profile")]
+    pub all: bool,
+    /// How long the whole call may take [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
+}
+
+// `tok list`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct List {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+// `tok show`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct Show {
+    /// A profile of the config, or a provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Ask the provider what it knows of the access token (RFC 7662)
+    #[arg(long)]
+    pub introspect: bool,
+    /// Ask the provider who the access token is for (OpenID Connect)
+    #[arg(long)]
+    pub userinfo: bool,
+    /// How long the whole call may take [default: 30s]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
+}
+
+// `tok providers`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct Providers {
+    /// The provider to show
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print its provider file: a start for one of your own
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub toml: bool,
+}
+
+// `tok completions`
+#[derive(Args, Clone, Debug)]
+#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// The shells that can be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+    /// Elvish
+    Elvish,
+    /// PowerShell
+    Powershell,
+}
+
+impl Shell {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            Shell::Fish => "fish",
+            Shell::Elvish => "elvish",
+            Shell::Powershell => "powershell",
+        }
+    }
+}
+
+/// A limit on the whole call, in seconds: a year at most.
+pub(super) fn timeout(text: &str) -> Result<i64, String> {
+    match crate::base::duration::parse(text)? {
+        0 => Err("must be at least 1s".into()),
+        seconds => Ok(seconds.min(86_400 * 365)),
+    }
+}
+
+/// POSIX XBD 8.1: what every shell takes as a variable's name.
+fn variable_name(text: &str) -> Result<String, String> {
+    let ok = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if ok { Ok(text.into()) } else { Err("expected letters, digits and `_`, not starting with a digit".into()) }
+}

@@ -1,0 +1,223 @@
+//! What profiles and providers bring to the command line, and how it is read with that.
+
+use crate::base::error::{Error, Kind};
+use crate::base::name::is_name;
+use crate::base::text::escape_to;
+use crate::cli::{self, Catalog, Cli, FirstLook, GrantRow, Stop, TargetRow, ValueKind, ValueRow};
+use crate::host::Host;
+use crate::profile::config::Config;
+use crate::profile::{self, Library, Profile, Setup, Wishes};
+use crate::provider::{Grant, Provider, built_in};
+use anyhow::Result;
+use std::collections::BTreeSet;
+
+/// Reads the command line of this run. The catalog is made only where it cannot be read without one: first of what is
+/// named; then of everything, as what was mistyped may be the name, and help may list all.
+///
+/// # Errors
+/// Help that was asked for, or what is wrong.
+pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
+    let args = host.words.clone();
+    let columns = host.columns();
+    let mut error = match cli::parse(&args, &Catalog::default(), columns) {
+        Ok(cli) => return Ok((cli, None)),
+        Err(error) => error,
+    };
+    let look = cli::first_look(&args);
+    host.settle(&look.global);
+    let has = |word: &str| look.words.iter().any(|typed| typed == word);
+    let finders: &[fn(&Setup, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
+        (true, _) => &[of_all],
+        (_, true) => &[of_named, of_all],
+        _ if has("get") || has("header") => &[of_named_or_all],
+        _ => &[],
+    };
+    let mut catalog = Catalog::default();
+    if !finders.is_empty() {
+        // A config that cannot be read is told when it is used; help works all the same. Its path is empty then, which
+        // no command takes for the config's.
+        let setup = load(host, &look).unwrap_or_default();
+        for find in finders {
+            catalog = find(&setup, &look, host);
+            match cli::parse(&args, &catalog, columns) {
+                Ok(cli) => return Ok((cli, Some(setup))),
+                Err(again) => error = again,
+            }
+        }
+    }
+    Err(match cli::typed(&error).filter(|_| look.words.first().is_some_and(|verb| verb == "login")) {
+        Some(typed) => no_login(host, &look, &catalog, typed),
+        None => match cli::stop(&error, &built(&catalog), &look.words) {
+            Stop::Error(error) => error.into(),
+            help => help.into(),
+        },
+    })
+}
+
+/// The command with its arguments made, to be looked at.
+fn built(catalog: &Catalog) -> clap::Command {
+    let mut command = cli::command(catalog, None);
+    command.build();
+    command
+}
+
+fn load(host: &Host, look: &FirstLook) -> Result<Setup> {
+    let config_path = profile::config_path(host, look.global.config.as_deref())?;
+    let config = profile::load_config(host, &config_path)?;
+    Ok(Setup { config_path, config, library: Library::new(host) })
+}
+
+/// What the profiles and providers that are named bring.
+fn of_named(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+    // A subcommand is there once, however often its name is said.
+    let names: BTreeSet<&str> = look.words.iter().skip(1).map(String::as_str).filter(|word| is_name(word)).collect();
+    let mut catalog = Catalog::default();
+    names.into_iter().for_each(|name| add_named(&mut catalog, host, &setup.library, &setup.config, name));
+    catalog
+}
+
+/// The same; where none is named, what all bring.
+fn of_named_or_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+    let catalog = of_named(setup, look, host);
+    if catalog.targets.is_empty() { of_all(setup, look, host) } else { catalog }
+}
+
+fn of_all(setup: &Setup, _: &FirstLook, host: &Host) -> Catalog {
+    catalog(host, &setup.library, &setup.config)
+}
+
+/// `tok login X` or `tok login PROFILE X` where there is no X: what is broken or unknown, in the words of `tok get`.
+fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> anyhow::Error {
+    let target = catalog.targets.iter().find(|row| look.words.contains(&row.name));
+    let (name, grant) = match target {
+        Some(row) => (row.name.clone(), Some(typed.to_string())),
+        None => (typed.to_string(), None),
+    };
+    let wishes = Wishes { grant, ..Default::default() };
+    let resolved = load(host, look).and_then(|setup| Profile::resolve(host, &setup, &name, &wishes));
+    let unknown = || Error::new(Kind::Usage, format!("`{}` is not a grant of {name}", escape_to(typed, 40)), "");
+    resolved.err().unwrap_or_else(|| unknown().hint(format!("see: tok login {name} --help")).into())
+}
+
+/// What all known providers and profiles bring; broken files bring nothing.
+pub fn catalog(host: &Host, library: &Library, config: &Config) -> Catalog {
+    let mut catalog = Catalog::default();
+    let names: BTreeSet<String> = library.names().into_iter().chain(config.profiles.keys().cloned()).collect();
+    for name in names {
+        add_named(&mut catalog, host, library, config, &name);
+    }
+    catalog
+}
+
+/// What the built-in providers bring: for man pages.
+pub fn built_in_catalog() -> Catalog {
+    let mut catalog = Catalog::default();
+    let mut names: Vec<&str> = built_in().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    for name in names {
+        if let Some(Ok(provider)) = Provider::built_in(name) {
+            add(&mut catalog, name, &provider.title, &provider);
+        }
+    }
+    catalog
+}
+
+/// What the profile or provider `name` brings; nothing where there is none, or its file is broken.
+fn add_named(catalog: &mut Catalog, host: &Host, library: &Library, config: &Config, name: &str) {
+    let own = config.profiles.get(name).and_then(|p| p.provider.as_deref());
+    let Ok(Some(loaded)) = library.provider(host, own.unwrap_or(name)) else { return };
+    let provider = &loaded.provider;
+    let about = match own.filter(|of| *of != name) {
+        Some(of) => format!("{} (a profile of {of})", provider.title),
+        None => provider.title.clone(),
+    };
+    add(catalog, name, &about, provider);
+}
+
+/// What one provider brings, under the name of a profile.
+fn add(catalog: &mut Catalog, name: &str, about: &str, provider: &Provider) {
+    for row in provider.params.iter().filter_map(|p| row_of(provider, &p.name)) {
+        if row.name == "scope" || is_taken(&row.name) {
+            continue;
+        }
+        match catalog.values.iter_mut().find(|known| known.name == row.name) {
+            None => catalog.values.push(row),
+            // Of several providers none speaks for the others.
+            Some(known) => {
+                if known.help != row.help {
+                    known.help.clear();
+                }
+                if known.choices != row.choices {
+                    known.choices.clear();
+                }
+                known.default = known.default.take().filter(|default| Some(default) == row.default.as_ref());
+            }
+        }
+    }
+    let grant = |g: &Grant| {
+        let mut used = provider.uses(g);
+        used.extend(provider.uses_besides());
+        // In the order of the file, the refresh token last.
+        let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
+        let rows = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| row_of(provider, n));
+        GrantRow { name: g.name.clone(), help: g.help.clone(), values: rows.collect() }
+    };
+    let grants = provider.grants.iter().map(grant).collect();
+    catalog.targets.push(TargetRow { name: name.into(), about: about.into(), grants });
+}
+
+fn row_of(provider: &Provider, name: &str) -> Option<ValueRow> {
+    if name == "refresh_token" {
+        return Some(ValueRow {
+            name: name.into(),
+            kind: ValueKind::Secret,
+            help: "A refresh token from elsewhere".into(),
+            choices: Vec::new(),
+            default: None,
+        });
+    }
+    provider.param(name).map(|p| ValueRow {
+        name: p.name.clone(),
+        kind: match (p.secret, p.list) {
+            (true, _) => ValueKind::Secret,
+            (false, true) => ValueKind::List,
+            (false, false) => ValueKind::One,
+        },
+        help: p.help.clone(),
+        choices: p.choices.clone(),
+        default: p.default.as_ref().map(|default| default.to_string()),
+    })
+}
+
+/// Names of options that are tok's own: a value of such a name has no flag, only its variable and the config.
+fn is_taken(name: &str) -> bool {
+    const OWN: &[&str] = &[
+        "as",
+        "keep",
+        "config",
+        "store",
+        "grant",
+        "timeout",
+        "fresh",
+        "offline",
+        "no_store",
+        "output",
+        "json",
+        "name",
+        "write",
+        "verbose",
+        "quiet",
+        "no_input",
+        "color",
+        "help",
+        "version",
+        "profile",
+        "method",
+        "url",
+        "nonce",
+        "no_browser",
+        "introspect",
+        "userinfo",
+    ];
+    OWN.contains(&name)
+}

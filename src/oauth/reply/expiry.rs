@@ -1,0 +1,100 @@
+//! When a token expires, by what its reply says.
+
+use super::value::{is_empty, number};
+use super::{Note, claims};
+use crate::base::date;
+use crate::base::text::escape;
+use crate::provider::{Expiry, Lifetime, Rules, Unit, Zero};
+use crate::token::Expires;
+use serde_json::Value;
+
+/// The farthest expiry that is believed, in seconds from now: ten years. What lies beyond is a slip of the unit, or a
+/// way to write «never».
+const FARTHEST: i64 = 315_576_000;
+
+/// The expiry of the access token: the reply's, a JWT's where that is earlier, else the provider's `lifetime`.
+pub(super) fn access(rules: &Rules, value: &Value, token: &str, now: i64, notes: &mut Vec<Note>) -> Expires {
+    let said = of(&rules.expires, value, now, notes);
+    let jwt = claims::expiry(token);
+    if let Some(exp) = jwt.filter(|exp| *exp <= now) {
+        notes.push(Note::Warning(format!(
+            "the token just issued says that it expired {} ago; is the clock of this machine right?",
+            crate::base::duration::show(now.saturating_sub(exp))
+        )));
+    }
+    let jwt = jwt.filter(|exp| *exp > now);
+    let near = jwt.filter(|exp| !is_too_far(*exp, now));
+    if let (Expires::Unknown, None, Some(exp), None) = (said, near, jwt, rules.lifetime) {
+        notes.push(Note::Warning(too_far("the token itself", exp)));
+    }
+    match (said, near) {
+        (Expires::At(at), Some(exp)) if at > now => Expires::At(at.min(exp)),
+        (Expires::Never, Some(exp)) => Expires::At(exp),
+        (Expires::Unknown, jwt) => match (rules.lifetime, jwt) {
+            (Some(Lifetime::Seconds(s)), Some(exp)) => Expires::At(exp.min(later(now, s as f64))),
+            (Some(Lifetime::Seconds(s)), None) => Expires::At(later(now, s as f64)),
+            (_, Some(exp)) => Expires::At(exp),
+            (Some(Lifetime::Unlimited), None) => Expires::Never,
+            (None, None) => Expires::Unknown,
+        },
+        (said, _) => said,
+    }
+}
+
+/// The first expiry that gives a time still to come; else one that has passed, else nothing.
+pub(super) fn of(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>) -> Expires {
+    let mut passed = None;
+    for rule in list {
+        let Some(found) = value.pointer(&rule.at).filter(|v| !is_empty(v)) else { continue };
+        let time = match (number(found), found.as_str()) {
+            (Some(0.0), _) => match rule.zero {
+                Zero::Unknown => continue,
+                Zero::Never => return Expires::Never,
+                Zero::Now => now,
+            },
+            (Some(n), _) => match rule.unit {
+                Unit::Seconds => later(now, n),
+                Unit::Milliseconds => later(now, n / 1e3),
+                Unit::Minutes => later(now, n * 60.0),
+                Unit::Epoch => later(0, n),
+                Unit::EpochMillis => later(0, n / 1e3),
+                Unit::Auto if n < 1e9 => later(now, n),
+                Unit::Auto if n < 1e11 => later(0, n),
+                Unit::Auto => later(0, n / 1e3),
+                // A number where a date should be is no date.
+                Unit::Date => {
+                    notes.push(Note::Detail(format!("the expiry at {} is not a date", escape(&rule.at))));
+                    continue;
+                }
+            },
+            (None, Some(text)) if matches!(rule.unit, Unit::Date | Unit::Auto) && date::parse(text).is_some() => {
+                date::parse(text).unwrap_or(now)
+            }
+            _ => {
+                notes.push(Note::Detail(format!("the expiry at {} is neither a number nor a date", escape(&rule.at))));
+                continue;
+            }
+        };
+        if is_too_far(time, now) {
+            notes.push(Note::Warning(too_far(&escape(&rule.at), time)));
+        } else if time > now {
+            return Expires::At(time);
+        } else {
+            passed.get_or_insert(time);
+        }
+    }
+    passed.map_or(Expires::Unknown, Expires::At)
+}
+
+fn is_too_far(time: i64, now: i64) -> bool {
+    time > now.saturating_add(FARTHEST)
+}
+
+fn too_far(place: &str, time: i64) -> String {
+    format!("ignoring the expiry in {place}: {} is more than ten years away", date::show(time))
+}
+
+/// `start` plus `seconds`, rounded down, within what a date can show.
+fn later(start: i64, seconds: f64) -> i64 {
+    (start as f64 + seconds.floor()).clamp(0.0, date::LAST as f64) as i64
+}

@@ -1,0 +1,238 @@
+//! A reply, read by the provider's rules: a token, or the reason why there is none. One reader for all replies: of a
+//! token, a device, a pushed request, a registration, an introspection, of metadata and claims. Pure; the time is the
+//! one at which the reply arrived.
+
+mod body;
+pub mod claims;
+mod expiry;
+mod refusal;
+mod scope;
+pub mod value;
+
+pub use body::form_decode;
+pub use refusal::{Class, Failure, clock, redirect};
+pub use scope::narrowed;
+
+use crate::base::error::Kind;
+use crate::base::secret::Secret;
+use crate::base::text::escape;
+use crate::oauth::request::Response;
+use crate::provider::{Find, Format, Rules, Test};
+use crate::token::{Expires, is_token};
+use body::Body;
+use refusal::{beside_success, holds, refusal, refused, reports_error, said};
+use serde_json::{Map, Value};
+use value::first;
+
+/// What a good reply brought.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The access token.
+    pub access_token: Secret,
+    /// The refresh token, if the reply has one.
+    pub refresh_token: Option<Secret>,
+    /// As the provider writes it; nothing is decided by it.
+    pub token_type: Option<String>,
+    /// The scope granted, a list joined by spaces.
+    pub scope: Option<String>,
+    /// When the access token expires.
+    pub expires: Expires,
+    /// When the refresh token expires, in seconds since 1970, if the reply says so.
+    pub refresh_expires: Expires,
+    /// The ID token, unread.
+    pub id_token: Option<Secret>,
+    /// What the provider file carries besides.
+    pub extra: Map<String, Value>,
+    /// What should be said about it.
+    pub notes: Vec<Note>,
+}
+
+/// Something a person may want to know about a good reply.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// Said always: something is likely to go wrong.
+    Warning(String),
+    /// Said with `-v`.
+    Detail(String),
+}
+
+/// Reads `response`. `dead` are the tests that tell a dead refresh token from another refusal.
+///
+/// # Errors
+/// There is no token in it: [`Failure`] says why.
+pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued, Failure> {
+    let now = response.received.secs();
+    let status = response.status;
+    let (value, text) = match opened(rules, dead, response, rules.format)? {
+        Body::Text(text) => (Value::Null, Some(text)),
+        Body::Parsed(value) => (value, None),
+        Body::Unreadable(_) => (Value::Null, None),
+    };
+    let refused = |words: &str| refused(rules, dead, response, &value, words);
+    for test in &rules.success {
+        match holds(test, status, Some(&value)) {
+            Some(true) => {}
+            Some(false) => return Err(refused("it reports a failure")),
+            None if said(rules, &value, &[]).is_some() => return Err(refused("")),
+            None => {
+                let place = match test {
+                    Test::Status(_) => "status",
+                    Test::At(place, _) => place,
+                };
+                return Err(misread(format!("it does not say whether it succeeded: there is no {}", escape(place))));
+            }
+        }
+    }
+    if reports_error(&value) {
+        return Err(refused("it reports an error"));
+    }
+    let found = match (&rules.access_token, text) {
+        (Find::Header(name), _) => response.header(name).map(str::to_string),
+        (Find::At(_), Some(text)) => Some(text),
+        (Find::At(places), None) => match first(&value, places) {
+            None => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(_) => return Err(misread("the access token in it is not a string")),
+        },
+    };
+    let Some(token) = found.filter(|t| !t.is_empty()) else {
+        // Where the success tests hold, code and message speak of the success.
+        return Err(match rules.success.is_empty() && said(rules, &value, &[]).is_some() {
+            true => refused(""),
+            false => misread(without_token(rules, &value)),
+        });
+    };
+    if !is_token(&token) {
+        return Err(misread(
+            "the access token in it has a space, a line break or another character that no header can hold, or is too long",
+        ));
+    }
+    let refresh_token = match first(&value, &rules.refresh_token) {
+        None => None,
+        Some(Value::String(text)) => Some(Secret::new(text.clone())),
+        Some(_) => return Err(misread("the refresh token in it is not a string")),
+    };
+    let mut notes = Vec::new();
+    let expires = expiry::access(rules, &value, &token, now, &mut notes);
+    let refresh_expires = expiry::of(&rules.refresh_expires, &value, now, &mut notes);
+    let mut extra = Map::new();
+    for (name, places) in &rules.extra {
+        if let Some(found) = first(&value, places) {
+            extra.insert(name.clone(), found.clone());
+        }
+    }
+    Ok(Issued {
+        access_token: Secret::new(token),
+        refresh_token,
+        token_type: first(&value, &rules.token_type).and_then(Value::as_str).map(str::to_string),
+        scope: first(&value, &rules.scope).and_then(scope::joined),
+        expires,
+        refresh_expires,
+        id_token: first(&value, &rules.id_token).and_then(Value::as_str).map(Secret::new),
+        extra,
+        notes,
+    })
+}
+
+/// A reply that is no token but an object: the start of a flow, an answer about a token, a registration. It is JSON or
+/// a form, as a token's reply may be, and its errors are read by `rules`.
+///
+/// # Errors
+/// As [`read`].
+pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, Failure> {
+    let Body::Parsed(value) = opened(rules, &[], response, Format::Auto)? else {
+        return Err(misread("it is not a JSON object"));
+    };
+    match value {
+        value if reports_error(&value) => Err(refused(rules, &[], response, &value, "it reports an error")),
+        Value::Object(object) => Ok(object),
+        _ => Err(misread("it is not a JSON object")),
+    }
+}
+
+/// A document without rules of its own, such as metadata: a JSON object.
+///
+/// # Errors
+/// What it is instead, in words.
+pub fn document(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    match Body::parse(Format::Json, bytes) {
+        Body::Parsed(Value::Object(object)) => Ok(object),
+        Body::Parsed(_) | Body::Text(_) => Err("it is not a JSON object".into()),
+        Body::Unreadable(why) => Err(why),
+    }
+}
+
+/// The body of a reply whose status is a 2xx and which reports no error in another form than it should have.
+fn opened(rules: &Rules, dead: &[Test], response: &Response, format: Format) -> Result<Body, Failure> {
+    if Class::of(response.status) != Class::Success {
+        return Err(refusal(rules, dead, response));
+    }
+    let body = Body::parse(format, &response.body);
+    let why = match &body {
+        Body::Parsed(_) => return Ok(body),
+        Body::Text(_) => None,
+        Body::Unreadable(why) => Some(why),
+    };
+    if let Some(failure) = beside_success(rules, dead, response) {
+        return Err(failure);
+    }
+    let in_header = matches!(&rules.access_token, Find::Header(name) if response.header(name).is_some());
+    match why {
+        Some(why) if !in_header => {
+            let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
+            let packed = packed.map(|how| format!("it is packed ({}), which was not asked for", escape(how)));
+            Err(misread(format!("{} (status {})", packed.as_ref().unwrap_or(why), response.status)))
+        }
+        _ => Ok(body),
+    }
+}
+
+fn misread(why: impl Into<String>) -> Failure {
+    Failure { kind: Kind::Reply, why: why.into(), dead: false, code: None }
+}
+
+/// Where an access token was looked for, and the names, never the values, that the reply has instead.
+fn without_token(rules: &Rules, value: &Value) -> String {
+    let places = match &rules.access_token {
+        Find::Header(name) => format!("in the header {name}"),
+        Find::At(places) => format!("at {}", escape(&places.join(" or "))),
+    };
+    let empty = Map::new();
+    format!("no access token {places}{}", instead(value.as_object().unwrap_or(&empty)))
+}
+
+/// What stands in `reply`, by names and never by values, to be said behind what does not.
+pub fn instead(reply: &Map<String, Value>) -> String {
+    let mut names = Vec::new();
+    list_names(reply, "", &mut names);
+    match names.len() {
+        0 => ", and nothing else in the reply".into(),
+        count => {
+            let more = if count > MOST_NAMES { ", …" } else { "" };
+            names.truncate(MOST_NAMES);
+            format!("; the reply has {}{more}", names.join(", "))
+        }
+    }
+}
+
+/// How many names of a reply are listed.
+const MOST_NAMES: usize = 20;
+
+/// Pointers to what `object` has, three objects deep.
+fn list_names(object: &Map<String, Value>, at: &str, names: &mut Vec<String>) {
+    for (name, inner) in object {
+        // A token that was read as a form is a name without a value; what is no name at all may be worse.
+        let is_name = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
+        let pointer = format!("{at}/{name}");
+        match inner {
+            _ if names.len() > MOST_NAMES || value::is_empty(inner) || !is_name => {}
+            Value::Object(object) if !object.is_empty() && at.matches('/').count() < 2 => {
+                list_names(object, &pointer, names);
+            }
+            _ => names.push(pointer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

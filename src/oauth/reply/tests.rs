@@ -1,0 +1,409 @@
+//! Replies of every kind, and what is read from them.
+
+use super::*;
+use crate::base::time::Time;
+use crate::provider::Provider;
+
+const NOW: i64 = 1_800_000_000;
+
+fn answer(status: u16, body: &str) -> Response {
+    Response { status, headers: vec![], body: body.as_bytes().to_vec().into(), received: Time::from_secs(NOW) }
+}
+
+fn rules(response: &str) -> Rules {
+    let file = format!("[grants.a]\nurl = \"https://a.example\"\n[response]\n{response}");
+    Provider::parse("test", "test.toml", &file).expect("a provider").grants[0].response.as_ref().clone()
+}
+
+fn read_with(response: &str, body: &str) -> Result<Issued, Failure> {
+    read(&rules(response), &[], &answer(200, body))
+}
+
+fn expires(response: &str, body: &str) -> Expires {
+    read_with(response, body).expect("a token").expires
+}
+
+#[test]
+fn numbers_are_numbers_in_any_dress() {
+    for (wire, expected) in [
+        ("3600", Expires::At(NOW + 3600)),
+        ("\"3600\"", Expires::At(NOW + 3600)),
+        ("3599.9", Expires::At(NOW + 3599)),
+        ("\" 3600.5 \"", Expires::At(NOW + 3600)),
+        ("315576000", Expires::At(NOW + 315_576_000)),
+        ("315576001", Expires::Unknown),
+        ("1e18", Expires::Unknown),
+        ("true", Expires::Unknown),
+        ("-5", Expires::At(NOW - 5)),
+        ("0", Expires::At(NOW)),
+        ("null", Expires::Unknown),
+        ("\"\"", Expires::Unknown),
+        ("\"soon\"", Expires::Unknown),
+        ("\"inf\"", Expires::Unknown),
+        ("[]", Expires::Unknown),
+    ] {
+        let body = format!("{{\"access_token\":\"t\",\"expires_in\":{wire}}}");
+        assert_eq!(expires("", &body), expected, "{wire}");
+    }
+}
+
+#[test]
+fn each_unit_is_read() {
+    for (rule, wire, expected) in [
+        ("seconds", "60", NOW + 60),
+        ("milliseconds", "60000", NOW + 60),
+        ("minutes", "1", NOW + 60),
+        ("epoch", "1800000060", NOW + 60),
+        ("epoch-millis", "1800000060000", NOW + 60),
+        ("date", "\"2027-01-15T08:01:00Z\"", NOW + 60),
+        ("date", "\"2027-01-15T10:01:00.123456+02:00\"", NOW + 60),
+        ("date", "\"Fri, 15 Jan 2027 08:01:00 GMT\"", NOW + 60),
+        ("auto", "60", NOW + 60),
+        ("auto", "1800000060", NOW + 60),
+        ("auto", "1800000060000", NOW + 60),
+        ("auto", "\"2027-01-15T08:01:00Z\"", NOW + 60),
+    ] {
+        let rules = format!("expires = [{{ at = \"/e\", as = \"{rule}\" }}]");
+        let body = format!("{{\"access_token\":\"t\",\"e\":{wire}}}");
+        assert_eq!(expires(&rules, &body), Expires::At(expected), "{rule} {wire}");
+    }
+}
+
+#[test]
+fn an_epoch_in_the_past_does_not_kill_a_token_with_a_life() {
+    let rules = "expires = [{ at = \"/expires\", as = \"epoch\" }, { at = \"/expires_in\" }]";
+    let body = "{\"access_token\":\"t\",\"expires\":1524486008,\"expires_in\":3600}";
+    assert_eq!(expires(rules, body), Expires::At(NOW + 3600));
+}
+
+#[test]
+fn zero_means_what_the_file_says() {
+    for (zero, expected) in [("unknown", Expires::Unknown), ("never", Expires::Never), ("now", Expires::At(NOW))] {
+        let rules = format!("expires = [{{ at = \"/expires_in\", zero = \"{zero}\" }}]");
+        assert_eq!(expires(&rules, "{\"access_token\":\"t\",\"expires_in\":0}"), expected);
+    }
+    assert_eq!(expires("lifetime = \"1h\"", "{\"access_token\":\"t\"}"), Expires::At(NOW + 3600));
+    assert_eq!(expires("lifetime = \"unlimited\"", "{\"access_token\":\"t\"}"), Expires::Never);
+}
+
+#[test]
+fn a_jwt_may_only_shorten_a_life() {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as B64};
+    let jwt = |exp: &str| format!("e30.{}.c2ln", B64.encode(format!("{{\"exp\":{exp}}}")));
+    let body = |exp: &str, rest: &str| format!("{{\"access_token\":\"{}\"{rest}}}", jwt(exp));
+    assert_eq!(expires("", &body("1800000100.75", ",\"expires_in\":3600")), Expires::At(NOW + 100));
+    assert_eq!(expires("", &body("1800009999", ",\"expires_in\":3600")), Expires::At(NOW + 3600));
+    assert_eq!(expires("", &body("1800000100", "")), Expires::At(NOW + 100));
+    let past = read_with("", &body("1700000000", ",\"expires_in\":3600")).expect("a token");
+    assert_eq!(past.expires, Expires::At(NOW + 3600));
+    assert!(matches!(past.notes.as_slice(), [Note::Warning(text)] if text.contains("clock")));
+}
+
+#[test]
+fn a_refusal_has_its_kind() {
+    let kind = |status, body: &str| read(&rules(""), &[], &answer(status, body)).expect_err("a failure").kind;
+    assert_eq!(kind(400, "{\"error\":\"invalid_grant\"}"), Kind::Refused);
+    assert_eq!(kind(403, "<html>no</html>"), Kind::Refused);
+    assert_eq!(kind(404, ""), Kind::Refused);
+    for status in [408, 429, 500, 502, 503, 504] {
+        assert_eq!(kind(status, "{\"error\":\"x\"}"), Kind::Unavailable, "{status}");
+    }
+    assert_eq!(kind(302, ""), Kind::Reply);
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "\"x\"",
+        "<html>",
+        "{\"access_token\":\"\"}",
+        "{\"access_token\":null}",
+        "{\"access_token\":5}",
+        "{\"access_token\":\"a b\"}",
+        "{\"access_token\":\"a\\nb\"}",
+        "{\"access_token\":\"\\u001b[2J\"}",
+        "{\"access_token\":\"t\",}",
+        "{\"access_token\":\"t\"} x",
+    ] {
+        assert_eq!(kind(200, body), Kind::Reply, "{body}");
+    }
+    assert_eq!(kind(200, "{\"error\":\"denied\",\"access_token\":\"t\"}"), Kind::Refused);
+    assert_eq!(kind(200, "{\"message\":\"no such account\"}"), Kind::Refused);
+}
+
+#[test]
+fn a_success_test_decides() {
+    let rules = "success = [{ at = \"/code\", in = [1] }]\nerror = { code = [\"/code\"], message = [\"/why\"] }";
+    for code in ["1", "1.0", "\"1\""] {
+        assert!(read_with(rules, &format!("{{\"code\":{code},\"access_token\":\"t\"}}")).is_ok(), "{code}");
+    }
+    let failure = |body: &str| read_with(rules, body).expect_err("a failure");
+    assert_eq!(failure("{\"code\":0,\"why\":\"bad\",\"access_token\":\"t\"}").why, "0: bad");
+    assert_eq!(failure("{\"code\":0,\"access_token\":\"t\"}").kind, Kind::Refused);
+    assert_eq!(failure("{\"access_token\":\"t\"}").kind, Kind::Reply);
+    assert_eq!(failure("{\"why\":\"bad\"}").kind, Kind::Refused);
+}
+
+#[test]
+fn a_form_and_a_bare_text_are_read() {
+    let token = |rules: &str, body: &str| read_with(rules, body).map(|i| i.access_token.expose().to_string()).ok();
+    assert_eq!(token("", "access_token=a%2Bb&scope=x+y"), Some("a+b".into()));
+    assert_eq!(token("format = \"text\"", "tok123\n"), Some("tok123".into()));
+    assert_eq!(token("format = \"text\"", "<html>no</html>"), None);
+    assert_eq!(token("format = \"json\"", "access_token=a"), None);
+}
+
+/// A reply by its parts.
+fn answered(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let headers = headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+    Response { status, headers, body: body.to_vec().into(), received: Time::from_secs(NOW) }
+}
+
+const DEAD: &str = "[grants.a]\nurl = \"https://a.example\"\nbody = { r = \"{refresh_token}\" }\n[refresh]\ngrant = \"a\"\n[response]\n";
+
+/// The refusal of a refresh whose provider has these rules for replies.
+fn refused_by(response: &str, answer: &Response) -> Failure {
+    let provider = Provider::parse("test", "test.toml", &format!("{DEAD}{response}")).expect("a provider");
+    let dead = provider.refresh.expect("a refresh").dead;
+    read(&provider.grants[0].response, &dead, answer).expect_err("a failure")
+}
+
+/// faults 2.4
+#[test]
+fn a_refusal_counts_though_the_rest_is_damaged() {
+    let utf16: Vec<u8> = "{\"error\":\"invalid_grant\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for body in [
+        &b"{\"error\":\"invalid_grant\",\"error_description\":\"abgelaufen f\xfcr immer\"}"[..],
+        b"{\"error\":\"invalid_grant\",\"error_description\":\"one\nline and\r\nanother\"}",
+        b"{\"error\":\"invalid_grant\",\"error_description\":\"cut he",
+        b"{\"error\":\"invalid_grant\",\"error_description\":\"the \"old\" one\"}",
+        b"{\"error\":\"invalid_grant\",\"x\":{\"y\":[1,",
+        b"\xef\xbb\xbf{\"error\":\"invalid_grant\"}",
+        b"error=invalid_grant&error_description=f%FCr",
+        &utf16,
+    ] {
+        for format in ["", "format = \"json\"", "format = \"form\"", "format = \"text\""] {
+            let failure = refused_by(format, &answered(400, &[], body));
+            let shown = String::from_utf8_lossy(body);
+            assert!(failure.dead && failure.kind == Kind::Refused, "{format} {shown}: {failure:?}");
+            assert!(
+                failure.code.as_deref() == Some("invalid_grant") && failure.why.contains("invalid_grant"),
+                "{shown}"
+            );
+        }
+    }
+    let why = refused_by("", &answered(400, &[], b"{\"error\":\"x\",\"error_description\":\"f\xfcr\nimmer\"}")).why;
+    assert_eq!(why, "x: für\\nimmer (status 400)");
+    // Half a code may be another's beginning.
+    let cut = refused_by("", &answered(400, &[], b"{\"error\":\"invalid_grant"));
+    assert!(!cut.dead && cut.code.is_none() && cut.kind == Kind::Refused, "{cut:?}");
+}
+
+/// faults 2.4: what a device login goes on at, whatever the server's status for it is.
+#[test]
+fn a_device_login_goes_on_though_the_rest_is_damaged() {
+    for status in [200, 400] {
+        for body in [
+            &b"{\"error\":\"authorization_pending\",\"error_description\":\"not\nyet\"}"[..],
+            b"{\"error\":\"authorization_pending\",\"error_description\":\"f\xfcr\"}",
+            b"{\"error\":\"authorization_pending\",\"error_de",
+            b"error=authorization_pending",
+        ] {
+            let failure = refused_by("", &answered(status, &[], body));
+            let code = failure.code.as_deref().and_then(crate::oauth::poll::Answer::of);
+            assert_eq!(code, Some(crate::oauth::poll::Answer::Pending), "{status} {failure:?}");
+        }
+    }
+}
+
+/// A token is read strictly: what is damaged gives none.
+#[test]
+fn a_token_that_is_damaged_is_none() {
+    for body in [
+        &b"{\"access_token\":\"t\",\"x\":\"a\nb\"}"[..],
+        b"{\"access_token\":\"t\",\"x\":\"f\xfcr\"}",
+        b"{\"access_token\":\"t\"",
+        b"{\"access_token\":\"t\",\"error\":\"e\",}",
+        b"\xef\xbb\xbf{\"access_token\":\"t\"}",
+    ] {
+        let failure = refused_by("", &answered(200, &[], body));
+        assert!(failure.kind == Kind::Reply && !failure.dead, "{failure:?}");
+    }
+}
+
+/// faults 5.4
+#[test]
+fn plain_text_problem_details_and_challenges_are_the_servers_words() {
+    let problem =
+        br#"{"type":"https://e.example/p","title":"Client locked","detail":"Too many \u001b[2J tries","status":403}"#;
+    let bearer = r#"Bearer realm="x", error="invalid_token", error_description="The \"old\" token""#;
+    for (headers, body, why, code) in [
+        (&[][..], &b"Client is disabled.\r\n"[..], "Client is disabled. (status 403)", None),
+        (&[], b"\"no such client\"", "no such client (status 403)", None),
+        (&[], problem, "Client locked: Too many \\u{1b}[2J tries (status 403)", None),
+        (&[], br#"{"title":"Forbidden"}"#, "Forbidden (status 403)", None),
+        (&[("WWW-Authenticate", bearer)], b"", "invalid_token: The \"old\" token (status 403)", Some("invalid_token")),
+        (
+            &[("WWW-Authenticate", bearer)],
+            b"<html>",
+            "invalid_token: The \"old\" token (status 403)",
+            Some("invalid_token"),
+        ),
+        (&[("WWW-Authenticate", bearer)], br#"{"error":"x"}"#, "x (status 403)", Some("x")),
+        (
+            &[("www-authenticate", "Basic realm=\"a\""), ("WWW-Authenticate", "DPoP error=\"b\"")],
+            b"",
+            "b (status 403)",
+            Some("b"),
+        ),
+        (&[("WWW-Authenticate", "Basic realm=\"a\"")], b"", "status 403, without a reason that can be read", None),
+        (&[], b"<html>no</html>", "status 403, without a reason that can be read", None),
+        (&[], b"\x1f\x8b\x08\0abc", "status 403, without a reason that can be read", None),
+    ] {
+        let failure = refused_by("", &answered(403, headers, body));
+        assert_eq!((failure.why.as_str(), failure.code.as_deref()), (why, code));
+        let object = object(&rules(""), &answered(403, headers, body)).expect_err("a failure");
+        assert_eq!((object.why.as_str(), object.code.as_deref()), (why, code));
+    }
+    let trace = refused_by("", &answered(500, &[], b"panic: at t0ken"));
+    assert_eq!(trace.why, "server error (status 500)");
+    let long = "word ".repeat(1000);
+    assert!(refused_by("", &answered(400, &[], long.as_bytes())).why.chars().count() < 400);
+}
+
+/// faults 5.12
+#[test]
+fn errors_are_read_by_their_content_whatever_the_format() {
+    for format in [
+        "",
+        "format = \"json\"",
+        "format = \"form\"",
+        "format = \"text\"",
+        "error = { code = [\"/c\"], message = [\"/m\"] }",
+    ] {
+        for status in [200, 400] {
+            for body in [
+                "{\"error\":\"access_denied\",\"error_description\":\"no\"}",
+                "error=access_denied&error_description=no",
+            ] {
+                let failure = refused_by(format, &answered(status, &[], body.as_bytes()));
+                assert_eq!(failure.kind, Kind::Refused, "{format} {status} {body}: {failure:?}");
+                assert_eq!(failure.code.as_deref(), Some("access_denied"), "{format} {status} {body}");
+                assert!(failure.why.starts_with("access_denied: no"), "{}", failure.why);
+            }
+        }
+    }
+}
+
+/// faults 5.14
+#[test]
+fn a_missing_token_is_told_with_places_and_names() {
+    let why = |rules: &str, body: &str| read_with(rules, body).expect_err("a failure").why;
+    assert_eq!(
+        why("", "{\"token\":\"t0ken\",\"expires_in\":1,\"a\":null}"),
+        "no access token at /access_token; the reply has /token, /expires_in"
+    );
+    let nested = "{\"header\":{\"x\":\"t0ken\"},\"body\":{\"a\":{\"b\":{\"c\":{\"d\":1}}}}}";
+    let pointers = "access_token = [\"/body/accessToken\", \"/body/token\"]";
+    assert_eq!(
+        why(pointers, nested),
+        "no access token at /body/accessToken or /body/token; the reply has /header/x, /body/a/b"
+    );
+    assert_eq!(
+        why("access_token = { header = \"X-Token\" }", "{\"a\":1}"),
+        "no access token in the header X-Token; the reply has /a"
+    );
+    assert_eq!(why("", "{}"), "no access token at /access_token, and nothing else in the reply");
+    // A token taken for a form is a name, and is not shown.
+    for body in ["czNjcmV0LXRva2Vu=", "{\"s3cret token\":1,\"b\":2}", "{\"\\u001b\":1}"] {
+        assert!(!why("", body).contains("cret"), "{}", why("", body));
+    }
+    let many: String = (0..99).map(|n| format!("\"n{n}\":1,")).collect();
+    let many = why("", &format!("{{{}}}", many.trim_end_matches(',')));
+    assert!(many.ends_with("/n19, …") && !many.contains("/n20"), "{many}");
+}
+
+/// faults 2.17
+#[test]
+fn more_than_ten_years_is_unknown_with_a_warning() {
+    let far = NOW + 400_000_000;
+    for (rules, wire) in [
+        ("", format!("\"expires_in\":{NOW}")),
+        ("expires = [{ at = \"/e\", as = \"epoch\" }]", format!("\"e\":{far}")),
+        ("expires = [{ at = \"/e\", as = \"auto\" }]", "\"e\":\"9999-12-31T23:59:59Z\"".into()),
+        ("expires = [{ at = \"/e\", as = \"minutes\" }]", "\"e\":9000000".into()),
+    ] {
+        let issued = read_with(rules, &format!("{{\"access_token\":\"t\",{wire}}}")).expect("a token");
+        assert_eq!(issued.expires, Expires::Unknown, "{wire}");
+        assert!(
+            matches!(issued.notes.as_slice(), [Note::Warning(text)] if text.contains("ten years")),
+            "{:?}",
+            issued.notes
+        );
+    }
+    // The next place is asked, the provider's lifetime holds.
+    let two = "expires = [{ at = \"/expires_in\" }, { at = \"/e\" }]";
+    assert_eq!(
+        expires(two, &format!("{{\"access_token\":\"t\",\"expires_in\":{NOW},\"e\":60}}")),
+        Expires::At(NOW + 60)
+    );
+    assert_eq!(
+        expires("lifetime = \"1h\"", &format!("{{\"access_token\":\"t\",\"expires_in\":{NOW}}}")),
+        Expires::At(NOW + 3600)
+    );
+}
+
+/// faults 2.9, 2.10, 2.18
+#[test]
+fn a_device_reply_is_read_as_a_token_reply_is() {
+    let read = |body: &str| object(&rules(""), &answer(200, body));
+    let reply = read(
+        "{\"error\":\"\",\"device_code\":\"d\",\"interval\":8.0,\"expires_in\":\"900\",\"verification_uri\":null}",
+    )
+    .expect("a reply");
+    assert_eq!(value::whole(&reply, "interval"), Some(8));
+    assert_eq!(value::whole(&reply, "expires_in"), Some(900));
+    assert_eq!(value::text(&reply, &["verification_uri", "device_code"]), Some("d"));
+    let form = read("device_code=d%2B1&user_code=A-B&interval=7&error=").expect("a form");
+    assert_eq!((value::text(&form, &["device_code"]), value::whole(&form, "interval")), (Some("d+1"), Some(7)));
+    assert_eq!(read("{\"error\":{}}").expect_err("a failure").kind, Kind::Refused);
+    assert_eq!(read("[]").expect_err("a failure").kind, Kind::Reply);
+}
+
+/// The contract's «By reply».
+#[test]
+fn each_status_has_its_class() {
+    let good = b"{\"access_token\":\"t\"}";
+    let kind = |status| read(&rules(""), &[], &answered(status, &[], good)).err().map(|failure| failure.kind);
+    for status in [200, 201, 203, 206, 299] {
+        assert_eq!(kind(status), None, "{status}");
+    }
+    for (statuses, want) in [
+        (&[300, 301, 302, 303, 304, 307, 308, 399][..], Kind::Reply),
+        (&[400, 401, 402, 403, 404, 405, 409, 418, 422, 425, 451, 499], Kind::Refused),
+        (&[408, 429, 500, 501, 502, 503, 504, 511, 599, 600], Kind::Unavailable),
+        (&[100, 101, 199], Kind::Reply),
+    ] {
+        for status in statuses {
+            assert_eq!(kind(*status), Some(want), "{status}");
+            let object = object(&rules(""), &answered(*status, &[], b"{}")).expect_err("a failure");
+            assert_eq!(object.kind, want, "{status}");
+        }
+    }
+    let success = "success = [{ at = \"/ok\", in = [true] }]";
+    let of = |body: &str| read_with(success, body).map(|_| ()).map_err(|failure| failure.kind);
+    assert_eq!(of("{\"ok\":true,\"access_token\":\"t\"}"), Ok(()));
+    assert_eq!(of("{\"ok\":\"true\",\"access_token\":\"t\"}"), Ok(()));
+    assert_eq!(of("{\"ok\":false,\"access_token\":\"t\"}"), Err(Kind::Refused));
+    assert_eq!(of("{\"access_token\":\"t\"}"), Err(Kind::Reply));
+    assert_eq!(of("{\"ok\":null,\"access_token\":\"t\"}"), Err(Kind::Reply));
+    assert_eq!(of("{\"ok\":null,\"error\":\"x\"}"), Err(Kind::Refused));
+}
+
+#[test]
+fn the_clocks_are_compared_by_the_date_of_the_reply() {
+    let ahead = |date: &str| clock(&answered(400, &[("Date", date)], b""));
+    assert_eq!(ahead("Fri, 15 Jan 2027 08:01:40 GMT"), Some(100));
+    assert_eq!(ahead("Friday, 15-Jan-27 07:59:00 GMT"), Some(-60));
+    assert_eq!(ahead("now"), None);
+}
