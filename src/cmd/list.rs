@@ -29,13 +29,13 @@ struct Row {
 /// Only where it cannot be written: a profile that is broken is warned about.
 pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let mut names: BTreeSet<String> = context.setup.config.profiles.keys().cloned().collect();
-    names.extend(Index::profiles(context.host));
+    names.extend(Index::profiles(context.host.folders().ok()));
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
     names.retain(|name| crate::base::name::is_name(name));
     let mut rows = Vec::new();
     for name in names {
-        let noted = Index::of(context.host, &name).read().unwrap_or_default();
+        let noted = Index::of(context.host.folders().ok(), &name).read().unwrap_or_default();
         let provider = (!context.setup.config.profiles.contains_key(&name) && !noted.provider.is_empty())
             .then(|| noted.provider.clone());
         let wishes = Wishes { provider, ..Wishes::default() };

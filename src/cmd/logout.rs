@@ -25,7 +25,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
         return one(context, name).with_context(|| name.clone());
     }
-    let mut names: BTreeSet<String> = Index::profiles(context.host).into_iter().collect();
+    let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
     names.extend(cached.into_iter().flatten());
     names.extend(context.setup.config.profiles.keys().cloned());
@@ -33,7 +33,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     let mut first = None;
     for name in names {
         // A broken profile of which nothing is kept has nothing to forget.
-        let is_kept = Index::of(context.host, &name).read().is_some()
+        let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
         if let Err(error) = one(context, &name).with_context(|| name.clone()) {
             if kind(&error) == Kind::Config && !is_kept {
@@ -50,7 +50,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
 }
 
 fn one(context: &mut Context, name: &str) -> Result<()> {
-    let index = Index::of(context.host, name);
+    let index = Index::of(context.host.folders().ok(), name);
     let noted = index.read();
     let folder = context.host.folders()?.cache(name);
     let resolved = match resolve(context, name, noted.as_ref().map(|n| n.provider.as_str())) {

@@ -10,6 +10,7 @@ pub mod output;
 pub mod providers;
 pub mod show;
 pub mod table;
+pub mod token;
 
 use crate::base::error::{Error, Kind};
 use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};

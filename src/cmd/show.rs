@@ -1,8 +1,8 @@
 //! `tok show`: one profile in full, without a secret and without opening a store.
 
 use super::Context;
-use super::get::Got;
 use super::table::table;
+use super::token::Got;
 use crate::base::error::{Error, Kind};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
@@ -30,7 +30,7 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         return ask(context, args);
     }
     let (name, as_json) = (args.profile.as_str(), args.json);
-    let noted = Index::of(context.host, name).read();
+    let noted = Index::of(context.host.folders().ok(), name).read();
     let provider = noted
         .as_ref()
         .filter(|n| !context.setup.config.profiles.contains_key(name) && !n.provider.is_empty())
@@ -133,7 +133,7 @@ impl Question {
 /// Asks the provider about the token that `get` would print.
 fn ask(context: &mut Context, args: &Show) -> Result<()> {
     let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
-    let mut got = super::get::token(context, &token)?;
+    let mut got = super::token::token(context, &token)?;
     let mut all = Map::new();
     for (wanted, question) in [(args.introspect, Question::Introspection), (args.userinfo, Question::Userinfo)] {
         if wanted {

@@ -5,7 +5,6 @@ use crate::base::error::{Error, Kind};
 use crate::base::jose::{Jwks, VerifyError};
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::cmd::output::Source as From;
 use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
@@ -85,6 +84,17 @@ pub fn login_needed(
     Error::new(Kind::LoginNeeded, what, why).hint(hint)
 }
 
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It waited on disk.
+    Cache,
+    /// A refresh token got it.
+    Refresh,
+    /// Another grant got it.
+    Grant,
+}
+
 /// What a token is to be got for.
 pub struct Wanted<'a> {
     /// The profile; what it needs of its issuer's metadata is known.
@@ -108,7 +118,7 @@ pub fn obtain(
     cache: Option<&Cache>,
     no_store: bool,
     answers: &dyn Fn(&Token, i64) -> bool,
-) -> Result<(Token, From)> {
+) -> Result<(Token, Source)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
@@ -124,7 +134,7 @@ pub fn obtain(
     if let Some(elsewhere) = &elsewhere {
         let known = profile.known()?;
         if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
-            return Ok((token, From::Cache));
+            return Ok((token, Source::Cache));
         }
     }
     // Nobody is asked for endpoints that would not be used.
@@ -162,7 +172,7 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, From)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, Source)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
@@ -183,7 +193,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
         match refresh(host, wanted, &mut opened, &secrets)? {
-            Some(token) => return Ok((token, From::Refresh)),
+            Some(token) => return Ok((token, Source::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
@@ -201,7 +211,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     match step {
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
-            Ok((token, From::Grant))
+            Ok((token, Source::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
@@ -343,9 +353,8 @@ fn run(
     }
     let is_kept_personal = profile.provider.is_personal(grant)
         && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
-    if is_kept_personal
-        && Index::of(host, &profile.name).read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name))
-    {
+    let was_refused = |index: &Index| index.read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name));
+    if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
         return Err(Error::new(
             Kind::LoginNeeded,
             "a login is needed",
@@ -460,7 +469,7 @@ pub fn verify_id_token(
 /// call's settings alone.
 fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
-    let noted = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
+    let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
     opened
         .kept
         .secrets

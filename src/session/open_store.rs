@@ -133,7 +133,7 @@ impl Opened {
     /// The index of the profile `name`: in this call's own state folder, and in the one whose lock is held.
     pub fn indexes(&self, host: &Host, name: &str) -> Vec<Index> {
         let other = self.elsewhere.as_ref().map(|held| Index::in_state(&held.state(), name));
-        std::iter::once(Index::of(host, name)).chain(other).collect()
+        std::iter::once(Index::of(host.folders().ok(), name)).chain(other).collect()
     }
 
     /// Reads the entry once more.

@@ -1,7 +1,6 @@
 //! What is kept of each profile, without a secret in it and without opening a store: one file a profile, so that no
 //! two writers meet.
 
-use crate::host::Host;
 use crate::storage::folders::Folders;
 use crate::system::files::{Dir, Durable};
 use serde::{Deserialize, Serialize};
@@ -37,8 +36,8 @@ pub struct Index(Option<PathBuf>);
 
 impl Index {
     /// The one of `profile`.
-    pub fn of(host: &Host, profile: &str) -> Index {
-        Index(host.folders().ok().map(|f| f.index().join(format!("{profile}.json"))))
+    pub fn of(folders: Option<&Folders>, profile: &str) -> Index {
+        Index(folders.map(|folders| folders.index().join(format!("{profile}.json"))))
     }
 
     /// The one of `profile` below another state folder.
@@ -80,8 +79,8 @@ impl Index {
     }
 
     /// The profiles that have one.
-    pub fn profiles(host: &Host) -> Vec<String> {
-        let dir = host.folders().ok().and_then(|folders| Dir::open(&folders.index(), BELOW).ok());
+    pub fn profiles(folders: Option<&Folders>) -> Vec<String> {
+        let dir = folders.and_then(|folders| Dir::open(&folders.index(), BELOW).ok());
         let Some(entries) = dir.and_then(|dir| dir.names().ok()) else { return Vec::new() };
         let names = entries.iter().filter_map(|name| name.to_str()?.strip_suffix(".json").map(str::to_string));
         let mut names: Vec<String> = names.filter(|n| crate::base::name::is_name(n)).collect();

@@ -8,6 +8,7 @@ mod token;
 
 use crate::base::secret::Secret;
 use crate::cli::Format;
+use crate::session::acquire::Source;
 use crate::token::Token;
 use anyhow::Result;
 
@@ -21,17 +22,6 @@ pub struct Answer {
     pub source: Source,
     /// The clock, in seconds since 1970.
     pub now: i64,
-}
-
-/// Where a token came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It waited on disk.
-    Cache,
-    /// A refresh token got it.
-    Refresh,
-    /// Another grant got it.
-    Grant,
 }
 
 /// The whole of what goes to stdout; `variable` is the name that a shell's format sets.
