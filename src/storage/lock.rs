@@ -111,7 +111,8 @@ struct Place<'p> {
 impl Place<'_> {
     /// Whether it still is the open `file`.
     fn is_still(&self, file: &File) -> io::Result<bool> {
-        match Dir::open(self.folder, self.below) {
+        let dir = if self.signed { Dir::open(self.folder, self.below) } else { Dir::open_shared(self.folder) };
+        match dir {
             Ok(dir) => dir.is_still(file, self.name),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -140,7 +141,10 @@ fn acquire(
     let mut said = false;
     loop {
         let file = locked(
-            || Dir::make(place.folder, place.below).and_then(|dir| open(&dir, place.name)),
+            || {
+                let made = place.signed.then(|| Dir::make(place.folder, place.below));
+                made.unwrap_or_else(|| Dir::open_shared(place.folder)).and_then(|dir| open(&dir, place.name))
+            },
             &place.shown,
             &|| place.holder(),
             deadline,

@@ -400,3 +400,33 @@ fn with_a_home_where_nothing_can_be_kept_variables_will_do() {
     assert!(code == Some(4) && token.is_empty() && said.contains("TOK_XCOVER_CLIENT_SECRET"), "{code:?} {said}");
     assert!(!said.contains(CANARY));
 }
+
+#[test]
+fn a_secrets_file_in_a_folder_of_root_s_is_written_in_place() {
+    // As a container's runtime makes it for a file that is mounted alone.
+    if !is_root() {
+        skip!("only root can play two users");
+    }
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let program = for_everybody(&sandbox);
+    let (home, file) = (sandbox.home(), sandbox.secrets_file());
+    let folder = file.parent().unwrap();
+    for path in tree(&home).iter().chain([&home]) {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    chown(folder, Some(0), Some(0)).unwrap();
+    chmod(folder, 0o755);
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap());
+    for n in 2..4 {
+        let mut command = Command::new(&program);
+        command.args(["get", "apiax", "--fresh"]).env_clear().env("HOME", &home).current_dir("/");
+        command.env("TOK_STORE", "file").env("TOK_APIAX_BASE_URL", apiax.server.url());
+        std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
+        std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
+        let out = command.finish().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        assert_eq!(sandbox.secrets()["apiax"]["refresh_token"], format!("rt-{CANARY}-{n}"));
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap()), inode);
+    }
+}

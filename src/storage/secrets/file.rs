@@ -133,7 +133,9 @@ impl FileStore {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let beside = Lock::take(folder, 0, &name, deadline, &mut |_| {});
         let lock = match beside {
-            Err(LockError::Failed(_, error)) if takes_no_file(&error) && self.path.is_file() => {
+            Err(LockError::Failed(_, error))
+                if (takes_no_file(&error) || is_of_root(folder)) && self.path.is_file() =>
+            {
                 Lock::on(&self.path, deadline)
             }
             beside => beside,
@@ -163,12 +165,20 @@ impl FileStore {
 
     fn folder(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        files::private_dir(folder).map_err(|error| {
+        // One of root's, with a file of ours in it, will do.
+        let made = files::private_dir(folder);
+        let usable = made.or_else(|error| Dir::open_shared(folder).map(drop).map_err(|_| error));
+        usable.map_err(|error| {
             let StoreError { trouble, .. } = self.unwritten(&error);
             let why = format!("{}: {}", escape(&folder.to_string_lossy()), escape(&files::why(&error)));
             StoreError { trouble, why }
         })
     }
+}
+
+/// Whether the folder is root's and nobody else's to write, and so takes no file.
+fn is_of_root(folder: &Path) -> bool {
+    Dir::open(folder, 0).is_err() && Dir::open_shared(folder).is_ok()
 }
 
 /// Whether the error says that this user can make no file in a folder: not now, and not later.
@@ -242,7 +252,7 @@ impl Store for FileStore {
         let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
         let spare = (0..4).map(|_| File::open(null)).collect::<io::Result<Vec<_>>>();
         let spare = spare.map_err(|error| self.unwritten(&error))?;
-        self.ready = Some(Ready { target, spare: spare });
+        self.ready = Some(Ready { target, spare });
         Ok(())
     }
 

@@ -7,6 +7,8 @@
 mod private;
 mod replace;
 mod trusted;
+#[cfg(unix)]
+mod trusted_unix;
 mod user;
 
 #[cfg(unix)]

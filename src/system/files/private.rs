@@ -47,7 +47,16 @@ impl Dir {
         Ok(dir)
     }
 
-    /// The same, where others may write to the folders too: what is in one is not to be believed, and can be removed.
+    /// The folder `path`, which is this user's or root's and nobody else's to write, and no link. A container's runtime
+    /// makes the folder of a file that is mounted alone.
+    ///
+    /// # Errors
+    /// As [`Dir::open`].
+    pub fn open_shared(path: &Path) -> io::Result<Dir> {
+        sys::open_shared(path).map(Dir)
+    }
+
+    /// [`Dir::open`], where others may write to the folders too: what is in one is not to be believed, and can be removed.
     ///
     /// # Errors
     /// As [`Dir::open`].
@@ -233,13 +242,13 @@ fn named(path: &Path) -> io::Result<(&Path, &str)> {
     Ok((folder, name))
 }
 
-/// [`Dir::read`] of a file in a folder of ours; `None` also where there is no such folder.
+/// [`Dir::read`] of a file in a folder of ours or root's; `None` also where there is no such folder.
 ///
 /// # Errors
 /// As [`Dir::read`] and [`Dir::open`].
 pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let (folder, name) = named(path)?;
-    match Dir::open(folder, 0) {
+    match Dir::open_shared(folder) {
         Ok(dir) => dir.read(name, limit),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),

@@ -75,7 +75,8 @@ impl Target {
         New::beside(Dir(sys::again(&dir.0)?), name, room).map(|new| Target(Way::New(new)))
     }
 
-    /// Readies new content of up to `room` bytes for one of our own files, which need not be there. Its folder is ours.
+    /// Readies new content of up to `room` bytes for one of our own files, which need not be there. Its folder is ours or
+    /// root's.
     /// Where it can only be written in place, the `backup` is readied too.
     ///
     /// The caller holds the lock under which the file is written.
@@ -84,7 +85,7 @@ impl Target {
     /// Where it could not be kept, now or later, as far as that can be told.
     pub fn own(path: &Path, room: u64, backup: &Backup) -> io::Result<Target> {
         let (folder, name) = split(path)?;
-        let dir = Dir::open(folder, 0)?;
+        let dir = Dir::open_shared(folder)?;
         let in_place = |dir: &Dir| -> io::Result<Target> {
             let file = sys::open_private_to_write(&dir.0, name)?;
             sys::reserve(&file, room, true)?;
@@ -135,7 +136,7 @@ impl Target {
     pub fn is_still_of(&self, path: &Path) -> bool {
         let there = || -> io::Result<bool> {
             let (folder, name) = split(path)?;
-            let dir = Dir::open(folder, 0)?;
+            let dir = Dir::open_shared(folder)?;
             match &self.0 {
                 Way::New(new) => {
                     let is_there = match &new.temporary {

@@ -11,13 +11,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+pub use super::trusted_unix::open_trusted;
+
 /// An open folder.
 pub type Handle = OwnedFd;
 
 const OWN_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// A file that may be anything by now: no link is followed, and a pipe planted there makes no open wait.
-const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+pub(super) const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// The user whose rights this process has.
 pub fn me() -> u32 {
@@ -26,22 +28,22 @@ pub fn me() -> u32 {
     *ME.get_or_init(|| rustix::process::geteuid().as_raw())
 }
 
-fn is_ours(stat: &Stat) -> bool {
+pub(super) fn is_ours(stat: &Stat) -> bool {
     stat.st_uid == me()
 }
 
-fn kind_of(stat: &Stat) -> FileType {
+pub(super) fn kind_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
 /// The permission bits.
 #[allow(clippy::useless_conversion)] // 16 bits wide on macOS, 32 on Linux
-fn mode_of(stat: &Stat) -> u32 {
+pub(super) fn mode_of(stat: &Stat) -> u32 {
     u32::from(Mode::from_raw_mode(stat.st_mode).bits())
 }
 
 #[allow(clippy::unnecessary_cast)] // each system has its own widths
-fn numbers_of(stat: &Stat) -> Numbers {
+pub(super) fn numbers_of(stat: &Stat) -> Numbers {
     let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
     (
         stat.st_size as u64,
@@ -59,7 +61,7 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn look(at: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<Stat> {
+pub(super) fn look(at: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<Stat> {
     rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -95,6 +97,17 @@ fn checked_folder(at: BorrowedFd<'_>, name: &Path, opened: rustix::io::Result<Ha
     match folder_fault(&stat) {
         Some(fault) => Err(fault.into()),
         None => Ok((folder, stat)),
+    }
+}
+
+/// A folder of this user's or root's in which nobody else can write: to read, and write in place, what is this user's.
+pub fn open_shared(name: &Path) -> io::Result<Handle> {
+    let folder = rustix::fs::open(name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+    let stat = rustix::fs::fstat(&folder)?;
+    match folder_fault(&stat) {
+        Some(Unsafe::Owner) if stat.st_uid == 0 && mode_of(&stat) & 0o022 == 0 => Ok(folder),
+        Some(fault) => Err(fault.into()),
+        None => Ok(folder),
     }
 }
 
@@ -494,105 +507,4 @@ fn waiting(file: OwnedFd) -> io::Result<File> {
 /// Whether the error of [`open_stream`] is a pipe that nobody reads.
 pub fn has_no_reader(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
-}
-
-// Files that are trusted.
-
-use super::trusted::{Fault, Part, Untrusted};
-
-/// A folder that is passed through need not be readable.
-#[cfg(target_os = "linux")]
-const THROUGH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-#[cfg(not(target_os = "linux"))]
-const THROUGH: OFlags = FOLDER;
-
-/// How many links may lead to a file, as for the system itself.
-const LINKS: usize = 40;
-
-/// Opens what may be a link. What counts is who can change the file, its folder, and the folders of the links.
-pub fn open_trusted(path: &Path) -> io::Result<Result<(File, Numbers), Untrusted>> {
-    let mut rest: Vec<OsString> = Vec::new();
-    let push = |rest: &mut Vec<OsString>, path: &Path| {
-        rest.extend(path.components().rev().filter_map(|part| match part {
-            std::path::Component::RootDir | std::path::Component::CurDir => None,
-            part => Some(part.as_os_str().to_owned()),
-        }));
-    };
-    push(&mut rest, path);
-    let start = |path: &Path| rustix::fs::open(if path.is_absolute() { "/" } else { "." }, THROUGH, Mode::empty());
-    let mut folder = start(path)?;
-    let mut shown = PathBuf::from(if path.is_absolute() { "/" } else { "." });
-    let mut links = 0;
-    while let Some(name) = rest.pop() {
-        let name = Path::new(&name);
-        if name == Path::new("..") {
-            folder = rustix::fs::openat(&folder, "..", THROUGH, Mode::empty())?;
-            shown.push("..");
-            continue;
-        }
-        let stat = look(folder.as_fd(), name)?;
-        if kind_of(&stat) == FileType::Symlink {
-            if let Some(fault) = of_folder(&folder, &stat)? {
-                return Ok(Err(fault.at(Part::Link, &shown)));
-            }
-            links += 1;
-            if links > LINKS {
-                return Err(Errno::LOOP.into());
-            }
-            let to = rustix::fs::readlinkat(&folder, name, Vec::new())?;
-            let to = Path::new(OsStr::from_bytes(to.to_bytes()));
-            // One of the links of /proc, whose text is none: it leads to a file that is open already.
-            if to.is_absolute() {
-                folder = start(to)?;
-                shown = PathBuf::from("/");
-            }
-            push(&mut rest, to);
-            continue;
-        }
-        if !rest.is_empty() {
-            folder = rustix::fs::openat(&folder, name, THROUGH | OFlags::NOFOLLOW, Mode::empty())?;
-            shown.push(name);
-            continue;
-        }
-        let file = File::from(rustix::fs::openat(&folder, name, OFlags::RDONLY | FILE, Mode::empty())?);
-        let stat = rustix::fs::fstat(&file)?;
-        let mode = mode_of(&stat);
-        let fault = match () {
-            () if kind_of(&stat) != FileType::RegularFile => Some(Fault::NotAFile),
-            () if !is_ours(&stat) && stat.st_uid != 0 => Some(Fault::Owner),
-            () if mode & 0o022 != 0 => Some(Fault::Mode(mode, is_ours(&stat))),
-            () => None,
-        };
-        if let Some(fault) = fault {
-            return Ok(Err(fault.at(Part::File, &shown.join(name))));
-        }
-        if let Some(fault) = of_folder(&folder, &stat)? {
-            return Ok(Err(fault.at(Part::Folder, &shown)));
-        }
-        return Ok(Ok((file, numbers_of(&stat))));
-    }
-    Err(Errno::ISDIR.into())
-}
-
-/// What is wrong with the folder of something, `of`, that is trusted.
-fn of_folder(folder: &Handle, of: &Stat) -> io::Result<Option<Fault>> {
-    let stat = rustix::fs::fstat(folder)?;
-    let mode = mode_of(&stat);
-    if !is_ours(&stat) && stat.st_uid != 0 {
-        return Ok(Some(Fault::Owner));
-    }
-    if mode & 0o022 == 0 {
-        return Ok(None);
-    }
-    // In a sticky folder, /tmp or /nix/store, nobody else can replace what is this user's or root's. What a second name
-    // (a hard link) planted there leads to may be another file than was meant.
-    let is_kept = mode & 0o1000 != 0
-        && (is_ours(of) || of.st_uid == 0)
-        && (mode & 0o002 == 0 || of.st_nlink == 1 || kind_of(of) == FileType::Symlink);
-    // Nobody can write there whatever the mode: a volume of Kubernetes is 0777, and mounted read-only.
-    let is_read_only = || {
-        let flags = rustix::fs::fstatvfs(folder).map(|about| about.f_flag);
-        flags.is_ok_and(|flags| flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
-    };
-    Ok((!is_kept && !is_read_only()).then_some(Fault::Mode(mode, is_ours(&stat))))
 }

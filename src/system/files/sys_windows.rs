@@ -37,6 +37,10 @@ pub fn open_ours(at: Option<&Handle>, name: &Path) -> io::Result<Handle> {
     open_own(at, name)
 }
 
+pub fn open_shared(name: &Path) -> io::Result<Handle> {
+    open_own(None, name)
+}
+
 pub fn make_own(at: Option<&Handle>, name: &Path) -> io::Result<Handle> {
     fs::create_dir_all(place(at, name)).or_else(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Ok(()),
