@@ -37,7 +37,7 @@ impl Profile {
                 .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
                 .into());
             }
-            Flag::File(_) if !param.secret => {
+            Flag::File(_) | Flag::Typed(_) if !param.secret => {
                 return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
                     .hint(format!("give it as it is: --{dashed} VALUE"))
                     .into());
@@ -56,6 +56,11 @@ impl Profile {
                 vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
             }
             Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
+            // Typed without echo where `-` is a terminal.
+            Flag::Typed(secret) => {
+                let nothing = || Error::new(Kind::Usage, format!("--{dashed}-file -"), "nothing was typed");
+                vec![secret.clone().ok_or_else(nothing)?]
+            }
             Flag::File(path) => {
                 let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
                 vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]

@@ -12,6 +12,8 @@ pub struct Terminal {
     pub interactive: bool,
     /// Whether stderr is a terminal.
     pub stderr_terminal: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_terminal: bool,
     /// How many `-v`.
     pub verbose: u8,
     /// `-q`
@@ -35,10 +37,11 @@ pub struct Terminal {
 impl Terminal {
     /// The process's own streams.
     pub fn real() -> Terminal {
-        let stderr_terminal = std::io::stderr().is_terminal();
+        let (stderr_terminal, stdin_terminal) = (std::io::stderr().is_terminal(), std::io::stdin().is_terminal());
         Terminal {
-            interactive: stderr_terminal && std::io::stdin().is_terminal(),
+            interactive: stderr_terminal && stdin_terminal,
             stderr_terminal,
+            stdin_terminal,
             stdout_terminal: std::io::stdout().is_terminal(),
             ..Terminal::with(Box::new(std::io::stdout()), Box::new(std::io::stderr()))
         }
@@ -49,6 +52,7 @@ impl Terminal {
         Terminal {
             interactive: false,
             stderr_terminal: false,
+            stdin_terminal: false,
             verbose: 0,
             quiet: false,
             stdout_terminal: false,
@@ -170,7 +174,9 @@ impl Terminal {
     /// # Errors
     /// [`Kind::Other`] where the terminal fails.
     pub fn ask(&mut self, label: &str, echo: Echo) -> Result<Option<Secret>> {
-        let _ = write!(self.err, "{}: ", escape(label));
+        if !label.is_empty() {
+            let _ = write!(self.err, "{}: ", escape(label));
+        }
         let _ = self.err.flush();
         let answer = match echo {
             Echo::Off => rpassword::read_password(),

@@ -129,10 +129,12 @@ pub struct Settings {
     pub ssl_cert_dir: Vec<PathBuf>,
     /// How many `-v`: from two on the log tells the proxy too.
     pub verbose: u8,
+    /// Whether this is root by way of `sudo`: for a hint.
+    pub sudo: bool,
 }
 
 impl Settings {
-    /// Takes from `get` the variables that count. An empty one is as good as none. `verbose` is the caller's
+    /// Takes from `get` the variables that count. An empty one is as good as none. `verbose` and `sudo` are the caller's
     /// to set.
     pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> Settings {
         Settings {
