@@ -57,10 +57,11 @@ impl Profile {
             }
             Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
             // Typed without echo where `-` is a terminal.
-            Flag::Typed(secret) => {
-                let nothing = || Error::new(Kind::Usage, format!("--{dashed}-file -"), "nothing was typed");
-                vec![secret.clone().ok_or_else(nothing)?]
-            }
+            Flag::Typed(secret) => vec![
+                secret
+                    .clone()
+                    .ok_or_else(|| Error::new(Kind::Usage, format!("--{dashed}-file -"), "nothing was typed"))?,
+            ],
             Flag::File(path) => {
                 let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
                 vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
