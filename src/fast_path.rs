@@ -1,18 +1,18 @@
-//! The short path: `tok get NAME` and `tok header NAME` with a good cached token. It stands before the command line
-//! is built and reads two small files; any doubt, and the full path answers instead. What it prints is what the full
-//! path prints: a test compares.
+//! The short path: `tok get NAME` and `tok header NAME` with a valid cached token. It runs before the command line
+//! is built and reads two small files; in any doubt, the full path answers instead. It prints the same as the full
+//! path: a test compares.
 //!
-//! Options and `TOK_*` variables are not understood here, they are recognised: the same ones as in a call that the full
-//! path answered mean the same as then.
+//! Options and `TOK_*` variables are not interpreted here, only recognised: the same ones as in a call that the full
+//! path answered mean the same again.
 
 use crate::storage::cache::HEADS;
 
-/// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
+/// What distinguishes calls of one profile: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
 pub struct Call<'a> {
     /// The words behind the profile.
     pub words: Vec<&'a [u8]>,
-    /// The variables of ours, `NAME=value`.
+    /// `tok`'s own variables, `NAME=value`.
     pub env: Vec<&'a [u8]>,
 }
 
@@ -66,8 +66,8 @@ mod unix {
     /// that are written to.
     static ROOM: Mutex<([u8; LONGEST.0], [u8; LONGEST.1])> = Mutex::new(([0; LONGEST.0], [0; LONGEST.1]));
 
-    /// Hands the line to `write`, if the command line is one that was answered before and nothing speaks against it. `env`: the
-    /// environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
+    /// Hands the line to `write`, if this command line was answered before and the answer still holds.
+    /// `env`: the environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
     pub fn answer<'a>(
         args: impl Iterator<Item = &'a [u8]>,
         env: impl Iterator<Item = &'a [u8]>,
@@ -101,7 +101,7 @@ mod unix {
         let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
         let mut call = Call { words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
-        // In a folder that others can change somebody may have put a token for us.
+        // In a folder that others can change, someone else may have put a token.
         for below in ["", "cache", name] {
             state.join(below.as_bytes())?;
             if !files::is_own_dir(state.path()) {
@@ -112,7 +112,7 @@ mod unix {
         state.join(call.head().as_bytes())?;
         let (text, _) = files::read_private_into(state.path(), text)?;
         let head: Head = serde_json::from_slice(text).ok()?;
-        // The head was written for the folders of then; those of now may be others.
+        // The head was written for the folders at that time, which may have changed.
         let places: [(&[u8], bool); 2] = [(b"/config.toml", true), (b"/providers/", false)];
         for (stamp, (place, whole)) in head.stamps.iter().zip(places) {
             let below = stamp.path.as_os_str().as_bytes().strip_prefix(config.bytes())?;
@@ -191,7 +191,7 @@ mod unix {
     const GRAPHIC: u8 = 1;
     /// What a header's value may hold besides.
     const SPACE: u8 = 2;
-    /// What each byte is. One look instead of five comparisons, for each byte of a token.
+    /// The class of each byte: one lookup instead of five comparisons per byte of a token.
     const SORTS: [u8; 256] = {
         let mut sorts = [0; 256];
         let mut byte = b'!';
@@ -257,7 +257,7 @@ mod unix {
             Path::new(OsStr::from_bytes(self.bytes()))
         }
 
-        /// `None` where it becomes too long. `below` may be empty: then nothing is changed.
+        /// `None` if it becomes too long. `below` may be empty: then nothing is changed.
         fn join(&mut self, below: &[u8]) -> Option<()> {
             let gap: &[u8] = match self.bytes().last() {
                 None | Some(b'/') => b"",

@@ -149,7 +149,7 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         server.set("/t/.well-known/openid-configuration", 500, "", "");
         assert_eq!(discover(&mut host, &issuer, None, false).unwrap().endpoint("token_endpoint"), token_endpoint);
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
-        assert!(said.contains("has trouble (status 500); a copy 2 min old is used\n"), "{said}");
+        assert!(said.contains("server error (status 500); using a copy that is 2 min old\n"), "{said}");
         assert_eq!(discover(&mut host, &issuer, None, true).unwrap_err().kind, Kind::Unavailable);
         assert_eq!(files.len(), 1);
     });
@@ -167,7 +167,7 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         let line = "Location: https://e.example/x?code=hunter2\r\n";
         server.set("/.well-known/openid-configuration", 302, line, "");
         let error = discover(&mut host, &server.origin, None, false).unwrap_err();
-        assert!(error.kind == Kind::Reply && error.why.contains("to https://e.example/x?…, which is not followed"));
+        assert!(error.kind == Kind::Reply && error.why.contains("to https://e.example/x?…, which tok does not follow"));
         assert_eq!(server.asked().len(), 1);
         let nobody = refusing::Refusing::new();
         host.clock.set_timeout(Duration::from_secs(100));

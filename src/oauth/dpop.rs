@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// newest `DPoP-Nonce`.
 ///
 /// # Errors
-/// Why this key cannot do that, as a sentence.
+/// Why this key cannot sign, as a sentence.
 pub fn proof(
     key: &Key,
     method: &str,

@@ -238,8 +238,8 @@ mod tests {
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
             (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
-            (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
-            (&[(200, "{}")], Kind::Reply, "names no issuer", 1),
+            (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
+            (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
             (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
             (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
         ] {

@@ -1,4 +1,4 @@
-//! Access tokens that wait on disk: one private file a token, in a folder a profile. Whatever is wrong with one is a
+//! Access tokens cached on disk: one private file per token, in a folder per profile. Anything wrong with one is a
 //! miss, never an error.
 //!
 //! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The most that an entry may hold, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
+/// The longest entry, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
 /// The names of the heads: of the plain call, and of those with options or variables.
 pub const HEADS: (&str, [&str; 8]) = (
@@ -66,10 +66,10 @@ struct Wire {
 }
 
 impl Token {
-    /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
+    /// Reads the file of one token; `None` if it is not one, or one that must not be handed out.
     pub fn parse(bytes: &[u8]) -> Option<Token> {
         let wire: Wire = serde_json::from_slice(bytes).ok()?;
-        // The file is ours; a token in it that may not be handed out is a mistake all the same.
+        // The file is ours; a token in it that must not be handed out is an error nevertheless.
         if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
@@ -161,7 +161,7 @@ impl Cache {
         self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
     }
 
-    /// The newest token that nothing in `known` contradicts, and its file.
+    /// The newest token that `known` does not contradict, and its file.
     pub fn find(&self, known: &Known) -> Option<(TokenFile, Token)> {
         self.entries()
             .into_iter()
@@ -171,7 +171,7 @@ impl Cache {
     }
 
     /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
-    /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
+    /// question. The name of its file; `None` if it could not be written, which only costs time.
     pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
         if !self.make() {
@@ -185,7 +185,7 @@ impl Cache {
         Some(name)
     }
 
-    /// Forgets the tokens that `known` does not contradict, and what nobody can use any more.
+    /// Deletes the tokens that `known` does not contradict, and those that can no longer be used.
     pub fn drop_answers(&self, known: &Known, now: i64) {
         self.answers(known, now).iter().for_each(|name| self.remove(name));
     }
@@ -211,10 +211,10 @@ impl Cache {
         }
     }
 
-    /// Forgets all tokens of the profile. Whether there were any.
+    /// Deletes all tokens of the profile. Whether there were any.
     ///
     /// # Errors
-    /// Where a file cannot be removed.
+    /// If a file cannot be removed.
     pub fn clear(&self) -> std::io::Result<bool> {
         let mut any = false;
         let entries = match fs::read_dir(&self.folder) {
@@ -273,7 +273,7 @@ pub struct TokenFile {
 /// What a call resolves to, beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOf<'p> {
-    /// The life a token should have left, in seconds.
+    /// The minimum remaining lifetime, in seconds.
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
     pub asked: bool,
@@ -294,7 +294,7 @@ pub struct Head<'t> {
     pub token: &'t str,
     /// That file as it was: whole, and what the full path found good.
     pub of: Numbers,
-    /// The life a token should have left, in seconds.
+    /// The minimum remaining lifetime, in seconds.
     pub min_ttl: i64,
     /// Whether that is asked for, and not the default.
     pub asked: bool,
@@ -325,7 +325,7 @@ pub struct Stamp<'t> {
 }
 
 impl Stamp<'_> {
-    /// The stamp of `path` now; `None` where it cannot be told. For a comparison: what is written down is what was
+    /// The stamp of `path` now; `None` if it cannot be told. For a comparison: what is written down is what was
     /// read.
     pub fn of(path: &Path) -> Option<Stamp<'_>> {
         Some(Stamp { path, of: files::numbers(path).ok()? })

@@ -8,9 +8,9 @@ use crate::system::files::{self, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The shortest time a copy is used for, and between two requests for missing keys, in seconds.
+/// The shortest time for which a copy is used, and between two requests for missing keys, in seconds.
 pub const MINUTE: i64 = 60;
-/// How long a copy is used where the server says nothing of it, in seconds.
+/// How long a copy is used if the server does not say, in seconds.
 const HOUR: i64 = 60 * MINUTE;
 /// The longest time a copy is used for, also while the server cannot be reached, in seconds.
 const DAY: i64 = 24 * HOUR;
@@ -53,7 +53,7 @@ struct Copy {
 
 /// The place of one document's copy. Whatever is wrong with a copy is a miss, never an error.
 pub struct Place {
-    /// `None` where the user has no home.
+    /// `None` if the user has no home.
     file: Option<PathBuf>,
     of: String,
 }
@@ -65,7 +65,7 @@ impl Place {
         Place { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
     }
 
-    /// The document: its copy, where that is younger than `youth` seconds or, without one, still alive; else by
+    /// The document: its copy, if that is younger than `youth` seconds or, without one, still alive; else by
     /// `fetch`. Beside it what should be said with `-v`.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl Place {
             (Err(error), Some((document, age, _)))
                 if error.kind == Kind::Unavailable && youth.is_none() && age < DAY =>
             {
-                Ok((document, Some(format!("{error}; a copy {} min old is used", age / MINUTE))))
+                Ok((document, Some(format!("{error}; using a copy that is {} min old", age / MINUTE))))
             }
             (Err(error), _) => Err(error),
         }
@@ -107,7 +107,7 @@ impl Place {
         }
         let copy: Copy = serde_json::from_slice(&files::read_private(file, LIMIT).ok()??).ok()?;
         let age = now.secs().saturating_sub(Time(copy.fetched).secs());
-        // One of the future: the clock was set back, and how old it is nobody knows.
+        // From the future: the clock was set back, and its age is unknown.
         (copy.of == self.of && age >= -CLOCK_SLACK).then_some((copy, age.max(0)))
     }
 
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(life(&["s-maxage=5, private"]), Some(HOUR));
     }
 
-    /// A place in a folder of its own, and what a call finds there at `now`: whether it asked, and the document's
+    /// A place in a new folder, and what a call finds there at `now`: whether it asked, and the document's
     /// mark or the error.
     struct World {
         dir: tempfile::TempDir,

@@ -1,5 +1,5 @@
-//! What is kept of each profile, without a secret in it and without opening a store: one file a profile, so that no
-//! two writers meet.
+//! What is stored for each profile, readable without opening a store and without secrets: one file per profile, so that
+//! no two writers meet.
 
 use crate::host::Host;
 use crate::storage::folders::Folders;
@@ -7,7 +7,7 @@ use crate::system::files::{self, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What is kept of a profile.
+/// What is stored for a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
@@ -19,13 +19,13 @@ pub struct Entry {
     pub store: String,
     /// Whether a refresh token is kept.
     pub refresh_token: bool,
-    /// When the refresh token ends, in seconds since 1970, as far as it is known.
+    /// When the refresh token expires, in seconds since 1970, if known.
     pub refresh_expires_at: Option<i64>,
-    /// The names of the kept secrets.
+    /// The names of the stored secrets.
     pub secrets: Vec<String>,
-    /// Where what is kept may go.
+    /// Where the stored secrets may be sent.
     pub origin: Option<String>,
-    /// A grant that was refused with a kept secret of a person: to send it again could lock the account.
+    /// A grant that was refused with a person's stored secret: sending it again could lock the account.
     pub refused: Option<String>,
 }
 
@@ -43,13 +43,13 @@ impl Index {
         Index(Some(Folders::index_in(state).join(format!("{profile}.json"))))
     }
 
-    /// What it says; nothing where it is not there, not ours or broken.
+    /// Its content; empty if it is missing, not ours or damaged.
     pub fn read(&self) -> Option<Entry> {
         let bytes = files::read_private(self.0.as_ref()?, 1 << 20).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Changes what it says. It is a convenience: a failure costs a line of `tok list`.
+    /// Changes its content. It is a convenience: a failure costs a line of `tok list`.
     pub fn update(&self, change: impl FnOnce(&mut Entry)) {
         let Some(path) = &self.0 else { return };
         let old = self.read();
@@ -65,7 +65,7 @@ impl Index {
         }
     }
 
-    /// Forgets it.
+    /// Deletes it.
     pub fn forget(&self) {
         if let Some(path) = &self.0 {
             let _ = std::fs::remove_file(path);

@@ -18,7 +18,7 @@ pub enum Unsafe {
     Link,
     /// It is a folder, a pipe, a socket or a device.
     NotAFile,
-    /// It is no folder.
+    /// It is not a folder.
     NotAFolder,
     /// It belongs to another user.
     Owner,
@@ -36,7 +36,7 @@ impl fmt::Display for Unsafe {
             Unsafe::NotAFolder => f.write_str("it is not a folder"),
             Unsafe::Owner => f.write_str("it belongs to another user"),
             Unsafe::Mode(mode) => write!(f, "others have access to it (mode {mode:04o})"),
-            Unsafe::Names => f.write_str("it has a second name (a hard link)"),
+            Unsafe::Names => f.write_str("it has another name (a hard link)"),
         }
     }
 }
@@ -134,7 +134,7 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)
         Ok(found) => found,
         // Not the same as none: a person has put something there, and without it other settings would hold.
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
-            return Err(ReadError::Io(io::Error::new(error.kind(), "it is a link that leads nowhere")));
+            return Err(ReadError::Io(io::Error::new(error.kind(), "it is a dangling symbolic link")));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -206,7 +206,7 @@ pub fn write_private(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<
     Ok(())
 }
 
-/// Whether the folder `path` is there and ours alone to write: no link, no other owner, nobody else's to change.
+/// Whether the folder `path` exists and only we can write to it: not a link, our own, not writable for others.
 pub fn is_own_dir(path: &Path) -> bool {
     sys::is_own_dir(path)
 }
@@ -234,7 +234,7 @@ pub(crate) fn open_folder(path: &Path) -> io::Result<File> {
 /// whole and for its owner alone (0600); a link of somebody else is itself replaced; a pipe or a device gets the bytes.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] for a pipe that nobody reads until `deadline`; else those of the system.
+/// [`io::ErrorKind::TimedOut`] for a pipe without a reader until `deadline`; else those of the system.
 pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(data) if !data.is_file() => {
@@ -245,7 +245,10 @@ pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Resu
                         std::thread::sleep(Duration::from_millis(5));
                     }
                     Err(error) if sys::has_no_reader(&error) => {
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody read it within the time allowed"));
+                        return Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            "no reader within the time allowed",
+                        ));
                     }
                     opened => return opened?.write_all(bytes),
                 }
@@ -281,8 +284,8 @@ pub fn can_write(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether others than its owner may read or change the file, links followed. What is no file, such as a pipe, is
-/// nobody else's; nor is anything where modes say nothing (Windows).
+/// Whether others than its owner may read or change the file, links followed. Never for what is not a file, such as
+/// a pipe, nor where modes do not exist (Windows).
 pub fn is_open_to_others(path: &Path) -> bool {
     #[cfg(unix)]
     return std::fs::metadata(path).is_ok_and(|about| {
@@ -298,7 +301,7 @@ pub fn is_open_to_others(path: &Path) -> bool {
 /// The content of a file that the user named: any owner and mode, links, pipes, `/dev/fd/N`; at most `limit` bytes.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] where it is not all there by `deadline` (a pipe that nobody writes to),
+/// [`io::ErrorKind::TimedOut`] if it is not complete by `deadline` (a pipe without a writer),
 /// [`io::ErrorKind::FileTooLarge`] where it is longer. No error repeats the path: it may be a secret typed in the
 /// wrong place.
 pub fn read_user_file(path: &Path, limit: u64, deadline: Instant) -> io::Result<Vec<u8>> {
@@ -318,7 +321,7 @@ fn bounded<R: Read>(
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
     let (send, receive) = mpsc::channel();
-    // A pipe cannot be given a limit; the thread of one that nobody writes to ends with the process.
+    // A pipe cannot be given a limit; the thread of one without a writer ends with the process.
     std::thread::Builder::new().spawn(move || {
         let read = || {
             // Room at once for what a secret can need, so that no copy of it is left behind.
@@ -336,7 +339,7 @@ fn bounded<R: Read>(
     let patience = deadline.saturating_duration_since(Instant::now());
     match receive.recv_timeout(patience) {
         Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came within the time allowed")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no data within the time allowed")),
     }
 }
 
@@ -345,7 +348,7 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     sys::open_lock(path)
 }
 
-/// Whether the open `file` still is what `path` names; a lock on a file that was removed excludes nobody.
+/// Whether the open `file` still is what `path` names; a lock on a removed file excludes no other process.
 pub(crate) fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     sys::is_still(file, path)
 }
@@ -528,7 +531,7 @@ mod sys {
         };
         let folder = match folder {
             Ok(folder) => folder,
-            // With O_DIRECTORY a link is told as "not a directory".
+            // With O_DIRECTORY a link is reported as "not a directory".
             Err(Errno::NOTDIR | Errno::LOOP | Errno::MLINK | Errno::ACCESS) => {
                 let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
                 return Err(match FileType::from_raw_mode(stat.st_mode) {
@@ -592,7 +595,7 @@ mod sys {
         Ok(File::from(file))
     }
 
-    /// Whether the error of [`open_for_writing`] is a pipe that nobody reads.
+    /// Whether the error of [`open_for_writing`] is a pipe without a reader.
     pub fn has_no_reader(error: &io::Error) -> bool {
         error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
     }
@@ -703,7 +706,7 @@ mod sys {
 
 #[cfg(not(unix))]
 mod sys {
-    //! The folders are the user's own and inherit a list of rights that names nobody else.
+    //! The folders are the user's own and inherit an access control list that names no other user.
     use super::{Numbers, Unsafe, missing_above};
     use std::fs::{self, File, OpenOptions};
     use std::io;

@@ -35,7 +35,7 @@ pub fn output<'e>(
     most: u64,
 ) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let Some((program, arguments)) = words.split_first() else {
-        return Err("there is no program to run".to_string().into());
+        return Err("no program given".to_string().into());
     };
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(env);
@@ -44,8 +44,8 @@ pub fn output<'e>(
         Ok(End::Ended(said)) if said.status.success() => Ok(said.stdout),
         Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
         Ok(End::TooMuch) => Err(format!("it printed more than {most} bytes").into()),
-        Ok(End::Late) => Err(Failed { why: "it did not end in time".into(), timed_out: true }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("there is no such program".to_string().into()),
+        Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("program not found".to_string().into()),
         Err(error) => Err(format!("it cannot be run: {error}").into()),
     }
 }
@@ -145,7 +145,7 @@ mod unix {
         lent: bool,
     }
 
-    /// Starts `command` at the head of a group of its own.
+    /// Starts `command` as the leader of a new process group.
     pub fn start(command: &mut Command) -> io::Result<Running> {
         command.process_group(0);
         let _brief = signals::brief();
@@ -266,7 +266,7 @@ mod unix {
             match status.stopping_signal() {
                 Some(signal @ (libc::SIGTTIN | libc::SIGTTOU)) => match signals::lend(group, None) {
                     Lent::Yes => self.lent = true,
-                    // Then the shell stops us too, until it is told `fg`; but not with a token on its way.
+                    // Then the shell stops us too, until `fg`; but not with a token on its way.
                     Lent::InBackground if !signals::is_held() => signals::stop(signal),
                     Lent::InBackground | Lent::NoTerminal => return,
                 },

@@ -53,7 +53,7 @@ impl Terminal {
         }
     }
 
-    /// Streams that are no terminal.
+    /// Streams that are not a terminal.
     pub fn with(out: Box<dyn Write>, err: Box<dyn Write>) -> Terminal {
         Terminal {
             interactive: false,
@@ -122,14 +122,14 @@ impl Terminal {
         }
     }
 
-    /// Puts the answer on stdout. A closed stdout is no error: nobody wants to know.
+    /// Writes the answer to stdout. A closed stdout is not an error: the reader has gone away.
     ///
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::new(Kind::Other, "the answer cannot be written", error.to_string()))
+                Err(Error::new(Kind::Other, "cannot write to stdout", error.to_string()))
             }
             _ => Ok(()),
         }
@@ -165,11 +165,12 @@ impl Terminal {
             super::signals::interrupt();
         }
         let answer = match answer {
-            // Ctrl-D is no answer.
+            // Ctrl-D is not an answer.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(String::new()),
             answer => answer,
         };
-        let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
+        let answer =
+            answer.map_err(|e| Error::new(Kind::Other, format!("cannot prompt for {label}"), e.to_string()))?;
         Ok((!answer.is_empty()).then(|| Secret::new(answer)))
     }
 
@@ -179,7 +180,7 @@ impl Terminal {
     /// [`Kind::Other`] where stdin fails.
     pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
         let (send, receive) = std::sync::mpsc::channel();
-        // A terminal cannot be given a limit; the thread of one on which nobody types ends with the process.
+        // A terminal cannot be given a limit; the thread that reads from it ends with the process.
         std::thread::spawn(move || {
             let line = std::io::stdin().lines().next().transpose();
             let _ = send.send(line.map(|line| zeroize::Zeroizing::new(line.unwrap_or_default())));
@@ -189,7 +190,7 @@ impl Terminal {
             None => receive.recv().ok(),
         };
         let Some(line) = line else { return Ok(Line::Late) };
-        let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
+        let line = line.map_err(|e| Error::new(Kind::Other, "cannot read stdin", e.to_string()))?;
         Ok(if line.trim().is_empty() { Line::Empty } else { Line::Read(Secret::new(line.trim())) })
     }
 }

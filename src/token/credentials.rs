@@ -1,4 +1,4 @@
-//! What the store holds for a profile: its session and its kept secrets, as one JSON object. Pure.
+//! What the store holds for a profile: its session and its stored secrets, as one JSON object. Pure.
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// A refresh token and what it was got with.
+/// A refresh token and the settings it was obtained with.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The refresh token.
     pub refresh_token: Secret,
-    /// The settings it was got with.
+    /// The settings it was obtained with.
     pub belongs: Belongs,
-    /// When the login was, in seconds since 1970: a refresh token's life may count from it.
+    /// The time of the login, in seconds since 1970: a refresh token's lifetime may count from it.
     pub since: i64,
-    /// Who logged in, as the ID token of the login says (`sub`); no refresh may bring another's (OIDC Core §12.2).
+    /// Who logged in, as the ID token of the login says (`sub`); a refresh must not change it (OIDC Core §12.2).
     pub subject: Option<String>,
 }
 
-/// A state folder as an entry names it.
+/// A state folder, as named in an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Folder {
     /// Its path, without links.
@@ -36,17 +36,17 @@ pub struct Folder {
 pub struct Kept {
     /// The session, if there is one.
     pub session: Option<Session>,
-    /// Kept secrets by the name of their value.
+    /// Stored secrets by the name of their value.
     pub secrets: BTreeMap<String, Secret>,
-    /// The origin that the kept secrets were kept for: they go nowhere else.
+    /// The origin that the secrets were stored for: they are sent nowhere else.
     pub secrets_for: Option<String>,
-    /// The client that they were kept for, where there was one: they are no other's.
+    /// The client that they were stored for, if any: no other client uses them.
     pub secrets_client: Option<String>,
     /// The key that tokens are bound to (RFC 9449), as a private JWK.
     pub dpop_key: Option<Secret>,
-    /// The state folder that it was begun in, whose lock guards it.
+    /// The state folder that it was created in, whose lock guards it.
     pub folder: Option<Folder>,
-    /// Fields that this build does not know, as they stand: a newer one has put them there.
+    /// Unknown fields, unchanged: a newer build has written them.
     pub others: BTreeMap<String, Secret>,
 }
 
@@ -63,7 +63,7 @@ const FIELDS: [&str; 9] = [
     "state_folder",
 ];
 
-/// The form in the store. The contract names `refresh_token` and `secrets`.
+/// The format in the store. The contract names `refresh_token` and `secrets`.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,13 +90,13 @@ impl Kept {
     /// Reads an entry.
     ///
     /// # Errors
-    /// [`Kind::Store`] where it is none of ours; its text is not shown.
+    /// [`Kind::Store`] if tok has not written it; its text is not shown.
     pub fn parse(entry: &Secret) -> Result<Kept> {
         let foreign =
-            |place| Error::new(Kind::Store, "what the secret store holds for this profile is not tok's", place);
+            |place| Error::new(Kind::Store, "the secret store's entry for this profile was not written by tok", place);
         // serde would take an empty list for an object that has only optional fields.
         if !entry.expose().trim_start().starts_with('{') {
-            return Err(foreign("no JSON object".to_string()));
+            return Err(foreign("not a JSON object".to_string()));
         }
         let wire: Wire = serde_json::from_str(entry.expose())
             // serde's message may quote a string; its place is enough.
@@ -109,7 +109,7 @@ impl Kept {
                 let (since, subject) = (wire.since.unwrap_or(0), wire.subject);
                 Some(Session { refresh_token: Secret::new(token), belongs, since, subject })
             }
-            // A token that nobody knows the home of is sent nowhere.
+            // A token of unknown origin is sent nowhere.
             _ => None,
         };
         Ok(Kept {
@@ -118,7 +118,7 @@ impl Kept {
             secrets_for: wire.secrets_for,
             secrets_client: wire.secrets_client,
             dpop_key: wire.dpop_key.map(Secret::new),
-            // One that cannot be read is as good as none: the next change of the entry names another.
+            // One that cannot be read counts as absent: the next change of the entry names another.
             folder: wire.state_folder.and_then(|folder| serde_json::from_str(folder.get()).ok()),
             others: others.map(|(name, text)| (name, Secret::new(text.get()))).collect(),
         })
@@ -145,9 +145,9 @@ impl Kept {
         let Some(open) = known.strip_suffix('}').filter(|_| !self.others.is_empty()) else {
             return Secret::new(known.as_str());
         };
-        // Byte for byte: what a number or an escape means is known to whoever wrote it. `secrets` stands there always,
+        // Byte for byte: only the writer knows what a number or an escape means. `secrets` is always present,
         // so a comma is right.
-        // Room for all of it at once: a text that grows leaves copies of secrets behind.
+        // Allocated at once: a string that grows leaves copies of secrets behind.
         let room = self.others.iter().map(|(name, value)| name.len() * 6 + value.expose().len() + 4);
         let mut text = zeroize::Zeroizing::new(String::with_capacity(known.len() + room.sum::<usize>()));
         text.push_str(open);
@@ -161,7 +161,7 @@ impl Kept {
         Secret::new(text.as_str())
     }
 
-    /// Whether nothing is kept that would get a token; a key alone does not.
+    /// Whether nothing in it could obtain a token; a key alone cannot.
     pub fn is_empty(&self) -> bool {
         self.session.is_none() && self.secrets.is_empty()
     }

@@ -1,24 +1,24 @@
-//! Whether a token is still good enough: its expiry against the life that is asked for.
+//! Whether a token is still valid: its expiry against the requested minimum lifetime.
 
 use super::Expires;
 use crate::base::time::CLOCK_SLACK;
 
-/// The life a token should still have, where nothing else is asked for, in seconds.
+/// The default minimum remaining lifetime, in seconds.
 pub const MIN_TTL: i64 = 60;
 
-/// Why a token is not good enough.
+/// Why a token is not valid for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
     /// It has expired.
     Expired,
-    /// It has these seconds left, and more were asked for.
+    /// It has this many seconds left, less than requested.
     Soon(i64),
     /// It was received in the future: the clock was set back.
     ClockSetBack,
 }
 
-/// Whether a token received at `received` (seconds since 1970) is good at `now`. `min_ttl` is the life asked for;
-/// where it is only the default (`asked` false), a tenth of the token's whole life is enough.
+/// Whether a token received at `received` (seconds since 1970) is valid at `now`. `min_ttl` is the minimum remaining
+/// lifetime; if it is only the default (`asked` false), a tenth of the token's whole lifetime is enough.
 pub fn freshness(received: i64, expires: Expires, now: i64, min_ttl: i64, asked: bool) -> Result<(), Stale> {
     if now < received.saturating_sub(CLOCK_SLACK) {
         return Err(Stale::ClockSetBack);

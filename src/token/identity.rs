@@ -1,16 +1,16 @@
-//! Whose a token is: which settings it was got with, and whether today's contradict them. Pure.
+//! What a token belongs to: the settings it was obtained with, and whether the current ones contradict them. Pure.
 
 use crate::base::digest;
 use crate::base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The settings that a token was got with, kept beside it.
+/// The settings that a token was obtained with, stored with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Belongs {
     /// The token URL.
     pub url: String,
-    /// The grant its session began with; `None` where it began with a refresh token from elsewhere.
+    /// The grant its session began with; `None` if it began with an imported refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
     /// Plain values in force, client and user among them.
@@ -22,22 +22,22 @@ pub struct Belongs {
     /// The salt of those digests.
     #[serde(default)]
     pub salt: String,
-    /// It was got beside what is kept, with settings that contradict it: it answers only a call that gives the same
+    /// It was obtained next to a session, with settings that contradict it: it only answers a call that gives the same
     /// settings again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,
     /// The lists that the session's login asked for, of a refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<BTreeMap<String, Vec<String>>>,
-    /// What shapes an access token besides: lists such as the scopes. Absent for a refresh token.
+    /// What else determines an access token: lists such as the scopes. Absent for a refresh token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Shape>,
-    /// What a newer build says of it besides.
+    /// Fields of a newer build.
     #[serde(flatten)]
     pub others: BTreeMap<String, serde_json::Value>,
 }
 
-/// What makes an access token another than the next one of the same session.
+/// What distinguishes an access token from another one of the same session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     /// Values that are lists, scopes among them.
@@ -49,23 +49,23 @@ pub struct Shape {
     pub grant: String,
 }
 
-/// A secret as far as it is known now.
+/// A secret, as far as it is currently known.
 #[derive(Clone, Debug)]
 pub enum KnownSecret {
     /// Its text.
     Text(Secret),
-    /// Where it would come from: a command or an entry of the keyring, not asked yet.
+    /// Its source: a command or a keyring entry, not read yet.
     Reference(String),
 }
 
-/// The settings in force now.
+/// The current settings.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// The token URL, where its values are known.
+    /// The token URL, if its values are known.
     pub url: Option<String>,
-    /// The grant, where `--grant` or the profile names it.
+    /// The grant, if `--grant` or the profile names it.
     pub grant: Option<String>,
-    /// The grants that may have got a token where none is named: the provider's first, and its fallback.
+    /// The grants that may have obtained a token if none is named: the provider's first, and its fallback.
     pub usual_grants: Vec<String>,
     /// The grant that uses a refresh token: naming it contradicts no session.
     pub refresh_grant: Option<String>,
@@ -75,14 +75,14 @@ pub struct Known {
     pub secrets: BTreeMap<String, KnownSecret>,
     /// Lists, as [`Shape::lists`].
     pub lists: BTreeMap<String, Vec<String>>,
-    /// The lists that a refresh can ask for anew; others are what its login asked for.
+    /// The lists that a refresh can request again; others are fixed at login.
     pub refreshed: Vec<String>,
     /// As [`Shape::definition`].
     pub definition: String,
 }
 
 impl Known {
-    /// These settings, as those that a token is got with now. `shape`: for an access token, got by this grant.
+    /// These settings as the identity of a new token. `shape`: for an access token, the grant that obtained it.
     pub fn belongs(&self, url: &str, grant: Option<&str>, shape: Option<&str>) -> Belongs {
         let salt = digest::random(16);
         Belongs {
@@ -104,7 +104,7 @@ impl Known {
 }
 
 impl Known {
-    /// With secrets that came from the store: what is got by them belongs to them.
+    /// With secrets from the store: a token obtained with them belongs to them.
     pub fn with_secrets<'s>(&self, secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> Known {
         let mut known = self.clone();
         for (name, text) in secrets {
@@ -113,8 +113,8 @@ impl Known {
         known
     }
 
-    /// What an access token belongs to that `session` got by `grant`: all that the session belongs to, and what is
-    /// known now besides. The caller has made sure that neither contradicts the other.
+    /// The identity of an access token that `session` obtained with `grant`: all of the session's, and what is
+    /// currently known in addition. The caller has made sure that neither contradicts the other.
     pub fn joined(&self, session: &Belongs, grant: &str) -> Belongs {
         let mut belongs = session.clone();
         for (name, value) in &self.values {
@@ -140,38 +140,38 @@ fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
 }
 
 impl Belongs {
-    /// The setting of now that contradicts these, if one does; what is not known now contradicts nothing.
+    /// The current setting that contradicts these, if any; what is not known now contradicts nothing.
     pub fn contradiction(&self, now: &Known) -> Option<String> {
         if let Some(url) = &now.url
             && *url != self.url
         {
-            return Some(format!("the token URL (kept for {}, now {})", shown(&self.url), shown(url)));
+            return Some(format!("the token URL (was {}, now {})", shown(&self.url), shown(url)));
         }
         if let (Some(grant), Some(was)) = (&now.grant, &self.grant)
             && grant != was
             && now.refresh_grant.as_ref() != Some(grant)
         {
-            return Some(format!("the grant (kept for {was}, now {grant})"));
+            return Some(format!("the grant (was {was}, now {grant})"));
         }
         for (name, value) in &now.values {
             match self.values.get(name) {
                 Some(was) if was != value => {
-                    return Some(format!("{name} (kept for {}, now {})", shown(was), shown(value)));
+                    return Some(format!("{name} (was {}, now {})", shown(was), shown(value)));
                 }
-                // A refresh token is for whatever its login did not say; an access token was shaped by it.
-                None if self.shape.is_some() => return Some(format!("{name} (kept without, now {})", shown(value))),
+                // A refresh token covers whatever its login did not set; an access token depends on it.
+                None if self.shape.is_some() => return Some(format!("{name} (was not set, now {})", shown(value))),
                 _ => {}
             }
         }
         for (name, secret) in &now.secrets {
             if self.secrets.get(name).is_some_and(|was| *was != secret_digest(&self.salt, name, secret)) {
-                return Some(format!("{name} (another than the one it was got with)"));
+                return Some(format!("{name} (differs from the one it was obtained with)"));
             }
         }
         if self.apart {
             let unknown = |name: &&String| !now.values.contains_key(*name) && !now.secrets.contains_key(*name);
             if let Some(name) = self.values.keys().chain(self.secrets.keys()).find(unknown) {
-                return Some(format!("{name} (given for that call alone)"));
+                return Some(format!("{name} (given only for that call)"));
             }
         }
         if let (None, Some(asked)) = (&self.shape, &self.asked) {
@@ -187,17 +187,17 @@ impl Belongs {
         if shape.definition != now.definition {
             return Some("the provider's definition".into());
         }
-        // Where no grant is named, a weaker one run on request must not answer.
+        // If no grant is named, the token of a weaker one, run on request, must not answer.
         let usual = |grant: &String| now.usual_grants.contains(grant);
         if now.grant.is_none() && self.grant.as_ref().is_some_and(|g| !usual(g)) {
-            return self.grant.as_ref().map(|was| format!("the grant (kept for {was})"));
+            return self.grant.as_ref().map(|was| format!("the grant (was {was})"));
         }
         None
     }
 }
 
 impl Belongs {
-    /// Whether these name no plain value that is not given now.
+    /// Whether every plain value of these is also given now.
     pub fn is_within(&self, now: &Known) -> bool {
         self.values.keys().all(|name| now.values.contains_key(name))
     }

@@ -310,7 +310,7 @@ fn connections() -> Vec<Fault> {
     let mut faults = vec![
         // Nobody listens there: tcpmux, which no system has had for long.
         fault("connection refused", 6, Never, "connection refused", || Scene::at("http://127.0.0.1:1", (), || 0)),
-        fault("closed without a word", 6, Once, "closed before the whole reply", || always(Reply::nothing())),
+        fault("closed without a word", 6, Once, "closed before the reply was complete", || always(Reply::nothing())),
         fault("reset before the headers", 6, Once, "the connection was reset", || below("127.0.0.1", |s| reset(s, ""))),
         fault("reset within the headers", 6, Once, "the connection was reset", || {
             below("127.0.0.1", |s| reset(s, "HTTP/1.1 200 OK\r\nConte"))
@@ -371,9 +371,13 @@ fn certificates() -> Vec<Fault> {
         fault("a certificate not yet valid", 6, Never, "not yet valid", || {
             tls(Certified::dated(names, 3019, 3020), true)
         }),
-        fault("a certificate for another host", 6, Never, "for another name: other.example", || {
-            tls(Certified::new(&["other.example"], false), true)
-        }),
+        fault(
+            "a certificate for another host",
+            6,
+            Never,
+            "not valid for this host name, only for other.example",
+            || tls(Certified::new(&["other.example"], false), true),
+        ),
         fault("a certificate of an unknown CA", 6, Never, "issuer is unknown", || {
             tls(Certified::new(names, false), false)
         }),

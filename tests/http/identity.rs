@@ -18,10 +18,13 @@ fn a_client_certificate_is_shown_to_a_server_that_demands_one() {
         let good = clients.client((2000, 4000));
         check_identity(&good).unwrap();
         assert_eq!(send_as(&server, &ca, Some(&good)).unwrap().status, 200);
-        let none = error(send_as(&server, &ca, None), Kind::Refused, "it wants a client certificate");
+        let none = error(send_as(&server, &ca, None), Kind::Refused, "it requires a client certificate");
         assert!(none.hint.unwrap().contains("client certificate and its key"));
         for (identity, part) in [
-            (strangers.client((2000, 4000)), "does not accept the client certificate: its issuer is unknown"),
+            (
+                strangers.client((2000, 4000)),
+                "does not accept the client certificate: the server does not trust its issuer",
+            ),
             (clients.client((2000, 2001)), "does not accept the client certificate: it has expired"),
         ] {
             let refused = error(send_as(&server, &ca, Some(&identity)), Kind::Refused, part);
@@ -47,17 +50,17 @@ fn a_client_certificate_that_cannot_be_used_is_said_so_before_anything_is_sent()
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     let short = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     for (identity, part, hint) in [
-        (with(cert, other.key.expose()), "do not belong together", "made for"),
-        (with(&format!("{root}{cert}"), key), "do not belong together", "it is number 2"),
-        (with("", key), "holds no certificate", "BEGIN CERTIFICATE"),
-        (with(key, key), "holds no certificate", "BEGIN CERTIFICATE"),
-        (with(&cert[..cert.len() / 2], key), "not PEM throughout", "BEGIN CERTIFICATE"),
+        (with(cert, other.key.expose()), "do not match", "private key of the certificate"),
+        (with(&format!("{root}{cert}"), key), "do not match", "it is number 2"),
+        (with("", key), "contains no certificate", "BEGIN CERTIFICATE"),
+        (with(key, key), "contains no certificate", "BEGIN CERTIFICATE"),
+        (with(&cert[..cert.len() / 2], key), "not valid PEM", "BEGIN CERTIFICATE"),
         (with(broken, key), "cannot be read", "BEGIN CERTIFICATE"),
-        (with(cert, ""), "holds no private key", "PKCS#8"),
-        (with(cert, cert), "holds no private key", "PKCS#8"),
+        (with(cert, ""), "contains no readable private key", "PKCS#8"),
+        (with(cert, cert), "contains no readable private key", "PKCS#8"),
         (with(cert, &encrypted), "is encrypted", "openssl pkey"),
         (with(cert, old), "is encrypted", "openssl pkey"),
-        (with(cert, short), "of a kind that cannot be used, or broken", "RSA"),
+        (with(cert, short), "unsupported or damaged", "RSA"),
     ] {
         let said = error(send_as(&server, &ca, Some(&identity)), Kind::Config, part);
         assert!(said.hint.as_ref().unwrap().contains(hint), "{said:?}");
@@ -97,6 +100,6 @@ fn a_client_certificate_goes_over_tls_alone() {
     let mut request = request(&server.url(), Repeat::Freely);
     request.identity = Some(ca().client((2000, 4000)));
     let result = send_with(&http(Settings::default()), &request, PATIENCE);
-    error(result, Kind::Config, "is plain http");
+    error(result, Kind::Config, "a client certificate requires https");
     assert_eq!(server.count(), 0);
 }

@@ -99,7 +99,7 @@ fn a_proxy_that_does_not_help_is_said_so() {
         ("HTTP/1.1 407 Auth\r\n\r\n", "u:hunter2@", "refuses the user or password", "https_proxy", 1),
         ("HTTP/1.1 403 No\r\n\r\n", "", "it refused the connection (403)", "NO_PROXY", 1),
         ("HTTP/1.1 503 Busy\r\n\r\n", "", "it refused the connection (503)", "NO_PROXY", 4),
-        ("SSH-2.0-x\r\n\r\n", "", "does not answer as a proxy", "", 1),
+        ("SSH-2.0-x\r\n\r\n", "", "is not an HTTP proxy", "", 1),
     ] {
         let proxy = connect_proxy(Some(answer));
         let result = send_tls(&server, by(format!("http://{user}127.0.0.1:{}", proxy.port)));

@@ -19,7 +19,7 @@ fn a_certificate_that_is_not_good_is_refused_in_plain_words() {
     for (name, years, part, hint) in [
         ("localhost", (2000, 2001), "has expired", "clock"),
         ("localhost", (3000, 4000), "not yet valid", "clock"),
-        ("other.example", (2000, 4000), "is for another name: other.example", "URL"),
+        ("other.example", (2000, 4000), "is not valid for this host name, only for other.example", "URL"),
     ] {
         let server = ca.server(name, years);
         let error = error(send_tls(&server, trusting(&ca.file)), Kind::Unavailable, part);
@@ -144,7 +144,11 @@ fn a_certificate_in_ca_file_is_trusted_as_that_server_s_own() {
         |params| params.subject_alt_names = vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())],
         None,
     );
-    error(send_tls(&server, trusting(&file)), Kind::Unavailable, "is for another name: other.example");
+    error(
+        send_tls(&server, trusting(&file)),
+        Kind::Unavailable,
+        "is not valid for this host name, only for other.example",
+    );
     let (server, _, _dir) = self_made(|_| (), None);
     let (_, file, _dir) = self_made(|_| (), None);
     error(send_tls(&server, trusting(&file)), Kind::Unavailable, "is not trusted");
@@ -218,14 +222,14 @@ fn what_an_old_server_lacks_is_said_in_plain_words() {
     const OLD: &str = "DEFAULT@SECLEVEL=0";
     for (cert, more, part, hint) in [
         ("nosan", &["-cipher", OLD][..], "the certificate names no host (it has no subjectAltName)", "operator"),
-        ("sha1", &["-cipher", OLD], "the certificate is signed with SHA-1 or MD5, which is no longer safe", "operator"),
+        ("sha1", &["-cipher", OLD], "the certificate is signed with SHA-1 or MD5, which is not secure", "operator"),
         ("short", &["-cipher", OLD], "the certificate has an RSA key of 1024 bits; at least 2048", "operator"),
         ("short", &["-cipher", OLD, "-tls1_2"], "the certificate has an RSA key of 1024 bits", "operator"),
-        ("good", &["-tls1_1", "-cipher", OLD], "the server has no version or cipher of TLS 1.2 or later", "TLS 1.2"),
+        ("good", &["-tls1_1", "-cipher", OLD], "the server does not support TLS 1.2 or later", "TLS 1.2"),
         (
             "good",
             &["-tls1_2", "-cipher", "kRSA"],
-            "the server accepts none of our cipher suites; it may have RSA key exchange alone",
+            "the server shares no cipher suite with tok; it may only offer RSA key exchange",
             "ECDHE",
         ),
     ] {

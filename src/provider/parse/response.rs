@@ -67,7 +67,7 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
     Ok(rules)
 }
 
-/// As RFC 6749 §5 says, and where errors stand besides.
+/// As RFC 6749 §5 says, and the usual places of errors.
 pub(super) fn usual_rules() -> Rules {
     Rules {
         format: Format::Auto,
@@ -113,7 +113,7 @@ pub(super) fn find(value: Value) -> Result<Find> {
 pub(super) fn expiry(value: Value) -> Result<Expiry> {
     let table = value.table()?;
     let Some(at) = table.get("at") else {
-        return Err(value.error("an `at` is missing: the JSON Pointer of the expiry"));
+        return Err(value.error("missing `at`: the JSON Pointer of the expiry"));
     };
     let expiry = Expiry {
         at: pointer(at)?,
@@ -150,25 +150,25 @@ pub(super) fn test(value: Value) -> Result<Test> {
     table.done()?;
     if let Some(status) = status {
         if at.is_some() || inside.is_some() || outside.is_some() || present.is_some() {
-            return Err(value.error("a test is of a `status` or of the value `at` a place, not of both"));
+            return Err(value.error("a test has either `status` or `at`, not both"));
         }
         let list = status.list()?.into_iter().map(|v| {
             u16::try_from(v.integer()?)
                 .ok()
                 .filter(|s| (100..600).contains(s))
-                .ok_or_else(|| v.error("this is no HTTP status"))
+                .ok_or_else(|| v.error("not an HTTP status (100 to 599)"))
         });
         return Ok(Test::Status(list.collect::<Result<_>>()?));
     }
     let Some(at) = at else {
-        return Err(value.error("an `at` is missing: the JSON Pointer of the value to test"));
+        return Err(value.error("missing `at`: the JSON Pointer of the value to test"));
     };
     let scalars = |v: Value| v.list()?.into_iter().map(scalar).collect::<Result<Vec<_>>>();
     let condition = match (inside, outside, present) {
         (Some(list), None, None) => Condition::In(scalars(list)?),
         (None, Some(list), None) => Condition::NotIn(scalars(list)?),
         (None, None, Some(flag)) if flag.flag()? => Condition::Present,
-        _ => return Err(value.error("a test has one of: in = […], not-in = […], present = true")),
+        _ => return Err(value.error("a test needs one of: in = […], not-in = […], present = true")),
     };
     Ok(Test::At(pointer(at)?, condition))
 }

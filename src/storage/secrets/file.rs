@@ -1,4 +1,4 @@
-//! Entries in one file of ours, for where there is no keyring and the user chose so.
+//! Entries in a single file, if the user chose it over a keyring.
 
 use super::{GRACE, Store, StoreError, Trouble};
 use crate::base::secret::Secret;
@@ -36,7 +36,7 @@ impl FileStore {
         StoreError { trouble, why: format!("{}: {}", escape(&self.path.to_string_lossy()), escape(&why.to_string())) }
     }
 
-    /// The file's text, `{}` where there is no file.
+    /// The file's text, `{}` if it does not exist.
     fn read(&self) -> Result<Zeroizing<String>, StoreError> {
         match files::read_private(&self.path, LIMIT) {
             Ok(None) => Ok(Zeroizing::new("{}".to_owned())),
@@ -53,7 +53,7 @@ impl FileStore {
     }
 
     fn parse<'a>(&self, text: &'a str) -> Result<Entries<'a>, StoreError> {
-        // Line and column alone: the parser's words may hold a piece of what it read.
+        // Only line and column: the parser's message may contain a piece of what it read.
         serde_json::from_str(text).map_err(|error| {
             let place =
                 format!("it is not a JSON object of entries (line {}, column {})", error.line(), error.column());
@@ -62,7 +62,7 @@ impl FileStore {
     }
 
     fn write(&self, entries: &Entries<'_>, room: usize) -> Result<(), StoreError> {
-        // Room for all of it at once: a vector that grows leaves copies of secrets behind.
+        // Allocated at once: a vector that grows leaves copies of secrets behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         serde_json::to_writer(&mut *bytes, entries)
             .map_err(|_| self.error(Trouble::Refused, "the entries cannot be written as JSON"))?;
@@ -152,7 +152,7 @@ impl Store for FileStore {
     }
 
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
-        // Nothing is made where nothing is kept.
+        // Nothing is created if nothing is stored.
         if !self.path.parent().is_some_and(Path::is_dir) {
             return Ok(false);
         }

@@ -1,4 +1,4 @@
-//! Entries in a program of the user's choice, by docker's credential-helper protocol.
+//! Entries in a program of the user's choice, using Docker's credential helper protocol.
 //!
 //! `docker-credential-NAME store|get|erase` takes JSON or a server URL on stdin and answers on stdout
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
@@ -53,13 +53,13 @@ impl HelperStore {
     /// in its absolute folders only.
     ///
     /// # Errors
-    /// [`Trouble::Missing`] where `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
+    /// [`Trouble::Missing`] if `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
     /// with the first call.
     pub fn new(name: &str, patience: Duration, env: Env) -> Result<HelperStore, StoreError> {
         if !is_helper_name(name) {
             return Err(StoreError {
                 trouble: Trouble::Missing,
-                why: format!("`{}` is no helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
+                why: format!("`{}` is not a helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
             });
         }
         let environment = env.for_children().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -75,7 +75,7 @@ impl HelperStore {
         StoreError { trouble, why: format!("{}: {}", self.program, escape(&why.to_string())) }
     }
 
-    /// Runs the helper once. `Ok(None)` is its word that there is no such entry. `words` are what a message must
+    /// Runs the helper once. `Ok(None)` means that it has no such entry. `words` are what a message must
     /// not repeat. After one time-out it is not run again.
     fn run(
         &mut self,
@@ -107,8 +107,8 @@ impl HelperStore {
             .find(|(key, _)| key == "PATH" || (cfg!(windows) && key.eq_ignore_ascii_case("PATH")))
             .map(|(_, value)| value.as_os_str())
             .unwrap_or_default();
-        let program = find(&self.program, path)
-            .ok_or_else(|| self.error(Trouble::Missing, "there is no such program on PATH"))?;
+        let program =
+            find(&self.program, path).ok_or_else(|| self.error(Trouble::Missing, "program not found on PATH"))?;
         let deadline = Instant::now() + self.patience;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => self.error(Trouble::Missing, error),
@@ -153,11 +153,11 @@ impl Store for HelperStore {
         };
         // The parser's words may hold a piece of what it read.
         let answer: Answer = serde_json::from_slice(&stdout)
-            .map_err(|_| self.error(Trouble::Corrupt, "its answer is not an entry as JSON"))?;
+            .map_err(|_| self.error(Trouble::Corrupt, "its reply is not a JSON entry"))?;
         let secret = Secret::new(answer.secret);
         // Some helpers answer for a URL that is nearly the one asked for (wincred matches by host).
         if answer.username != profile {
-            return Err(self.error(Trouble::Corrupt, "it answered with another user's entry"));
+            return Err(self.error(Trouble::Corrupt, "it returned another user's entry"));
         }
         Ok(Some(secret))
     }
@@ -186,13 +186,13 @@ impl Store for HelperStore {
     }
 }
 
-/// Helpers take `http`, `https` or no scheme; the host is no name that the net knows (no top-level domain).
+/// Helpers take `http`, `https` or no scheme; the host is not a public name (no top-level domain).
 fn server_url(profile: &str) -> String {
     format!("https://tok/{profile}")
 }
 
 /// The first file `program` that can be run in the folders of `path`. Relative folders (an empty one is the
-/// working folder) are passed over: what lies in a folder somebody else filled must not be handed secrets.
+/// working folder) are ignored: what lies in a folder somebody else filled must not be handed secrets.
 fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
     let program = if cfg!(windows) { format!("{program}.exe") } else { program.to_owned() };
     folders(path)
@@ -240,7 +240,7 @@ fn words(entry: &Secret) -> Vec<Zeroizing<String>> {
     if let Ok(value) = serde_json::from_str(entry.expose()) {
         strings(value, &mut out);
     }
-    // A short word is in every message, and no secret.
+    // A short word appears in every message, and is not a secret.
     out.retain(|word| word.len() >= 6);
     out
 }

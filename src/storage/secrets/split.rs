@@ -17,7 +17,7 @@ pub const WINDOWS: usize = 2400;
 
 /// The rows. `#` is in no profile's name.
 const ROWS: [&str; 2] = ["a", "b"];
-/// More parts than this are no entry of ours (an entry of a megabyte has some four hundred).
+/// An entry with more parts than this was not written by tok (an entry of a megabyte has some four hundred).
 const MOST: usize = 1000;
 
 /// A store that passes on entries of at most `limit` bytes and splits longer ones.
@@ -66,7 +66,7 @@ impl<S: Store> Split<S> {
             text.push_str(part.expose());
         }
         if hex(&text) != head.sha256 {
-            return Err(corrupt("its parts do not belong together".to_owned()));
+            return Err(corrupt("its parts do not match".to_owned()));
         }
         Ok(Secret::new(text.as_str()))
     }
@@ -151,7 +151,8 @@ impl<S: Store> Store for Split<S> {
             let head = Head {
                 tok_split: Manifest { generation: row.to_owned(), parts: parts.len(), sha256: hex(entry.expose()) },
             };
-            let head = serde_json::to_string(&head).map_err(|_| corrupt("no head can be written".to_owned()))?;
+            let head =
+                serde_json::to_string(&head).map_err(|_| corrupt("the entry cannot be written as JSON".to_owned()))?;
             self.inner.set(profile, &Secret::new(head))?;
             Some((row, parts.len()))
         };

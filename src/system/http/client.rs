@@ -1,5 +1,5 @@
-//! Sends a request, again where that is allowed: the way to the server, one attempt after the other, and what came of
-//! each.
+//! Sends a request, and again if that is allowed: the way to the server, each attempt, and its
+//! outcome.
 
 use super::errors::Failure;
 use super::interim::Plain;
@@ -31,11 +31,11 @@ use zeroize::Zeroizing;
 pub(super) struct Client<C> {
     settings: Settings,
     clock: C,
-    /// What judges certificates, by the `ca_file` that counts besides the settings'.
+    /// Certificate verifiers, by the `ca_file` that is trusted in addition to the settings'.
     verifiers: Mutex<BTreeMap<Option<PathBuf>, Result<Arc<Verifier>>>>,
 }
 
-/// Where a request goes and by which way, as far as messages tell it.
+/// Where a request goes and how, as shown in messages.
 pub(super) struct Way {
     pub(super) uri: Uri,
     pub(super) https: bool,
@@ -44,13 +44,13 @@ pub(super) struct Way {
     pub(super) proxy: Option<Proxy>,
     /// From the call to the deadline.
     pub(super) whole: Duration,
-    /// What the client shows of itself.
+    /// The client certificate.
     pub(super) identity: Option<Arc<CertifiedKey>>,
-    /// What a proxy is told of the client.
+    /// The `User-Agent` for a proxy.
     pub(super) user_agent: Option<String>,
 }
 
-/// How an attempt ended that brought no reply.
+/// How an attempt without a reply ended.
 enum Ended {
     /// By itself.
     Failed(Failure),
@@ -130,27 +130,27 @@ impl<C: Fn() -> Time> Client<C> {
         // The URL itself is not shown: its query may hold secrets.
         let refuse = |why: &str| Error::new(Kind::Config, "the request cannot be sent", why);
         let uri: Uri = request.url.parse().map_err(|_| {
-            refuse("its URL is not valid").hint("look at the provider's url; a host name must be in ASCII (xn--…)")
+            refuse("its URL is not valid").hint("check the provider's url; host names must be ASCII (xn--…)")
         })?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(refuse("its URL has no scheme or no host"));
         };
         if authority.as_str().contains('@') {
-            return Err(refuse("its URL holds a user or password"));
+            return Err(refuse("its URL contains a user or password"));
         }
         let origin = format!("{scheme}://{authority}");
         let host = unbracketed(authority.host());
         let https = scheme == "https";
         let allowed = https || scheme == "http" && is_loopback(host);
         if host.is_empty() || !allowed {
-            return Err(refuse(&format!("{origin} is neither https nor on this machine")));
+            return Err(refuse(&format!("{origin} is neither https nor a loopback address")));
         }
         // A port beyond 65535 would silently be the scheme's own.
         if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
             return Err(refuse(&format!("the port of {origin} is not a number up to 65535")));
         }
         if request.identity.is_some() && !https {
-            return Err(refuse(&format!("{origin} is plain http, where no client certificate can be shown")));
+            return Err(refuse(&format!("a client certificate requires https, and {origin} is http")));
         }
         let identity = request.identity.as_ref().map(identity::load).transpose()?;
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
@@ -183,7 +183,7 @@ impl<C: Fn() -> Time> Client<C> {
         let status = reply.status().as_u16();
         let body = match read_body(reply.into_body(), &seen) {
             Ok(body) => body,
-            // Such a status says all by itself. Half a body could say something else than the whole.
+            // Such a status is enough by itself. Half a body could say something else than the whole.
             Err(error) if status >= 500 || !(200..300).contains(&status) && !is_timeout(&error) => {
                 Zeroizing::new(Vec::new())
             }
@@ -211,7 +211,7 @@ fn call(
         .timeout_global(Some(left))
         .user_agent(AutoHeaderValue::None)
         .accept(AutoHeaderValue::None)
-        // What is not packed needs no room but its own, and no care for its end.
+        // An uncompressed body needs no extra room and no check of its end.
         .accept_encoding(AutoHeaderValue::Provided("identity".to_string().into()))
         .max_idle_connections(0)
         .build();
@@ -233,7 +233,7 @@ fn headers(request: &Request) -> Result<HeaderMap> {
     for (name, value) in &request.headers {
         let pair = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
         let Some((field, mut content)) = pair else {
-            let why = format!("its header {} holds what no header may", escape(name));
+            let why = format!("its header {} contains invalid characters", escape(name));
             return Err(Error::new(Kind::Config, "the request cannot be sent", why));
         };
         content.set_sensitive(true);
@@ -249,9 +249,9 @@ fn with_headers<B>(mut builder: ureq::RequestBuilder<B>, headers: HeaderMap) -> 
     builder
 }
 
-/// The body as it came: without chunks, still packed.
+/// The body as it came: without chunks, still compressed.
 fn read_body(body: ureq::Body, seen: &Seen) -> std::result::Result<Zeroizing<Vec<u8>>, ureq::Error> {
-    // Room for the whole at once, so that growing leaves no copies behind that nobody wipes.
+    // Allocated at once, so that growing leaves no unwiped copies behind.
     let limit = LONGEST_BODY as u64;
     let room = body.content_length().unwrap_or(16 << 10).min(limit);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! From a way to a connection that stands: address, TCP, proxy, TLS. Until then certainly nothing of the request was
+//! Establishes a connection: address, TCP, proxy, TLS. Until then certainly nothing of the request was
 //! sent.
 
 use super::client::Way;
@@ -23,7 +23,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, ProxyProtocol, Timeout};
 use zeroize::Zeroizing;
 
-/// Until when something must have happened, and what is told where it has not.
+/// A deadline, and the error if it passes.
 #[derive(Clone, Copy)]
 struct Limit {
     until: Instant,
@@ -31,7 +31,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// [`CONNECT`] from now, or what is left of the call where that is less.
+    /// [`CONNECT`] from now, or what is left of the call if that is less.
     fn new(deadline: Instant, reason: Timeout) -> Limit {
         match Instant::now().checked_add(CONNECT) {
             Some(until) if until < deadline => Limit { until, reason },
@@ -112,13 +112,13 @@ fn shake_hands(
 
 // Proxies
 
-/// Has the proxy join the connection to the server of `way` (RFC 9110 §9.3.6).
+/// Has the proxy open a tunnel to the server of `way` (RFC 9110 §9.3.6).
 fn tunnel(mut transport: Box<dyn Transport>, way: &Way, proxy: &Proxy, limit: Limit) -> Result<Tunnel, Trouble> {
     let (host, port) = host_and_port(&way.uri)?;
     let target = format!("{}:{port}", bracketed(host));
     let mut text = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
     if let Some(agent) = &way.user_agent {
-        // The proxy is told the same name as the server.
+        // The proxy gets the same name as the server.
         text.push_str(&format!("User-Agent: {agent}\r\n"));
     }
     text.push_str("Proxy-Connection: Keep-Alive\r\n");
@@ -144,14 +144,14 @@ fn tunnel(mut transport: Box<dyn Transport>, way: &Way, proxy: &Proxy, limit: Li
         transport.buffers().input_consume(used);
         match head.status {
             100 | 102..200 => {}
-            // Of a length in such a reply nothing follows (RFC 9110 §9.3.6).
+            // A length in such a reply is ignored (RFC 9110 §9.3.6).
             200..300 => return Ok(Tunnel(transport)),
             status => return Err(Trouble::ProxyAnswered(status)),
         }
     }
 }
 
-/// What a proxy joined: TLS to the proxy is no TLS to the server.
+/// A tunnel: TLS to the proxy is not TLS to the server.
 #[derive(Debug)]
 struct Tunnel(Box<dyn Transport>);
 
@@ -219,8 +219,8 @@ fn for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, Trouble> {
     Ok(builder.build()?)
 }
 
-/// What is told where this system gives no thread for a lookup.
+/// The error if the system cannot start a thread for a lookup.
 pub(super) fn no_threads() -> Error {
-    Error::new(Kind::Other, "the request cannot be sent", "this system allows no more threads or processes")
-        .hint("end some, or raise the limit (ulimit -u)")
+    Error::new(Kind::Other, "the request cannot be sent", "the limit on threads or processes is reached")
+        .hint("stop some processes, or raise the limit (ulimit -u)")
 }

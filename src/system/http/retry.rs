@@ -1,4 +1,4 @@
-//! Whether a request is sent again, and after how long: the contract's «Retries». Pure.
+//! Whether a request is sent again, and after how long: the contract's "Retries". Pure.
 
 use crate::base::date;
 use crate::base::time::Time;
@@ -25,8 +25,8 @@ pub enum Outcome {
 /// The wait before the next attempt, or `None` when this outcome is the last.
 ///
 /// `attempt` counts from 1; `remaining` is what is left of the call's time; `jitter` is random and spreads the wait
-/// from half to one and a half of itself. A `Retry-After` is never shortened: where it is not
-/// within `remaining`, there is no next attempt.
+/// from half to one and a half of itself. A `Retry-After` is never shortened: if it is not
+/// within `remaining`, no further attempt is made.
 pub fn next(outcome: Outcome, attempt: u32, repeat: Repeat, remaining: Duration, jitter: u8) -> Option<Duration> {
     let asked = match (outcome, repeat) {
         (Outcome::NothingSent, _) => None,

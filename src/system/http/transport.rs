@@ -62,7 +62,7 @@ impl Tcp {
     }
 }
 
-/// Does `step` until it ends otherwise than by a signal; `limit` sets the time that is left.
+/// Repeats `step` while a signal interrupts it; `limit` sets the remaining time.
 fn timed<T>(
     timeout: NextTimeout,
     limit: impl Fn(Option<Duration>) -> io::Result<()>,
@@ -78,7 +78,7 @@ fn timed<T>(
             return Err(ureq::Error::Timeout(timeout.reason));
         }
         match limit(left) {
-            // macOS refuses it on a connection that the other side has closed, where there may still be a reply.
+            // macOS refuses it on a connection that the other side has closed, although a reply may still be there.
             Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {}
             other => other?,
         }

@@ -11,10 +11,10 @@ use std::path::Path;
 
 type Certificates = Vec<CertificateDer<'static>>;
 
-/// What judges servers' certificates, with `ca_file`, the config's, besides what `settings` say.
+/// The verifier of server certificates, with the config's `ca_file` in addition to `settings`.
 ///
 /// # Errors
-/// [`Kind::Config`] where `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and where there is
+/// [`Kind::Config`] if `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and if there is
 /// none at all.
 pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifier> {
     let of_config = ca_file.map(|path| read("ca_file", path)).transpose()?;
@@ -33,7 +33,7 @@ pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifi
     Verifier::new(&roots, named)
 }
 
-/// What the two variables name, which stands in place of the system's own (OpenSSL's convention).
+/// The certificates that the two variables name, which replace the system's (OpenSSL's convention).
 fn from_env(settings: &Settings) -> Result<Option<Certificates>> {
     if settings.ssl_cert_file.is_none() && settings.ssl_cert_dir.is_empty() {
         return Ok(None);
@@ -66,8 +66,8 @@ fn read(setting: &str, path: &Path) -> Result<Certificates> {
     let text = std::fs::read(path).map_err(|e| fail(escape(&e.to_string())))?;
     let certificates = CertificateDer::pem_slice_iter(&without_marks(&text))
         .collect::<std::result::Result<Certificates, _>>()
-        .map_err(|_| fail("it is not PEM throughout".into()))?;
-    // rustls leaves out silently what it cannot read; a file of nothing else would look like a stranger's server.
+        .map_err(|_| fail("it is not valid PEM".into()))?;
+    // rustls silently skips what it cannot read; a file of nothing else would make every server untrusted.
     let (readable, _) =
         rustls::RootCertStore::empty().add_parsable_certificates(certificates.iter().map(|c| c.as_ref().into()));
     match readable {
@@ -77,7 +77,7 @@ fn read(setting: &str, path: &Path) -> Result<Certificates> {
 }
 
 /// `text` without the byte order marks that some editors put first, and that stand in the middle once such files are
-/// joined: the certificate behind one would be passed over.
+/// joined: the certificate after one would be skipped.
 fn without_marks(text: &[u8]) -> Vec<u8> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let mut rest = text;

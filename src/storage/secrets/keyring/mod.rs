@@ -1,7 +1,7 @@
 //! Entries in the system's keyring: Secret Service, macOS Keychain, Windows Credential Manager. One caller for all, in
 //! the words of `keyring-core`; the stores are in the files beside this one.
 //!
-//! The stores' calls cannot be given a limit (on Linux an unlock prompt that nobody answers is waited for up to a
+//! The stores' calls cannot be given a limit (on Linux an unanswered unlock prompt is waited for up to a
 //! year), so one thread makes them all, over one connection, and each is waited for only so long.
 
 #[cfg(any(target_os = "macos", windows))]
@@ -28,10 +28,10 @@ use zeroize::Zeroizing;
 /// The service name of all entries; the user name is the profile.
 const SERVICE: &str = "tok";
 
-/// Why a keyring is locked: whether nobody was asked or nobody answered, it does not say.
-const NOT_UNLOCKED: &str = "its password was not entered, or there was no screen to ask for it";
+/// Why a keyring is locked: it does not say whether the prompt was not shown or not answered.
+const NOT_UNLOCKED: &str = "its password was not entered, or there was no display to prompt for it";
 
-/// The command that unlocks the keyring where there is no desktop to do so, if this system has one.
+/// The command that unlocks the keyring without a desktop, if this system has one.
 pub const UNLOCK: Option<&str> = platform::UNLOCK;
 
 /// How the connection is made: to the platform's keyring, or a test's.
@@ -48,7 +48,7 @@ pub struct KeyringStore {
     line: Rc<RefCell<Line>>,
 }
 
-/// The thread that keeps the connection, or why it is no longer asked.
+/// The thread that keeps the connection, or why it is not used any more.
 #[derive(Debug, Default)]
 struct Line {
     worker: Option<mpsc::Sender<Job>>,
@@ -56,13 +56,13 @@ struct Line {
 }
 
 impl KeyringStore {
-    /// The platform's keyring. `patience` is how long each call is waited for: 3 s where nobody can type, a minute
+    /// The platform's keyring. `patience` is how long each call is waited for: 3 s if no person can type, a minute
     /// where a person may be unlocking it.
     pub fn new(patience: Duration) -> KeyringStore {
         KeyringStore { patience, connect: platform::store, line: Rc::default() }
     }
 
-    /// A store for where there is no keyring, as `why` tells: every call fails with [`Trouble::Missing`] and the
+    /// A store for systems without a keyring; `why` says why. Every call fails with [`Trouble::Missing`] and the
     /// library, which might look for one in its own ways, is not called.
     pub fn missing(why: String) -> KeyringStore {
         let given_up = Some(StoreError { trouble: Trouble::Missing, why });
@@ -77,7 +77,7 @@ impl KeyringStore {
         self.patience = patience;
     }
 
-    /// The entry that something else keeps under `service` and `user`; it is only read.
+    /// The entry of another program under `service` and `user`; it is only read.
     ///
     /// # Errors
     /// As [`Store::get`].
@@ -106,7 +106,7 @@ impl KeyringStore {
                 };
                 work(&**store)
             };
-            // Nobody receives it after a time-out.
+            // It is not received after a time-out.
             let _ = send.send(run());
         });
         line.worker()?.send(job).map_err(|_| ended())?;
@@ -186,7 +186,7 @@ fn ended() -> StoreError {
     StoreError { trouble: Trouble::Refused, why: "the keyring library failed".to_owned() }
 }
 
-/// The bytes of the entry of `user` under `service`, or `None` where there is none.
+/// The bytes of the entry of `user` under `service`, or `None` if there is none.
 fn read(store: &CredentialStore, service: &str, user: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     match platform::build(store, service, user).and_then(|entry| entry.get_secret()) {
         Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
@@ -270,7 +270,7 @@ fn translate(error: Error, step: Step) -> StoreError {
             (Trouble::Corrupt, "the entry is malformed".to_owned())
         }
         Error::BadStoreFormat(_) => (Trouble::Corrupt, "the keyring is malformed".to_owned()),
-        Error::NoEntry => (Trouble::Refused, "the entry went away while it was written".to_owned()),
+        Error::NoEntry => (Trouble::Refused, "the entry was removed while it was being written".to_owned()),
         Error::TooLong(_, limit) => (otherwise, format!("the entry is too long: at most {limit} characters fit")),
         other => (otherwise, other.to_string()),
     };

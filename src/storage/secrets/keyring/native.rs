@@ -4,7 +4,7 @@ pub use platform::{build, store, trouble};
 
 use keyring_core::{CredentialStore, Result};
 
-/// How a person without a desktop unlocks it; `None` where it is open to whoever is logged in.
+/// How a person without a desktop unlocks it; `None` if it is open to whoever is logged in.
 pub const UNLOCK: Option<&str> = if cfg!(target_os = "macos") { Some("security unlock-keychain") } else { None };
 
 /// Whether a new entry could be put there: the entries are there for whoever is logged in.
@@ -28,7 +28,7 @@ mod platform {
         store.build(service, user, None)
     }
 
-    /// What the store passes on as a plain failure: that nobody could be asked (a session over ssh), that the
+    /// What the store passes on as a plain failure: that no person could be asked (a session over ssh), that the
     /// question was answered with no or with a wrong password (`SecBase.h`: errSecInteractionNotAllowed,
     /// errSecUserCanceled, errSecAuthFailed).
     pub fn trouble(error: &(dyn Error + Send + Sync + 'static)) -> Option<Trouble> {

@@ -53,7 +53,7 @@ struct Bus {
     service: SecretService,
     /// Where new entries are put, once it was seen to be open.
     collection: Option<Path<'static>>,
-    /// What the last search for a service and a user found, so that the write after it needs none of its own.
+    /// What the last search for a service and a user found, so that the write after it needs no search.
     found: HashMap<(String, String), Option<Path<'static>>>,
 }
 
@@ -200,7 +200,7 @@ impl CredentialApi for One {
 }
 
 impl Bus {
-    /// What the service has under these names; unlocked, where it is one item.
+    /// What the service has under these names; unlocked, if it is one item.
     fn search(&mut self, service: &str, user: &str) -> std::result::Result<Found, BusError> {
         let items = self.service.search_items(attributes(service, user))?;
         let paths: Vec<_> = items.unlocked.iter().chain(&items.locked).map(|item| item.path.clone()).collect();
@@ -224,7 +224,7 @@ impl Bus {
         }
     }
 
-    /// Runs `work` on the item of that path, unlocking it where it was locked meanwhile.
+    /// Runs `work` on the item of that path, unlocking it if it was locked meanwhile.
     fn on_path<T>(
         &self,
         path: Path<'static>,
@@ -234,7 +234,7 @@ impl Bus {
         opening(|| work(&item), || item.unlock())
     }
 
-    /// The default collection, unlocked. The service asks for its password where it is not.
+    /// The default collection, unlocked. The service asks for its password if it is not.
     fn open_default(&mut self) -> std::result::Result<Path<'static>, BusError> {
         let collection = self.service.get_default_collection()?;
         collection.ensure_unlocked()?;
@@ -242,8 +242,8 @@ impl Bus {
         Ok(collection.path)
     }
 
-    /// Puts a new item into the default collection. The attributes are `service` and `username` alone; the label is what
-    /// keyring programs show.
+    /// Puts a new item into the default collection. The attributes are `service` and `username` alone; the label is
+    /// what keyring programs show.
     fn create(&mut self, service: &str, user: &str, secret: &[u8]) -> std::result::Result<(), BusError> {
         let path = match self.collection.clone() {
             Some(path) => path,
@@ -304,10 +304,11 @@ fn used(error: BusError) -> Error {
 /// of the library are not shown; those of the service are, where nothing else says what it wants.
 fn failed(error: BusError) -> Error {
     let (trouble, why) = match (by_kind(&error), &error) {
-        // It is told of the default collection alone: there is nowhere to put an entry.
-        (_, BusError::NoResult) => {
-            (Trouble::Missing, "the Secret Service has no default keyring; a keyring program makes one".to_owned())
-        }
+        // Only reported for the default collection: there is nowhere to put an entry.
+        (_, BusError::NoResult) => (
+            Trouble::Missing,
+            "the Secret Service has no default keyring; create one with a keyring program".to_owned(),
+        ),
         (Some(Trouble::Locked), _) => (Trouble::Locked, super::NOT_UNLOCKED.to_owned()),
         (Some(Trouble::TimedOut), _) => (Trouble::TimedOut, "it did not answer in time".to_owned()),
         (Some(Trouble::Missing), _) => (Trouble::Missing, NO_SERVICE.to_owned()),
@@ -315,25 +316,22 @@ fn failed(error: BusError) -> Error {
             let words = error.message().filter(|words| !words.is_empty()).unwrap_or("it gave no reason");
             (trouble.unwrap_or(Trouble::Refused), escape(words))
         }
-        (trouble, _) => (trouble.unwrap_or(Trouble::Refused), "its answer could not be understood".to_owned()),
+        (trouble, _) => (trouble.unwrap_or(Trouble::Refused), "its reply could not be understood".to_owned()),
     };
     Error::PlatformFailure(Box::new(StoreError { trouble, why }))
 }
 
-const NO_SERVICE: &str = "nothing on the session bus keeps secrets (gnome-keyring, KWallet or KeePassXC would)";
+const NO_SERVICE: &str = "no Secret Service on the session bus (gnome-keyring, KWallet and KeePassXC provide one)";
 
 /// An error of the connection. One that cannot be made is a service that is not there, whatever the reason; one that is
-/// locked or stuck is told as such.
+/// locked or stuck is reported as such.
 fn not_connected(error: &BusError) -> Error {
     let (trouble, why) = match (by_kind(error), name(error)) {
         (Some(Trouble::Locked), _) => (Trouble::Locked, super::NOT_UNLOCKED),
         (Some(Trouble::TimedOut), _) => (Trouble::TimedOut, "it did not answer in time"),
         (Some(Trouble::Missing), _) => (Trouble::Missing, NO_SERVICE),
         (_, Some(name)) if name.starts_with("org.freedesktop.DBus.Error.Spawn.") => (Trouble::Missing, NO_SERVICE),
-        _ => (
-            Trouble::Missing,
-            "no session bus answers at DBUS_SESSION_BUS_ADDRESS, which may be of a session that has ended",
-        ),
+        _ => (Trouble::Missing, "no session bus answers at DBUS_SESSION_BUS_ADDRESS; its session may have ended"),
     };
     Error::PlatformFailure(Box::new(StoreError { trouble, why: why.to_owned() }))
 }
