@@ -246,7 +246,7 @@ fn a_file_that_is_no_key_file_is_told_and_nothing_is_kept() {
         ("no-email.json", without_email, "without a string at /client_email"),
         ("client.json", client, "without a string at /client_email"),
         ("encrypted.json", key_file(&text(encrypted)), "/private_key that is an encrypted key"),
-        ("ec.json", key_file(&text(ec)), "and the server takes RS256 alone"),
+        ("ec.json", key_file(&text(ec)), "but the server only accepts RS256"),
         ("garbage.json", key_file(&format!("x{CANARY}")), "/private_key that is not a key"),
     ] {
         let file = sandbox.file_arg(name, content);
