@@ -5,50 +5,13 @@
 //! Options and `TOK_*` variables are not interpreted here, only recognised: the same ones as in a call that the full
 //! path answered mean the same again.
 
-use crate::storage::cache::HEADS;
-
-/// What distinguishes calls of one profile: nothing for the plain `tok get PROFILE`.
-#[derive(Debug, Default)]
-pub struct Call<'a> {
-    /// The words behind the profile.
-    pub words: Vec<&'a [u8]>,
-    /// `tok`'s own variables, `NAME=value`.
-    pub env: Vec<&'a [u8]>,
-}
-
-impl Call<'_> {
-    /// The name of the head for this call; calls may share one, and the last of them has it.
-    pub fn head(&self) -> &'static str {
-        let (first, others) = HEADS;
-        if self.words.is_empty() && self.env.is_empty() {
-            return first;
-        }
-        let sum: usize = self.words.iter().chain(&self.env).flat_map(|part| part.iter()).map(|b| usize::from(*b)).sum();
-        others[sum % others.len()]
-    }
-
-    /// What the head knows this call by: empty for the plain one, else a digest. A variable may be a secret, so it is
-    /// one with `salt`: the token file's random name.
-    pub fn digest(&mut self, salt: &str) -> String {
-        if self.words.is_empty() && self.env.is_empty() {
-            return String::new();
-        }
-        self.env.sort_unstable();
-        let count = self.words.len().to_be_bytes();
-        let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
-        parts.extend(self.words.iter().chain(&self.env));
-        crate::base::digest::hex(&parts)
-    }
-}
-
 #[cfg(unix)]
 pub use unix::{answer, line};
 
 #[cfg(unix)]
 mod unix {
-    use super::Call;
     use crate::BUILD;
-    use crate::storage::cache::{Head, Stamp};
+    use crate::storage::head::{Call, Head, Stamp};
     use crate::system::files;
     use crate::token::freshness::freshness;
     use crate::token::{Expires, LONGEST_TOKEN};

@@ -14,7 +14,8 @@ pub mod storage;
 pub mod system;
 pub mod token;
 
-use base::error::Kind;
+use anyhow::Result;
+use base::error::{Kind, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
 use cli::Stop;
@@ -27,21 +28,22 @@ pub const BUILD: &str = env!("TOK_BUILD_ID");
 
 /// Runs the command line `args` in the world `host`; the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
-    let error = match parse_and_dispatch(args, host) {
-        Ok(()) => return 0,
-        Err(Stop::Error(error)) => error,
-        Err(Stop::NoCommand(help)) => {
-            let help = styled(&help, host.terminal.color);
+    let Err(error) = parse_and_dispatch(args, host) else { return 0 };
+    let error = match error.downcast_ref() {
+        Some(Stop::Help(help)) => match host.terminal.print(&styled(help, host.terminal.color_stdout)) {
+            Ok(()) => return 0,
+            Err(error) => error.into(),
+        },
+        Some(Stop::NoCommand(help)) => {
+            let help = styled(help, host.terminal.color);
             let _ = host.terminal.err.write_all(help.as_bytes());
             return Kind::Usage as u8;
         }
-        Err(Stop::Help(help)) => match host.terminal.print(&styled(&help, host.terminal.color_stdout)) {
-            Ok(()) => return 0,
-            Err(error) => error,
-        },
+        _ => error,
     };
-    host.terminal.report(&error.to_string(), error.hint.as_deref());
-    error.status()
+    // What was being done, then what went wrong.
+    host.terminal.report(&format!("{error:#}"), hint(&error));
+    kind(&error) as u8
 }
 
 /// Help as it goes to a terminal, or to a file.
@@ -49,12 +51,12 @@ fn styled(help: &StyledStr, color: bool) -> String {
     if color { text::styled_lines(&help.ansi().to_string()) } else { text::lines(&help.to_string()) }
 }
 
-fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<(), Stop> {
+fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     if cmd::completions::answer(&args, host)? {
         return Ok(());
     }
     host.words = args;
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
-    Ok(cmd::dispatch(&cli, setup, host)?)
+    cmd::dispatch(&cli, setup, host)
 }

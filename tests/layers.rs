@@ -40,14 +40,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("security_framework", &["storage/secrets/keyring/"]),
     ("directories", &["storage/folders.rs"]),
     ("toml_edit", &["profile/"]),
-    ("httparse", &["system/listener.rs"]),
+    ("httparse", &["system/listener.rs", "system/http/"]),
     ("std::net::TcpListener", &["system/listener.rs"]),
     ("qrcode", &["system/qr.rs"]),
     ("clap", &["cli/", "cmd/arguments.rs", "cmd/completions.rs", "lib.rs"]),
 ];
 
 /// Files of `cmd/` that are no verb: what verbs share.
-const SHARED: &[&str] = &["arguments", "output", "table"];
+const SHARED: &[&str] = &["arguments", "output", "table", "token"];
 
 /// The longest that a file may be without its tests, in lines.
 const LONGEST: usize = 500;
@@ -60,19 +60,7 @@ const TABLES: &[&str] = &[];
 const UNSAFE: &[(&str, usize)] = &[("main.rs", 3), ("system/signals.rs", 3), ("system/start.rs", 1)];
 
 /// What is known to be wrong and waits to be mended. One that is mended must go from here.
-const PENDING: &[&str] = &[
-    "order: src/session/acquire.rs names cmd",
-    "order: src/storage/cache.rs names fast_path",
-    "order: src/storage/index.rs names host",
-    "length: src/cmd/login.rs",
-    "length: src/session/acquire.rs",
-    "length: src/system/files.rs",
-    "length: src/system/http/mod.rs",
-    "head: src/fast_path.rs names crate::storage::cache::HEADS",
-    "head: src/fast_path.rs names crate::storage::cache::Head",
-    "head: src/fast_path.rs names crate::storage::cache::Stamp",
-    "verbs: src/cmd/show.rs names get",
-];
+const PENDING: &[&str] = &["length: src/session/acquire.rs", "length: src/system/files.rs"];
 
 /// A source file.
 struct Source {

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use tok::base::error::Kind;
+use tok::base::error::{Kind, kind};
 use tok::host::Host;
 use tok::profile::discovery::{discover, jwks};
 
@@ -150,7 +150,10 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         assert_eq!(discover(&mut host, &issuer, None, false).unwrap().endpoint("token_endpoint"), token_endpoint);
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
         assert!(said.contains("server error (status 500); using a copy that is 2 min old\n"), "{said}");
-        assert_eq!(discover(&mut host, &issuer, None, true).unwrap_err().kind, Kind::Unavailable);
+        assert_eq!(
+            discover(&mut host, &issuer, None, true).map_err(|error| kind(&error)).unwrap_err(),
+            Kind::Unavailable
+        );
         assert_eq!(files.len(), 1);
     });
 }
@@ -163,19 +166,22 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         let error = discover(&mut host, &server.origin, None, false).unwrap_err();
         let shown = error.to_string();
         assert!(shown.starts_with(&format!("{}: it publishes no metadata: nothing at ", server.origin)), "{shown}");
-        assert_eq!((error.kind, server.asked().len()), (Kind::Refused, 2));
+        assert_eq!((kind(&error), server.asked().len()), (Kind::Refused, 2));
         let line = "Location: https://e.example/x?code=hunter2\r\n";
         server.set("/.well-known/openid-configuration", 302, line, "");
         let error = discover(&mut host, &server.origin, None, false).unwrap_err();
-        assert!(error.kind == Kind::Reply && error.why.contains("to https://e.example/x?…, which tok does not follow"));
+        assert!(
+            kind(&error) == Kind::Reply
+                && format!("{error:#}").contains("to https://e.example/x?…, which tok does not follow")
+        );
         assert_eq!(server.asked().len(), 1);
         let nobody = refusing::Refusing::new();
         host.clock.set_timeout(Duration::from_secs(100));
         let error = discover(&mut host, &nobody.url(), None, false).unwrap_err();
-        assert_eq!(error.kind, Kind::Unavailable, "{error}");
+        assert_eq!(kind(&error), Kind::Unavailable, "{error}");
         for issuer in ["http://a.example", "https://u:hunter2@a.example"] {
             let error = discover(&mut host, issuer, None, false).unwrap_err();
-            assert!(error.kind == Kind::Config && !error.to_string().contains("hunter2"), "{error}");
+            assert!(kind(&error) == Kind::Config && !error.to_string().contains("hunter2"), "{error}");
         }
         assert!(copies(home).is_empty());
     });

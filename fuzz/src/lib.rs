@@ -22,8 +22,8 @@ use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, def
 use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
-use tok::storage::cache::Head;
 use tok::storage::choice::StoreChoice;
+use tok::storage::head::Head;
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
 use tok::token::Token;

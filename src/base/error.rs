@@ -68,3 +68,30 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The kind of an error that is carried by anyhow: of the outermost [`Error`] in it.
+pub fn kind(error: &anyhow::Error) -> Kind {
+    error.downcast_ref::<Error>().map_or(Kind::Other, |error| error.kind)
+}
+
+/// Its hint, likewise.
+pub fn hint(error: &anyhow::Error) -> Option<&str> {
+    error.downcast_ref::<Error>()?.hint.as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_outermost_error_steers() {
+        let refused = || Error::new(Kind::Refused, "the provider refused", "invalid_scope").hint("look at scope");
+        let error = anyhow::Error::from(refused()).context("p");
+        assert_eq!((kind(&error), hint(&error)), (Kind::Refused, Some("look at scope")));
+        assert_eq!(format!("{error:#}"), "p: the provider refused: invalid_scope");
+        let outer: anyhow::Result<()> = Err(refused()).context(Error::new(Kind::Store, "outer", ""));
+        assert_eq!(outer.map_err(|error| (kind(&error), hint(&error).map(str::to_string))), Err((Kind::Store, None)));
+        assert_eq!(kind(&anyhow::anyhow!("something else")), Kind::Other);
+    }
+}

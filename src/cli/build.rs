@@ -37,7 +37,7 @@ pub struct ValueRow {
     pub kind: ValueKind,
     /// One line for `--help`.
     pub help: String,
-    /// The values allowed; empty: any.
+    /// The allowed values; empty: any.
     pub choices: Vec<String>,
     /// The default, for `--help`.
     pub default: Option<String>,

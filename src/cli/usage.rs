@@ -9,6 +9,7 @@ use clap::{Arg, Command};
 use std::error::Error as _;
 
 /// Why a command line is not run.
+#[derive(Debug)]
 pub enum Stop {
     /// Help or the version, which was asked for: belongs on stdout.
     Help(StyledStr),
@@ -18,11 +19,16 @@ pub enum Stop {
     Error(Error),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Error(error)
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Help(help) | Stop::NoCommand(help) => help.fmt(f),
+            Stop::Error(error) => error.fmt(f),
+        }
     }
 }
+
+impl std::error::Error for Stop {}
 
 /// What `error` means to a person. `command` is the one that was read, with its arguments made, `words` what was typed
 /// behind its name.

@@ -1,6 +1,6 @@
 //! What profiles and providers bring to the command line, and how it is read with that.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::escape_to;
 use crate::cli::{self, Catalog, Cli, FirstLook, GrantRow, Stop, TargetRow, ValueKind, ValueRow};
@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::profile::config::Config;
 use crate::profile::{self, Library, Profile, Setup, Wishes};
 use crate::provider::{Grant, Provider, built_in};
+use anyhow::Result;
 use std::collections::BTreeSet;
 
 /// Reads the command line of this run. The catalog is made only where it cannot be read without one: first of what is
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// Help that was asked for, or what is wrong.
-pub fn read(host: &mut Host) -> std::result::Result<(Cli, Option<Setup>), Stop> {
+pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     let args = host.words.clone();
     let columns = host.columns();
     let mut error = match cli::parse(&args, &Catalog::default(), columns) {
@@ -45,8 +46,11 @@ pub fn read(host: &mut Host) -> std::result::Result<(Cli, Option<Setup>), Stop> 
         }
     }
     Err(match cli::typed(&error).filter(|_| look.words.first().is_some_and(|verb| verb == "login")) {
-        Some(typed) => Stop::Error(no_login(host, &look, &catalog, typed)),
-        None => cli::stop(&error, &built(&catalog), &look.words),
+        Some(typed) => no_login(host, &look, &catalog, typed),
+        None => match cli::stop(&error, &built(&catalog), &look.words) {
+            Stop::Error(error) => error.into(),
+            help => help.into(),
+        },
     })
 }
 
@@ -83,7 +87,7 @@ fn of_all(setup: &Setup, _: &FirstLook, host: &Host) -> Catalog {
 }
 
 /// `tok login X` or `tok login PROFILE X` where there is no X: what is broken or unknown, in the words of `tok get`.
-fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> Error {
+fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> anyhow::Error {
     let target = catalog.targets.iter().find(|row| look.words.contains(&row.name));
     let (name, grant) = match target {
         Some(row) => (row.name.clone(), Some(typed.to_string())),
@@ -92,7 +96,7 @@ fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> Er
     let wishes = Wishes { grant, ..Default::default() };
     let resolved = load(host, look).and_then(|setup| Profile::resolve(host, &setup, &name, &wishes));
     let unknown = || Error::new(Kind::Usage, format!("`{}` is not a grant of {name}", escape_to(typed, 40)), "");
-    resolved.err().unwrap_or_else(|| unknown().hint(format!("see: tok login {name} --help")))
+    resolved.err().unwrap_or_else(|| unknown().hint(format!("see: tok login {name} --help")).into())
 }
 
 /// What all known providers and profiles bring; broken files bring nothing.

@@ -1,11 +1,12 @@
 //! `tok completions`: the script of a shell. It asks the program itself, so that profiles, providers and grants
 //! complete as they are at that moment.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::text::escape;
 use crate::cli::{Catalog, Shell};
 use crate::host::Host;
 use crate::profile::{Library, config_path, load_config};
+use anyhow::Result;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use std::ffi::OsString;
 
@@ -24,7 +25,7 @@ pub fn script(shell: Shell) -> Result<String> {
         .map(|completer| completer.write_registration(VARIABLE, "tok", "tok", "tok", &mut text));
     match (written, String::from_utf8(text)) {
         (Some(Ok(())), Ok(text)) => Ok(text),
-        _ => Err(Error::new(Kind::Other, format!("there is no completion for {}", shell.name()), "")),
+        _ => Err(Error::new(Kind::Other, format!("there is no completion for {}", shell.name()), "").into()),
     }
 }
 
@@ -44,7 +45,7 @@ pub fn answer(args: &[OsString], host: &Host) -> Result<bool> {
     clap_complete::CompleteEnv::with_factory(factory)
         .var(VARIABLE)
         .try_complete(args.iter().cloned(), host.working_folder().as_deref())
-        .map_err(|error| Error::new(Kind::Usage, "completion", escape(&error.to_string())))
+        .map_err(|error| Error::new(Kind::Usage, "completion", escape(&error.to_string())).into())
 }
 
 /// The whole command with names that complete: profiles, the `providers`, and the grants of all of them.

@@ -2,13 +2,13 @@
 
 use super::Context;
 use super::table::with_heading;
-use crate::base::error::{Error, Result};
 use crate::base::text::{escape, json};
 use crate::cli::List;
 use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
 use crate::token::Expires;
+use anyhow::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -29,20 +29,20 @@ struct Row {
 /// Only where it cannot be written: a profile that is broken is warned about.
 pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let mut names: BTreeSet<String> = context.setup.config.profiles.keys().cloned().collect();
-    names.extend(Index::profiles(context.host));
+    names.extend(Index::profiles(context.host.folders().ok()));
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
     names.retain(|name| crate::base::name::is_name(name));
     let mut rows = Vec::new();
     for name in names {
-        let noted = Index::of(context.host, &name).read().unwrap_or_default();
+        let noted = Index::of(context.host.folders().ok(), &name).read().unwrap_or_default();
         let provider = (!context.setup.config.profiles.contains_key(&name) && !noted.provider.is_empty())
             .then(|| noted.provider.clone());
         let wishes = Wishes { provider, ..Wishes::default() };
         match Profile::resolve(context.host, &context.setup, &name, &wishes) {
             Ok(profile) => rows.push(row(context, &profile, &noted)),
             Err(error) => {
-                context.host.terminal.warn(&error.to_string());
+                context.host.terminal.warn(&format!("{error:#}"));
                 let config = context.setup.config.profiles.get(&name);
                 rows.push(Row {
                     provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider.clone()),
@@ -59,9 +59,9 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let used: BTreeSet<&str> = rows.iter().map(|row| row.provider.as_str()).collect();
     // Those in use have been warned about with their profiles.
     let unused = context.setup.library.own_names().iter().filter(|name| !used.contains(name.as_str()));
-    let broken: Vec<Error> =
+    let broken: Vec<anyhow::Error> =
         unused.filter_map(|name| context.setup.library.provider(context.host, name).err()).collect();
-    broken.iter().for_each(|error| context.host.terminal.warn(&error.to_string()));
+    broken.iter().for_each(|error| context.host.terminal.warn(&format!("{error:#}")));
     let now = context.host.clock.now().secs();
     let text = if args.json { to_json(&rows) } else { to_text(&rows, now, context.host.columns()) };
     if rows.is_empty() && !args.json {

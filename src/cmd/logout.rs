@@ -1,7 +1,7 @@
 //! `tok logout`: revokes where the provider can, then forgets refresh token, kept secrets and cached tokens.
 
 use super::Context;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, kind};
 use crate::base::secret::Secret;
 use crate::cli::Logout;
 use crate::profile::{Profile, Source, Value, Wishes};
@@ -14,6 +14,7 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::Trouble;
 use crate::token::Token;
+use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 
 /// Logs out of one profile, or of all of which something is kept.
@@ -22,9 +23,9 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return one(context, name);
+        return one(context, name).with_context(|| name.clone());
     }
-    let mut names: BTreeSet<String> = Index::profiles(context.host).into_iter().collect();
+    let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
     names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
     names.extend(context.setup.config.profiles.keys().cloned());
@@ -32,14 +33,14 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     let mut first = None;
     for name in names {
         // A broken profile of which nothing is kept has nothing to forget.
-        let is_kept = Index::of(context.host, &name).read().is_some()
+        let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = one(context, &name) {
-            if error.kind == Kind::Config && !is_kept {
+        if let Err(error) = one(context, &name).with_context(|| name.clone()) {
+            if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }
             if first.is_some() {
-                context.host.terminal.warn(&error.to_string());
+                context.host.terminal.warn(&format!("{error:#}"));
             } else {
                 first = Some(error);
             }
@@ -49,40 +50,40 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
 }
 
 fn one(context: &mut Context, name: &str) -> Result<()> {
-    let index = Index::of(context.host, name);
+    let index = Index::of(context.host.folders().ok(), name);
     let noted = index.read();
-    let resolved = resolve(context, name, noted.as_ref().map(|n| n.provider.as_str()));
     let folder = context.host.folders()?.cache(name);
-    // A profile that is no more, or is broken, can still be forgotten.
-    if let (Err(error), None, false) = (&resolved, &noted, folder.is_dir()) {
-        return Err(error.clone());
-    }
+    let resolved = match resolve(context, name, noted.as_ref().map(|n| n.provider.as_str())) {
+        // A profile that is no more, or is broken, can still be forgotten.
+        Err(error) if noted.is_none() && !folder.is_dir() => return Err(error),
+        resolved => resolved,
+    };
     let lock = context.lock(name)?;
     let cache = Cache::new(folder);
     let mut profile = match resolved {
         Ok(profile) => profile,
         Err(error) => {
-            let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+            let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
             let mut opened = Opened::open_as(context.host, name, &store);
             opened.follow(context.host, name)?;
             if let Some(elsewhere) = opened.cache_elsewhere(name) {
-                any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+                any |= elsewhere.clear().map_err(|e| not_removed(&e.to_string()))?;
             }
-            any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, error.what.clone(), e.why))?;
+            any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, format!("{error:#}"), e.why))?;
             opened.indexes(context.host, name).iter().for_each(Index::forget);
             say(context, name, any, "it could not be revoked, as the profile is broken");
             return Ok(());
         }
     };
     let mut tokens = cache.all();
-    let mut any = cache.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+    let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
 
     let mut opened = Opened::open(context.host, &profile);
     opened.follow(context.host, name)?;
     if let Some(elsewhere) = opened.cache_elsewhere(name) {
         tokens.extend(elsewhere.all());
-        any |= elsewhere.clear().map_err(|e| not_removed(name, &e.to_string()))?;
+        any |= elsewhere.clear().map_err(|e| not_removed(&e.to_string()))?;
     }
     let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
@@ -97,7 +98,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         if !harmless {
             let mut error = open_store::store_error(&profile, &trouble);
             error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
-            return Err(error);
+            return Err(error.into());
         }
     }
     let revoked = revoke(context, &mut profile, &opened, &tokens);
@@ -125,11 +126,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Revoked::Cannot => say(context, name, any, ""),
         Revoked::Nothing => say(context, name, any, ""),
         Revoked::Failed(error) => {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!("{name}: forgotten here, not revoked there"),
-                error.to_string(),
-            ));
+            return Err(Error::new(Kind::Unavailable, "forgotten here, not revoked there", error.to_string()).into());
         }
     }
     Ok(())
@@ -141,8 +138,8 @@ fn resolve(context: &Context, name: &str, provider: Option<&str>) -> Result<Prof
     Profile::resolve(context.host, &context.setup, name, &Wishes { provider, ..Wishes::default() })
 }
 
-fn not_removed(name: &str, why: &str) -> Error {
-    Error::new(Kind::Other, format!("{name}: a cached token cannot be removed"), why)
+fn not_removed(why: &str) -> Error {
+    Error::new(Kind::Other, "a cached token cannot be removed", why)
 }
 
 fn say(context: &mut Context, name: &str, any: bool, how: &str) {
@@ -159,7 +156,7 @@ enum Revoked {
     Yes,
     Cannot,
     Nothing,
-    Failed(Error),
+    Failed(anyhow::Error),
 }
 
 /// Revokes the session, or the access tokens of a profile without one (RFC 7009).

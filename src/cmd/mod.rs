@@ -10,14 +10,16 @@ pub mod output;
 pub mod providers;
 pub mod show;
 pub mod table;
+pub mod token;
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};
 use crate::host::Host;
 use crate::profile::{self, Library, Setup};
 use crate::session::guard;
 use crate::storage::lock::Lock;
 use crate::system::signals;
+use anyhow::Result;
 use std::time::Duration;
 
 /// What every command has at hand.
@@ -54,7 +56,7 @@ impl<'h> Context<'h> {
         };
         if let (Some(by), Missing::Refused, false) = (named, missing, config_path.exists()) {
             let what = format!("there is no config {}", config_path.display());
-            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one"));
+            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one").into());
         }
         let setup = match setup.filter(|setup| setup.config_path == config_path) {
             Some(setup) => setup,
@@ -72,7 +74,7 @@ impl<'h> Context<'h> {
     /// As [`guard::lock`].
     pub fn lock(&mut self, name: &str) -> Result<Lock> {
         let state = self.host.folders()?.state.clone();
-        guard::lock(self.host, &state, name)
+        Ok(guard::lock(self.host, &state, name)?)
     }
 
     /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
@@ -80,7 +82,7 @@ impl<'h> Context<'h> {
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
-        self.host.terminal.print(text)
+        Ok(self.host.terminal.print(text)?)
     }
 }
 
@@ -126,7 +128,7 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
         Verb::Providers(args) => providers::run(host, args),
         Verb::Completions(args) => {
             let text = completions::script(args.shell)?;
-            host.terminal.print(&text)
+            Ok(host.terminal.print(&text)?)
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `tok providers`: the known providers, or one of them.
 
 use super::table::{table, with_heading};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::text::{escape, json, line, lines, nearest};
 use crate::cli::Providers;
 use crate::host::Host;
 use crate::profile::{Library, Loaded, read_trusted, variable};
 use crate::provider::{Provider, built_in};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 /// Prints the providers.
@@ -18,14 +19,14 @@ pub fn run(host: &mut Host, args: &Providers) -> Result<()> {
     let Some(name) = &args.name else { return all(host, &library, args) };
     if args.toml {
         let text = file(host, &library, name)?;
-        return host.terminal.print(&text);
+        return Ok(host.terminal.print(&text)?);
     }
-    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name)) };
+    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name).into()) };
     let text = match args.json {
         true => json(&object(&found)),
         false => lines(&one(&found, host.columns())),
     };
-    host.terminal.print(&text)
+    Ok(host.terminal.print(&text)?)
 }
 
 fn unknown(library: &Library, name: &str) -> Error {
@@ -49,7 +50,7 @@ fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
         return Ok(text);
     }
     let found = built_in().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
-    found.ok_or_else(|| unknown(library, name))
+    Ok(found.ok_or_else(|| unknown(library, name))?)
 }
 
 fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
@@ -63,7 +64,7 @@ fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
     }
     if args.json {
         let list: Vec<Value> = providers.iter().map(|found| object(found)).collect();
-        return host.terminal.print(&json(&Value::Array(list)));
+        return Ok(host.terminal.print(&json(&Value::Array(list)))?);
     }
     let mut rows = Vec::new();
     for found in &providers {
@@ -71,7 +72,7 @@ fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
         rows.push([provider.name.clone(), escape(&provider.title), grants(provider).join(", "), from(found)]);
     }
     let text = with_heading(["PROVIDER", "TITLE", "GRANTS", "FROM"], rows, host.columns());
-    host.terminal.print(&lines(&text))
+    Ok(host.terminal.print(&lines(&text))?)
 }
 
 fn grants(provider: &Provider) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! `tok show`: one profile in full, without a secret and without opening a store.
 
 use super::Context;
-use super::get::Got;
 use super::table::table;
-use crate::base::error::{Error, Kind, Result};
+use super::token::Got;
+use crate::base::error::{Error, Kind};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::oauth::reply::value;
@@ -18,6 +18,7 @@ use crate::session::open_store::{self, Opened};
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 /// Prints what is known of the profile; or, where that is asked for, what the provider says of its token.
@@ -29,7 +30,7 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         return ask(context, args);
     }
     let (name, as_json) = (args.profile.as_str(), args.json);
-    let noted = Index::of(context.host, name).read();
+    let noted = Index::of(context.host.folders().ok(), name).read();
     let provider = noted
         .as_ref()
         .filter(|n| !context.setup.config.profiles.contains_key(name) && !n.provider.is_empty())
@@ -132,11 +133,14 @@ impl Question {
 /// Asks the provider about the token that `get` would print.
 fn ask(context: &mut Context, args: &Show) -> Result<()> {
     let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
-    let mut got = super::get::token(context, &token)?;
+    let mut got = super::token::token(context, &token)?;
     let mut all = Map::new();
     for (wanted, question) in [(args.introspect, Question::Introspection), (args.userinfo, Question::Userinfo)] {
         if wanted {
-            all.insert(question.name().into(), Value::Object(ask_one(context, &mut got, question)?));
+            all.insert(
+                question.name().into(),
+                Value::Object(ask_one(context, &mut got, question).with_context(|| args.profile.clone())?),
+            );
         }
     }
     let object = match all.len() {
@@ -153,7 +157,7 @@ fn ask(context: &mut Context, args: &Show) -> Result<()> {
 fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<Map<String, Value>> {
     let name = question.name();
     let unknown = |profile: &Profile| {
-        let failed = format!("{}: {} cannot be asked for {name}", profile.name, profile.provider.name);
+        let failed = format!("{} cannot be asked for {name}", profile.provider.name);
         Error::new(Kind::Config, failed, "there is no address for it")
             .hint(format!("give one in the config: {name}_url = \"https://…\""))
     };
@@ -197,9 +201,10 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
-            let what = format!("{}: the reply of {to} cannot be used", profile.name);
+            let what = format!("the reply of {to} cannot be used");
             Err(Error::new(Kind::Reply, what, why)
-                .hint(format!("see whether {to} is the right place: tok show {}", profile.name)))
+                .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
+                .into())
         }
     }
 }

@@ -123,11 +123,16 @@ impl Metadata {
 /// that token's `tid` in its place (Microsoft identity platform, "Claims in an ID token", `iss`).
 const TENANT: &str = "{tenantid}";
 
-/// Whether `said`, the issuer as a server or a token names it, is the issuer `asked`: to the letter, but for a slash
-/// at the end, which some servers put in one place and not in another, and for [`TENANT`] in either of them, which
-/// stands for one segment of the path.
-pub fn is_same(said: &str, asked: &str) -> bool {
+/// Whether `said`, the issuer as its metadata name it, is the issuer `asked`, as a person has it: to the letter, but
+/// for a slash at the end, which one of them may have, and for [`TENANT`]. From then on it is the one that the metadata
+/// name, to the letter ([`is_of`]).
+fn is_same(said: &str, asked: &str) -> bool {
     let (said, asked) = (said.strip_suffix('/').unwrap_or(said), asked.strip_suffix('/').unwrap_or(asked));
+    is_of(said, asked) || is_of(asked, said)
+}
+
+/// Whether `said`, the `iss` of an answer, is `issuer`, in which [`TENANT`] stands for one segment of the path.
+pub fn is_of(said: &str, issuer: &str) -> bool {
     let fits = |text: &str, template: &str| {
         let Some((before, after)) = template.split_once(TENANT) else { return false };
         // Only in the path: a tenant is not a host.
@@ -137,7 +142,7 @@ pub fn is_same(said: &str, asked: &str) -> bool {
         let tenant = text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
         tenant.is_some_and(|tenant| !tenant.is_empty() && !tenant.contains(['/', '?', '#', '{']))
     };
-    said == asked || fits(said, asked) || fits(asked, said)
+    said == issuer || fits(said, issuer)
 }
 
 /// `issuer` with `tenant` (an ID token's `tid`) filled in, if it has a place for it.

@@ -239,15 +239,7 @@ pub fn build(
         query.extend(fill_field(provider, name, template, values)?);
     }
     let more = more(provider, call, values)?;
-    // The file's headers replace the default ones, in any case of letters: none is sent twice.
-    let mut own = own_headers(JSON);
-    own.extend(added.headers);
-    match call.encode {
-        Encode::Form => own.push(("Content-Type".into(), Zeroizing::new("application/x-www-form-urlencoded".into()))),
-        Encode::Json => own.push(("Content-Type".into(), Zeroizing::new(JSON.into()))),
-        Encode::None | Encode::Query => {}
-    }
-    let mut headers: Vec<Pair> = Vec::new();
+    let mut headers = own_headers(JSON);
     for (name, template) in &call.headers {
         let Some(value) = fill_entry(template, values)? else { continue };
         if value.contains(['\r', '\n', '\0']) {
@@ -256,9 +248,15 @@ pub fn build(
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         headers.push((name.clone(), value));
     }
-    own.retain(|(name, _)| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)));
-    own.append(&mut headers);
-    let headers = own;
+    let mut more_headers = added.headers;
+    match call.encode {
+        Encode::Form => more_headers.push(("Content-Type".into(), Zeroizing::new(FORM_TYPE.into()))),
+        Encode::Json => more_headers.push(("Content-Type".into(), Zeroizing::new(JSON.into()))),
+        Encode::None | Encode::Query => {}
+    }
+    // What the file says replaces what is ours: no header is sent twice.
+    more_headers.retain(|(name, _)| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)));
+    headers.append(&mut more_headers);
     let body = match call.encode {
         Encode::None => {
             query.extend(more);
@@ -305,6 +303,8 @@ pub fn build(
     Ok(Request { method: call.method, url: address, headers, body, repeat, identity, ca_file: None })
 }
 
+/// How a form is sent (RFC 6749 appendix B).
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 /// The media type of most replies.
 pub const JSON: &str = "application/json";
 /// The media type of a key set (RFC 7517 §8.5.1), and the one most servers use.
@@ -558,7 +558,7 @@ mod tests {
             "url = \"{base_url}/t\"\nheaders = { X-A = \"{x}\", Accept = \"text/plain\", X-B = \"{client_id?}\" }";
         let made = built(request, &[("x", "1")]).expect("a request");
         let names: Vec<&str> = made.headers.iter().map(|(n, _)| n.as_str()).collect();
-        assert_eq!(names, ["User-Agent", "Content-Type", "X-A", "Accept"]);
+        assert_eq!(names, ["User-Agent", "X-A", "Accept", "Content-Type"]);
         assert_eq!(built(request, &[("x", "1\r\nEvil: 1")]).err(), Some(Unready::Header("X-A".into())));
     }
 

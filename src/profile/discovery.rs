@@ -1,7 +1,7 @@
 //! What an issuer publishes, fetched: its metadata (RFC 8414) and its public keys (RFC 7517).
 
 use super::{Given, Profile, Source};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::host::Host;
@@ -11,6 +11,7 @@ use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
 use crate::storage::documents::{MINUTE, Place};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -40,9 +41,10 @@ impl Profile {
                     self.given.insert(param.name.clone(), given);
                 }
                 Err(why) if needed(param) => {
-                    let what = format!("{}: the metadata of {issuer} cannot be used", self.name);
+                    let what = format!("the metadata of {issuer} cannot be used");
                     return Err(Error::new(Kind::Reply, what, why)
-                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-"))));
+                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-")))
+                        .into());
                 }
                 Ok(None) | Err(_) => {}
             }
@@ -79,7 +81,7 @@ impl Profile {
         let value = missing.iter().find(|name| self.param(name).is_some_and(|p| p.metadata.is_some()))?;
         let key = self.param(value)?.metadata.clone()?;
         let issuer = self.known_values().ok()?.get("issuer")?.to_string();
-        let what = format!("{}: {issuer} does not offer the grant {}", self.name, grant.name);
+        let what = format!("{issuer} does not offer the grant {}", grant.name);
         let flag = value.replace('_', "-");
         Some(
             Error::new(Kind::Reply, what, format!("its metadata name no {key}"))
@@ -134,10 +136,10 @@ pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, fresh: bool) -> 
 }
 
 /// A way to the network: the reply to a GET.
-type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<Response>;
+type Ask<'a> = &'a mut dyn FnMut(&str) -> error::Result<Response>;
 
 /// The reply at `url` that is a document, or says by a 4xx that there is none.
-fn fetch(url: &str, ask: Ask) -> Result<Response> {
+fn fetch(url: &str, ask: Ask) -> error::Result<Response> {
     let response = ask(url)?;
     match Class::of(response.status) {
         Class::Unavailable => {
@@ -155,7 +157,7 @@ fn unusable(url: &str, kind: Kind, why: impl Into<String>) -> Error {
 
 /// Asks at each of `addresses` until one has the metadata. Some servers answer what they do not know with a page of
 /// their own and 200, so a page at one address is no reason not to ask at the next; another issuer's metadata is.
-fn search(issuer: &str, addresses: &[String], ask: Ask) -> Result<(Metadata, Response)> {
+fn search(issuer: &str, addresses: &[String], ask: Ask) -> error::Result<(Metadata, Response)> {
     let mut absent = Vec::new();
     let mut odd = None;
     for address in addresses {
@@ -185,7 +187,7 @@ fn search(issuer: &str, addresses: &[String], ask: Ask) -> Result<(Metadata, Res
 }
 
 /// The key set at `url` and nowhere else.
-fn only(url: &str, ask: Ask) -> Result<(Vec<u8>, Response)> {
+fn only(url: &str, ask: Ask) -> error::Result<(Vec<u8>, Response)> {
     let response = fetch(url, ask)?;
     if response.status >= 400 {
         return Err(unusable(url, Kind::Reply, format!("there is nothing (status {})", response.status)));

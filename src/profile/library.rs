@@ -2,11 +2,12 @@
 
 use super::config::{Config, ProfileConfig};
 use super::{read_settings, variable};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
 use crate::host::Host;
 use crate::provider::{Provider, built_in};
+use anyhow::Result;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -121,7 +122,8 @@ pub(super) fn check_variables(
                     format!("{taken} would mean two values"),
                     format!("{} of profile {name}, and {} of profile {other}", mine.name, theirs.name),
                 )
-                .hint("rename one of the profiles"));
+                .hint("rename one of the profiles")
+                .into());
             }
         }
     }

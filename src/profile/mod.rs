@@ -11,7 +11,7 @@ pub use library::{Library, Loaded};
 pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::text::nearest;
 use crate::host::{Host, LIMIT};
 use crate::oauth::metadata::Metadata;
@@ -19,6 +19,7 @@ use crate::profile::config::{Config, ProfileConfig};
 use crate::provider::{Grant, Provider};
 use crate::storage::choice::StoreChoice;
 use crate::system::files::{self, Numbers};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -82,11 +83,11 @@ pub struct Setup {
 /// [`Kind::Usage`] for a relative `$TOK_CONFIG`.
 pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = flag {
-        return std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--config", e.to_string()));
+        return Ok(std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--config", e.to_string()))?);
     }
     match host.var("TOK_CONFIG")? {
         Some(path) if Path::new(&path).is_absolute() => Ok(path.into()),
-        Some(_) => Err(Error::new(Kind::Usage, "TOK_CONFIG", "it must be an absolute path")),
+        Some(_) => Err(Error::new(Kind::Usage, "TOK_CONFIG", "it must be an absolute path").into()),
         None => Ok(host.folders()?.config.join("config.toml")),
     }
 }
@@ -113,7 +114,7 @@ fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
         Ok(None) => Ok(None),
         Ok(Some((bytes, numbers))) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some((text, numbers))),
-            Err(_) => Err(wrong("it is not UTF-8 text".into())),
+            Err(_) => Err(wrong("it is not UTF-8 text".into()).into()),
         },
         Err(error) => {
             let unsafe_file = matches!(error, files::ReadError::Unsafe(_));
@@ -122,7 +123,8 @@ fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
                 error.hint(format!("make it yours alone: chmod go-w {}", path.display()))
             } else {
                 error
-            })
+            }
+            .into())
         }
     }
 }
@@ -133,7 +135,7 @@ fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
 /// [`Kind::Config`] with line and column.
 pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
     let Some(text) = read_settings(host, path)? else { return Ok(Config::default()) };
-    Config::parse(path, &text, host.folders().ok().map(|folders| folders.home.as_path()))
+    Ok(Config::parse(path, &text, host.folders().ok().map(|folders| folders.home.as_path()))?)
 }
 
 impl Profile {
@@ -152,14 +154,15 @@ impl Profile {
                     format!("{name} is a profile of {has}, not of {wish}"),
                     "a profile has one provider",
                 )
-                .hint(format!("choose another name with --as, or take [profile.{name}] out of the config")));
+                .hint(format!("choose another name with --as, or take [profile.{name}] out of the config"))
+                .into());
             }
             (Some(wish), _) => wish.clone(),
             (None, Some(has)) => has.clone(),
             (None, None) => name.to_string(),
         };
         let Some(loaded) = library.provider(host, &provider_name)? else {
-            return Err(not_known(library, config, name, &provider_name, &own));
+            return Err(not_known(library, config, name, &provider_name, &own).into());
         };
         check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
@@ -173,7 +176,7 @@ impl Profile {
         let cache = match host.var("TOK_CACHE")?.as_deref() {
             Some("disk") => true,
             Some("off") => false,
-            Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off")),
+            Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off").into()),
             None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
         };
         let mut profile = Profile {
@@ -210,13 +213,13 @@ impl Profile {
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{} has no grant `{}`", self.provider.name, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Usage, what, grant));
+            return Err(wrong(Kind::Usage, what, grant).into());
         }
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{}: there is no grant `{}`", self.config.grant_at, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Config, what, grant));
+            return Err(wrong(Kind::Config, what, grant).into());
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use super::config::ConfigValue;
 use super::values::join;
 use super::{Home, Profile, Source};
-use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::oauth::metadata::Metadata;
@@ -11,6 +10,7 @@ use crate::oauth::request::{self, Values};
 use crate::provider::Call;
 use crate::token::Token;
 use crate::token::identity::{Known, KnownSecret};
+use anyhow::Result;
 use zeroize::Zeroizing;
 
 impl Profile {

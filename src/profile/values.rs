@@ -2,7 +2,7 @@
 
 use super::Profile;
 use super::config::ConfigValue;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::secret::Lines;
 use crate::base::secret::Secret;
 use crate::base::toml::{Document, unknown};
@@ -12,6 +12,7 @@ use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Param, Provider};
 use crate::system::files;
 use crate::system::process::Failed;
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -142,10 +143,10 @@ impl Profile {
                 let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
                 let doc = Document::new("", "");
                 let why = unknown(&doc, 0..0, "key or value", name, names).why;
-                return Err(Error::new(Kind::Config, at, why));
+                return Err(Error::new(Kind::Config, at, why).into());
             };
             if matches!(given, ConfigValue::List(_)) && !param.list {
-                return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")));
+                return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")).into());
             }
         }
         Ok(())
@@ -160,11 +161,12 @@ impl Profile {
                     Kind::Usage,
                     format!("{} takes no --{flag}", self.provider.name),
                     format!("its values are {}", self.value_names()),
-                ));
+                )
+                .into());
             }
         }
         if flags.values().filter(|f| matches!(f, Flag::File(p) if p == Path::new("-"))).count() > 1 {
-            return Err(Error::new(Kind::Usage, "stdin can give one value", "`-` stands for it more than once"));
+            return Err(Error::new(Kind::Usage, "stdin can give one value", "`-` stands for it more than once").into());
         }
         let mut params = self.provider.params.clone();
         params.extend(refresh_token_param(&self.provider, "refresh_token").cloned());
@@ -207,7 +209,8 @@ impl Profile {
                     Kind::Usage,
                     format!("{name} and {file} are both set"),
                     "they mean the same value",
-                ));
+                )
+                .into());
             }
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
@@ -265,7 +268,7 @@ impl Profile {
         }
         if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
             let why = format!("is none of {}", param.choices.join(", "));
-            return Err(self.blame(&param.name, &given.source, &why));
+            return Err(self.blame(&param.name, &given.source, &why).into());
         }
         Ok(())
     }
@@ -279,7 +282,7 @@ impl Profile {
             }
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked => (Kind::Usage, name.to_string()),
-            Source::Store => (Kind::LoginNeeded, format!("{}: the kept {name}", self.name)),
+            Source::Store => (Kind::LoginNeeded, format!("the kept {name}")),
             Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
@@ -293,9 +296,9 @@ impl Profile {
     /// [`request::Unready`] as an error of this profile.
     pub fn unready(&self, unready: Unready) -> Error {
         match unready {
-            Unready::Missing(name) => Error::new(Kind::LoginNeeded, format!("{}: {name} is missing", self.name), ""),
+            Unready::Missing(name) => Error::new(Kind::LoginNeeded, format!("{name} is missing"), ""),
             Unready::Header(name) => {
-                let what = format!("{}: the request header {name} cannot be made", self.name);
+                let what = format!("the request header {name} cannot be made");
                 Error::new(Kind::Config, what, "it would hold a line break or NUL")
             }
             Unready::Wrong(name, why) => self.wrong(&name, why),
@@ -365,10 +368,10 @@ impl Profile {
             }
             (None, Source::Keyring(service, user)) => {
                 let found = host.keyring_entry(service, user).map_err(|e| {
-                    Error::new(Kind::Store, format!("{}: {name} from the keyring ({service}/{user})", self.name), e.why)
+                    Error::new(Kind::Store, format!("{name} from the keyring ({service}/{user})"), e.why)
                 })?;
                 found.ok_or_else(|| {
-                    let what = format!("{}: {name} is missing", self.name);
+                    let what = format!("{name} is missing");
                     let why = format!("the keyring has no entry of service {service} and user {user}");
                     Error::new(Kind::LoginNeeded, what, why).hint("the config names it; see that it is there")
                 })?
@@ -427,17 +430,19 @@ pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given
                 format!("--{dashed} would show a secret"),
                 "arguments are seen by everybody",
             )
-            .hint(format!("give a file, or - for stdin: --{dashed}-file PATH")));
+            .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
+            .into());
         }
         Flag::File(_) if !param.secret => {
             return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
-                .hint(format!("give it as it is: --{dashed} VALUE")));
+                .hint(format!("give it as it is: --{dashed} VALUE"))
+                .into());
         }
         Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
-            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty"));
+            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty").into());
         }
         Flag::Plain(texts) if texts.len() > 1 && !param.list => {
-            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once"));
+            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once").into());
         }
         // It is kept in the config, which is read from anywhere.
         Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {

@@ -1,11 +1,10 @@
 //! From a profile to a token: open the store, decide, ask the provider, keep what came. `cmd/get.rs` and
 //! `cmd/login.rs` say when.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::jose::{Jwks, VerifyError};
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::cmd::output::Source as From;
 use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
@@ -22,6 +21,7 @@ use crate::token::credentials::{Kept, Session};
 use crate::token::identity::Known;
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
+use anyhow::Result;
 use std::collections::BTreeMap;
 
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
@@ -48,7 +48,7 @@ pub fn login_needed(
     if let Some(differs) = contradiction {
         return Error::new(
             Kind::LoginNeeded,
-            format!("{}: the kept session is not for what this call asks", profile.name),
+            "the kept session is not for what this call asks",
             format!("it differs in {differs}"),
         )
         .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
@@ -61,8 +61,8 @@ pub fn login_needed(
         return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
     }
     let what = match missing {
-        [one] if one == "refresh_token" => format!("{}: no refresh token is kept", profile.name),
-        _ => format!("{}: a login is needed", profile.name),
+        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
+        _ => "a login is needed".to_string(),
     };
     let values: Vec<&str> = missing.iter().map(String::as_str).collect();
     let mut why = match values.is_empty() {
@@ -82,6 +82,17 @@ pub fn login_needed(
         false => format!("run: {login} — or set {variables}"),
     };
     Error::new(Kind::LoginNeeded, what, why).hint(hint)
+}
+
+/// Where a token came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It waited on disk.
+    Cache,
+    /// A refresh token got it.
+    Refresh,
+    /// Another grant got it.
+    Grant,
 }
 
 /// What a token is to be got for.
@@ -107,7 +118,7 @@ pub fn obtain(
     cache: Option<&Cache>,
     no_store: bool,
     answers: &dyn Fn(&Token, i64) -> bool,
-) -> Result<(Token, From)> {
+) -> Result<(Token, Source)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
@@ -116,14 +127,14 @@ pub fn obtain(
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
         if profile.store == crate::storage::choice::StoreChoice::File {
-            return Err(store_error(profile, trouble));
+            return Err(store_error(profile, trouble).into());
         }
     }
     let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
     if let Some(elsewhere) = &elsewhere {
         let known = profile.known()?;
         if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
-            return Ok((token, From::Cache));
+            return Ok((token, Source::Cache));
         }
     }
     // Nobody is asked for endpoints that would not be used.
@@ -161,7 +172,7 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, From)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, Source)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
@@ -182,16 +193,17 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
         match refresh(host, wanted, &mut opened, &secrets)? {
-            Some(token) => return Ok((token, From::Refresh)),
+            Some(token) => return Ok((token, Source::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
                     return Err(Error::new(
                         Kind::LoginNeeded,
-                        format!("{}: the session has ended, and a login is needed", profile.name),
+                        "the session has ended, and a login is needed",
                         "the provider no longer takes the refresh token",
                     )
-                    .hint(format!("run: tok login {} {}", profile.name, grant.name)));
+                    .hint(format!("run: tok login {} {}", profile.name, grant.name))
+                    .into());
                 }
             }
         }
@@ -199,14 +211,15 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     match step {
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
-            Ok((token, From::Grant))
+            Ok((token, Source::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
             _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
-        }),
+        }
+        .into()),
         // `after_death` has no refresh token to offer.
-        plan::Step::Refresh => Err(Error::new(Kind::Other, format!("{}: nothing to do", profile.name), "")),
+        plan::Step::Refresh => Err(Error::new(Kind::Other, "nothing to do", "").into()),
     }
 }
 
@@ -265,12 +278,12 @@ fn refresh(
                 host.terminal.release_messages();
                 return Ok(Some(token));
             }
-            Outcome::Failed(error, _) => return Err(error),
+            Outcome::Failed(error, _) => return Err(error.into()),
             Outcome::Dead(error) => {
-                host.terminal.detail(&error.to_string());
+                host.terminal.detail(&format!("{}: {error}", profile.name));
                 opened.read(&profile.name);
                 if let Some(trouble) = &opened.trouble {
-                    return Err(store_error(profile, trouble));
+                    return Err(store_error(profile, trouble).into());
                 }
                 let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
@@ -305,9 +318,10 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
     match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
-            let what = format!("{}: the reply to the refresh cannot be trusted", profile.name);
+            let what = "the reply to the refresh cannot be trusted".to_string();
             Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
-                .hint(format!("log in again: tok login {}", profile.name)))
+                .hint(format!("log in again: tok login {}", profile.name))
+                .into())
         }
         _ => Ok(()),
     }
@@ -329,20 +343,20 @@ fn run(
         opened.check_ready();
     }
     if let Some(trouble) = &opened.trouble {
-        let text = format!("{}; going on without it", store_error(profile, trouble));
+        let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));
         if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
         && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
-    if is_kept_personal
-        && Index::of(host, &profile.name).read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name))
-    {
+    let was_refused = |index: &Index| index.read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name));
+    if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
         return Err(Error::new(
             Kind::LoginNeeded,
-            format!("{}: a login is needed", profile.name),
+            "a login is needed",
             format!("the provider has refused the grant {} with what is kept, and it is not sent twice", grant.name),
         )
-        .hint(format!("run: tok login {} {}", profile.name, grant.name)));
+        .hint(format!("run: tok login {} {}", profile.name, grant.name))
+        .into());
     }
     let hold = crate::system::signals::hold(false);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
@@ -358,7 +372,7 @@ fn run(
                     index.update(|entry| entry.refused = Some(grant.name.clone()));
                 }
             }
-            return Err(error);
+            return Err(error.into());
         }
     };
     let url = profile.session_url(inputs.values()).unwrap_or_default();
@@ -417,7 +431,7 @@ pub fn verify_id_token(
         now: host.clock.now().secs(),
     };
     let refuse = |why: String| {
-        Error::new(Kind::Reply, format!("{}: the ID token of {issuer} cannot be trusted", profile.name), why)
+        Error::new(Kind::Reply, format!("the ID token of {issuer} cannot be trusted"), why)
             .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
     };
     let unverified = || {
@@ -425,14 +439,14 @@ pub fn verify_id_token(
         checked.map(|()| false).map_err(|why| refuse(why.to_string()))
     };
     let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
-        return unverified();
+        return Ok(unverified()?);
     };
     for fresh in [false, true] {
         let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
-                host.terminal.detail(&format!("{}: the ID token is not verified: {error}", profile.name));
-                return unverified();
+                host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
+                return Ok(unverified()?);
             }
         };
         let keys = Jwks::parse(&keys).map_err(|why| refuse(format!("its keys cannot be read: {why}")))?;
@@ -440,7 +454,7 @@ pub fn verify_id_token(
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
             Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey)) if !fresh => {}
-            Err(why) => return Err(refuse(why.to_string())),
+            Err(why) => return Err(refuse(why.to_string()).into()),
         }
     }
     Ok(false)
@@ -450,7 +464,7 @@ pub fn verify_id_token(
 /// call's settings alone.
 fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
-    let noted = Index::of(host, &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
+    let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
     opened
         .kept
         .secrets
@@ -463,7 +477,7 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
 fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
     if let Err(trouble) = opened.write(&profile.name, kept) {
         let why = store_error(profile, &trouble);
-        host.terminal.insist(&format!("the new refresh token could not be kept: {why}"));
+        host.terminal.insist(&format!("{}: the new refresh token could not be kept: {why}", profile.name));
         host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
     }
 }
@@ -513,21 +527,22 @@ pub fn cached(
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
     if inputs.dpop_key.is_some() && !bound {
-        let what = format!("{}: the token cannot be used", profile.name);
+        let what = "the token cannot be used";
         return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
-            .hint("the server may know no DPoP: --dpop false"));
+            .hint("the server may know no DPoP: --dpop false")
+            .into());
     }
     let value = usage.value.fill(|name| match name {
         "access_token" => Some(issued.access_token.expose()),
         _ => inputs.get(name),
     });
-    let wrong = |why: &str| Error::new(Kind::Config, format!("{}: the header {}", profile.name, usage.header), why);
+    let wrong = |why: &str| Error::new(Kind::Config, format!("the header {}", usage.header), why);
     let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
     if let Some(token) = value.strip_prefix("Bearer ").filter(|_| bound) {
         value = format!("DPoP {token}");
     }
     if value.contains(['\r', '\n', '\0']) {
-        return Err(wrong("would hold a line break or NUL"));
+        return Err(wrong("would hold a line break or NUL").into());
     }
     Ok(Token {
         provider: profile.provider.name.clone(),

@@ -1,6 +1,6 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind};
 use crate::base::text::escape;
 use crate::base::time::Time;
 use crate::host::Host;
@@ -14,6 +14,7 @@ use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::session::redact::Words;
+use anyhow::Result;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -134,7 +135,7 @@ fn object<'f>(
     let (response, sent) = send(host, profile, call, inputs)??;
     match reply::object(told.rules, &response) {
         Ok(object) => Ok((object, sent)),
-        Err(failure) => Err(failed(profile, told.name, call, &failure, &sent)),
+        Err(failure) => Err(failed(profile, told.name, call, &failure, &sent).into()),
     }
 }
 
@@ -148,9 +149,9 @@ pub fn knows_more(call: &Call, code: Option<&str>) -> bool {
 fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, sent: &Sent) -> Error {
     let to = &sent.to;
     let what = match failure.kind {
-        Kind::Refused => format!("{}: {to} refused {name}", profile.name),
-        Kind::Unavailable => format!("{}: {to} cannot answer now", profile.name),
-        _ => format!("{}: the reply of {to} cannot be understood", profile.name),
+        Kind::Refused => format!("{to} refused {name}"),
+        Kind::Unavailable => format!("{to} cannot answer now"),
+        _ => format!("the reply of {to} cannot be understood"),
     };
     let is_client = failure.code.as_deref() == Some("invalid_client");
     let signed = sent.auth.signs() || sent.values.contains_key("assertion");
@@ -212,7 +213,7 @@ pub fn send<'f>(
     profile: &Profile,
     call: &Call,
     inputs: &'f Inputs,
-) -> Result<Result<(Response, Sent<'f>)>> {
+) -> Result<error::Result<(Response, Sent<'f>)>> {
     let names = profile.provider.closure(call.names());
     let personal =
         names.keys().any(|n| inputs.get(n).is_some() && profile.provider.param(n).is_some_and(|p| p.personal));
@@ -236,7 +237,7 @@ pub fn send<'f>(
     check_homes(profile, call, inputs, &to)?;
     let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
-            Error::new(Kind::Store, format!("{}: the kept DPoP key cannot be used", profile.name), why)
+            Error::new(Kind::Store, "the kept DPoP key cannot be used".to_string(), why)
                 .hint(format!("log in again: tok login {}", profile.name))
         })?),
         _ => None,
@@ -254,8 +255,7 @@ pub fn send<'f>(
             let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
             let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
-            let proof =
-                proof.map_err(|why| Error::new(Kind::Other, format!("{}: no DPoP proof", profile.name), why))?;
+            let proof = proof.map_err(|why| Error::new(Kind::Other, "no DPoP proof", why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
         // Made for this request alone, and worth something for as long as it lives.
@@ -267,10 +267,7 @@ pub fn send<'f>(
         request.ca_file = profile.ca_file.clone();
         let response = match host.send(&request) {
             Ok(response) => response,
-            Err(mut error) => {
-                error.what = format!("{}: {}", profile.name, error.what);
-                return Ok(Err(error));
-            }
+            Err(error) => return Ok(Err(error)),
         };
         if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
             host.terminal
@@ -317,7 +314,7 @@ pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) 
     let (response, sent) = send(host, profile, call, inputs)??;
     match response.status {
         200..300 => Ok(()),
-        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "")),
+        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "").into()),
     }
 }
 
@@ -337,7 +334,7 @@ fn secrets(profile: &Profile, sent: &Sent) -> Words {
 pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) -> Result<()> {
     let names = profile.provider.closure(call.names());
     match inputs.astray(names.keys(), to) {
-        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to)),
+        Some((name, home)) => Err(elsewhere(profile, name, &home.to_string(), to).into()),
         None => Ok(()),
     }
 }
@@ -345,8 +342,8 @@ pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) ->
 /// A value that was kept for one place would go to another.
 pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
     let what = match home {
-        "" => format!("{}: nothing is known of where the kept {name} may go, and this call is for {to}", profile.name),
-        _ => format!("{}: the kept {name} goes to {home} alone, and this call is for {to}", profile.name),
+        "" => format!("nothing is known of where the kept {name} may go, and this call is for {to}"),
+        _ => format!("the kept {name} goes to {home} alone, and this call is for {to}"),
     };
     Error::new(Kind::LoginNeeded, what, "nothing was sent")
         .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))

@@ -1,7 +1,7 @@
 //! One lock for one session: the lock of a profile in a state folder, and which state folder guards the session that a
 //! store's entry holds.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{self, Error, Kind};
 use crate::host::Host;
 use crate::storage::lock::{Lock, LockError};
 use crate::system::files::{self, Unsafe};
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`Kind::Unavailable`] where another process keeps the lock until `--timeout`; [`Kind::Other`] where there can be
 /// no lock: then nothing is asked of the provider either.
-pub fn lock(host: &mut Host, state: &Path, name: &str) -> Result<Lock> {
+pub fn lock(host: &mut Host, state: &Path, name: &str) -> error::Result<Lock> {
     let deadline = host.clock.deadline;
     let unusable = |path: &Path, error: io::Error| {
-        Error::new(Kind::Other, format!("{name}: {} cannot be used", path.display()), error.to_string())
+        Error::new(Kind::Other, format!("{} cannot be used", path.display()), error.to_string())
             .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
     };
     files::private_dir(state).map_err(|error| unusable(state, error))?;
@@ -31,7 +31,7 @@ pub fn lock(host: &mut Host, state: &Path, name: &str) -> Result<Lock> {
             let seconds = crate::base::duration::show(host.clock.timeout.as_secs() as i64);
             Error::new(
                 Kind::Unavailable,
-                format!("{name}: {who} holds the lock"),
+                format!("{who} holds the lock"),
                 format!("waited {seconds} for it; only one at a time may ask the provider"),
             )
             .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
@@ -107,7 +107,7 @@ impl Elsewhere {
     ///
     /// # Errors
     /// As [`lock`].
-    pub fn take(host: &mut Host, folder: Folder, name: &str) -> Result<Elsewhere> {
+    pub fn take(host: &mut Host, folder: Folder, name: &str) -> error::Result<Elsewhere> {
         let lock = lock(host, Path::new(&folder.path), name)?;
         Ok(Elsewhere { folder, _lock: lock })
     }

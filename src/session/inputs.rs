@@ -1,6 +1,6 @@
 //! The values of a request: what was given, what was kept, the defaults, and what is signed here.
 
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind};
 use crate::base::secret::Lines;
 use crate::base::secret::Secret;
 use crate::host::{Host, Stdin};
@@ -10,6 +10,7 @@ use crate::profile::{Home, Profile, Source, Value, is_pem};
 use crate::provider::{Call, Grant, Provider};
 use crate::token::credentials::Kept;
 use crate::token::identity::Known;
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -131,8 +132,11 @@ pub fn is_of_this_call(source: &Source) -> bool {
 /// [`Unready`] in the words of somebody who wants a token.
 pub fn not_ready(profile: &Profile, unready: Unready) -> Error {
     match unready {
-        Unready::Missing(value) => Error::new(Kind::LoginNeeded, format!("{}: {value} is missing", profile.name), "")
-            .hint(format!("set {}, or log in: tok login {}", profile.ways(&value), profile.name)),
+        Unready::Missing(value) => Error::new(Kind::LoginNeeded, format!("{value} is missing"), "").hint(format!(
+            "set {}, or log in: tok login {}",
+            profile.ways(&value),
+            profile.name
+        )),
         wrong => profile.unready(wrong),
     }
 }

@@ -64,7 +64,7 @@ impl Opened {
     ///
     /// # Errors
     /// As [`guard::lock`].
-    pub fn follow(&mut self, host: &mut Host, name: &str) -> crate::base::error::Result<()> {
+    pub fn follow(&mut self, host: &mut Host, name: &str) -> anyhow::Result<()> {
         for _ in 0..MOVES {
             // Nothing is known of what cannot be read, and it will not be used.
             if self.trouble.is_some() {
@@ -100,9 +100,10 @@ impl Opened {
         }
         Err(Error::new(
             Kind::Unavailable,
-            format!("{name}: the session keeps moving"),
+            "the session keeps moving",
             "other calls log in with other state folders meanwhile",
-        ))
+        )
+        .into())
     }
 
     /// Where nothing was kept: whether another call has kept something meanwhile. Before there was an entry, calls with
@@ -110,7 +111,7 @@ impl Opened {
     ///
     /// # Errors
     /// As [`Opened::follow`].
-    pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> crate::base::error::Result<bool> {
+    pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> anyhow::Result<bool> {
         if !self.kept.is_empty() || !self.is_usable() {
             return Ok(false);
         }
@@ -132,7 +133,7 @@ impl Opened {
     /// The index of the profile `name`: in this call's own state folder, and in the one whose lock is held.
     pub fn indexes(&self, host: &Host, name: &str) -> Vec<Index> {
         let other = self.elsewhere.as_ref().map(|held| Index::in_state(&held.state(), name));
-        std::iter::once(Index::of(host, name)).chain(other).collect()
+        std::iter::once(Index::of(host.folders().ok(), name)).chain(other).collect()
     }
 
     /// Reads the entry once more.
@@ -223,11 +224,11 @@ pub fn origin(url: &str) -> Option<String> {
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        Trouble::Missing => format!("{}: there is no {store} store here", profile.name),
-        Trouble::Locked => format!("{}: the {store} is locked", profile.name),
-        Trouble::TimedOut => format!("{}: the {store} did not answer", profile.name),
-        Trouble::Refused => format!("{}: the {store} store refused", profile.name),
-        Trouble::Corrupt => format!("{}: what the {store} store holds cannot be read", profile.name),
+        Trouble::Missing => format!("there is no {store} store here"),
+        Trouble::Locked => format!("the {store} is locked"),
+        Trouble::TimedOut => format!("the {store} did not answer"),
+        Trouble::Refused => format!("the {store} store refused"),
+        Trouble::Corrupt => format!("what the {store} store holds cannot be read"),
     };
     let hint = match trouble.trouble {
         Trouble::Refused if *store == StoreChoice::File => {

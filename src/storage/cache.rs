@@ -7,7 +7,7 @@
 use crate::base::header::is_header;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::fast_path::Call;
+use crate::storage::head::{Call, Head, HeadOf, is_head};
 use crate::system::files::{self, Durable, Numbers};
 use crate::token::identity::{Belongs, Known};
 use crate::token::{Expires, is_token};
@@ -19,24 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// The longest entry, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
-/// The names of the heads: of the plain call, and of those with options or variables.
-pub const HEADS: (&str, [&str; 8]) = (
-    "head.json",
-    [
-        "head-0.json",
-        "head-1.json",
-        "head-2.json",
-        "head-3.json",
-        "head-4.json",
-        "head-5.json",
-        "head-6.json",
-        "head-7.json",
-    ],
-);
-
-fn is_head(name: &str) -> bool {
-    name == HEADS.0 || HEADS.1.contains(&name)
-}
 
 /// What the short path prints stands first and in this order: it reads no further.
 #[derive(Serialize, Deserialize)]
@@ -268,72 +250,4 @@ pub struct TokenFile {
     name: String,
     /// The file as it was when the token was read; another may stand there by now, with a token for other settings.
     of: Option<Numbers>,
-}
-
-/// What a call resolves to, beside the token.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadOf<'p> {
-    /// The minimum remaining lifetime, in seconds.
-    pub min_ttl: i64,
-    /// Whether that is asked for, and not the default.
-    pub asked: bool,
-    /// When the call began, in nanoseconds since 1970: before it read the files that decide it.
-    pub started: i64,
-    /// The files that decide it, as they were read: the config and the user's file of the provider.
-    pub stamps: [Stamp<'p>; 2],
-}
-
-/// What a call resolves to. All borrowed: the short path reads it without allocating.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head<'t> {
-    /// The build that resolved it.
-    pub build: &'t str,
-    /// The options and variables that it was resolved with, see [`Call::digest`].
-    pub call: &'t str,
-    /// The name of the token's file.
-    pub token: &'t str,
-    /// That file as it was: whole, and what the full path found good.
-    pub of: Numbers,
-    /// The minimum remaining lifetime, in seconds.
-    pub min_ttl: i64,
-    /// Whether that is asked for, and not the default.
-    pub asked: bool,
-    /// When the call that resolved it began, in nanoseconds since 1970.
-    pub started: i64,
-    /// The files that decide it.
-    #[serde(borrow)]
-    pub stamps: [Stamp<'t>; 2],
-}
-
-impl Head<'_> {
-    /// The file's text: the fields in their order, without their names, which the short path would have to compare.
-    fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let Head { build, call, token, of, min_ttl, asked, started, stamps } = self;
-        let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
-        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, started, stamps))
-    }
-}
-
-/// A file as it was, or its absence.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stamp<'t> {
-    /// Its path.
-    #[serde(borrow)]
-    pub path: &'t Path,
-    /// `None`: there was no such file.
-    pub of: Option<Numbers>,
-}
-
-impl Stamp<'_> {
-    /// The stamp of `path` now; `None` if it cannot be told. For a comparison: what is written down is what was
-    /// read.
-    pub fn of(path: &Path) -> Option<Stamp<'_>> {
-        Some(Stamp { path, of: files::numbers(path).ok()? })
-    }
-
-    /// Whether the file changed less than two seconds before `started` (or after it), when the call began that read
-    /// it: the clock of a file system may be that coarse, and a second change within the same tick would not show.
-    pub fn is_too_young(&self, started: i64) -> bool {
-        self.of.is_some_and(|(_, _, content, state)| content.max(state) > started.saturating_sub(2_000_000_000))
-    }
 }

@@ -1,7 +1,6 @@
 //! What is stored for each profile, readable without opening a store and without secrets: one file per profile, so that
 //! no two writers meet.
 
-use crate::host::Host;
 use crate::storage::folders::Folders;
 use crate::system::files::{self, Durable};
 use serde::{Deserialize, Serialize};
@@ -34,8 +33,8 @@ pub struct Index(Option<PathBuf>);
 
 impl Index {
     /// The one of `profile`.
-    pub fn of(host: &Host, profile: &str) -> Index {
-        Index(host.folders().ok().map(|f| f.index().join(format!("{profile}.json"))))
+    pub fn of(folders: Option<&Folders>, profile: &str) -> Index {
+        Index(folders.map(|folders| folders.index().join(format!("{profile}.json"))))
     }
 
     /// The one of `profile` below another state folder.
@@ -73,8 +72,8 @@ impl Index {
     }
 
     /// The profiles that have one.
-    pub fn profiles(host: &Host) -> Vec<String> {
-        let Some(entries) = host.folders().ok().and_then(|f| std::fs::read_dir(f.index()).ok()) else {
+    pub fn profiles(folders: Option<&Folders>) -> Vec<String> {
+        let Some(entries) = folders.and_then(|folders| std::fs::read_dir(folders.index()).ok()) else {
             return Vec::new();
         };
         let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_string));

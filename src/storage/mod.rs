@@ -4,6 +4,7 @@ pub mod cache;
 pub mod choice;
 pub mod documents;
 pub mod folders;
+pub mod head;
 pub mod index;
 pub mod lock;
 pub mod secrets;

@@ -91,7 +91,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     sys::private_dir(path)
 }
 
-/// The content of one of our own files, or `None` where there is none; at most `limit` bytes.
+/// The content of one of our own files, or `None` if there is none; at most `limit` bytes.
 ///
 /// # Errors
 /// [`ReadError::Unsafe`] for a file that is not ours alone: the caller refuses (secrets) or treats it as absent
@@ -123,7 +123,7 @@ pub fn read_private_numbered(path: &Path, limit: u64) -> Result<Option<(Vec<u8>,
     Ok(Some((bytes, numbers)))
 }
 
-/// The content of a file that decides where secrets go (the config, a provider file), or `None` where there is none;
+/// The content of a file that decides where secrets go (the config, a provider file), or `None` if there is none;
 /// at most `limit` bytes; and its numbers before it was read. It may be a link and may be read by all.
 ///
 /// # Errors
@@ -151,7 +151,7 @@ pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)
 /// A file as it was: size, inode, time of change of content and of state (nanoseconds since 1970).
 pub type Numbers = (u64, u64, i64, i64);
 
-/// The numbers of the file that `path` leads to; `None` where there is none.
+/// The numbers of the file that `path` leads to; `None` if there is none.
 ///
 /// # Errors
 /// Where they cannot be told.
@@ -245,10 +245,7 @@ pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Resu
                         std::thread::sleep(Duration::from_millis(5));
                     }
                     Err(error) if sys::has_no_reader(&error) => {
-                        return Err(io::Error::new(
-                            io::ErrorKind::TimedOut,
-                            "no reader within the time allowed",
-                        ));
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "no reader within the time allowed"));
                     }
                     opened => return opened?.write_all(bytes),
                 }

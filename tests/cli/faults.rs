@@ -290,7 +290,7 @@ fn bodies() -> Vec<Fault> {
         fault("100 Continue alone", 6, Once, "before the reply was complete", || {
             always(raw("HTTP/1.1 100 Continue", b""))
         }),
-        fault("gzip that nobody asked for", 8, Once, "gzip", move || always(raw(&packed, gzip))),
+        fault("gzip that nobody asked for", 0, Once, "", move || always(raw(&packed, gzip))),
         fault("a charset that is not the body's", 0, Once, "", || {
             always(Reply::new(200, "application/json; charset=utf-16", body()))
         }),
@@ -382,7 +382,7 @@ fn certificates() -> Vec<Fault> {
             tls(Certified::new(names, false), false)
         }),
         fault("a self-signed certificate", 6, Never, "is not trusted", || tls(Certified::self_signed(names), false)),
-        fault("TLS 1.1 alone, said by an alert", 6, Once, "ProtocolVersion", || {
+        fault("TLS 1.1 alone, said by an alert", 6, Once, "TLS 1.2", || {
             https(below("127.0.0.1", |s| say(s, &[21, 3, 1, 0, 2, 2, 70])))
         }),
         fault("TLS 1.1 alone, said by a ServerHello", 6, Once, "TLS 1.2", || {
@@ -396,7 +396,7 @@ fn certificates() -> Vec<Fault> {
             https(below("127.0.0.1", |s| say(s, b"HTTP/1.1 400 Bad Request\r\n\r\n")))
         }),
         fault("a proxy that refuses", 6, Never, "refused the connection (403)", || proxy(Reply::html(403))),
-        fault("a proxy that wants a password", 6, Never, "wants a user and password", || {
+        fault("a proxy that wants a password", 6, Never, "requires a user and password", || {
             proxy(Reply::html(407).header("Proxy-Authenticate", "Basic realm=\"x\""))
         }),
         fault("a proxy that is not there", 6, Never, "connection refused", || {

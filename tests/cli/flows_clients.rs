@@ -100,7 +100,9 @@ fn a_key_signs_an_assertion_that_is_good_once_and_not_for_long() {
     assert!(ids[0] != ids[1] && ids[0].len() >= 16, "{ids:?}");
     // A server may quote what it got: what proves the client is in no message.
     for body in ["client_assertion", "authorization"] {
-        issuer.script("/token", [Reply::json(401, json!({"error": "invalid_client", "error_description": body}))]);
+        // Once for each audience that is tried.
+        let refusal = || Reply::json(401, json!({"error": "invalid_client", "error_description": body}));
+        issuer.script("/token", [refusal(), refusal()]);
         sandbox.run(&line).fails(5).hints();
     }
     sandbox.run(&format!("{line} --algorithm RS256")).fails(2).says("--algorithm").says("ES256");

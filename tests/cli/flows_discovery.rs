@@ -21,7 +21,6 @@ fn metadata_that_cannot_be_used_is_told_and_nothing_is_sent_or_kept() {
     let issuer = issuer();
     for (change, says) in [
         (json!({"issuer": "https://evil.example"}), "evil.example"),
-        (json!({"issuer": format!("{}/", issuer.url())}), "slash"),
         (json!({"issuer": "https://\u{1b}[31m.example"}), "\\u{1b}"),
         (json!({"issuer": null}), "issuer"),
         (json!({"issuer": ["x"]}), "issuer"),

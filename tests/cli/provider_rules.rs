@@ -39,10 +39,17 @@ fn every_unit_of_an_expiry_is_read() {
     about(left("as = \"auto\"", json!(600)), 600);
     about(left("as = \"auto\"", json!(now() + 600)), 600);
     about(left("as = \"auto\"", json!((now() + 600) * 1000)), 600);
-    // Far enough away that the test needs no calendar.
-    for date in ["2099-01-01T00:00:00Z", "2099-01-01T01:00:00.123456+01:00", "Thu, 01 Jan 2099 00:00:00 GMT"] {
-        let seconds = 4_070_908_800 - now();
-        about(left("as = \"date\"", json!(date)), seconds);
+    let at = jiff::Timestamp::from_second(now() + 600).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+    let east = at.with_time_zone(jiff::tz::TimeZone::fixed(jiff::tz::offset(1)));
+    for date in [
+        at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at.strftime("%Y-%m-%dT%H:%M:%S.123456789012Z"),
+        east.strftime("%Y-%m-%dT%H:%M:%S.123456+01:00"),
+        at.strftime("%a, %d %b %Y %H:%M:%S GMT"),
+        at.strftime("%A, %d-%b-%y %H:%M:%S GMT"),
+        at.strftime("%a %b %e %H:%M:%S %Y"),
+    ] {
+        about(left("as = \"date\"", json!(date.to_string())), 600);
     }
 }
 

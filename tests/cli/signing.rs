@@ -283,6 +283,9 @@ fn a_refused_key_is_a_refusal_and_nothing_is_kept() {
     assert_nothing_kept(&sandbox);
 }
 
+/// When the tokens of [`github`] expire.
+static FAR: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| tok::base::date::show(now() + 3600));
+
 fn github() -> Server {
     Server::new(|request| {
         let refuse = |status: u16, why: &str| {
@@ -315,7 +318,7 @@ fn github() -> Server {
             201,
             json!({
                 "token": format!("ghs_{CANARY}{}", said["iss"].as_str().unwrap()),
-                "expires_at": "2099-01-01T00:00:00Z",
+                "expires_at": *FAR,
                 "permissions": permissions,
                 "repository_selection": if wanted.get("repositories").is_some() { "selected" } else { "all" },
             }),
@@ -341,7 +344,7 @@ fn an_app_gets_a_token_of_its_installation() {
     assert_eq!(server.last().body, b"{}");
     let got = sandbox.run("get github-app --json").json();
     assert_eq!(got["access_token"], format!("ghs_{CANARY}Iv23li"));
-    assert_eq!(got["expires_at"], "2099-01-01T00:00:00Z");
+    assert_eq!(got["expires_at"], *FAR);
     assert_eq!(got["extra"], json!({"permissions": {"metadata": "read"}, "repository_selection": "all"}));
     assert_eq!(got["header"]["value"], format!("Bearer ghs_{CANARY}Iv23li"));
     std::fs::remove_file(&file).unwrap();

@@ -6,10 +6,11 @@ mod id_token;
 mod json;
 mod token;
 
-use crate::base::error::Result;
 use crate::base::secret::Secret;
 use crate::cli::Format;
+use crate::session::acquire::Source;
 use crate::token::Token;
+use anyhow::Result;
 
 /// A token that is about to be handed out.
 pub struct Answer {
@@ -21,17 +22,6 @@ pub struct Answer {
     pub source: Source,
     /// The clock, in seconds since 1970.
     pub now: i64,
-}
-
-/// Where a token came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// It waited on disk.
-    Cache,
-    /// A refresh token got it.
-    Refresh,
-    /// Another grant got it.
-    Grant,
 }
 
 /// The whole of what goes to stdout; `variable` is the name that a shell's format sets.

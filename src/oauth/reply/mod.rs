@@ -197,14 +197,20 @@ fn without_token(rules: &Rules, value: &Value) -> String {
         Find::Header(name) => format!("in the header {name}"),
         Find::At(places) => format!("at {}", escape(&places.join(" or "))),
     };
+    let empty = Map::new();
+    format!("no access token {places}{}", instead(value.as_object().unwrap_or(&empty)))
+}
+
+/// What stands in `reply`, by names and never by values, to be said behind what does not.
+pub fn instead(reply: &Map<String, Value>) -> String {
     let mut names = Vec::new();
-    list_names(value, "", &mut names);
+    list_names(reply, "", &mut names);
     match names.len() {
-        0 => format!("no access token {places}, and nothing else in the reply"),
+        0 => ", and nothing else in the reply".into(),
         count => {
             let more = if count > MOST_NAMES { ", …" } else { "" };
             names.truncate(MOST_NAMES);
-            format!("no access token {places}; the reply has {}{more}", names.join(", "))
+            format!("; the reply has {}{more}", names.join(", "))
         }
     }
 }
@@ -212,9 +218,8 @@ fn without_token(rules: &Rules, value: &Value) -> String {
 /// How many names of a reply are listed.
 const MOST_NAMES: usize = 20;
 
-/// Pointers to what `value` has, three objects deep.
-fn list_names(value: &Value, at: &str, names: &mut Vec<String>) {
-    let Value::Object(object) = value else { return };
+/// Pointers to what `object` has, three objects deep.
+fn list_names(object: &Map<String, Value>, at: &str, names: &mut Vec<String>) {
     for (name, inner) in object {
         // A token read as a form becomes a name without a value; anything else than a name may also be a secret.
         let is_name = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
@@ -222,7 +227,7 @@ fn list_names(value: &Value, at: &str, names: &mut Vec<String>) {
         match inner {
             _ if names.len() > MOST_NAMES || value::is_empty(inner) || !is_name => {}
             Value::Object(object) if !object.is_empty() && at.matches('/').count() < 2 => {
-                list_names(inner, &pointer, names);
+                list_names(object, &pointer, names);
             }
             _ => names.push(pointer),
         }

@@ -70,7 +70,11 @@ pub fn clock(response: &Response) -> Option<i64> {
 /// A status other than 2xx.
 pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Failure {
     let status = response.status;
-    let words = Words::of(response);
+    let mut words = Words::of(response);
+    if Class::of(status) != Class::Refused {
+        // What a server that fails writes as plain text may be a stack trace, with whatever it contained.
+        words.text = None;
+    }
     let said = words.said(rules);
     let with = |kind, why: String| Failure { kind, why, dead: false, code: words.code(rules) };
     match Class::of(status) {

@@ -265,6 +265,8 @@ fn plain_text_problem_details_and_challenges_are_the_servers_words() {
         let object = object(&rules(""), &answered(403, headers, body)).expect_err("a failure");
         assert_eq!((object.why.as_str(), object.code.as_deref()), (why, code));
     }
+    let trace = refused_by("", &answered(500, &[], b"panic: at t0ken"));
+    assert_eq!(trace.why, "server error (status 500)");
     let long = "word ".repeat(1000);
     assert!(refused_by("", &answered(400, &[], long.as_bytes())).why.chars().count() < 400);
 }

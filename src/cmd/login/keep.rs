@@ -1,0 +1,156 @@
+//! What a login keeps: the session, secrets, the cached token and the index.
+
+use crate::base::secret::Secret;
+use crate::base::time::Time;
+use crate::cmd::Context;
+use crate::host::Host;
+use crate::oauth::reply::Issued;
+use crate::profile::{Profile, Source};
+use crate::provider::Grant;
+use crate::session::acquire::{self, Wanted};
+use crate::session::inputs::Inputs;
+use crate::session::open_store::{self, Opened};
+use crate::storage::cache::Cache;
+use crate::storage::choice::StoreChoice;
+use crate::storage::index::Index;
+use crate::token::Token;
+use crate::token::credentials::{Kept, Session};
+use crate::token::identity::Known;
+use anyhow::Result;
+
+/// A login that the provider has granted.
+pub(super) struct Login<'a> {
+    pub profile: &'a Profile,
+    pub grant: &'a Grant,
+    /// It began with a refresh token from elsewhere or from the store.
+    pub is_refresh: bool,
+    /// That refresh token.
+    pub used: Option<Secret>,
+    /// `--keep`
+    pub keep: bool,
+    /// The settings in force, with the secrets that came from the store.
+    pub known: Known,
+    /// What was sent.
+    pub inputs: Inputs,
+    /// What names its session.
+    pub url: String,
+    pub issued: Issued,
+    pub received: Time,
+}
+
+impl Login<'_> {
+    /// The grant that the session begins with: a refresh token from elsewhere says nothing of it.
+    pub(super) fn began_with(&self) -> Option<&str> {
+        (!self.is_refresh).then_some(self.grant.name.as_str())
+    }
+
+    /// The token as it waits. `verified`: its ID token was.
+    pub(super) fn token(&self, verified: bool) -> Result<Token> {
+        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.inputs)?;
+        if let Some(id) = &mut token.id_token {
+            id.verified = verified;
+        }
+        Ok(token)
+    }
+
+    /// Who a kept session is of, where this is that session going on.
+    pub(super) fn subject_of(&self, old: &Kept) -> Option<String> {
+        let old = old.session.as_ref()?;
+        if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
+    }
+
+    /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
+    pub(super) fn kept(&self, old: &Kept) -> Kept {
+        let provider = &self.profile.provider;
+        let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
+        // Where it was not rotated, the one that was handed in stays.
+        let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
+            refresh_token: refresh_token.clone(),
+            belongs: self.known.belongs(&self.url, self.began_with(), None),
+            since: self.received.secs(),
+            subject: self.issued.id_token.as_ref().and_then(acquire::subject).or_else(|| self.subject_of(old)),
+        });
+        let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
+        if self.is_refresh {
+            // It leaves the kept secrets as they are.
+            return Kept { session, dpop_key, folder: None, ..old.clone() };
+        }
+        let home = open_store::origin(&self.url);
+        let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
+        // A confidential client proves itself at each refresh too.
+        let for_refresh = provider.refresh_grant().map(|refresh| provider.uses(refresh)).unwrap_or_default();
+        let client = self.inputs.get("client_id").map(|id| id.to_string());
+        let is_same = old.secrets_for == home && (old.secrets_client.is_none() || old.secrets_client == client);
+        let mut secrets = if is_same { old.secrets.clone() } else { Default::default() };
+        for name in provider.uses(self.grant).into_keys() {
+            let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
+            let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
+            let wanted = match self.profile.given.get(&name).map(|g| &g.source) {
+                Some(Source::Flag | Source::Asked) => self.keep || (needed && !param.personal),
+                // What came from the environment is not kept, unless that is asked for.
+                Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
+                _ => false,
+            };
+            if let (true, Some(value)) = (wanted, self.inputs.get(&name)) {
+                secrets.insert(name, Secret::new(value));
+            }
+        }
+        let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
+        Kept { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
+    }
+
+    /// Cache and index after the store: a new login answers all questions of its profile.
+    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Token) -> Result<()> {
+        let Login { profile, grant, .. } = self;
+        if profile.cache {
+            let cache = Cache::new(context.host.folders()?.cache(&profile.name));
+            for old in std::iter::once(&cache).chain(&opened.cache_elsewhere(&profile.name)) {
+                let _ = old.clear();
+            }
+            let wanted = Wanted { profile, known: &self.known, cache: Some(&cache) };
+            acquire::put(context.host, &wanted, grant, token);
+        }
+        let before = Index::of(context.host.folders().ok(), &profile.name).read().map(|entry| entry.store);
+        acquire::index(context.host, profile, opened, &self.issued);
+        // What an earlier login kept in another store is nobody's any more.
+        if let Some(before) = before.filter(|b| !b.is_empty() && *b != profile.store.to_string())
+            && let Ok(choice) = StoreChoice::parse(&before)
+            && let Ok(Some(mut old)) = context.host.store(&choice)
+            && old.forget(&profile.name).is_err()
+        {
+            context.host.terminal.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
+        }
+        Ok(())
+    }
+
+    /// Says what is now there.
+    pub(super) fn report(&self, host: &mut Host, opened: &Opened) {
+        let Login { profile, grant, .. } = self;
+        let kept = match (&opened.kept.session, opened.kept.secrets.is_empty()) {
+            (Some(_), true) => "the refresh token is kept",
+            (Some(_), false) => "the refresh token and the secret are kept",
+            (None, false) => "the secret is kept",
+            (None, true) => "nothing but the access token is kept",
+        };
+        let life = match self.issued.expires.at() {
+            Some(at) => format!("good for {}", crate::base::duration::show(at - self.received.secs())),
+            None => "without a known end".into(),
+        };
+        if profile.store == StoreChoice::None {
+            host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
+        }
+        let scopes = self.inputs.get("scope").unwrap_or_default();
+        if self.issued.refresh_token.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
+            host.terminal.warn(&format!(
+                "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
+                profile.name
+            ));
+        }
+        let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        host.terminal.tell(&format!(
+            "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
+            profile.provider.title, profile.name, grant.name
+        ));
+    }
+}

@@ -1,0 +1,181 @@
+//! The token of a call: cached if still good, else by the refresh token, else by a non-interactive grant. Shared by the
+//! verbs that hand one out.
+
+use super::Context;
+use crate::base::error::{Error, Kind, kind};
+use crate::cli::{Flag, TokenArgs};
+use crate::cmd::output::Answer;
+use crate::profile::{Profile, Wishes};
+use crate::session::acquire::{Source, obtain};
+use crate::storage::cache::{Cache, TokenFile};
+use crate::storage::choice::StoreChoice;
+use crate::storage::head::{Call, HeadOf, Stamp};
+use crate::token::Token;
+use crate::token::freshness::{MIN_TTL, Stale, freshness};
+use anyhow::{Context as _, Result};
+
+/// A token, and the profile that it is for.
+pub struct Got {
+    /// The token.
+    pub answer: Answer,
+    /// The profile, with what was found out for it.
+    pub profile: Profile,
+}
+
+/// The token that is asked for.
+///
+/// # Errors
+/// Each kind of the contract.
+pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
+    let profile = resolve(context, args)?;
+    let name = profile.name.clone();
+    find_or_acquire(context, args, profile).context(name)
+}
+
+/// [`token`] for a profile that is resolved.
+///
+/// # Errors
+/// As there.
+pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
+    let known = profile.known()?;
+    let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
+        Some(seconds) => (seconds, true),
+        None => (MIN_TTL, false),
+    };
+    let folders = context.host.folders()?.clone();
+    let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
+    let find = || cache.as_ref().and_then(|c| c.find(&known));
+    let good = |token: &Token, now: i64, min_ttl: i64, asked: bool| {
+        freshness(token.received.secs(), token.expires, now, min_ttl, asked)
+    };
+    let name = profile.name.clone();
+    let answer = |profile, token, source, now: i64| Got {
+        answer: Answer { profile: name.clone(), token, source, now },
+        profile,
+    };
+
+    let mut reason = None;
+    if !args.fresh {
+        let now = context.host.clock.now().secs();
+        if let Some((file, token)) = find() {
+            match good(&token, now, min_ttl, asked) {
+                Ok(()) => {
+                    write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+                    return Ok(answer(profile, token, Source::Cache, now));
+                }
+                Err(stale) => reason = Some(stale),
+            }
+        }
+    }
+    if args.offline {
+        return Err(offline(&profile, reason, min_ttl).into());
+    }
+
+    // A cached answer leaves nothing half done: there the system's own handling of signals will do.
+    crate::system::signals::listen();
+    let lock = match context.lock(&profile.name) {
+        Ok(lock) => Some(lock),
+        // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
+        Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let (now, started) = (context.host.clock.now().secs(), context.host.clock.started);
+    let stand = context.host.settings.are_unchanged();
+    let answers = |token: &Token, now: i64| {
+        // Issued while we waited: that is as fresh as it gets, however short its life.
+        let meanwhile = token.received >= started;
+        // Where the settings have changed since, it may be for those of now, which were not in force when we began.
+        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
+            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        is_good && is_of_then
+    };
+    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        return Ok(answer(profile, token, Source::Cache, now));
+    }
+    if let Some(reason) = reason {
+        context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
+    }
+    profile.warn_of_exposed(context.host);
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
+    if let Some((file, waiting)) = find()
+        && waiting.received == token.received
+    {
+        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+    }
+    drop(lock);
+    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
+    Ok(answer(profile, token, source, now))
+}
+
+/// Neither a session nor a token waits anywhere.
+fn nothing_is_kept(profile: &Profile) -> bool {
+    profile.store == StoreChoice::None && !profile.cache
+}
+
+/// The profile that `args` name, with their values.
+///
+/// # Errors
+/// As [`Profile::resolve`].
+pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
+    let mut flags = args.values.clone();
+    if !args.scope.is_empty() {
+        flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
+    }
+    let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
+    Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
+}
+
+fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
+    let why = match reason {
+        None => "none waits here for these settings".to_string(),
+        Some(Stale::Soon(left)) => {
+            format!(
+                "it has {} left, and {} are asked for",
+                crate::base::duration::show(left),
+                crate::base::duration::show(min_ttl)
+            )
+        }
+        Some(stale) => describe(stale).to_string(),
+    };
+    Error::new(Kind::LoginNeeded, "there is no cached token to hand out", why)
+        .hint(format!("get one with the network: tok get {}", profile.name))
+}
+
+fn describe(stale: Stale) -> &'static str {
+    match stale {
+        Stale::Expired => "the cached token has expired",
+        Stale::Soon(_) => "the cached token expires too soon",
+        Stale::ClockSetBack => "the cached token comes from the future: the clock was set back",
+    }
+}
+
+/// Writes down what this call resolves to, so that the next one need not resolve it again.
+fn write_head(
+    context: &Context,
+    profile: &Profile,
+    folders: &crate::storage::folders::Folders,
+    cache: Option<&Cache>,
+    (file, token): (TokenFile, &Token),
+    min_ttl: i64,
+    asked: bool,
+) {
+    let Some(cache) = cache.filter(|_| context.plain) else { return };
+    let own = context.host.env.own();
+    let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
+    let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
+    // The header of a token that is bound to a key is another each time.
+    if !profile.is_pinned() || token.is_bound() {
+        return cache.drop_head(&call);
+    }
+    let own = folders.provider(&profile.provider.name);
+    // As they were read: by now others may stand there.
+    let stamp = |path| Some(Stamp { path, of: context.host.settings.of(path)? });
+    let (Some(config), Some(own)) = (stamp(&context.setup.config_path), stamp(own.as_path())) else { return };
+    let started = context.host.clock.started.0;
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
+}
