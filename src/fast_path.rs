@@ -64,16 +64,19 @@ mod unix {
         let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
         let mut call = Call { words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
-        // In a folder that others can change, someone else may have put a token.
-        for below in ["", "cache", name] {
+        // In a folder that others can change, someone else may have put a token. Below the one that is open only we
+        // can change what was looked at.
+        let root = files::Dir::open(state.path(), 0).ok()?;
+        let start = state.len + 1;
+        for below in ["cache", name] {
             state.join(below.as_bytes())?;
-            if !files::is_own_dir(state.path()) {
+            if !root.has_own_dir(state.below(start)) {
                 return None;
             }
         }
         let folder = state.len;
         state.join(call.head().as_bytes())?;
-        let (text, _) = files::read_private_into(state.path(), text)?;
+        let (text, _) = root.read_into(state.below(start), text)?;
         let head: Head = serde_json::from_slice(text).ok()?;
         // The head was written for the folders at that time, which may have changed.
         let places: [(&[u8], bool); 2] = [(b"/config.toml", true), (b"/providers/", false)];
@@ -91,7 +94,7 @@ mod unix {
         }
         state.len = folder;
         state.join(head.token.as_bytes())?;
-        let (bytes, of) = files::read_private_into(state.path(), buffer)?;
+        let (bytes, of) = root.read_into(state.below(start), buffer)?;
         match line(&head, bytes, header, now) {
             Some(line) if of == head.of => Some((bytes, line)),
             _ => {
@@ -220,7 +223,12 @@ mod unix {
             Path::new(OsStr::from_bytes(self.bytes()))
         }
 
-        /// `None` if it becomes too long. `below` may be empty: then nothing is changed.
+        /// What follows the first `start` bytes.
+        fn below(&self, start: usize) -> &Path {
+            Path::new(OsStr::from_bytes(self.bytes().get(start..).unwrap_or_default()))
+        }
+
+        /// `None` where it becomes too long. `below` may be empty: then nothing is changed.
         fn join(&mut self, below: &[u8]) -> Option<()> {
             let gap: &[u8] = match self.bytes().last() {
                 None | Some(b'/') => b"",

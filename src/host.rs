@@ -97,6 +97,26 @@ impl Host {
         })
     }
 
+    /// Whether this is root by way of `sudo`, and was another user before.
+    pub fn is_sudo(&self) -> bool {
+        self.env.has("SUDO_USER")
+    }
+
+    /// Refuses to work as root in the home of whoever ran `sudo -E`: files would be made there that are root's.
+    ///
+    /// # Errors
+    /// [`Kind::Config`].
+    pub fn check_home(&self) -> Result<()> {
+        match &self.folders {
+            Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
+                let what = format!("the home folder {} belongs to another user", folders.home.display());
+                Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
+                    .hint("run it with sudo -H, so that root uses config and tokens of its own"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the options of every command into force.
     pub fn settle(&mut self, global: &Global) {
         let terminal = &mut self.terminal;
@@ -150,9 +170,10 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
+        let sudo = self.is_sudo();
         let http = self.http.get_or_insert_with(|| {
             let settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(Settings { verbose: self.terminal.verbose, ..settings }, clock::now)
+            http::real(Settings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
         });
         let mut notes = Notes { events, lines: Vec::new() };
         let answer = http(request, deadline, &mut notes);
@@ -233,6 +254,26 @@ impl Host {
         let answer = self.terminal.ask(label, echo);
         self.clock.excuse(start);
         answer
+    }
+
+    /// Asks for a secret that may be a PEM: all lines of one are read.
+    ///
+    /// # Errors
+    /// As [`Terminal::ask`].
+    pub fn ask_secret(&mut self, label: &str) -> Result<Option<Secret>> {
+        let Some(first) = self.ask(label, Echo::Off)? else { return Ok(None) };
+        if !first.expose().starts_with("-----BEGIN") || first.expose().contains("-----END") {
+            return Ok(Some(first));
+        }
+        let mut text = Zeroizing::new(format!("{}\n", first.expose()));
+        while let Some(line) = self.ask("", Echo::Off)? {
+            text.push_str(line.expose());
+            if line.expose().starts_with("-----END") {
+                break;
+            }
+            text.push('\n');
+        }
+        Ok(Some(Secret::new(text.as_str())))
     }
 
     /// A line from stdin, which was asked for. Without `until` a person takes their time, and it does not count.

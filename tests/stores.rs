@@ -236,7 +236,7 @@ fn the_umask_does_not_matter() {
 fn child_umask() {
     let Some(root) = child_folder() else { return };
     let secrets = root.join("data/secrets.json");
-    FileStore::new(secrets.clone(), soon(2000)).set("p", &Secret::new("{}")).unwrap();
+    FileStore::new(secrets.clone(), &root.join("state/tok/journal"), soon(2000)).set("p", &Secret::new("{}")).unwrap();
     assert_eq!(mode(&secrets), 0o600);
     assert_eq!(mode(&root.join("data/secrets.json.lock")), 0o600);
     assert_eq!(mode(&root.join("data")), 0o700);
@@ -315,7 +315,7 @@ fn a_killed_holder_frees_the_lock_and_a_living_one_is_named() {
     let pid: u32 = first_line(&mut holder).parse().unwrap();
     assert_eq!(pid, holder.id());
     let mut told = Vec::new();
-    let error = Lock::take(root.path(), "p", soon(3000), &mut |pid| told.push(pid)).unwrap_err();
+    let error = Lock::take(root.path(), 0, "p", soon(3000), &mut |pid| told.push(pid)).unwrap_err();
     assert!(error.to_string().contains(&pid.to_string()), "{error}");
     assert!(matches!(error, LockError::TimedOut { holder } if holder == Some(pid)));
     assert_eq!(told, [Some(pid)]);
@@ -323,7 +323,7 @@ fn a_killed_holder_frees_the_lock_and_a_living_one_is_named() {
     let waiter = {
         let folder = root.path().to_owned();
         std::thread::spawn(move || {
-            Lock::take(&folder, "p", patient(), &mut |_| waits.send(()).unwrap()).unwrap();
+            Lock::take(&folder, 0, "p", patient(), &mut |_| waits.send(()).unwrap()).unwrap();
         })
     };
     waiting.recv().unwrap();
@@ -336,7 +336,7 @@ fn a_killed_holder_frees_the_lock_and_a_living_one_is_named() {
 #[ignore = "a child of a_killed_holder_frees_the_lock_and_a_living_one_is_named"]
 fn child_holder() {
     let Some(folder) = child_folder() else { return };
-    let _lock = Lock::take(&folder, "p", patient(), &mut |_| {}).unwrap();
+    let _lock = Lock::take(&folder, 0, "p", patient(), &mut |_| {}).unwrap();
     println!("HELD {}", std::process::id());
     std::thread::sleep(child::LIMIT);
 }
@@ -358,7 +358,7 @@ fn one_process_at_a_time_holds_a_lock() {
 fn child_counter() {
     let Some(folder) = child_folder() else { return };
     for _ in 0..5 {
-        let _lock = Lock::take(&folder.join("locks"), "p", patient(), &mut |_| {}).unwrap();
+        let _lock = Lock::take(&folder.join("locks"), 0, "p", patient(), &mut |_| {}).unwrap();
         let count: u32 = fs::read_to_string(folder.join("count")).unwrap().parse().unwrap();
         std::thread::sleep(Duration::from_millis(3));
         fs::write(folder.join("count"), (count + 1).to_string()).unwrap();
@@ -376,7 +376,7 @@ fn a_planted_lock_is_an_error_and_its_target_is_untouched() {
     mkfifo(&at("pipe.lock"));
     fs::create_dir(at("folder.lock")).unwrap();
     for name in ["link", "dangling", "second", "pipe", "folder"] {
-        let error = Lock::take(root.path(), name, patient(), &mut |_| {}).unwrap_err();
+        let error = Lock::take(root.path(), 0, name, patient(), &mut |_| {}).unwrap_err();
         assert!(matches!(error, LockError::Failed(..)), "{name}: {error}");
     }
     assert_eq!(fs::read_to_string(at("victim")).unwrap(), "victim");
@@ -386,36 +386,36 @@ fn a_planted_lock_is_an_error_and_its_target_is_untouched() {
     } else {
         fs::write(at("foreign.lock"), "").unwrap();
         std::os::unix::fs::chown(at("foreign.lock"), Some(65534), None).unwrap();
-        Lock::take(root.path(), "foreign", patient(), &mut |_| {}).unwrap_err();
+        Lock::take(root.path(), 0, "foreign", patient(), &mut |_| {}).unwrap_err();
     }
     let lax = root.path().join("lax");
     fs::create_dir(&lax).unwrap();
     chmod(&lax, 0o777);
-    Lock::take(&lax, "p", patient(), &mut |_| {}).unwrap_err();
+    Lock::take(&lax, 0, "p", patient(), &mut |_| {}).unwrap_err();
 }
 
 #[test]
 fn a_lock_file_that_was_removed_is_made_anew() {
     let root = tempfile::tempdir().unwrap();
-    let lock = Lock::take(root.path(), "p", patient(), &mut |_| {}).unwrap();
+    let lock = Lock::take(root.path(), 0, "p", patient(), &mut |_| {}).unwrap();
     let path = root.path().join("p.lock");
     let (waits, waiting) = std::sync::mpsc::channel();
     let waiter = {
         let folder = root.path().to_owned();
-        std::thread::spawn(move || Lock::take(&folder, "p", patient(), &mut |_| waits.send(()).unwrap()).unwrap())
+        std::thread::spawn(move || Lock::take(&folder, 0, "p", patient(), &mut |_| waits.send(()).unwrap()).unwrap())
     };
     waiting.recv().unwrap();
     fs::remove_file(&path).unwrap();
     drop(lock);
     let _second = waiter.join().unwrap();
     assert!(path.exists());
-    Lock::take(root.path(), "p", soon(50), &mut |_| {}).unwrap_err();
+    Lock::take(root.path(), 0, "p", soon(50), &mut |_| {}).unwrap_err();
 }
 
 // The file store
 
 fn file_store(root: &Path) -> FileStore {
-    FileStore::new(root.join("data/tok/secrets.json"), soon(60_000))
+    FileStore::new(root.join("data/tok/secrets.json"), &root.join("state/tok/journal"), soon(60_000))
 }
 
 #[test]
@@ -518,8 +518,8 @@ fn secrets_that_are_not_ours_alone_are_refused_and_stay_as_they_are() {
 fn a_file_store_whose_lock_is_held_times_out_and_names_the_holder() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("data/tok");
-    let _lock = Lock::take(&folder, "secrets.json", soon(1000), &mut |_| {}).unwrap();
-    let mut store = FileStore::new(folder.join("secrets.json"), soon(200));
+    let _lock = Lock::take(&folder, 0, "secrets.json", soon(1000), &mut |_| {}).unwrap();
+    let mut store = FileStore::new(folder.join("secrets.json"), &root.path().join("tok/journal"), soon(200));
     let error = store.set("p", &Secret::new("{}")).unwrap_err();
     assert_eq!(error.trouble, Trouble::TimedOut);
     assert!(error.why.contains(&std::process::id().to_string()), "{}", error.why);

@@ -25,7 +25,8 @@ impl Secret {
     /// Why it cannot be a secret, without repeating it.
     pub fn read(bytes: &[u8], lines: Lines) -> Result<Secret, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
-        let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+        // A byte order mark is an editor's, and never meant.
+        let text = without_line_break(text.strip_prefix('\u{feff}').unwrap_or(text));
         if text.is_empty() {
             return Err("it is empty".into());
         }
@@ -38,6 +39,11 @@ impl Secret {
             lines => Err(format!("it has {lines} lines; a secret must be a single line")),
         }
     }
+}
+
+/// `text` without the one line break at its end, if it has one.
+pub fn without_line_break(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 /// How many lines a secret may have: a PEM has several.
@@ -70,6 +76,7 @@ mod tests {
         assert_eq!(text(b"abc\n"), Ok("abc".into()));
         assert_eq!(text(b"abc\r\n"), Ok("abc".into()));
         assert_eq!(text(b" a b "), Ok(" a b ".into()));
+        assert_eq!(text(b"\xef\xbb\xbfabc\n"), Ok("abc".into()));
         for bytes in [&b""[..], b"\n", b"a\nb", b"a\n\n", b"\xff", b"a\0b", b"a\rb"] {
             assert!(text(bytes).is_err(), "{bytes:?}");
         }

@@ -1,5 +1,6 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -213,6 +214,8 @@ pub enum Flag {
     Plain(Vec<String>),
     /// `--x-file PATH`
     File(PathBuf),
+    /// What a person typed for `--x-file -`; `None`: nothing.
+    Typed(Option<Secret>),
 }
 
 // `tok login`: its subcommands are those of the catalog, and so is what they take.

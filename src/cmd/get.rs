@@ -50,7 +50,8 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string()).into()
+                    let why = crate::system::files::why(&error);
+                    Error::new(kind, format!("{} cannot be written", path.display()), why).into()
                 },
             )
         }

@@ -28,8 +28,8 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         return one(context, name).with_context(|| name.clone());
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
-    let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
-    names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
+    let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
+    names.extend(cached.into_iter().flatten());
     names.extend(context.setup.config.profiles.keys().cloned());
     names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;

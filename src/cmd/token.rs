@@ -10,6 +10,7 @@ use crate::session::acquire::{Source, obtain};
 use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
 use crate::storage::head::{Call, HeadOf, Stamp};
+use crate::system::files::is_unwritable;
 use crate::token::Token;
 use crate::token::freshness::{MinTtl, Stale, freshness};
 use anyhow::{Context as _, Result};
@@ -41,8 +42,8 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let asked = args.min_ttl.or(profile.min_ttl);
     let min_ttl = MinTtl::from(asked);
     let folders = context.host.folders()?.clone();
-    let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
-    let find = || cache.as_ref().and_then(|c| c.find(&known));
+    let mut cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
+    let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
     let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
     let answer = |profile, token, source, now: i64| Got {
@@ -53,7 +54,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let mut reason = None;
     if !args.fresh {
         let now = context.host.clock.now().secs();
-        if let Some((file, token)) = find() {
+        if let Some((file, token)) = find(&cache) {
             match good(&token, now, min_ttl) {
                 Ok(()) => {
                     write_head(context, &profile, cache.as_ref(), (file, &token), asked);
@@ -69,8 +70,15 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
+    let mut no_store = args.no_store;
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
+        // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
+        Err(error) if kind(&error) == Kind::Other && !no_store && is_unwritable(&folders.state) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without store and cache"));
+            (cache, no_store) = (None, true);
+            None
+        }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
             context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
@@ -89,7 +97,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
             || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
-    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+    if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
         return Ok(answer(profile, token, Source::Cache, now));
     }
@@ -97,8 +105,8 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
-    if let Some((file, waiting)) = find()
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
+    if let Some((file, waiting)) = find(&cache)
         && waiting.received == token.received
     {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
@@ -118,7 +126,7 @@ fn nothing_is_kept(profile: &Profile) -> bool {
 /// # Errors
 /// As [`Profile::resolve`].
 pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
-    let mut flags = args.values.clone();
+    let mut flags = super::typed(context.host, &args.values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }

@@ -3,8 +3,7 @@
 use super::Profile;
 use super::config::ConfigValue;
 use crate::base::error::{Error, Kind};
-use crate::base::secret::Lines;
-use crate::base::secret::Secret;
+use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::base::toml::{Document, unknown};
 use crate::cli::Flag;
 use crate::host::{Host, Stdin};
@@ -201,8 +200,10 @@ impl Profile {
     pub(super) fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let name = variable(&self.name, &param.name);
         let file = format!("{name}_FILE");
-        self.empty.extend([&name, &file].into_iter().filter(|n| host.env.is_set_but_empty(n)).cloned());
-        Ok(match (host.var(&name)?, host.var(&file)?) {
+        let text = in_variable(host, &name)?;
+        let is_empty = |n: &&String| host.env.is_set_but_empty(n) || (**n == name && text.is_none() && host.env.has(n));
+        self.empty.extend([&name, &file].into_iter().filter(is_empty).cloned());
+        Ok(match (text, host.var(&file)?) {
             (None, None) => None,
             (Some(_), Some(_)) => {
                 return Err(Error::new(
@@ -229,10 +230,10 @@ impl Profile {
             ConfigValue::List(items) => {
                 Given { text: Some(items.iter().map(Secret::new).collect()), source: Source::Config }
             }
-            ConfigValue::Env(name) => match host.var(name)? {
+            ConfigValue::Env(name) => match in_variable(host, name)? {
                 Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
                 None => {
-                    if host.env.is_set_but_empty(name) {
+                    if host.env.get(name).is_some() {
                         self.empty.push(name.clone());
                     }
                     return Ok(None);
@@ -413,6 +414,14 @@ pub(super) fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option
     })
 }
 
+/// A value in a variable, without one line break at its end, as from a file: `$(cat FILE)` drops it, `$'…\n'` and a
+/// Kubernetes secret do not. An empty one is absent.
+fn in_variable(host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
+    let text = host.var(name)?.map(Zeroizing::new);
+    let text = text.map(|text| Zeroizing::new(without_line_break(&text).to_string()));
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
 /// A file or a command that gave no value: `kind`, or [`Kind::Unavailable`] where the time ran out.
 pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
     match failed.timed_out {
@@ -433,7 +442,7 @@ pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given
             .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
             .into());
         }
-        Flag::File(_) if !param.secret => {
+        Flag::File(_) | Flag::Typed(_) if !param.secret => {
             return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
                 .hint(format!("give it as it is: --{dashed} VALUE"))
                 .into());
@@ -451,6 +460,10 @@ pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given
             vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
         }
         Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
+        // Typed without echo where `-` is a terminal.
+        Flag::Typed(secret) => vec![
+            secret.clone().ok_or_else(|| Error::new(Kind::Usage, format!("--{dashed}-file -"), "nothing was typed"))?,
+        ],
         Flag::File(path) => {
             let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
             vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]

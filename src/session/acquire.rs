@@ -241,7 +241,7 @@ fn run(
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.kept)?;
     if profile.provider.refresh.is_some() && !apart {
-        opened.check_ready();
+        opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));

@@ -25,7 +25,7 @@ pub fn lock(host: &mut Host, state: &Path, name: &str) -> error::Result<Lock> {
         let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
         host.terminal.tell(&format!("{name}: waiting for {who}…"));
     };
-    Lock::take(&state.join("locks"), name, deadline, &mut say).map_err(|error| match error {
+    Lock::take(&state.join("locks"), 1, name, deadline, &mut say).map_err(|error| match error {
         LockError::TimedOut { holder } => {
             let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
             let seconds = crate::base::duration::show(host.clock.timeout.as_secs() as i64);

@@ -164,14 +164,23 @@ impl Opened {
         }
     }
 
-    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not. One that was read says so
-    /// already.
+    /// Finds out whether an entry could be written where there is none; [`Opened::trouble`] tells if not.
     pub fn check_ready(&mut self) {
         if self.kept.is_empty()
             && self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
             self.trouble = store.ready().err();
+        }
+    }
+
+    /// The same of any entry, right before something is sent that cannot be had twice: what writing needs is taken.
+    pub fn prepare(&mut self) {
+        self.check_ready();
+        if self.trouble.is_none()
+            && let Some(store) = &mut self.store
+        {
+            self.trouble = store.prepare().err();
         }
     }
 
@@ -310,12 +319,14 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Locked => format!("the {store} is locked"),
         Trouble::TimedOut => format!("the {store} did not answer"),
         Trouble::Refused => format!("the {store} store refused"),
+        Trouble::Unwritable => format!("nothing can be written to the {store} store"),
         Trouble::Corrupt => format!("what the {store} store holds cannot be read"),
     };
     let hint = match trouble.trouble {
         Trouble::Refused if *store == StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
         }
+        Trouble::Unwritable => "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere",
         Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         Trouble::Locked => {
             let how = match UNLOCK {

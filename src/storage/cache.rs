@@ -8,15 +8,16 @@ use crate::base::header::is_header;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::storage::head::{Call, Head, HeadOf, is_head};
-use crate::system::files::{self, Durable, Numbers};
+use crate::system::files::{Dir, Durable, Numbers};
 use crate::token::identity::{Belongs, Known};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fs;
 use std::path::{Path, PathBuf};
 
+/// How many levels the folder of a profile's tokens lies below `<state>/tok`, see [`Dir::open`].
+const BELOW: usize = 2;
 /// The longest entry, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
 
@@ -109,29 +110,29 @@ impl Cache {
         Cache { folder }
     }
 
-    /// Whether the folders down to the tokens are ours alone: in others somebody may have put a token for us.
-    fn is_ours(&self) -> bool {
-        self.folder.ancestors().take(3).all(files::is_own_dir)
+    /// The profiles that have one below the state folder `state`.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn profiles(state: &Path) -> std::io::Result<Vec<String>> {
+        let names = Dir::open(&state.join("cache"), BELOW - 1)?.names()?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
-    /// Makes them so, as far as they are missing.
-    fn make(&self) -> bool {
-        let mut folders: Vec<&Path> = self.folder.ancestors().take(3).collect();
-        folders.reverse();
-        folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
+    /// The folder, open, where it is there and all down to the tokens is ours alone: in others somebody may have put a
+    /// token for us.
+    fn open(&self) -> std::io::Result<Dir> {
+        Dir::open(&self.folder, BELOW)
     }
 
     fn entries(&self) -> Vec<(TokenFile, Option<Token>)> {
-        if !self.is_ours() {
-            return Vec::new();
-        }
-        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let Ok(dir) = self.open() else { return Vec::new() };
         let mut all = Vec::new();
-        for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+        for name in dir.names().unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok()) {
             if is_head(&name) || !name.ends_with(".json") {
                 continue;
             }
-            let read = files::read_private_numbered(&self.folder.join(&name), LIMIT).ok().flatten();
+            let read = dir.read_numbered(&name, LIMIT).ok().flatten();
             let (bytes, of) = read.map_or((None, None), |(bytes, of)| (Some(zeroize::Zeroizing::new(bytes)), Some(of)));
             all.push((TokenFile { name, of }, bytes.and_then(|bytes| Token::parse(&bytes))));
         }
@@ -156,13 +157,11 @@ impl Cache {
     /// question. The name of its file; `None` if it could not be written, which only costs time.
     pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
-        if !self.make() {
-            return None;
-        }
+        let dir = Dir::make(&self.folder, BELOW).ok()?;
         // Tokens are put here under the profile's lock.
-        files::sweep_all(&self.folder);
+        dir.sweep();
         let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::base::digest::random(8)));
-        files::write_private(&self.folder.join(&name), &token.text(), Durable::No).ok()?;
+        dir.write(&name, &token.text(), Durable::No).ok()?;
         old.iter().filter(|n| **n != name).for_each(|n| self.remove(n));
         Some(name)
     }
@@ -186,11 +185,7 @@ impl Cache {
     }
 
     fn remove(&self, name: &str) {
-        let path = self.folder.join(name);
-        if fs::remove_file(&path).is_err() {
-            // A folder planted in its place; what is in it is not ours to delete.
-            let _ = fs::remove_dir(&path);
-        }
+        let _ = self.open().and_then(|dir| dir.remove(name));
     }
 
     /// Deletes all tokens of the profile. Whether there were any.
@@ -199,22 +194,23 @@ impl Cache {
     /// If a file cannot be removed.
     pub fn clear(&self) -> std::io::Result<bool> {
         let mut any = false;
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
+        let dir = match Dir::open_to_clear(&self.folder, BELOW) {
+            Ok(dir) => dir,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                continue;
-            }
-            any |= !entry.file_name().to_str().is_some_and(is_head);
-            match fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        for name in dir.names()? {
+            match dir.remove(&name) {
+                Ok(()) => any |= !name.to_str().is_some_and(is_head),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // A folder, with something in it: it is none of ours.
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) => return Err(error),
             }
         }
-        let _ = fs::remove_dir(&self.folder);
+        if let (Some(above), Some(name)) = (self.folder.parent(), self.folder.file_name()) {
+            let _ = Dir::open_to_clear(above, BELOW - 1).and_then(|dir| dir.remove(name));
+        }
         Ok(any)
     }
 
@@ -231,9 +227,9 @@ impl Cache {
             stamps: answer.stamps,
         };
         if let Ok(text) = head.text()
-            && self.is_ours()
+            && let Ok(dir) = self.open()
         {
-            let _ = files::write_private(&self.folder.join(call.head()), &text, Durable::No);
+            let _ = dir.write(call.head(), &text, Durable::No);
         }
     }
 

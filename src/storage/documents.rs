@@ -4,7 +4,7 @@ use crate::base::digest;
 use crate::base::error::{Kind, Result};
 use crate::base::time::{CLOCK_SLACK, Time};
 use crate::oauth::request::Response;
-use crate::system::files::{self, Durable};
+use crate::system::files::{Dir, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,8 @@ pub const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 /// The longest time a copy is used for, also while the server cannot be reached, in seconds.
 const DAY: i64 = 24 * HOUR;
+/// How many levels the folder lies below `<state>/tok`, see [`Dir::open`].
+const BELOW: usize = 1;
 /// The most that a copy may hold, in bytes: a body of 1 MiB, each of its bytes perhaps escaped.
 const LIMIT: u64 = 4 << 20;
 
@@ -65,7 +67,12 @@ impl Place {
         Place { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
     }
 
-    /// The document: its copy, if that is younger than `youth` seconds or, without one, still alive; else by
+    fn place(&self) -> Option<(&Path, &str)> {
+        let file = self.file.as_deref()?;
+        Some((file.parent()?, file.file_name()?.to_str()?))
+    }
+
+    /// The document: its copy, where that is younger than `youth` seconds or, without one, still alive; else by
     /// `fetch`. Beside it what should be said with `-v`.
     ///
     /// # Errors
@@ -100,12 +107,9 @@ impl Place {
 
     /// The copy and its age in seconds.
     fn read(&self, now: Time) -> Option<(Copy, i64)> {
-        let file = self.file.as_deref()?;
+        let (folder, name) = self.place()?;
         // In a folder of others somebody may have put a document for us.
-        if !file.ancestors().skip(1).take(2).all(files::is_own_dir) {
-            return None;
-        }
-        let copy: Copy = serde_json::from_slice(&files::read_private(file, LIMIT).ok()??).ok()?;
+        let copy: Copy = serde_json::from_slice(&Dir::open(folder, BELOW).ok()?.read(name, LIMIT).ok()??).ok()?;
         let age = now.secs().saturating_sub(Time(copy.fetched).secs());
         // From the future: the clock was set back, and its age is unknown.
         (copy.of == self.of && age >= -CLOCK_SLACK).then_some((copy, age.max(0)))
@@ -113,18 +117,14 @@ impl Place {
 
     /// Puts the body of `response` on disk for as long as it says. A failure costs time alone.
     fn keep(&self, response: &Response) {
-        let Some(file) = self.file.as_deref() else { return };
+        let Some((folder, name)) = self.place() else { return };
         let (Some(lifetime), Ok(body)) = (lifetime(&response.headers), std::str::from_utf8(&response.body)) else {
-            let _ = std::fs::remove_file(file);
+            let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(name));
             return;
         };
         let copy = Copy { of: self.of.clone(), fetched: response.received.0, lifetime, body: body.into() };
-        let mut folders: Vec<&Path> = file.ancestors().skip(1).take(2).collect();
-        folders.reverse();
-        if let Ok(text) = serde_json::to_vec(&copy)
-            && folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
-        {
-            let _ = files::write_private(file, &text, Durable::No);
+        if let (Ok(text), Ok(dir)) = (serde_json::to_vec(&copy), Dir::make(folder, BELOW)) {
+            let _ = dir.write(name, &text, Durable::No);
         }
     }
 }

@@ -2,9 +2,12 @@
 //! no two writers meet.
 
 use crate::storage::folders::Folders;
-use crate::system::files::{self, Durable};
+use crate::system::files::{Dir, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+
+/// How many levels the folder lies below `<state>/tok`, see [`Dir::open`].
+const BELOW: usize = 1;
 
 /// What is stored for a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,41 +45,44 @@ impl Index {
         Index(Some(Folders::index_in(state).join(format!("{profile}.json"))))
     }
 
+    fn place(&self) -> Option<(&Path, &str)> {
+        let path = self.0.as_ref()?;
+        Some((path.parent()?, path.file_name()?.to_str()?))
+    }
+
     /// Its content; empty if it is missing, not ours or damaged.
     pub fn read(&self) -> Option<Entry> {
-        let bytes = files::read_private(self.0.as_ref()?, 1 << 20).ok()??;
+        let (folder, name) = self.place()?;
+        let bytes = Dir::open(folder, BELOW).ok()?.read(name, 1 << 20).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
     /// Changes its content. It is a convenience: a failure costs a line of `tok list`.
     pub fn update(&self, change: impl FnOnce(&mut Entry)) {
-        let Some(path) = &self.0 else { return };
+        let Some((folder, name)) = self.place() else { return };
         let old = self.read();
         let mut entry = old.clone().unwrap_or_default();
         change(&mut entry);
         if old.as_ref() == Some(&entry) {
             return;
         }
-        if let (Some(folder), Ok(text)) = (path.parent(), serde_json::to_vec(&entry))
-            && files::private_dir(folder).is_ok()
-        {
-            let _ = files::write_private(path, &text, Durable::No);
+        if let (Ok(text), Ok(dir)) = (serde_json::to_vec(&entry), Dir::make(folder, BELOW)) {
+            let _ = dir.write(name, &text, Durable::No);
         }
     }
 
     /// Deletes it.
     pub fn forget(&self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
+        if let Some((folder, name)) = self.place() {
+            let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(name));
         }
     }
 
     /// The profiles that have one.
     pub fn profiles(folders: Option<&Folders>) -> Vec<String> {
-        let Some(entries) = folders.and_then(|folders| std::fs::read_dir(folders.index()).ok()) else {
-            return Vec::new();
-        };
-        let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_string));
+        let dir = folders.and_then(|folders| Dir::open(&folders.index(), BELOW).ok());
+        let Some(entries) = dir.and_then(|dir| dir.names().ok()) else { return Vec::new() };
+        let names = entries.iter().filter_map(|name| name.to_str()?.strip_suffix(".json").map(str::to_string));
         let mut names: Vec<String> = names.filter(|n| crate::base::name::is_name(n)).collect();
         names.sort();
         names

@@ -23,6 +23,8 @@ pub struct Terminal {
     pub interactive: bool,
     /// Whether stderr is a terminal.
     pub stderr_terminal: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_terminal: bool,
     /// How many `-v`.
     pub verbose: u8,
     /// `-q`
@@ -44,10 +46,11 @@ pub struct Terminal {
 impl Terminal {
     /// The process's own streams.
     pub fn real() -> Terminal {
-        let stderr_terminal = std::io::stderr().is_terminal();
+        let (stderr_terminal, stdin_terminal) = (std::io::stderr().is_terminal(), std::io::stdin().is_terminal());
         Terminal {
-            interactive: stderr_terminal && std::io::stdin().is_terminal(),
+            interactive: stderr_terminal && stdin_terminal,
             stderr_terminal,
+            stdin_terminal,
             stdout_terminal: std::io::stdout().is_terminal(),
             ..Terminal::with(Box::new(std::io::stdout()), Box::new(std::io::stderr()))
         }
@@ -58,6 +61,7 @@ impl Terminal {
         Terminal {
             interactive: false,
             stderr_terminal: false,
+            stdin_terminal: false,
             verbose: 0,
             quiet: false,
             stdout_terminal: false,
@@ -152,7 +156,9 @@ impl Terminal {
     /// # Errors
     /// [`Kind::Other`] where the terminal fails.
     pub fn ask(&mut self, label: &str, echo: Echo) -> Result<Option<Secret>> {
-        let _ = write!(self.err, "{}: ", escape(label));
+        if !label.is_empty() {
+            let _ = write!(self.err, "{}: ", escape(label));
+        }
         let _ = self.err.flush();
         let answer = match echo {
             Echo::Off => rpassword::read_password(),

@@ -20,6 +20,7 @@ mod config;
 mod crash;
 mod exit_status;
 mod faults;
+mod files_of_others;
 mod flows;
 mod flows_clients;
 mod flows_device;

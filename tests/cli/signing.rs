@@ -434,6 +434,17 @@ fn a_key_pair_signs_its_token_and_sends_nothing() {
 }
 
 #[test]
+fn a_key_in_a_variable_may_have_its_lines_joined() {
+    needs!("openssl");
+    let sandbox = Sandbox::with_file_store();
+    for text in [key().replace('\n', "\\n"), format!("{}\n", key().trim_end().replace('\n', "\\n"))] {
+        let words = ["get", "snowflake", "--account", "xy12345", "--user", "tok", "--no-store"];
+        let token = sandbox.tok(words).env("TOK_SNOWFLAKE_PRIVATE_KEY", text).run().silent().line();
+        opened(&token).unwrap();
+    }
+}
+
+#[test]
 fn a_key_pair_that_cannot_sign_is_told() {
     needs!("openssl");
     let sandbox = Sandbox::with_file_store();

@@ -19,11 +19,31 @@ const ENCRYPTED: &str =
 const OPENSSH: &str = "is a key in OpenSSH's own format; `ssh-keygen -p -m PEM -f copy` rewrites a copy of an RSA or \
                        ECDSA key, `openssl genpkey -algorithm ed25519` makes an Ed25519 key";
 
+/// PEM with its lines: in a variable they are often joined, by `\n` as two characters or by spaces.
+pub fn unfold(text: &str) -> Zeroizing<String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let bare = Zeroizing::new(text.replace("\\r", ""));
+    let text = Zeroizing::new(bare.replace("\\n", "\n"));
+    if text.trim().contains('\n') || !text.contains("-----BEGIN ") {
+        return text;
+    }
+    let mut lines = Zeroizing::new(String::with_capacity(text.len() * 2));
+    for part in text.split("-----") {
+        let is_mark = part.starts_with("BEGIN ") || part.starts_with("END ");
+        let hyphens = if is_mark { "-----" } else { "" };
+        for line in if is_mark { vec![part] } else { part.split_whitespace().collect() } {
+            lines.extend([hyphens, line, hyphens, "\n"]);
+        }
+    }
+    lines
+}
+
 /// The one private key in `text`, which may also contain certificates and other text.
 ///
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
 pub(super) fn private(text: &str) -> Result<Private, String> {
+    let text = &unfold(text);
     let begins = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
     // What the PEM reader skips or calls damaged.
     if begins("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
@@ -87,7 +107,7 @@ fn sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<Private, String> 
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
 pub fn certificate_thumbprint(pem: &str) -> Result<String, String> {
-    match CertificateDer::pem_slice_iter(pem.as_bytes()).next() {
+    match CertificateDer::pem_slice_iter(unfold(pem).as_bytes()).next() {
         Some(Ok(der)) => Ok(base64url(ring::digest::digest(&ring::digest::SHA256, &der).as_ref())),
         Some(Err(_)) => Err("is a damaged certificate".into()),
         None => Err("contains no certificate".into()),

@@ -55,6 +55,29 @@ fn taken_apart(jws: &str) -> (&str, Vec<u8>) {
     (signed, from_base64url(signature).unwrap())
 }
 
+#[test]
+fn a_key_whose_lines_were_joined_is_the_same_key() {
+    for file in ["rsa-pkcs8", "rsa-pkcs1", "p256-sec1", "ed25519-pkcs8"] {
+        let whole = text(file);
+        let public = key(file).public_jwk();
+        let joined = [
+            whole.replace('\n', "\\n"),
+            whole.replace('\n', "\\r\\n"),
+            whole.trim_end().replace('\n', " "),
+            whole.replace('\n', ""),
+            whole.replace('\n', "\r\n"),
+            format!("\u{feff}{whole}"),
+            format!("  {}\n", whole.trim_end().replace('\n', "\\n")),
+        ];
+        for text in joined {
+            let key = parse(text.clone()).unwrap_or_else(|why| panic!("{file} {why}: {text}"));
+            assert_eq!(key.public_jwk(), public, "{text}");
+        }
+    }
+    let why = parse(text("encrypted-pkcs8").replace('\n', "\\n")).unwrap_err();
+    assert!(why.contains("encrypted"), "{why}");
+}
+
 const A3: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
 const A4: &str = r#"{"kty":"EC","crv":"P-521",

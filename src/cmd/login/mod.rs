@@ -54,7 +54,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
-        flags: args.values.clone(),
+        flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
@@ -345,8 +345,10 @@ fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     if locked {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
+        opened.prepare();
+    } else {
+        opened.check_ready();
     }
-    opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
         Some(StoreError { trouble: Trouble::Corrupt, .. }) if profile.store != StoreChoice::File => {

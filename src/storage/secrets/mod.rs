@@ -27,6 +27,8 @@ pub enum Trouble {
     TimedOut,
     /// It answered with a refusal, or the files are not ours alone.
     Refused,
+    /// It can be read and takes nothing more: a full disk, a limit, a file system that is read-only.
+    Unwritable,
     /// What it holds under this name is not an entry of ours.
     Corrupt,
 }
@@ -61,6 +63,11 @@ pub trait Store {
     /// Whether a new entry could be stored; asked before something is fetched that cannot be had
     /// twice. If an entry could be read, this need not be asked.
     fn ready(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Makes sure that a new entry can be put in the place of the one there, and takes what that needs, as far as it can be
+    /// taken: asked before something is sent that is spent by that.
+    fn prepare(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
     /// Removes the entry; whether there was one.
@@ -145,7 +152,7 @@ impl Stores for RealStores {
                     return Err(StoreError { trouble: Trouble::Missing, why });
                 };
                 let file = folders.data.join("secrets.json");
-                Box::new(file::FileStore::new(file, patience.deadline))
+                Box::new(file::FileStore::new(file, &folders.journal(), patience.deadline))
             }
             StoreChoice::Keyring => {
                 // CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.

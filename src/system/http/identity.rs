@@ -1,6 +1,7 @@
 //! The client certificate for mutual TLS (RFC 8705 §2).
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::jose::unfold;
 use crate::oauth::request::Identity;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
@@ -21,14 +22,14 @@ pub(super) fn load(identity: &Identity) -> Result<Arc<CertifiedKey>> {
     };
     let of_key = |why: &str| wrong("the key of the client certificate cannot be used", why);
     // Some editors put a byte order mark first; with it, the first certificate would be skipped.
-    let certificate = identity.certificate.replace('\u{feff}', "");
+    let certificate = unfold(&identity.certificate.replace('\u{feff}', ""));
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|_| of_certificate("it is not valid PEM"))?;
     if chain.is_empty() {
         return Err(of_certificate("its file contains no certificate"));
     }
-    let pem = identity.key.expose().trim_start_matches('\u{feff}');
+    let pem = unfold(identity.key.expose());
     if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(
             of_key("it is encrypted with a passphrase").hint("remove the passphrase: openssl pkey -in KEY -out PLAIN")

@@ -129,10 +129,12 @@ pub struct Settings {
     pub ssl_cert_dir: Vec<PathBuf>,
     /// How many `-v`: from two on the log tells the proxy too.
     pub verbose: u8,
+    /// Whether this is root by way of `sudo`: for a hint.
+    pub sudo: bool,
 }
 
 impl Settings {
-    /// Reads the relevant variables with `get`. An empty one counts as absent. `verbose` is the caller's
+    /// Reads the relevant variables with `get`. An empty one counts as absent. `verbose` and `sudo` are the caller's
     /// to set.
     pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> Settings {
         Settings {
