@@ -78,6 +78,8 @@ pub enum Verb {
     /// Without GRANT, runs the profile's grant, else the provider's first. A secret is never an argument: it comes from
     /// a file (--…-file, - for stdin), the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path), the
     /// config, or a prompt without echo. Prints nothing on stdout. A login that fails changes nothing.
+    ///
+    /// An empty value switches off what a default or the server's metadata would give: --par-url '', --prompt ''.
     #[command(
         subcommand_required = true,
         arg_required_else_help = true,

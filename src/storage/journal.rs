@@ -84,6 +84,7 @@ pub fn remove(state: &Path, profile: &str, name: &str) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_journal_is_empty_then_sealed_then_gone() {

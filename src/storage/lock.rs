@@ -47,8 +47,8 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing; its last `below`
-    /// names are folders of ours, and so is the one before them.
+    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing; its last
+    /// `below` names are folders of ours, and so is the one before them.
     ///
     /// `waiting` is called once, after a second without the lock, with the holder's process id if it is known.
     ///

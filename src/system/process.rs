@@ -1,8 +1,8 @@
 //! Other programs, run without a shell and bounded in time.
 #![expect(clippy::disallowed_methods, reason = "a command that asks for a password does so on our stderr")]
 
-use crate::system::signals;
-use std::ffi::OsString;
+use crate::system::{program, signals};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -37,8 +37,11 @@ pub fn output<'e>(
     let Some((program, arguments)) = words.split_first() else {
         return Err("no program given".to_string().into());
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env);
+    let mut command = match program::command(OsStr::new(program), env) {
+        Ok(command) => command,
+        Err(why) => return Err(why.to_string().into()),
+    };
+    command.args(arguments);
     let ended = run(&mut command, None, Errors::Ours, Instant::now() + limit, most);
     match ended {
         Ok(End::Ended(said)) if said.status.success() => Ok(said.stdout),
@@ -473,7 +476,8 @@ mod other {
         std::thread::Builder::new().spawn(work).map(drop)
     }
 
-    /// Reads `pipe` to its end into a buffer or, where it is `ours`, to stderr, in a thread that holds `end` until then.
+    /// Reads `pipe` to its end into a buffer or, where it is `ours`, to stderr, in a thread that holds `end` until
+    /// then.
     fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>, most: u64, ours: bool) -> io::Result<Buffer> {
         let buffer = Buffer::default();
         let filled = buffer.clone();

@@ -194,8 +194,8 @@ impl Store for FileStore {
         if self.path.parent().is_some_and(|folder| folder.symlink_metadata().is_ok()) {
             self.folder()?;
         }
-        // Without the lock: the file is replaced whole. One that is written in place may be in the middle of it, and its
-        // copy in a state folder that is not ours: then the writer is waited for.
+        // Without the lock: the file is replaced whole. One that is written in place may be in the middle of it, and
+        // its copy in a state folder that is not ours: then the writer is waited for.
         let mut read = self.read()?;
         if self.parse(&read.text).is_err()
             && let Ok(_lock) = self.lock(self.deadline)

@@ -65,8 +65,8 @@ pub trait Store {
     fn ready(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Makes sure that a new entry can be put in the place of the one there, and takes what that needs, as far as it can be
-    /// taken: asked before something is sent that is spent by that.
+    /// Makes sure that a new entry can be put in the place of the one there, and takes what that needs, as far as it
+    /// can be taken: asked before something is sent that is spent by that.
     fn prepare(&mut self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The only place that creates the program's own files, and the one that reads what a user names.
 //!
-//! Own files are 0600 in 0700 folders and are replaced whole; one that others could have read or changed is not
-//! used. All work on them goes by the descriptor of their folder, which was checked after it was opened: whoever swaps a
+//! Own files are 0600 in 0700 folders and are replaced whole; one that others could have read or changed is not used.
+//! All work on them goes by the descriptor of their folder, which was checked after it was opened: whoever swaps a
 //! folder for a link meanwhile gains nothing. A file that a user names may be anything that can be read.
 
 mod private;

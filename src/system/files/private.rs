@@ -47,8 +47,8 @@ impl Dir {
         Ok(dir)
     }
 
-    /// The folder `path`, which is this user's or root's, not writable for others, and not a link. A container's runtime
-    /// makes the folder of a file that is mounted alone.
+    /// The folder `path`, which is this user's or root's, not writable for others, and not a link. A container's
+    /// runtime makes the folder of a file that is mounted alone.
     ///
     /// # Errors
     /// As [`Dir::open`].
@@ -56,7 +56,8 @@ impl Dir {
         sys::open_shared(path).map(Dir)
     }
 
-    /// [`Dir::open`], where others may write to the folders too: what is in one is not to be believed, and can be removed.
+    /// [`Dir::open`], where others may write to the folders too: what is in one is not to be believed, and can be
+    /// removed.
     ///
     /// # Errors
     /// As [`Dir::open`].
@@ -176,8 +177,8 @@ impl Dir {
         replace::sweep_all(self);
     }
 
-    /// Removes the temporary files of `file` alone, whatever their age, but those that a living process has readied. The
-    /// caller holds the lock under which `file` is written; others may be writing their own files beside it.
+    /// Removes the temporary files of `file` alone, whatever their age, but those that a living process has readied.
+    /// The caller holds the lock under which `file` is written; others may be writing their own files beside it.
     pub fn sweep_of(&self, file: &str) {
         replace::sweep_of(self, file);
     }

@@ -75,9 +75,8 @@ impl Target {
         New::beside(Dir(sys::again(&dir.0)?), name, room).map(|new| Target(Way::New(new)))
     }
 
-    /// Readies new content of up to `room` bytes for one of our own files, which need not be there. Its folder is ours or
-    /// root's.
-    /// Where it can only be written in place, the `backup` is readied too.
+    /// Readies new content of up to `room` bytes for one of our own files, which need not be there. Its folder is ours
+    /// or root's. Where it can only be written in place, the `backup` is readied too.
     ///
     /// The caller holds the lock under which the file is written.
     ///

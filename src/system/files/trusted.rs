@@ -113,8 +113,8 @@ impl Untrusted {
 /// numbers before it was read. It may be a link and may be read by all.
 ///
 /// # Errors
-/// [`TrustError::Untrusted`] where somebody else than its owner and root can write to it, to its folder or to the folder
-/// of a link that leads to it, or where one of them belongs to neither this user nor root.
+/// [`TrustError::Untrusted`] where somebody else than its owner and root can write to it, to its folder or to the
+/// folder of a link that leads to it, or where one of them belongs to neither this user nor root.
 pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)>, TrustError> {
     let (file, numbers) = match sys::open_trusted(path) {
         Ok(found) => found.map_err(TrustError::Untrusted)?,

@@ -72,8 +72,8 @@ pub trait Events {
         Ok(())
     }
 
-    /// Until when the reply is waited for, where the call ends at `deadline`: asked once the connection stands. No later
-    /// attempt begins after `deadline`.
+    /// Until when the reply is waited for, where the call ends at `deadline`: asked once the connection stands. No
+    /// later attempt begins after `deadline`.
     fn reply_by(&self, deadline: Instant) -> Instant {
         deadline
     }
