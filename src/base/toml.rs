@@ -65,28 +65,28 @@ pub struct Table<'d, 't> {
 
 impl<'d, 't> Table<'d, 't> {
     /// The value of `key`, if it is there.
-    pub fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
+    pub fn get(&self, key: &'static str) -> Option<TomlValue<'d, 't>> {
         self.asked.borrow_mut().push(key);
         self.look(key)
     }
 
     /// Like [`Table::get`], but the key does not count as known.
-    pub fn look(&self, key: &str) -> Option<Value<'d, 't>> {
-        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| Value { doc: self.doc, value: v })
+    pub fn look(&self, key: &str) -> Option<TomlValue<'d, 't>> {
+        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| TomlValue { doc: self.doc, value: v })
     }
 
     /// All keys and values in the order of the file, with the key's place. They count as known.
-    pub fn all(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
+    pub fn all(&self) -> Vec<(String, Range<usize>, TomlValue<'d, 't>)> {
         self.is_read.set(true);
         let entry = |(k, v)| {
             let k: &Spanned<DeString> = k;
-            (k.get_ref().to_string(), k.span(), Value { doc: self.doc, value: v })
+            (k.get_ref().to_string(), k.span(), TomlValue { doc: self.doc, value: v })
         };
         self.table.iter().map(entry).collect()
     }
 
     /// The keys that were not asked for yet.
-    pub fn rest(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
+    pub fn rest(&self) -> Vec<(String, Range<usize>, TomlValue<'d, 't>)> {
         let asked = self.asked.borrow();
         let mut all = self.all();
         all.retain(|(k, ..)| !asked.contains(&k.as_str()));
@@ -120,12 +120,12 @@ impl<'d, 't> Table<'d, 't> {
 pub fn unknown<'a>(
     doc: &Document<'_>,
     span: Range<usize>,
-    sort: &str,
+    kind: &str,
     typed: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Error {
     let names: Vec<&str> = names.into_iter().collect();
-    let mut why = format!("unknown {sort} `{}`", escape(typed));
+    let mut why = format!("unknown {kind} `{}`", escape(typed));
     if let Some(name) = nearest(typed, names.iter().copied()) {
         why.push_str(&format!("; did you mean `{name}`?"));
     } else if !names.is_empty() {
@@ -136,12 +136,12 @@ pub fn unknown<'a>(
 
 /// A value being read.
 #[derive(Clone, Copy)]
-pub struct Value<'d, 't> {
+pub struct TomlValue<'d, 't> {
     doc: &'d Document<'t>,
     value: &'d Spanned<DeValue<'t>>,
 }
 
-impl<'d, 't> Value<'d, 't> {
+impl<'d, 't> TomlValue<'d, 't> {
     /// The value as it was parsed.
     pub fn raw(&self) -> &'d DeValue<'t> {
         self.value.get_ref()
@@ -197,9 +197,9 @@ impl<'d, 't> Value<'d, 't> {
     }
 
     /// A list.
-    pub fn list(&self) -> Result<Vec<Value<'d, 't>>> {
+    pub fn list(&self) -> Result<Vec<TomlValue<'d, 't>>> {
         match self.raw() {
-            DeValue::Array(items) => Ok(items.iter().map(|value| Value { doc: self.doc, value }).collect()),
+            DeValue::Array(items) => Ok(items.iter().map(|value| TomlValue { doc: self.doc, value }).collect()),
             _ => Err(self.wrong("a list")),
         }
     }

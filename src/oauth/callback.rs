@@ -14,7 +14,7 @@ const NAMES: [&str; 5] = ["code", "state", "iss", "error", "error_description"];
 
 /// What the redirect of this login must look like.
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub struct ExpectedRedirect {
     /// The `state` of the authorization request.
     pub state: Secret,
     /// The issuer the request was sent to; if unknown, `iss` is not checked.
@@ -86,7 +86,7 @@ pub struct Foreign(pub &'static str);
 
 /// The error that a request for `target` names, where it says nothing of which login it is about. Some servers leave
 /// out `state` there, against RFC 6749 §4.1.2.1. As it came: not safe for a terminal.
-pub fn stateless_error(target: &str, expected: &Expected) -> Option<String> {
+pub fn stateless_error(target: &str, expected: &ExpectedRedirect) -> Option<String> {
     let (path, query) = target.split_once('?')?;
     let mut given = parameters(query).ok().filter(|_| path == expected.path)?;
     let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
@@ -99,7 +99,7 @@ pub fn stateless_error(target: &str, expected: &Expected) -> Option<String> {
 ///
 /// # Errors
 /// [`Foreign`]: it is not about this login, as far as can be told.
-pub fn read(target: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
+pub fn read(target: &str, expected: &ExpectedRedirect) -> std::result::Result<Callback, Foreign> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     if path != expected.path {
         return Err(Foreign("its path is not the redirect's"));
@@ -107,7 +107,7 @@ pub fn read(target: &str, expected: &Expected) -> std::result::Result<Callback, 
     read_query(query, expected)
 }
 
-fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
+fn read_query(query: &str, expected: &ExpectedRedirect) -> std::result::Result<Callback, Foreign> {
     let mut given = parameters(query)?;
     let state = given.remove("state").ok_or(Foreign("it has no state"))?;
     if !constant_time_eq(state.as_bytes(), expected.state.expose().as_bytes()) {
@@ -143,7 +143,7 @@ fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback,
 ///
 /// # Errors
 /// [`Kind::Usage`], without repeating it.
-pub fn pasted(text: &str, expected: &Expected) -> Result<Callback> {
+pub fn pasted(text: &str, expected: &ExpectedRedirect) -> Result<Callback> {
     let wrong = |why: &str| {
         Error::new(Kind::Usage, "this is not the URL that the login ended at", why)
             .hint("paste the whole URL from the browser's address bar, as it is after the login")
@@ -191,8 +191,8 @@ fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizi
 mod tests {
     use super::*;
 
-    fn expected() -> Expected {
-        Expected {
+    fn expected() -> ExpectedRedirect {
+        ExpectedRedirect {
             state: Secret::new("st-1"),
             issuer: Some("https://as.example".into()),
             issuer_required: false,
@@ -290,7 +290,10 @@ mod tests {
     #[test]
     fn an_answer_of_another_issuer_is_not_taken() {
         let read = |query: &str, required: bool| {
-            read(&format!("/callback?state=st-1&{query}"), &Expected { issuer_required: required, ..expected() })
+            read(
+                &format!("/callback?state=st-1&{query}"),
+                &ExpectedRedirect { issuer_required: required, ..expected() },
+            )
         };
         let mixed = |issuer: Option<&str>| Ok(Callback::MixUp { issuer: issuer.map(Into::into) });
         assert_eq!(read("code=abc&iss=https%3A%2F%2Fas.example", true), code("abc"));
@@ -306,7 +309,7 @@ mod tests {
         assert!(error.kind == Kind::Reply && !error.why.contains('\u{1b}'), "{error:?}");
         // A wrong state comes first: anybody could end the login otherwise.
         assert!(super::read("/callback?state=st-2&code=abc&iss=https://evil.example", &expected()).is_err());
-        let unknown = Expected { issuer: None, ..expected() };
+        let unknown = ExpectedRedirect { issuer: None, ..expected() };
         assert_eq!(super::read("/callback?state=st-1&code=abc&iss=https://as.example", &unknown), code("abc"));
     }
 
@@ -323,7 +326,7 @@ mod tests {
         ] {
             assert_eq!(pasted(text, &expected()).ok(), code("abc").ok(), "{text}");
         }
-        let root = Expected { path: "/".into(), ..expected() };
+        let root = ExpectedRedirect { path: "/".into(), ..expected() };
         for text in ["http://127.0.0.1:8400/?code=abc&state=st-1", "http://127.0.0.1:8400?code=abc&state=st-1"] {
             assert_eq!(pasted(text, &root).ok(), code("abc").ok(), "{text}");
         }

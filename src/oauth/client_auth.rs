@@ -2,7 +2,7 @@
 
 use crate::base::jose::{Algorithm, Key};
 use crate::base::secret::Secret;
-use crate::oauth::request::{Added, Identity, Pair, Unready, Values};
+use crate::oauth::request::{Added, ClientCertificate, Pair, Unready, Values};
 use crate::provider::{Assertion, Auth};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -88,7 +88,7 @@ pub fn add(auth: Auth, values: &Values, audience: &str, moment: &Moment) -> Resu
         Auth::Tls | Auth::TlsSelfSigned => {
             added.fields.push(field("client_id", value("client_id")?));
             let key = Secret::new(value("private_key")?.as_str());
-            added.identity = Some(Identity { certificate: value("certificate")?.to_string(), key });
+            added.client_certificate = Some(ClientCertificate { certificate: value("certificate")?.to_string(), key });
         }
     }
     Ok(added)

@@ -15,7 +15,7 @@ const SLACK: i64 = 60;
 const AHEAD: i64 = 300;
 
 /// What the ID token must match.
-pub struct Expected<'a> {
+pub struct ExpectedClaims<'a> {
     /// The server's `issuer` as in its metadata, compared exactly; the tenant's place in it is filled
     /// by the token's `tid` ([`metadata::of_tenant`]).
     pub issuer: &'a str,
@@ -53,7 +53,7 @@ impl fmt::Display for Refused {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(token: &str, jwks: &Jwks, expected: &Expected<'_>) -> Result<Map<String, Value>, Refused> {
+pub fn check(token: &str, jwks: &Jwks, expected: &ExpectedClaims<'_>) -> Result<Map<String, Value>, Refused> {
     let verified = verify(token, jwks).map_err(Refused::Signature)?;
     checked(&verified.claims, verified.algorithm, expected).map_err(Refused::Claim)?;
     Ok(verified.claims)
@@ -64,12 +64,12 @@ pub fn check(token: &str, jwks: &Jwks, expected: &Expected<'_>) -> Result<Map<St
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check_unsigned(token: &str, expected: &Expected<'_>) -> Result<(), Refused> {
+pub fn check_unsigned(token: &str, expected: &ExpectedClaims<'_>) -> Result<(), Refused> {
     let (claims, algorithm) = decode(token).map_err(Refused::Signature)?;
     checked(&claims, algorithm, expected).map_err(Refused::Claim)
 }
 
-fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expected<'_>) -> Result<(), String> {
+fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &ExpectedClaims<'_>) -> Result<(), String> {
     let issuer = text(claims, "iss")?.ok_or("has no issuer (`iss`)")?;
     let asked = metadata::of_tenant(expected.issuer, text(claims, "tid")?);
     if !metadata::is_one(&asked) || issuer != asked {
@@ -140,8 +140,8 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    fn expected() -> Expected<'static> {
-        Expected {
+    fn expected() -> ExpectedClaims<'static> {
+        ExpectedClaims {
             issuer: "https://id.example",
             client_id: "me",
             nonce: Some("n-0S6_WzA2Mj"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     /// The verdict on the claims with these members set, or taken out if they are null.
-    fn verdict(change: Value, expected: &Expected<'_>) -> String {
+    fn verdict(change: Value, expected: &ExpectedClaims<'_>) -> String {
         let mut claims = claims();
         for (name, value) in change.as_object().cloned().unwrap_or_default() {
             match value {
@@ -186,7 +186,7 @@ mod tests {
         ] {
             assert_eq!(verdict(change.clone(), &expected()), "", "{change}");
         }
-        assert_eq!(verdict(json!({ "nonce": null }), &Expected { nonce: None, ..expected() }), "");
+        assert_eq!(verdict(json!({ "nonce": null }), &ExpectedClaims { nonce: None, ..expected() }), "");
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn null_is_absent_for_every_claim_that_need_not_be_there() {
         let names = ["azp", "nbf", "auth_time", "at_hash", "nonce", "tid", "acr", "amr"];
-        let with = Expected { nonce: None, access_token: Some("t"), ..expected() };
+        let with = ExpectedClaims { nonce: None, access_token: Some("t"), ..expected() };
         for empty in [Value::Null, "".into()] {
             let mut claims = claims();
             claims.extend(names.map(|name| (name.to_string(), empty.clone())));
@@ -231,7 +231,7 @@ mod tests {
     /// Entra, `common`: the metadata's issuer is a template.
     #[test]
     fn the_tenant_of_an_issuer_is_the_tokens() {
-        let common = Expected { issuer: "https://login.example/{tenantid}/v2.0", ..expected() };
+        let common = ExpectedClaims { issuer: "https://login.example/{tenantid}/v2.0", ..expected() };
         let of = |iss: &str, tid: Value| verdict(json!({ "iss": iss, "tid": tid }), &common);
         assert_eq!(of("https://login.example/9-a/v2.0", "9-a".into()), "");
         for (iss, tid) in [
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_login_may_be_asked_to_be_recent() {
-        let recent = Expected { max_age: Some(100), ..expected() };
+        let recent = ExpectedClaims { max_age: Some(100), ..expected() };
         assert!(verdict(json!({}), &recent).contains("no time of login"));
         assert_eq!(verdict(json!({ "auth_time": NOW - 160 }), &recent), "");
         assert!(verdict(json!({ "auth_time": NOW - 161 }), &recent).contains("longer ago"));
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_access_token_must_be_the_one_that_came_with_it() {
         let token = Some("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y");
-        let with = Expected { access_token: token, ..expected() };
+        let with = ExpectedClaims { access_token: token, ..expected() };
         assert_eq!(verdict(json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }), &with), "");
         assert_eq!(verdict(json!({}), &with), "");
         assert!(verdict(json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RR" }), &with).contains("access token"));
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(unsigned(token.expose()), Ok(()));
         assert!(matches!(unsigned("eyJhbGciOiJub25lIn0.e30."), Err(Refused::Signature(VerifyError::Algorithm))));
         assert!(matches!(unsigned("eyJhbGciOiJFUzI1NiJ9.e30.eA"), Err(Refused::Claim(_))));
-        let late = Expected { now: NOW + 360, ..expected() };
+        let late = ExpectedClaims { now: NOW + 360, ..expected() };
         assert!(matches!(check(token.expose(), &set(&key), &late), Err(Refused::Claim(why)) if why.contains("exp")));
     }
 }

@@ -18,7 +18,7 @@ const LONGEST_LIFE: i64 = 86_400;
 
 /// The outcome of a token request that returned no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PollReply {
     /// `authorization_pending`: the person has not decided.
     Pending,
     /// `slow_down`: as pending, and requests are too frequent.
@@ -33,16 +33,16 @@ pub enum Answer {
     Unreachable,
 }
 
-impl Answer {
+impl PollReply {
     /// What an `error` of a token endpoint means here; `None` for one that has nothing to do with polling, which is
     /// reported like any other refusal.
-    pub fn of(error: &str) -> Option<Answer> {
+    pub fn of(error: &str) -> Option<PollReply> {
         Some(match error {
-            "authorization_pending" => Answer::Pending,
-            "slow_down" => Answer::SlowDown,
-            "access_denied" => Answer::Denied,
-            "expired_token" => Answer::Expired,
-            "transaction_failed" => Answer::Failed,
+            "authorization_pending" => PollReply::Pending,
+            "slow_down" => PollReply::SlowDown,
+            "access_denied" => PollReply::Denied,
+            "expired_token" => PollReply::Expired,
+            "transaction_failed" => PollReply::Failed,
             _ => return None,
         })
     }
@@ -63,7 +63,7 @@ pub enum Why {
 
 /// What to do after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum NextPoll {
     /// Ask again after this wait, counted from the reply.
     Wait(Duration),
     /// Stop.
@@ -101,22 +101,22 @@ impl Poll {
     }
 
     /// What to do after `answer`, which came at `now`. A request after the code's expiry is not made.
-    pub fn next(&mut self, answer: Answer, now: Instant) -> Step {
-        self.unreached = if answer == Answer::Unreachable { self.unreached.saturating_add(1) } else { 0 };
+    pub fn next(&mut self, answer: PollReply, now: Instant) -> NextPoll {
+        self.unreached = if answer == PollReply::Unreachable { self.unreached.saturating_add(1) } else { 0 };
         match answer {
-            Answer::Denied => return Step::GiveUp(Why::Denied),
-            Answer::Expired => return Step::GiveUp(Why::Expired),
-            Answer::Failed => return Step::GiveUp(Why::Failed),
-            Answer::SlowDown => self.interval += SLOWER,
-            Answer::Pending | Answer::Unreachable => {}
+            PollReply::Denied => return NextPoll::GiveUp(Why::Denied),
+            PollReply::Expired => return NextPoll::GiveUp(Why::Expired),
+            PollReply::Failed => return NextPoll::GiveUp(Why::Failed),
+            PollReply::SlowDown => self.interval += SLOWER,
+            PollReply::Pending | PollReply::Unreachable => {}
         }
         let left = self.expires_at.saturating_duration_since(now);
         // If a back-off would sleep past the expiry, the plain interval still allows another try.
         let wait = Some(self.backed_off()).filter(|wait| *wait < left).unwrap_or(self.interval);
         match answer {
-            _ if wait < left => Step::Wait(wait),
-            Answer::Unreachable => Step::GiveUp(Why::Unreachable),
-            _ => Step::GiveUp(Why::Expired),
+            _ if wait < left => NextPoll::Wait(wait),
+            PollReply::Unreachable => NextPoll::GiveUp(Why::Unreachable),
+            _ => NextPoll::GiveUp(Why::Expired),
         }
     }
 
@@ -133,22 +133,22 @@ fn seconds(seconds: i64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::Answer::{Denied, Expired, Failed, Pending, SlowDown, Unreachable};
+    use super::PollReply::{Denied, Expired, Failed, Pending, SlowDown, Unreachable};
     use super::*;
 
     /// The waits in seconds after each answer, each request made when its wait is over.
-    fn waits(interval: Option<i64>, expires_in: Option<i64>, answers: &[Answer]) -> Vec<Result<u64, Why>> {
+    fn waits(interval: Option<i64>, expires_in: Option<i64>, answers: &[PollReply]) -> Vec<Result<u64, Why>> {
         let mut now = Instant::now();
         let mut poll = Poll::new(now, interval, expires_in);
         now += poll.first();
         let mut steps = Vec::new();
         for answer in answers {
             match poll.next(*answer, now) {
-                Step::Wait(wait) => {
+                NextPoll::Wait(wait) => {
                     now += wait;
                     steps.push(Ok(wait.as_secs()));
                 }
-                Step::GiveUp(why) => steps.push(Err(why)),
+                NextPoll::GiveUp(why) => steps.push(Err(why)),
             }
         }
         steps
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(waits(None, Some(900), &answers), [10, 20, 10, 15, 30].map(Ok));
         // 2^40 and what follows does not overflow.
         let mut poll = Poll::new(Instant::now(), None, None);
-        (0..99).for_each(|_| assert!(matches!(poll.next(Unreachable, Instant::now()), Step::Wait(_))));
+        (0..99).for_each(|_| assert!(matches!(poll.next(Unreachable, Instant::now()), NextPoll::Wait(_))));
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         // At 5 s: 10 s would be too late, 5 s is not.
         assert_eq!(waits(None, Some(12), &[Unreachable, Unreachable]), [Ok(5), Err(Why::Unreachable)]);
         let late = Instant::now() + Duration::from_secs(5);
-        assert_eq!(Poll::new(Instant::now(), None, Some(1)).next(Pending, late), Step::GiveUp(Why::Expired));
+        assert_eq!(Poll::new(Instant::now(), None, Some(1)).next(Pending, late), NextPoll::GiveUp(Why::Expired));
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
             ("Slow_down", None),
             ("", None),
         ] {
-            assert_eq!(Answer::of(code), answer, "{code}");
+            assert_eq!(PollReply::of(code), answer, "{code}");
         }
     }
 }

@@ -34,23 +34,23 @@ pub struct Request {
     /// When it may be sent again.
     pub repeat: Repeat,
     /// The client certificate for TLS, if the server asks for one; only over https.
-    pub identity: Option<Identity>,
+    pub client_certificate: Option<ClientCertificate>,
     /// The profile's `ca_file`: trusted certificates in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 /// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
 #[derive(Clone)]
-pub struct Identity {
+pub struct ClientCertificate {
     /// The certificate in PEM form, the client's own first, then those between it and the root.
     pub certificate: String,
     /// Its private key in PEM form, PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub key: Secret,
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").finish_non_exhaustive()
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
     }
 }
 
@@ -219,7 +219,7 @@ pub struct Added {
     /// Header lines.
     pub headers: Vec<Pair>,
     /// The client's certificate.
-    pub identity: Option<Identity>,
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// The request that `call` of `provider` describes.
@@ -299,8 +299,8 @@ pub fn build(
             address.push_str(&format!("{}={}", crate::base::url::encode(name), crate::base::url::encode(value)));
         }
     }
-    let identity = added.identity;
-    Ok(Request { method: call.method, url: address, headers, body, repeat, identity, ca_file: None })
+    let client_certificate = added.client_certificate;
+    Ok(Request { method: call.method, url: address, headers, body, repeat, client_certificate, ca_file: None })
 }
 
 /// How a form is sent (RFC 6749 appendix B).
@@ -326,7 +326,7 @@ pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
         headers: own_headers(accept),
         body: None,
         repeat: Repeat::Freely,
-        identity: None,
+        client_certificate: None,
         ca_file: ca_file.map(Path::to_path_buf),
     }
 }

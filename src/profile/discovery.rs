@@ -10,7 +10,7 @@ use crate::oauth::metadata::{Metadata, addresses, keys, object};
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
-use crate::storage::documents::{MINUTE, Place};
+use crate::storage::documents::{DocumentCache, MINUTE};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -215,8 +215,8 @@ fn only(url: &str, ask: Ask) -> error::Result<(Vec<u8>, Response)> {
     Ok((keys, response))
 }
 
-fn place(host: &Host, kind: &str, of: &str) -> Place {
-    Place::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
+fn place(host: &Host, kind: &str, of: &str) -> DocumentCache {
+    DocumentCache::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
 }
 
 #[cfg(test)]

@@ -370,8 +370,8 @@ impl Places<'_, '_, '_> {
         self.doc.error(self.span(path), why)
     }
 
-    fn unknown<'n>(&self, path: &[&str], sort: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
-        unknown(self.doc, self.span(path), sort, typed, names)
+    fn unknown<'n>(&self, path: &[&str], kind: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+        unknown(self.doc, self.span(path), kind, typed, names)
     }
 }
 

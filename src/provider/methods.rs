@@ -217,7 +217,7 @@ impl Grant {
         for (name, _) in self.push.iter().flat_map(Template::names) {
             all.entry(name.into()).or_insert(true);
         }
-        if self.client != Client::Optional && self.call.auth != Auth::None {
+        if self.client != ClientRequirement::Optional && self.call.auth != Auth::None {
             all.insert("client_id".into(), false);
         }
         all
@@ -250,7 +250,7 @@ impl Grant {
                 *known = *known && optional;
             }
         }
-        if self.client == Client::Confidential
+        if self.client == ClientRequirement::Confidential
             && self.call.auth == Auth::Auto
             && !["client_secret", "private_key"].iter().any(|name| known(name))
         {

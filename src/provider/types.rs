@@ -104,7 +104,7 @@ pub struct Grant {
     /// How the value `assertion` is made if none is given.
     pub assertion: Option<Assertion>,
     /// Whether the client must be named or authenticated.
-    pub client: Client,
+    pub client: ClientRequirement,
     /// Default values for this grant only.
     pub defaults: Vec<(String, Template)>,
     /// What a person should know before using it.
@@ -128,7 +128,7 @@ pub enum Flow {
 
 /// What a grant requires of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
+pub enum ClientRequirement {
     /// Nothing.
     Optional,
     /// A `client_id`.
@@ -247,7 +247,7 @@ pub enum Field {
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// What the body is.
-    pub format: Format,
+    pub format: BodyFormat,
     /// What must hold in addition to a 2xx status.
     pub success: Vec<Test>,
     /// Where the access token is.
@@ -278,7 +278,7 @@ pub struct Rules {
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum BodyFormat {
     /// Detected by its content: JSON, else form.
     Auto,
     /// JSON.

@@ -7,9 +7,9 @@
 use crate::base::header::is_header;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::storage::head::{Call, Head, HeadOf, is_head};
+use crate::storage::head::{CachedHead, HeadOf, Invocation, is_head};
 use crate::system::files::{Dir, Durable, Numbers};
-use crate::token::identity::{Belongs, Known};
+use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ const LIMIT: u64 = 4 << 20;
 
 /// What the short path prints stands first and in this order: it reads no further.
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct TokenWire {
     /// Nanoseconds since 1970.
     received: i64,
     /// Seconds since 1970; absent: unknown.
@@ -45,13 +45,14 @@ struct Wire {
     scope: Option<String>,
     #[serde(default)]
     extra: Map<String, Value>,
-    belongs: Belongs,
+    #[serde(rename = "belongs")]
+    identity: TokenIdentity,
 }
 
 impl Token {
     /// Reads the file of one token; `None` if it is not one, or one that must not be handed out.
     pub fn parse(bytes: &[u8]) -> Option<Token> {
-        let wire: Wire = serde_json::from_slice(bytes).ok()?;
+        let wire: TokenWire = serde_json::from_slice(bytes).ok()?;
         // The file is ours; a token in it that must not be handed out is an error nevertheless.
         if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
@@ -72,13 +73,13 @@ impl Token {
             id_token: wire.id_token.map(|text| IdToken { text: Secret::new(text), verified: wire.id_token_verified }),
             dpop_key: wire.dpop_key.map(Secret::new),
             extra: wire.extra,
-            belongs: wire.belongs,
+            identity: wire.identity,
         })
     }
 
     /// The file's text.
     pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
-        let wire = Wire {
+        let wire = TokenWire {
             received: self.received.0,
             expires_at: self.expires.at(),
             never_expires: self.expires == Expires::Never,
@@ -93,7 +94,7 @@ impl Token {
             token_type: self.token_type.clone(),
             scope: self.scope.clone(),
             extra: self.extra.clone(),
-            belongs: self.belongs.clone(),
+            identity: self.identity.clone(),
         };
         serde_json::to_vec(&wire).unwrap_or_default().into()
     }
@@ -145,17 +146,17 @@ impl Cache {
     }
 
     /// The newest token that `known` does not contradict, and its file.
-    pub fn find(&self, known: &Known) -> Option<(TokenFile, Token)> {
+    pub fn find(&self, known: &CurrentIdentity) -> Option<(TokenFile, Token)> {
         self.entries()
             .into_iter()
             .filter_map(|(file, cached)| Some((file, cached?)))
-            .filter(|(_, cached)| cached.belongs.contradiction(known).is_none())
+            .filter(|(_, cached)| cached.identity.contradiction(known).is_none())
             .max_by_key(|(_, cached)| cached.received)
     }
 
     /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
     /// question. The name of its file; `None` if it could not be written, which only costs time.
-    pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
+    pub fn put(&self, known: &CurrentIdentity, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
         let dir = Dir::make(&self.folder, BELOW).ok()?;
         // Tokens are put here under the profile's lock.
@@ -167,16 +168,16 @@ impl Cache {
     }
 
     /// Deletes the tokens that `known` does not contradict, and those that can no longer be used.
-    pub fn drop_answers(&self, known: &Known, now: i64) {
+    pub fn drop_answers(&self, known: &CurrentIdentity, now: i64) {
         self.answers(known, now).iter().for_each(|name| self.remove(name));
     }
 
     /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
-    fn answers(&self, known: &Known, now: i64) -> Vec<String> {
+    fn answers(&self, known: &CurrentIdentity, now: i64) -> Vec<String> {
         let mut answers = Vec::new();
         for (TokenFile { name, .. }, cached) in self.entries() {
             match cached {
-                Some(cached) if cached.belongs.contradiction(known).is_none() => answers.push(name),
+                Some(cached) if cached.identity.contradiction(known).is_none() => answers.push(name),
                 Some(cached) if cached.expires.at().is_none_or(|at| at > now) => {}
                 _ => self.remove(&name),
             }
@@ -215,9 +216,9 @@ impl Cache {
     }
 
     /// Writes the head of `call` for the token in `file`. A failure costs time alone.
-    pub fn put_head(&self, call: &mut Call<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
+    pub fn put_head(&self, call: &mut Invocation<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
         let Some(of) = file.of else { return };
-        let head = Head {
+        let head = CachedHead {
             build: crate::BUILD,
             call: &call.digest(&file.name),
             token: &file.name,
@@ -234,7 +235,7 @@ impl Cache {
     }
 
     /// Removes the head of `call`.
-    pub fn drop_head(&self, call: &Call<'_>) {
+    pub fn drop_head(&self, call: &Invocation<'_>) {
         self.remove(call.head());
     }
 }

@@ -54,17 +54,17 @@ struct Copy {
 }
 
 /// The place of one document's copy. Whatever is wrong with a copy is a miss, never an error.
-pub struct Place {
+pub struct DocumentCache {
     /// `None` if the user has no home.
     file: Option<PathBuf>,
     of: String,
 }
 
-impl Place {
+impl DocumentCache {
     /// The place of the document `of` (an issuer or a URL) of one `kind` in `folder`.
-    pub fn within(folder: Option<PathBuf>, kind: &str, of: &str) -> Place {
+    pub fn within(folder: Option<PathBuf>, kind: &str, of: &str) -> DocumentCache {
         let name = format!("{}.json", digest::hex(&[kind.as_bytes(), of.as_bytes()]));
-        Place { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
+        DocumentCache { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
     }
 
     fn place(&self) -> Option<(&Path, &str)> {
@@ -166,13 +166,13 @@ mod tests {
     /// mark or the error.
     struct World {
         dir: tempfile::TempDir,
-        place: Place,
+        place: DocumentCache,
     }
 
     impl World {
         fn new() -> World {
             let dir = tempfile::tempdir().unwrap();
-            let place = Place::within(Some(dir.path().join("tok/metadata")), "metadata", ISSUER);
+            let place = DocumentCache::within(Some(dir.path().join("tok/metadata")), "metadata", ISSUER);
             World { dir, place }
         }
 
@@ -244,13 +244,13 @@ mod tests {
             assert_eq!(world.get(NOW, None, Ok(("2", None))), ("2".into(), true, false), "{bad}");
         }
         // No folder at all costs time alone.
-        let nowhere = Place::within(None, "metadata", ISSUER);
+        let nowhere = DocumentCache::within(None, "metadata", ISSUER);
         let got = nowhere
             .get(Time(0), None, &|body: &[u8]| Ok(body.to_vec()), &mut || Ok((vec![1], reply(200, None, "x", 0))));
         assert_eq!(got.unwrap().0, [1]);
         assert_ne!(
-            Place::within(Some("x".into()), "jwks", ISSUER).file,
-            Place::within(Some("x".into()), "metadata", ISSUER).file
+            DocumentCache::within(Some("x".into()), "jwks", ISSUER).file,
+            DocumentCache::within(Some("x".into()), "metadata", ISSUER).file
         );
     }
 

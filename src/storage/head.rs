@@ -27,7 +27,7 @@ pub fn is_head(name: &str) -> bool {
 
 /// What distinguishes calls of one profile: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
-pub struct Call<'a> {
+pub struct Invocation<'a> {
     /// `get` or `header`.
     pub verb: &'a [u8],
     /// The words behind the profile.
@@ -36,7 +36,7 @@ pub struct Call<'a> {
     pub env: Vec<&'a [u8]>,
 }
 
-impl Call<'_> {
+impl Invocation<'_> {
     /// The name of the head for this call; calls may share one, and the last of them has it.
     pub fn head(&self) -> &'static str {
         let (first, others) = HEADS;
@@ -78,10 +78,10 @@ pub struct HeadOf<'p> {
 
 /// What a call resolves to. All borrowed: the short path reads it without allocating.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head<'t> {
+pub struct CachedHead<'t> {
     /// The build that resolved it.
     pub build: &'t str,
-    /// The options and variables that it was resolved with, see [`Call::digest`].
+    /// The options and variables that it was resolved with, see [`Invocation::digest`].
     pub call: &'t str,
     /// The name of the token's file.
     pub token: &'t str,
@@ -96,10 +96,10 @@ pub struct Head<'t> {
     pub stamps: [Stamp<'t>; 2],
 }
 
-impl Head<'_> {
+impl CachedHead<'_> {
     /// The file's text: the fields in their order, without their names, which the short path would have to compare.
     pub fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let Head { build, call, token, of, min_ttl, started, stamps } = self;
+        let CachedHead { build, call, token, of, min_ttl, started, stamps } = self;
         let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
         serde_json::to_vec(&(build, call, token, of, min_ttl, started, stamps))
     }

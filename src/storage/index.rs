@@ -12,7 +12,7 @@ const BELOW: usize = 1;
 /// What is stored for a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Its provider.
     pub provider: String,
     /// The grant that its session began with.
@@ -53,14 +53,14 @@ impl Index {
     }
 
     /// Its content; empty if it is missing, not ours or damaged.
-    pub fn read(&self) -> Option<Entry> {
+    pub fn read(&self) -> Option<IndexEntry> {
         let (folder, name) = self.place()?;
         let bytes = Dir::open(folder, BELOW).ok()?.read(name, 1 << 20).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
     /// Changes its content. It is a convenience: a failure costs a line of `tok list`.
-    pub fn update(&self, change: impl FnOnce(&mut Entry)) {
+    pub fn update(&self, change: impl FnOnce(&mut IndexEntry)) {
         let Some((folder, name)) = self.place() else { return };
         let old = self.read();
         let mut entry = old.clone().unwrap_or_default();

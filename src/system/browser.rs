@@ -18,9 +18,9 @@ const UNSAFE: &[char] = &['"', '<', '>', '^', '`', '{', '|', '}'];
 
 /// A browser that was asked to open.
 #[derive(Clone, Debug)]
-pub struct Opened(Arc<AtomicBool>);
+pub struct Launch(Arc<AtomicBool>);
 
-impl Opened {
+impl Launch {
     /// Whether no program could open it, as far as is known by now: that takes about a second a program.
     pub fn failed(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -31,7 +31,7 @@ impl Opened {
 ///
 /// # Errors
 /// Why nothing was tried: the URL is neither https nor loopback, or no browser is available.
-pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
+pub fn open(url: &str, env: &Env) -> Result<Launch, String> {
     let url = safe(url)?;
     let candidates = candidates(&url, env, is_wsl());
     if candidates.is_empty() {
@@ -40,7 +40,7 @@ pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
     let env: Vec<(OsString, OsString)> =
         env.for_children().map(|(name, value)| (name.clone(), value.clone())).collect();
     let failed = Arc::new(AtomicBool::new(false));
-    let opened = Opened(Arc::clone(&failed));
+    let opened = Launch(Arc::clone(&failed));
     let tried = std::thread::Builder::new().spawn(move || {
         if !candidates.iter().any(|words| runs(words, &env)) {
             failed.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //! reachable from this machine only, and turns away whatever is not the answer.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::oauth::callback::{self, Callback, Expected, Foreign};
+use crate::oauth::callback::{self, Callback, ExpectedRedirect, Foreign};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -182,7 +182,7 @@ impl Listener {
     pub fn wait(
         mut self,
         deadline: Instant,
-        expected: &Expected,
+        expected: &ExpectedRedirect,
         watcher: &mut dyn Watcher,
     ) -> std::result::Result<Callback, TimedOut> {
         let mut visitors: Vec<Visitor> = Vec::new();
@@ -274,7 +274,7 @@ impl Listener {
     }
 
     /// What a request is, as far as it has come.
-    fn judge(&self, head: &[u8], expected: &Expected) -> Verdict {
+    fn judge(&self, head: &[u8], expected: &ExpectedRedirect) -> Verdict {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
@@ -489,8 +489,8 @@ mod tests {
 
     const GOOD: &str = "/callback?code=abc&state=st-1";
 
-    fn expected() -> Expected {
-        Expected { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
+    fn expected() -> ExpectedRedirect {
+        ExpectedRedirect { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
     }
 
     /// Counts the ticks, and keeps the errors.
@@ -508,16 +508,16 @@ mod tests {
         }
     }
 
-    type Waiting = JoinHandle<std::result::Result<Callback, TimedOut>>;
+    type WaitThread = JoinHandle<std::result::Result<Callback, TimedOut>>;
 
-    fn waiting(host: Loopback, limit: Duration) -> (u16, Waiting) {
+    fn waiting(host: Loopback, limit: Duration) -> (u16, WaitThread) {
         let listener = Listener::bind(host, None).expect("a port");
         let port = listener.port();
         let deadline = Instant::now() + limit;
         (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default())))
     }
 
-    fn start() -> (u16, Waiting) {
+    fn start() -> (u16, WaitThread) {
         waiting(Loopback::V4, Duration::from_secs(20))
     }
 
@@ -544,7 +544,7 @@ mod tests {
         reply.split(' ').nth(1).unwrap_or_default()
     }
 
-    fn code(waiting: Waiting) -> String {
+    fn code(waiting: WaitThread) -> String {
         match waiting.join().expect("no panic") {
             Ok(Callback::Code(code)) => code.expose().to_string(),
             other => panic!("{other:?}"),
@@ -718,7 +718,7 @@ mod tests {
     fn an_answer_of_another_issuer_ends_the_wait() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
         let port = listener.port();
-        let expected = Expected { issuer: Some("https://as.example".into()), ..expected() };
+        let expected = ExpectedRedirect { issuer: Some("https://as.example".into()), ..expected() };
         let deadline = Instant::now() + Duration::from_secs(20);
         let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut Watching::default()));
         assert_eq!(status(&get(port, &format!("{GOOD}&iss=https://evil.example"))), "400");

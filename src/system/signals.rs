@@ -123,7 +123,7 @@ pub fn interrupt() -> ! {
 }
 
 #[cfg(unix)]
-pub use unix::{Group, Lent, give_stdin_back, lend, listen, reads_keys, stop, take_back};
+pub use unix::{Group, Lending, give_stdin_back, lend, listen, reads_keys, stop, take_back};
 
 /// Nothing to listen for.
 #[cfg(not(unix))]
@@ -315,7 +315,7 @@ mod unix {
 
     /// Whether a group may ask on the terminal.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub enum Lent {
+    pub enum Lending {
         /// It may now.
         Yes,
         /// Not while we are in the background ourselves.
@@ -325,7 +325,7 @@ mod unix {
     }
 
     /// Makes `group` the one that may read from the controlling terminal, in our place; `modes` is how it left it.
-    pub fn lend(group: &Group, modes: Option<&Termios>) -> Lent {
+    pub fn lend(group: &Group, modes: Option<&Termios>) -> Lending {
         let _brief = brief();
         let open = || {
             use rustix::fs::{Mode, OFlags};
@@ -334,18 +334,18 @@ mod unix {
             let modes = tcgetattr(&terminal).ok()?;
             Some((terminal, modes))
         };
-        let Some((terminal, _)) = TERMINAL.get_or_init(open) else { return Lent::NoTerminal };
+        let Some((terminal, _)) = TERMINAL.get_or_init(open) else { return Lending::NoTerminal };
         if !tcgetpgrp(terminal).is_ok_and(|now| now == getpgrp()) {
-            return Lent::InBackground;
+            return Lending::InBackground;
         }
         if let Some(modes) = modes {
             let _ = tcsetattr(terminal, OptionalActions::Now, modes);
         }
         match tcsetpgrp(terminal, group.id()) {
             Ok(()) => LENT.store(group.id().as_raw_pid(), Ordering::SeqCst),
-            Err(_) => return Lent::NoTerminal,
+            Err(_) => return Lending::NoTerminal,
         }
-        Lent::Yes
+        Lending::Yes
     }
 
     /// Takes the terminal back, as it was before it was lent; how it was left.

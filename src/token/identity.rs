@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The settings that a token was obtained with, stored with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Belongs {
+pub struct TokenIdentity {
     /// The token URL.
     pub url: String,
     /// The grant its session began with; `None` if it began with an imported refresh token.
@@ -60,7 +60,7 @@ pub enum KnownSecret {
 
 /// The current settings.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct CurrentIdentity {
     /// The token URL, if its values are known.
     pub url: Option<String>,
     /// The grant, if `--grant` or the profile names it.
@@ -81,11 +81,11 @@ pub struct Known {
     pub definition: String,
 }
 
-impl Known {
+impl CurrentIdentity {
     /// These settings as the identity of a new token. `shape`: for an access token, the grant that obtained it.
-    pub fn belongs(&self, url: &str, grant: Option<&str>, shape: Option<&str>) -> Belongs {
+    pub fn identity(&self, url: &str, grant: Option<&str>, shape: Option<&str>) -> TokenIdentity {
         let salt = digest::random(16);
-        Belongs {
+        TokenIdentity {
             url: url.into(),
             grant: grant.map(str::to_string),
             values: self.values.clone(),
@@ -103,9 +103,9 @@ impl Known {
     }
 }
 
-impl Known {
+impl CurrentIdentity {
     /// With secrets from the store: a token obtained with them belongs to them.
-    pub fn with_secrets<'s>(&self, secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> Known {
+    pub fn with_secrets<'s>(&self, secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> CurrentIdentity {
         let mut known = self.clone();
         for (name, text) in secrets {
             known.secrets.insert(name.into(), KnownSecret::Text(Secret::new(text)));
@@ -115,33 +115,33 @@ impl Known {
 
     /// The identity of an access token that `session` obtained with `grant`: all of the session's, and what is
     /// currently known in addition. The caller has made sure that neither contradicts the other.
-    pub fn joined(&self, session: &Belongs, grant: &str) -> Belongs {
-        let mut belongs = session.clone();
+    pub fn joined(&self, session: &TokenIdentity, grant: &str) -> TokenIdentity {
+        let mut identity = session.clone();
         for (name, value) in &self.values {
-            belongs.values.insert(name.clone(), value.clone());
+            identity.values.insert(name.clone(), value.clone());
         }
         for (name, secret) in &self.secrets {
-            belongs.secrets.insert(name.clone(), secret_digest(&belongs.salt, name, secret));
+            identity.secrets.insert(name.clone(), secret_digest(&identity.salt, name, secret));
         }
-        belongs.asked = None;
-        belongs.others.clear();
-        belongs.shape =
+        identity.asked = None;
+        identity.others.clear();
+        identity.shape =
             Some(Shape { lists: self.lists.clone(), definition: self.definition.clone(), grant: grant.into() });
-        belongs
+        identity
     }
 }
 
 fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
-    let (sort, text) = match secret {
+    let (kind, text) = match secret {
         KnownSecret::Text(text) => ("is", text.expose()),
         KnownSecret::Reference(text) => ("from", text.as_str()),
     };
-    format!("{sort}:{}", digest::hex(&[salt.as_bytes(), name.as_bytes(), text.as_bytes()]))
+    format!("{kind}:{}", digest::hex(&[salt.as_bytes(), name.as_bytes(), text.as_bytes()]))
 }
 
-impl Belongs {
+impl TokenIdentity {
     /// The current setting that contradicts these, if any; what is not known now contradicts nothing.
-    pub fn contradiction(&self, now: &Known) -> Option<String> {
+    pub fn contradiction(&self, now: &CurrentIdentity) -> Option<String> {
         if let Some(url) = &now.url
             && *url != self.url
         {
@@ -196,9 +196,9 @@ impl Belongs {
     }
 }
 
-impl Belongs {
+impl TokenIdentity {
     /// Whether every plain value of these is also given now.
-    pub fn is_within(&self, now: &Known) -> bool {
+    pub fn is_within(&self, now: &CurrentIdentity) -> bool {
         self.values.keys().all(|name| now.values.contains_key(name))
     }
 }
@@ -211,76 +211,79 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn known(values: &[(&str, &str)]) -> Known {
-        Known {
+    fn known(values: &[(&str, &str)]) -> CurrentIdentity {
+        CurrentIdentity {
             url: Some("https://a.example/token".into()),
             usual_grants: vec!["secret".into()],
             values: values.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             definition: "d".into(),
-            ..Known::default()
+            ..CurrentIdentity::default()
         }
     }
 
     #[test]
     fn a_session_belongs_to_its_client_user_and_url() {
-        let kept =
-            known(&[("client_id", "c"), ("username", "u")]).belongs("https://a.example/token", Some("secret"), None);
-        assert_eq!(kept.contradiction(&known(&[("client_id", "c"), ("username", "u")])), None);
-        assert_eq!(kept.contradiction(&known(&[])), None, "what is not given contradicts nothing");
-        assert_eq!(kept.contradiction(&known(&[("audience", "x")])), None);
-        assert!(kept.contradiction(&known(&[("username", "v")])).is_some_and(|w| w.starts_with("username")));
-        let elsewhere = Known { url: Some("https://b.example/token".into()), ..known(&[]) };
-        assert!(kept.contradiction(&elsewhere).is_some());
-        let named =
-            |grant: &str| Known { grant: Some(grant.into()), refresh_grant: Some("refresh".into()), ..known(&[]) };
-        assert_eq!(kept.contradiction(&named("secret")), None);
-        assert_eq!(kept.contradiction(&named("refresh")), None);
-        assert!(kept.contradiction(&named("other")).is_some());
-        let lists = |name: &str, refreshed: &[&str]| Known {
+        let stored =
+            known(&[("client_id", "c"), ("username", "u")]).identity("https://a.example/token", Some("secret"), None);
+        assert_eq!(stored.contradiction(&known(&[("client_id", "c"), ("username", "u")])), None);
+        assert_eq!(stored.contradiction(&known(&[])), None, "what is not given contradicts nothing");
+        assert_eq!(stored.contradiction(&known(&[("audience", "x")])), None);
+        assert!(stored.contradiction(&known(&[("username", "v")])).is_some_and(|w| w.starts_with("username")));
+        let elsewhere = CurrentIdentity { url: Some("https://b.example/token".into()), ..known(&[]) };
+        assert!(stored.contradiction(&elsewhere).is_some());
+        let named = |grant: &str| CurrentIdentity {
+            grant: Some(grant.into()),
+            refresh_grant: Some("refresh".into()),
+            ..known(&[])
+        };
+        assert_eq!(stored.contradiction(&named("secret")), None);
+        assert_eq!(stored.contradiction(&named("refresh")), None);
+        assert!(stored.contradiction(&named("other")).is_some());
+        let lists = |name: &str, refreshed: &[&str]| CurrentIdentity {
             lists: [(name.to_string(), vec!["a".to_string()])].into(),
             refreshed: refreshed.iter().map(|name| name.to_string()).collect(),
             ..known(&[])
         };
-        assert_eq!(kept.contradiction(&lists("audience", &["scope"])), Some("audience".into()));
-        assert_eq!(kept.contradiction(&lists("scope", &["scope"])), None);
-        let imported = Belongs { grant: None, ..kept };
+        assert_eq!(stored.contradiction(&lists("audience", &["scope"])), Some("audience".into()));
+        assert_eq!(stored.contradiction(&lists("scope", &["scope"])), None);
+        let imported = TokenIdentity { grant: None, ..stored };
         assert_eq!(imported.contradiction(&named("other")), None);
     }
 
     #[test]
     fn a_secret_is_compared_where_both_are_known() {
-        let with = |text: &str| Known {
+        let with = |text: &str| CurrentIdentity {
             secrets: [("s".to_string(), KnownSecret::Text(Secret::new(text)))].into(),
             ..known(&[])
         };
-        let kept = with("one").belongs("https://a.example/token", None, None);
-        assert!(!kept.secrets["s"].contains("one"));
-        assert_eq!(kept.contradiction(&with("one")), None);
-        assert_eq!(kept.contradiction(&known(&[])), None);
-        assert!(kept.contradiction(&with("two")).is_some());
+        let stored = with("one").identity("https://a.example/token", None, None);
+        assert!(!stored.secrets["s"].contains("one"));
+        assert_eq!(stored.contradiction(&with("one")), None);
+        assert_eq!(stored.contradiction(&known(&[])), None);
+        assert!(stored.contradiction(&with("two")).is_some());
     }
 
     #[test]
     fn what_was_got_apart_answers_only_the_same_settings() {
         let given = known(&[("username", "v")]);
-        let mut kept = given.belongs("https://a.example/token", Some("secret"), Some("secret"));
-        assert_eq!(kept.contradiction(&known(&[])), None);
-        kept.apart = true;
-        assert!(kept.contradiction(&known(&[])).is_some());
-        assert_eq!(kept.contradiction(&given), None);
+        let mut stored = given.identity("https://a.example/token", Some("secret"), Some("secret"));
+        assert_eq!(stored.contradiction(&known(&[])), None);
+        stored.apart = true;
+        assert!(stored.contradiction(&known(&[])).is_some());
+        assert_eq!(stored.contradiction(&given), None);
     }
 
     #[test]
     fn an_access_token_belongs_to_its_scopes_and_definition_too() {
-        let scoped = |scopes: &[&str]| Known {
+        let scoped = |scopes: &[&str]| CurrentIdentity {
             lists: [("scope".to_string(), scopes.iter().map(|s| s.to_string()).collect())].into(),
             ..known(&[])
         };
-        let kept = scoped(&["a"]).belongs("https://a.example/token", Some("secret"), Some("secret"));
-        assert_eq!(kept.contradiction(&scoped(&["a"])), None);
-        assert!(kept.contradiction(&scoped(&["a", "b"])).is_some());
-        assert!(kept.contradiction(&known(&[])).is_some());
-        assert!(kept.contradiction(&Known { definition: "e".into(), ..scoped(&["a"]) }).is_some());
-        assert!(kept.contradiction(&Known { usual_grants: vec![], ..scoped(&["a"]) }).is_some());
+        let stored = scoped(&["a"]).identity("https://a.example/token", Some("secret"), Some("secret"));
+        assert_eq!(stored.contradiction(&scoped(&["a"])), None);
+        assert!(stored.contradiction(&scoped(&["a", "b"])).is_some());
+        assert!(stored.contradiction(&known(&[])).is_some());
+        assert!(stored.contradiction(&CurrentIdentity { definition: "e".into(), ..scoped(&["a"]) }).is_some());
+        assert!(stored.contradiction(&CurrentIdentity { usual_grants: vec![], ..scoped(&["a"]) }).is_some());
     }
 }

@@ -6,7 +6,7 @@ pub mod identity;
 
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use identity::Belongs;
+use identity::TokenIdentity;
 use serde_json::{Map, Value};
 
 /// An access token, as it is cached.
@@ -35,13 +35,13 @@ pub struct Token {
     /// Other members of the reply.
     pub extra: Map<String, Value>,
     /// The settings it was obtained with.
-    pub belongs: Belongs,
+    pub identity: TokenIdentity,
 }
 
 impl Token {
     /// Whether it is bound to a key (RFC 9449): each request then needs a proof and a different header.
     pub fn is_bound(&self) -> bool {
-        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
+        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
     }
 }
 

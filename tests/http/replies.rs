@@ -242,7 +242,7 @@ fn a_reply_is_told_before_the_connection_is_closed() {
         });
         let mut closing = Closing(closed.clone(), None);
         let request = request(&Server::start(None, answer).url(), Repeat::Freely);
-        real(Settings::default(), || NOW)(&request, Instant::now() + PATIENCE, &mut closing).unwrap();
+        real(NetworkSettings::default(), || NOW)(&request, Instant::now() + PATIENCE, &mut closing).unwrap();
         assert_eq!(closing.1, Some(false), "{text}");
         let start = Instant::now();
         while !closed.load(Ordering::SeqCst) {

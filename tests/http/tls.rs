@@ -8,9 +8,9 @@ fn a_certificate_is_trusted_by_each_of_the_settings() {
     let server = ca.server("localhost", (2000, 4000));
     assert_eq!(send_tls(&server, trusting(&ca.file)).unwrap().status, 200);
     assert_eq!(send_tls_besides(&server, trusting(&other.file), &ca.file).unwrap().status, 200);
-    let dir = Settings { ssl_cert_dir: vec![ca.file.parent().unwrap().into()], ..Settings::default() };
+    let dir = NetworkSettings { ssl_cert_dir: vec![ca.file.parent().unwrap().into()], ..NetworkSettings::default() };
     assert_eq!(send_tls(&server, dir).unwrap().status, 200);
-    assert_eq!(send_tls_besides(&server, Settings::default(), &ca.file).unwrap().status, 200);
+    assert_eq!(send_tls_besides(&server, NetworkSettings::default(), &ca.file).unwrap().status, 200);
 }
 
 #[test]
@@ -40,15 +40,15 @@ fn certificates_that_cannot_be_read_are_named() {
     let server = Server::saying(&[OK]);
     for path in [&empty, &dir.path().join("missing.pem")] {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let e = error(send_tls_besides(&server, Settings::default(), path), Kind::Config, name);
+        let e = error(send_tls_besides(&server, NetworkSettings::default(), path), Kind::Config, name);
         assert!(e.what.contains("ca_file"));
         let e = error(send_tls(&server, trusting(path)), Kind::Config, name);
         assert!(e.what.contains("SSL_CERT_FILE"));
         let mut plain = request(&server.url(), Repeat::Freely);
         plain.ca_file = Some(path.clone());
-        assert!(send_with(&http(Settings::default()), &plain, PATIENCE).is_ok(), "read without need");
+        assert!(send_with(&http(NetworkSettings::default()), &plain, PATIENCE).is_ok(), "read without need");
     }
-    let settings = Settings { ssl_cert_dir: vec![dir.path().join("missing")], ..Settings::default() };
+    let settings = NetworkSettings { ssl_cert_dir: vec![dir.path().join("missing")], ..NetworkSettings::default() };
     error(send_tls(&server, settings), Kind::Config, "SSL_CERT_DIR");
 }
 

@@ -41,12 +41,12 @@ struct Set<'a> {
 /// `kid`, if it has one.
 pub(super) fn set(text: &[u8]) -> Option<Vec<Result<Jwk, Option<String>>>> {
     #[derive(Deserialize)]
-    struct Named {
+    struct KeyId {
         kid: Option<String>,
     }
     let set: Set<'_> = serde_json::from_slice(text).ok()?;
     let key = |key: &RawValue| {
-        let id = || serde_json::from_str::<Named>(key.get()).ok().and_then(|named| named.kid);
+        let id = || serde_json::from_str::<KeyId>(key.get()).ok().and_then(|named| named.kid);
         serde_json::from_str::<Jwk>(key.get()).map(Jwk::without_empty).map_err(|_| id())
     };
     Some(set.keys.into_iter().map(key).collect())

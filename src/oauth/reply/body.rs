@@ -1,7 +1,7 @@
 //! A body by its kind: JSON, a form, text, a page. [`Body`] reads it strictly, as a token must be read;
 //! [`Damaged`] recovers what it can, for the message of a refusal.
 
-use crate::provider::Format;
+use crate::provider::BodyFormat;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -17,22 +17,22 @@ pub(super) enum Body {
 
 impl Body {
     /// Reads `bytes` as `format` says.
-    pub(super) fn parse(format: Format, bytes: &[u8]) -> Body {
+    pub(super) fn parse(format: BodyFormat, bytes: &[u8]) -> Body {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Body::Unreadable("it is not UTF-8".into());
         };
         let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
         match format {
             _ if trimmed.is_empty() => Body::Unreadable("it is empty".into()),
-            Format::Text if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
-            Format::Text => Body::Text(trimmed.to_string()),
-            Format::Json => Body::json(text),
-            Format::Form if trimmed.starts_with('{') => Body::Unreadable("it is JSON, not a form".into()),
-            Format::Form => Body::form(trimmed),
-            Format::Auto if trimmed.starts_with(['{', '[', '\u{feff}']) => Body::json(text),
-            Format::Auto if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
-            Format::Auto if is_form(trimmed) => Body::form(trimmed),
-            Format::Auto => Body::json(text),
+            BodyFormat::Text if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
+            BodyFormat::Text => Body::Text(trimmed.to_string()),
+            BodyFormat::Json => Body::json(text),
+            BodyFormat::Form if trimmed.starts_with('{') => Body::Unreadable("it is JSON, not a form".into()),
+            BodyFormat::Form => Body::form(trimmed),
+            BodyFormat::Auto if trimmed.starts_with(['{', '[', '\u{feff}']) => Body::json(text),
+            BodyFormat::Auto if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
+            BodyFormat::Auto if is_form(trimmed) => Body::form(trimmed),
+            BodyFormat::Auto => Body::json(text),
         }
     }
 

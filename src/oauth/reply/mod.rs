@@ -17,7 +17,7 @@ use crate::base::error::Kind;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::oauth::request::Response;
-use crate::provider::{Find, Format, Rules, Test};
+use crate::provider::{BodyFormat, Find, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::Body;
 use refusal::{beside_success, holds, refusal, refused, reports_error, said};
@@ -140,7 +140,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
 /// # Errors
 /// As [`read`].
 pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, Failure> {
-    let Body::Parsed(value) = opened(rules, &[], response, Format::Auto)? else {
+    let Body::Parsed(value) = opened(rules, &[], response, BodyFormat::Auto)? else {
         return Err(misread("it is not a JSON object"));
     };
     match value {
@@ -155,7 +155,7 @@ pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, 
 /// # Errors
 /// What it is instead.
 pub fn document(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    match Body::parse(Format::Json, bytes) {
+    match Body::parse(BodyFormat::Json, bytes) {
         Body::Parsed(Value::Object(object)) => Ok(object),
         Body::Parsed(_) | Body::Text(_) => Err("it is not a JSON object".into()),
         Body::Unreadable(why) => Err(why),
@@ -163,7 +163,7 @@ pub fn document(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 /// The body of a 2xx reply that reports no error in an unexpected form.
-fn opened(rules: &Rules, dead: &[Test], response: &Response, format: Format) -> Result<Body, Failure> {
+fn opened(rules: &Rules, dead: &[Test], response: &Response, format: BodyFormat) -> Result<Body, Failure> {
     if Class::of(response.status) != Class::Success {
         return Err(refusal(rules, dead, response));
     }

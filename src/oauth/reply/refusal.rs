@@ -70,7 +70,7 @@ pub fn clock(response: &Response) -> Option<i64> {
 /// A status other than 2xx.
 pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Failure {
     let status = response.status;
-    let mut words = Words::of(response);
+    let mut words = ServerMessage::of(response);
     if Class::of(status) != Class::Refused {
         // What a server that fails writes as plain text may be a stack trace, with whatever it contained.
         words.text = None;
@@ -105,7 +105,7 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
 
 /// The failure in a 2xx `response` whose body cannot be read as it should be but whose `error` can.
 pub(super) fn beside_success(rules: &Rules, dead: &[Test], response: &Response) -> Option<Failure> {
-    let value = Words::of(response).value?;
+    let value = ServerMessage::of(response).value?;
     let has_token = matches!(&rules.access_token, Find::At(places) if first(&value, places).is_some());
     (reports_error(&value) && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
 }
@@ -169,7 +169,7 @@ pub(super) fn said(rules: &Rules, value: &Value, others: &[&str]) -> Option<Stri
 }
 
 /// What a server says with a status other than 2xx, in any form.
-struct Words {
+struct ServerMessage {
     /// The body as JSON or a form, as far as it can be read.
     value: Option<Value>,
     /// The body as plain text.
@@ -178,13 +178,13 @@ struct Words {
     challenge: Option<Challenge>,
 }
 
-impl Words {
-    fn of(response: &Response) -> Words {
+impl ServerMessage {
+    fn of(response: &Response) -> ServerMessage {
         let Damaged { value, text } = Damaged::parse(&response.body);
         let lines = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"));
         let mut challenges = lines.flat_map(|(_, line)| challenge::parse(line));
         let challenge = challenges.find(|c| c.get("error").or(c.get("error_description")).is_some());
-        Words { value, text, challenge }
+        ServerMessage { value, text, challenge }
     }
 
     fn code(&self, rules: &Rules) -> Option<String> {

@@ -210,8 +210,8 @@ fn a_device_login_goes_on_though_the_rest_is_damaged() {
             b"error=authorization_pending",
         ] {
             let failure = refused_by("", &answered(status, &[], body));
-            let code = failure.code.as_deref().and_then(crate::oauth::poll::Answer::of);
-            assert_eq!(code, Some(crate::oauth::poll::Answer::Pending), "{status} {failure:?}");
+            let code = failure.code.as_deref().and_then(crate::oauth::poll::PollReply::of);
+            assert_eq!(code, Some(crate::oauth::poll::PollReply::Pending), "{status} {failure:?}");
         }
     }
 }

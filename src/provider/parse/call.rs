@@ -60,7 +60,7 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
 }
 
 /// `none`, if the file says everything that the client sends; a method by name; or the value that names one.
-pub(super) fn auth(value: Value) -> Result<(Auth, Option<Template>)> {
+pub(super) fn auth(value: TomlValue) -> Result<(Auth, Option<Template>)> {
     match value.text()? {
         "none" => Ok((Auth::None, None)),
         text if text.contains('{') => Ok((Auth::Auto, Some(template(value)?))),
@@ -68,11 +68,11 @@ pub(super) fn auth(value: Value) -> Result<(Auth, Option<Template>)> {
     }
 }
 
-pub(super) fn templates(value: Value) -> Result<Vec<(String, Template)>> {
+pub(super) fn templates(value: TomlValue) -> Result<Vec<(String, Template)>> {
     value.table()?.all().into_iter().map(|(name, _, value)| Ok((name, template(value)?))).collect()
 }
 
-pub(super) fn headers(value: Value) -> Result<Vec<(String, Template)>> {
+pub(super) fn headers(value: TomlValue) -> Result<Vec<(String, Template)>> {
     let headers = templates(value)?;
     for (name, text) in &headers {
         header_name(value, name)?;
@@ -107,18 +107,18 @@ fn of_the_connection(name: &str) -> bool {
 }
 
 /// RFC 9110 §5.6.2: a header's name is a token.
-pub(super) fn header_name(value: Value, name: &str) -> Result<()> {
+pub(super) fn header_name(value: TomlValue, name: &str) -> Result<()> {
     let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
     if ok { Ok(()) } else { Err(value.error("invalid header name")) }
 }
 
-pub(super) fn header_text(value: Value, text: &Template) -> Result<()> {
+pub(super) fn header_text(value: TomlValue, text: &Template) -> Result<()> {
     let bad =
         text.0.iter().any(|p| matches!(p, crate::provider::template::Piece::Text(t) if t.contains(['\r', '\n', '\0'])));
     if bad { Err(value.error("a header value cannot contain a line break or NUL")) } else { Ok(()) }
 }
 
-pub(super) fn field(value: Value) -> Result<Field> {
+pub(super) fn field(value: TomlValue) -> Result<Field> {
     Ok(match value.raw() {
         DeValue::String(_) => Field::Text(template(value)?),
         DeValue::Array(_) => Field::List(value.list()?.into_iter().map(field).collect::<Result<_>>()?),
@@ -129,7 +129,7 @@ pub(super) fn field(value: Value) -> Result<Field> {
     })
 }
 
-pub(super) fn scalar(value: Value) -> Result<serde_json::Value> {
+pub(super) fn scalar(value: TomlValue) -> Result<serde_json::Value> {
     Ok(match value.raw() {
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Boolean(flag) => (*flag).into(),

@@ -6,14 +6,14 @@ mod response;
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
 use super::{
-    AUTHS, Assertion, Auth, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant, Inside,
-    Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Encode, Expiry, Field, Find, Flow, Grant,
+    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::Result;
 use crate::base::jose::Algorithm;
 use crate::base::name::{CONFIG_KEYS, is_name, is_value_name};
 use crate::base::text::escape;
-use crate::base::toml::{Document, Table, Value, unknown};
+use crate::base::toml::{Document, Table, TomlValue, unknown};
 use crate::provider::Method;
 use std::sync::Arc;
 use toml::de::DeValue;
@@ -148,7 +148,7 @@ fn usual_use() -> Use {
 }
 
 /// The built-in provider that a file is like: the file starts from it.
-fn like(value: Value) -> Result<Provider> {
+fn like(value: TomlValue) -> Result<Provider> {
     let name = value.text()?;
     match Provider::built_in(name) {
         Some(provider) => provider,
@@ -206,11 +206,11 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Re
         call: call(Some(own), shared.call, own, base.map(|b| &b.call))?,
         response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response))?,
         assertion,
-        client: own.get("client").map_or(Ok(base.map_or(Client::Named, |b| b.client)), |v| {
+        client: own.get("client").map_or(Ok(base.map_or(ClientRequirement::Named, |b| b.client)), |v| {
             v.choice(&[
-                ("optional", Client::Optional),
-                ("named", Client::Named),
-                ("confidential", Client::Confidential),
+                ("optional", ClientRequirement::Optional),
+                ("named", ClientRequirement::Named),
+                ("confidential", ClientRequirement::Confidential),
             ])
         })?,
         defaults: own.get("defaults").map_or(Ok(base.map(|b| b.defaults.clone()).unwrap_or_default()), templates)?,
@@ -325,11 +325,11 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
     })
 }
 
-fn template(value: Value) -> Result<Template> {
+fn template(value: TomlValue) -> Result<Template> {
     Template::parse(value.text()?).map_err(|why| value.error(why))
 }
 
-fn pointer(value: Value) -> Result<String> {
+fn pointer(value: TomlValue) -> Result<String> {
     let text = value.text()?;
     let mut rest = text;
     while let Some(at) = rest.find('~') {
@@ -346,7 +346,7 @@ fn pointer(value: Value) -> Result<String> {
     Ok(text.into())
 }
 
-fn pointers(value: Value) -> Result<Vec<String>> {
+fn pointers(value: TomlValue) -> Result<Vec<String>> {
     match value.raw() {
         DeValue::String(_) => Ok(vec![pointer(value)?]),
         _ => value.list()?.into_iter().map(pointer).collect(),

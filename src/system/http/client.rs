@@ -1,13 +1,13 @@
 //! Sends a request, and again if that is allowed: the way to the server, each attempt, and its
 //! outcome.
 
-use super::errors::Failure;
+use super::errors::AttemptError;
 use super::errors::Progress;
 use super::interim::Plain;
 use super::proxy::Proxy;
 use super::tls::Verifier;
-use super::transport::{NoLookup, Place, Ready, Seen};
-use super::{Events, LONGEST_BODY, Settings, connect, identity, response, retry, seconds, trust, unbracketed};
+use super::transport::{NoLookup, Ready, Seen, Slot};
+use super::{Events, LONGEST_BODY, NetworkSettings, connect, identity, response, retry, seconds, trust, unbracketed};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::base::time::Time;
@@ -29,8 +29,8 @@ use zeroize::Zeroizing;
 
 /// Sends requests. Nothing is read and nothing parsed before the first one, and no certificate before the first
 /// that needs TLS.
-pub(super) struct Client<C> {
-    settings: Settings,
+pub(super) struct HttpClient<C> {
+    settings: NetworkSettings,
     clock: C,
     /// Certificate verifiers, by the `ca_file` that is trusted in addition to the settings'.
     verifiers: Mutex<BTreeMap<Option<PathBuf>, Result<Arc<Verifier>>>>,
@@ -46,7 +46,7 @@ pub(super) struct Way {
     /// From the call to the deadline; once the connection stands, for how long the reply is waited for.
     pub(super) whole: Duration,
     /// The client certificate.
-    pub(super) identity: Option<Arc<CertifiedKey>>,
+    pub(super) client_certificate: Option<Arc<CertifiedKey>>,
     /// The `User-Agent` for a proxy.
     pub(super) user_agent: Option<String>,
 }
@@ -54,21 +54,21 @@ pub(super) struct Way {
 /// How an attempt without a reply ended.
 enum Ended {
     /// By itself.
-    Failed(Failure),
+    Failed(AttemptError),
     /// By the caller, when the connection stood.
     Stopped(Error),
 }
 
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Ended {
+impl From<AttemptError> for Ended {
+    fn from(failure: AttemptError) -> Ended {
         Ended::Failed(failure)
     }
 }
 
-impl<C: Fn() -> Time> Client<C> {
+impl<C: Fn() -> Time> HttpClient<C> {
     /// A client that has read nothing yet.
-    pub(super) fn new(settings: Settings, clock: C) -> Client<C> {
-        Client { settings, clock, verifiers: Mutex::default() }
+    pub(super) fn new(settings: NetworkSettings, clock: C) -> HttpClient<C> {
+        HttpClient { settings, clock, verifiers: Mutex::default() }
     }
 
     /// As [`super::Http`].
@@ -98,10 +98,10 @@ impl<C: Fn() -> Time> Client<C> {
             let (outcome, said) = match &result {
                 Ok(response) => {
                     let asked = response.header("retry-after").and_then(|v| retry::retry_after(v, (self.clock)()));
-                    (retry::Outcome::Status(response.status, asked), response.status.to_string())
+                    (retry::Attempt::Status(response.status, asked), response.status.to_string())
                 }
-                Err(Failure { error, again: true }) => (retry::Outcome::NothingSent, error.why.clone()),
-                Err(Failure { error, again: false }) => (retry::Outcome::Failed, error.why.clone()),
+                Err(AttemptError { error, again: true }) => (retry::Attempt::NothingSent, error.why.clone()),
+                Err(AttemptError { error, again: false }) => (retry::Attempt::Failed, error.why.clone()),
             };
             let left = deadline.saturating_duration_since(Instant::now());
             match retry::next(outcome, attempt, request.repeat, left, random_byte()) {
@@ -150,15 +150,15 @@ impl<C: Fn() -> Time> Client<C> {
         if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
             return Err(refuse(&format!("the port of {origin} is not a number up to 65535")));
         }
-        if request.identity.is_some() && !https {
+        if request.client_certificate.is_some() && !https {
             return Err(refuse(&format!("a client certificate requires https, and {origin} is http")));
         }
-        let identity = request.identity.as_ref().map(identity::load).transpose()?;
+        let client_certificate = request.client_certificate.as_ref().map(identity::load).transpose()?;
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         let user_agent = agent.map(|(_, value)| value.to_string());
         let proxy = self.settings.proxies.proxy_for(https, host)?;
         let whole = deadline.saturating_duration_since(Instant::now());
-        Ok(Way { https, origin, proxy, whole, uri, identity, user_agent })
+        Ok(Way { https, origin, proxy, whole, uri, client_certificate, user_agent })
     }
 
     fn attempt(
@@ -169,9 +169,9 @@ impl<C: Fn() -> Time> Client<C> {
         deadline: Instant,
         events: &mut dyn Events,
     ) -> std::result::Result<Response, Ended> {
-        let headers = headers(request).map_err(Failure::for_good)?;
+        let headers = headers(request).map_err(AttemptError::for_good)?;
         if deadline.saturating_duration_since(Instant::now()).is_zero() {
-            return Err(Failure::for_good(way.timed_out()).into());
+            return Err(AttemptError::for_good(way.timed_out()).into());
         }
         let seen = Arc::new(Seen::default());
         let connection =
@@ -183,7 +183,7 @@ impl<C: Fn() -> Time> Client<C> {
             way.whole = reply_by.saturating_duration_since(Instant::now());
         }
         // The connection is closed when this goes, which is after `received`.
-        let place: Place = Arc::new(Mutex::new(Some(Plain::new(connection, seen.clone()).boxed())));
+        let place: Slot = Arc::new(Mutex::new(Some(Plain::new(connection, seen.clone()).boxed())));
         let left = reply_by.saturating_duration_since(Instant::now());
         let reply =
             call(request, way, headers, left, place.clone()).map_err(|error| way.failure(error, Progress::Sent))?;
@@ -201,7 +201,7 @@ impl<C: Fn() -> Time> Client<C> {
         };
         events.received(&head, &body);
         drop(place);
-        response(&head, &body, (self.clock)()).map_err(|why| Failure::for_good(way.unreadable(why)).into())
+        response(&head, &body, (self.clock)()).map_err(|why| AttemptError::for_good(way.unreadable(why)).into())
     }
 }
 
@@ -211,7 +211,7 @@ fn call(
     way: &Way,
     headers: HeaderMap,
     left: Duration,
-    place: Place,
+    place: Slot,
 ) -> std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error> {
     let config = Agent::config_builder()
         .http_status_as_error(false)

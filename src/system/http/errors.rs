@@ -31,7 +31,7 @@ fn is_outdated(algorithm: &[u8]) -> bool {
 }
 
 /// Why there was no connection.
-pub(super) enum Trouble {
+pub(super) enum ConnectError {
     /// What the socket, the lookup or a time limit says.
     Ureq(ureq::Error),
     /// What TLS says.
@@ -58,22 +58,22 @@ pub(super) enum Progress {
     Sent,
 }
 
-impl From<ureq::Error> for Trouble {
-    fn from(error: ureq::Error) -> Trouble {
-        Trouble::Ureq(error)
+impl From<ureq::Error> for ConnectError {
+    fn from(error: ureq::Error) -> ConnectError {
+        ConnectError::Ureq(error)
     }
 }
 
 /// An attempt that brought no reply.
-pub(super) struct Failure {
+pub(super) struct AttemptError {
     pub(super) error: Error,
     /// Whether to try again: nothing was sent, and a retry may succeed.
     pub(super) again: bool,
 }
 
-impl Failure {
-    pub(super) fn for_good(error: Error) -> Failure {
-        Failure { error, again: false }
+impl AttemptError {
+    pub(super) fn for_good(error: Error) -> AttemptError {
+        AttemptError { error, again: false }
     }
 }
 
@@ -96,33 +96,38 @@ impl Way {
     }
 
     /// Why the connection failed; nothing was sent.
-    pub(super) fn not_connected(&self, trouble: Trouble) -> Failure {
+    pub(super) fn not_connected(&self, trouble: ConnectError) -> AttemptError {
         match trouble {
-            Trouble::Ureq(error) => self.failure(error, Progress::NothingSent),
-            Trouble::Tls { error, proxy } => Failure::for_good(self.tls_failure(&error, proxy)),
-            Trouble::ProxyAnswered(status) => self.proxy_failure(status),
-            Trouble::ProxyClosed => {
-                Failure { error: self.unreachable("it closed the connection without an answer"), again: true }
+            ConnectError::Ureq(error) => self.failure(error, Progress::NothingSent),
+            ConnectError::Tls { error, proxy } => AttemptError::for_good(self.tls_failure(&error, proxy)),
+            ConnectError::ProxyAnswered(status) => self.proxy_failure(status),
+            ConnectError::ProxyClosed => {
+                AttemptError { error: self.unreachable("it closed the connection without an answer"), again: true }
             }
-            Trouble::NotAProxy => Failure::for_good(self.unreachable("it is not an HTTP proxy")),
+            ConnectError::NotAProxy => AttemptError::for_good(self.unreachable("it is not an HTTP proxy")),
         }
     }
 
     /// Why a request got no reply.
-    pub(super) fn failure(&self, error: ureq::Error, progress: Progress) -> Failure {
-        let for_good = Failure::for_good;
+    pub(super) fn failure(&self, error: ureq::Error, progress: Progress) -> AttemptError {
+        let for_good = AttemptError::for_good;
         match error {
-            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => Failure {
-                error: self.unreachable(format!("no connection within {}", seconds(CONNECT.min(self.whole)))),
-                again: true,
-            },
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => {
+                AttemptError {
+                    error: self.unreachable(format!("no connection within {}", seconds(CONNECT.min(self.whole)))),
+                    again: true,
+                }
+            }
             ureq::Error::Timeout(_) => for_good(self.timed_out()),
             ureq::Error::HostNotFound => {
                 let hint = match &self.proxy {
                     Some(proxy) => format!("check {}, and this machine's network", proxy.variable),
                     None => "check the URL, and this machine's network".into(),
                 };
-                Failure { error: self.unreachable("no such host").hint(hint), again: progress == Progress::NothingSent }
+                AttemptError {
+                    error: self.unreachable("no such host").hint(hint),
+                    again: progress == Progress::NothingSent,
+                }
             }
             ureq::Error::Io(error) => self.io_failure(&error, progress),
             ureq::Error::Other(error) if error.is::<resolve::NoThread>() => for_good(super::connect::no_threads()),
@@ -150,11 +155,11 @@ impl Way {
         }
     }
 
-    fn io_failure(&self, error: &io::Error, progress: Progress) -> Failure {
+    fn io_failure(&self, error: &io::Error, progress: Progress) -> AttemptError {
         use io::ErrorKind as E;
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|e| e.downcast_ref::<TlsError>()) {
-            return Failure::for_good(self.tls_failure(error, false));
+            return AttemptError::for_good(self.tls_failure(error, false));
         }
         let lookup = inner.is_some_and(|e| e.is::<resolve::LookupFailed>());
         let (why, may_pass): (Cow<str>, bool) = match error.kind() {
@@ -183,13 +188,13 @@ impl Way {
             _ => {}
         }
         // TLS 1.3 refuses a client after the handshake, and the alert may be lost with the connection.
-        if progress == Progress::Sent && may_pass && self.identity.is_some() {
+        if progress == Progress::Sent && may_pass && self.client_certificate.is_some() {
             error = error.hint(NOT_ACCEPTED);
         }
-        Failure { error, again: progress == Progress::NothingSent && may_pass }
+        AttemptError { error, again: progress == Progress::NothingSent && may_pass }
     }
 
-    fn proxy_failure(&self, status: u16) -> Failure {
+    fn proxy_failure(&self, status: u16) -> AttemptError {
         let variable = self.proxy.as_ref().map_or("https_proxy", |proxy| proxy.variable);
         let known = self.proxy.as_ref().is_some_and(|proxy| proxy.user.is_some());
         let error = match status {
@@ -203,7 +208,7 @@ impl Way {
                 .unreachable(format!("it refused the connection ({status})"))
                 .hint(format!("check {variable}; NO_PROXY lists hosts that need no proxy")),
         };
-        Failure { error, again: matches!(status, 502..=504) }
+        AttemptError { error, again: matches!(status, 502..=504) }
     }
 
     /// Why TLS failed: with the server, or with the proxy.
@@ -288,7 +293,7 @@ impl Way {
             let why = format!("it does not accept the client certificate: {why}");
             refused(&why, "give a certificate that the server knows for this client, with its chain")
         };
-        match (alert, self.identity.is_some()) {
+        match (alert, self.client_certificate.is_some()) {
             (A::CertificateRequired, false) => {
                 refused("it requires a client certificate (mutual TLS)", "give a client certificate and its key")
             }
@@ -309,7 +314,7 @@ impl Way {
             ),
             _ => {
                 let error = self.unreachable(format!("the server ended TLS: {}", escape(&format!("{alert:?}"))));
-                match (alert, self.identity.is_some()) {
+                match (alert, self.client_certificate.is_some()) {
                     // TLS 1.3 introduced an alert for this.
                     (A::BadCertificate, false) => error.hint("it may require a client certificate (mutual TLS)"),
                     (_, true) => error.hint(NOT_ACCEPTED),

@@ -2,7 +2,7 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::jose::unfold;
-use crate::oauth::request::Identity;
+use crate::oauth::request::ClientCertificate;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
@@ -13,8 +13,8 @@ use zeroize::Zeroize;
 /// Reads certificate and key, and checks that they match.
 ///
 /// # Errors
-/// As [`super::check_identity`].
-pub(super) fn load(identity: &Identity) -> Result<Arc<CertifiedKey>> {
+/// As [`super::check_client_certificate`].
+pub(super) fn load(client_certificate: &ClientCertificate) -> Result<Arc<CertifiedKey>> {
     let wrong = |what: &str, why: &str| Error::new(Kind::Config, what, why);
     let of_certificate = |why: &str| {
         wrong("the client certificate cannot be used", why)
@@ -22,14 +22,14 @@ pub(super) fn load(identity: &Identity) -> Result<Arc<CertifiedKey>> {
     };
     let of_key = |why: &str| wrong("the key of the client certificate cannot be used", why);
     // Some editors put a byte order mark first; with it, the first certificate would be skipped.
-    let certificate = unfold(&identity.certificate.replace('\u{feff}', ""));
+    let certificate = unfold(&client_certificate.certificate.replace('\u{feff}', ""));
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|_| of_certificate("it is not valid PEM"))?;
     if chain.is_empty() {
         return Err(of_certificate("its file contains no certificate"));
     }
-    let pem = unfold(identity.key.expose());
+    let pem = unfold(client_certificate.key.expose());
     if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(
             of_key("it is encrypted with a passphrase").hint("remove the passphrase: openssl pkey -in KEY -out PLAIN")

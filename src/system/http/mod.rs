@@ -20,7 +20,7 @@ mod trust;
 
 use crate::base::error::Result;
 use crate::base::time::Time;
-use crate::oauth::request::{Identity, Request, Response};
+use crate::oauth::request::{ClientCertificate, Request, Response};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// [`Kind::Unavailable`] if no whole reply came in time; [`Kind::Reply`] for one that is longer than 1 MiB, cannot
 /// be unpacked or is not HTTP; [`Kind::Config`] for a URL that is neither https nor loopback and for certificates that
 /// cannot be read; [`Kind::Usage`] for a proxy variable that cannot be; [`Kind::Refused`] if the server requires a
-/// client certificate, or another one; [`Kind::Other`] if the system has no thread left. As [`check_identity`] for
+/// client certificate, or another one; [`Kind::Other`] if the system has no thread left. As [`check_client_certificate`] for
 /// the request's own, and what [`Events::connected`] gives.
 ///
 /// [`Kind::Unavailable`]: crate::base::error::Kind::Unavailable
@@ -57,8 +57,8 @@ pub type Http = Arc<dyn Fn(&Request, Instant, &mut dyn Events) -> Result<Respons
 /// The real network. Nothing is read and nothing parsed before the first request, and no certificate before the first
 /// that needs TLS; those of each `ca_file` once. `clock` is the wall clock, for [`Response::received`] and
 /// `Retry-After`.
-pub fn real(settings: Settings, clock: impl Fn() -> Time + Send + Sync + 'static) -> Http {
-    let client = client::Client::new(settings, clock);
+pub fn real(settings: NetworkSettings, clock: impl Fn() -> Time + Send + Sync + 'static) -> Http {
+    let client = client::HttpClient::new(settings, clock);
     Arc::new(move |request, deadline, events| client.send(request, deadline, events))
 }
 
@@ -120,7 +120,7 @@ pub fn response(head: &Head, body: &[u8], received: Time) -> std::result::Result
 
 /// What the environment and the config say about the network.
 #[derive(Clone, Default)]
-pub struct Settings {
+pub struct NetworkSettings {
     /// `https_proxy`, `all_proxy`, `no_proxy` and the like; read when the first request is sent.
     pub proxies: proxy::Variables,
     /// `SSL_CERT_FILE`: certificates in place of the system's.
@@ -133,15 +133,15 @@ pub struct Settings {
     pub sudo: bool,
 }
 
-impl Settings {
+impl NetworkSettings {
     /// Reads the relevant variables with `get`. An empty one counts as absent. `verbose` and `sudo` are the caller's
     /// to set.
-    pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> Settings {
-        Settings {
+    pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> NetworkSettings {
+        NetworkSettings {
             ssl_cert_file: get("SSL_CERT_FILE").filter(|v| !v.is_empty()).map(PathBuf::from),
             ssl_cert_dir: get("SSL_CERT_DIR").map(|list| split_paths(&list)).unwrap_or_default(),
             proxies: proxy::Variables::from_env(get),
-            ..Settings::default()
+            ..NetworkSettings::default()
         }
     }
 }
@@ -160,13 +160,13 @@ fn split_paths(list: &OsStr) -> Vec<PathBuf> {
     parts.filter(|part| !part.as_os_str().is_empty()).collect()
 }
 
-/// Whether `identity` can be used, before anything is sent.
+/// Whether `client_certificate` can be used, before anything is sent.
 ///
 /// # Errors
 /// [`Kind::Config`] if a certificate or a private key is missing, broken or encrypted, or if they do not belong
 /// together. No error repeats either.
-pub fn check_identity(identity: &Identity) -> Result<()> {
-    identity::load(identity).map(|_| ())
+pub fn check_client_certificate(client_certificate: &ClientCertificate) -> Result<()> {
+    identity::load(client_certificate).map(|_| ())
 }
 
 fn unbracketed(host: &str) -> &str {
@@ -202,11 +202,11 @@ mod tests {
     fn settings_are_taken_from_the_environment() {
         let set = [("SSL_CERT_FILE", "/a"), ("SSL_CERT_DIR", ""), ("https_proxy", "p:1")];
         let get = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v));
-        let settings = Settings::from_env(get);
+        let settings = NetworkSettings::from_env(get);
         assert_eq!(settings.ssl_cert_file, Some(PathBuf::from("/a")));
         assert!(settings.ssl_cert_dir.is_empty());
         assert!(settings.proxies.proxy_for(true, "example.com").unwrap().is_some());
-        assert_eq!(Settings::from_env(|_| Some(OsString::new())).ssl_cert_file, None);
+        assert_eq!(NetworkSettings::from_env(|_| Some(OsString::new())).ssl_cert_file, None);
         #[cfg(unix)]
         assert_eq!(split_paths(OsStr::new("/a::/b")), [PathBuf::from("/a"), PathBuf::from("/b")]);
     }

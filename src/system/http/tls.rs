@@ -156,14 +156,16 @@ impl ServerCertVerifier for Verifier {
 /// The rustls configuration of a connection: whom to trust, and the client certificate.
 pub(super) fn client_config(
     verifier: Arc<Verifier>,
-    identity: Option<Arc<CertifiedKey>>,
+    client_certificate: Option<Arc<CertifiedKey>>,
 ) -> std::result::Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(ALL_VERSIONS)?
         .dangerous() // because the verifier is ours; it asks webpki or the platform
         .with_custom_certificate_verifier(verifier);
-    Ok(Arc::new(match identity {
-        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
+    Ok(Arc::new(match client_certificate {
+        Some(client_certificate) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(client_certificate)))
+        }
         None => builder.with_no_client_auth(),
     }))
 }

@@ -1,7 +1,7 @@
 //! Which certificates are trusted: the system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, and `ca_file`'s
 //! besides.
 
-use super::Settings;
+use super::NetworkSettings;
 use super::tls::Verifier;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
@@ -17,7 +17,7 @@ type Certificates = Vec<CertificateDer<'static>>;
 /// # Errors
 /// [`Kind::Config`] if `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and if there is
 /// none at all.
-pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifier> {
+pub(super) fn load(settings: &NetworkSettings, ca_file: Option<&Path>) -> Result<Verifier> {
     let of_config = ca_file.map(|path| read_ca_file(path, settings.sudo)).transpose()?;
     let of_env = from_env(settings)?;
     // Apple's and Windows' own verifiers know more than a list (revocation, an administrator's distrust), but a
@@ -35,7 +35,7 @@ pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifi
 }
 
 /// The certificates that the two variables name, which replace the system's (OpenSSL's convention).
-fn from_env(settings: &Settings) -> Result<Option<Certificates>> {
+fn from_env(settings: &NetworkSettings) -> Result<Option<Certificates>> {
     if settings.ssl_cert_file.is_none() && settings.ssl_cert_dir.is_empty() {
         return Ok(None);
     }
