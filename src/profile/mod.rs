@@ -4,6 +4,8 @@ pub mod config;
 pub mod discovery;
 pub mod library;
 mod owner;
+#[cfg(test)]
+pub mod testing;
 mod values;
 
 pub use crate::cli::Flag;

@@ -494,3 +494,6 @@ pub fn is_pem(text: &str) -> bool {
 fn lines(param: &Param) -> Lines {
     if param.lines || param.file { Lines::Many } else { Lines::One }
 }
+
+#[cfg(test)]
+mod tests;

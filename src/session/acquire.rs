@@ -601,3 +601,6 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
     };
     opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
 }
+
+#[cfg(test)]
+mod tests;

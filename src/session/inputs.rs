@@ -226,3 +226,6 @@ impl Inputs {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

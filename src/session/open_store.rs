@@ -258,3 +258,6 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
 }
+
+#[cfg(test)]
+mod tests;
