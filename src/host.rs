@@ -2,6 +2,9 @@
 //! a test makes its own.
 #![expect(clippy::disallowed_methods, reason = "here the world is made")]
 
+#[cfg(test)]
+pub mod testing;
+
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret};

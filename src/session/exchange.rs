@@ -373,3 +373,6 @@ pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
     Error::new(Kind::LoginNeeded, what, "nothing was sent")
         .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
 }
+
+#[cfg(test)]
+mod tests;

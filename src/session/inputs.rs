@@ -231,3 +231,6 @@ impl Inputs {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

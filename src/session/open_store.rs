@@ -368,3 +368,5 @@ impl OpenStore {
         }
     }
 }
+#[cfg(test)]
+mod tests;
