@@ -24,7 +24,7 @@ use crate::token::{IdToken, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
+/// The error for a grant that needs a person: [`Kind::LoginNeeded`], or [`Kind::Store`] if the store may hold what is
 /// missing and cannot be read.
 pub fn login_needed(
     profile: &Profile,
@@ -38,9 +38,11 @@ pub fn login_needed(
     let variables = variables.join(" and ");
     if let Some(trouble) = &opened.trouble {
         let error = store_error(profile, trouble);
-        // Whoever has never logged in need not care for the store at all.
+        // A store error does not matter to a user who has never logged in.
         return match error.hint.clone() {
-            Some(hint) if !variables.is_empty() => error.hint(format!("{hint}; or need no store: set {variables}")),
+            Some(hint) if !variables.is_empty() => {
+                error.hint(format!("{hint}; or do without a store: set {variables}"))
+            }
             _ => error,
         };
     }
@@ -48,10 +50,10 @@ pub fn login_needed(
     if let Some(differs) = contradiction {
         return Error::new(
             Kind::LoginNeeded,
-            "the kept session is not for what this call asks",
-            format!("it differs in {differs}"),
+            "the session is not valid for this call",
+            format!("a login with a different {differs} made it"),
         )
-        .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
+        .hint(format!("log in with this call's values: {login}; add --as NAME to keep both sessions"));
     }
     let kept_elsewhere = missing.iter().any(|name| opened.kept.secrets.contains_key(name));
     if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
@@ -61,25 +63,25 @@ pub fn login_needed(
         return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
     }
     let what = match missing {
-        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
-        _ => "a login is needed".to_string(),
+        [one] if one == "refresh_token" => "no refresh token is stored".to_string(),
+        _ => "not logged in".to_string(),
     };
     let values: Vec<&str> = missing.iter().map(String::as_str).collect();
     let mut why = match values.is_empty() {
-        true => format!("the grant {} needs a person, and no session is kept", grant.name),
-        false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
+        true => format!("the grant {} needs a person, and there is no session", grant.name),
+        false => format!("the grant {} needs {}", grant.name, values.join(" and ")),
     };
     if let (true, Some(client)) = (kept_elsewhere, &opened.kept.secrets_client) {
-        why.push_str(&format!("; what is kept is of the client {}", crate::base::text::escape_to(client, 80)));
+        why.push_str(&format!("; the session is for the client {}", crate::base::text::escape_to(client, 80)));
     }
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
     }
     let hint = match variables.is_empty() {
-        false if grant.flow.needs_person() => format!("run: {login} — and give it there, or set {variables}"),
+        false if grant.flow.needs_person() => format!("run: {login}; or set {variables}"),
         true if grant.flow.needs_person() => format!("run: {login}"),
         true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
-        false => format!("run: {login} — or set {variables}"),
+        false => format!("run: {login}; or set {variables}"),
     };
     Error::new(Kind::LoginNeeded, what, why).hint(hint)
 }
@@ -87,25 +89,25 @@ pub fn login_needed(
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It waited on disk.
+    /// The cache.
     Cache,
-    /// A refresh token got it.
+    /// A refresh.
     Refresh,
-    /// Another grant got it.
+    /// Another grant.
     Grant,
 }
 
-/// What a token is to be got for.
+/// What a token is requested for.
 pub struct Wanted<'a> {
     /// The profile; what it needs of its issuer's metadata is known.
     pub profile: &'a Profile,
     /// The settings in force.
     pub known: &'a Known,
-    /// Where access tokens wait; `None`: nowhere.
+    /// The cache; `None`: not cached.
     pub cache: Option<&'a Cache>,
 }
 
-/// Gets a token from the provider: by the refresh token, else by a grant that needs nobody. The caller holds the
+/// Gets a token from the provider: with the refresh token, else with a non-interactive grant. The caller holds the
 /// profile's lock in its own state folder; where the session is guarded by another, its lock is taken here, and its
 /// cache holds the session's tokens: one that `answers` at that time, in seconds since 1970, is taken. `no_store`:
 /// neither read nor write the store.
@@ -120,12 +122,12 @@ pub fn obtain(
     answers: &dyn Fn(&Token, i64) -> bool,
 ) -> Result<(Token, Source)> {
     let grant = profile.default_grant().clone();
-    // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
+    // A store that cannot hold anything useful is not opened: no keyring for client credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
     let mut opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
     opened.follow(host, &profile.name)?;
     if let Some(trouble) = &opened.trouble {
-        // Files that others can read are an alarm, not a lack.
+        // Files that others can read are an error, not a missing value.
         if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble).into());
         }
@@ -137,7 +139,7 @@ pub fn obtain(
             return Ok((token, Source::Cache));
         }
     }
-    // Nobody is asked for endpoints that would not be used.
+    // Metadata is not fetched for endpoints that would not be used.
     let kept = |name: &str| opened.kept.secrets.contains_key(name);
     let runs = !grant.flow.needs_person() && lacks(profile, &grant, &kept).is_empty();
     if runs || opened.kept.session.is_some() {
@@ -149,7 +151,7 @@ pub fn obtain(
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
     let obtained = obtain_with(host, &wanted, &grant, opened);
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
-        // It waits there alone, where all find it; an older one here would answer first.
+        // It is cached there only, where all calls find it; an older one here would be found first.
         own.drop_answers(&known, token.received.secs());
     }
     obtained
@@ -180,7 +182,8 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {
-        host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
+        host.terminal
+            .detail(&format!("{}: not using the session: it was made with a different {differs}", profile.name));
     }
     let situation = plan::Situation {
         provider,
@@ -199,8 +202,8 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
                 if let plan::Step::LoginNeeded(grant, _) = &step {
                     return Err(Error::new(
                         Kind::LoginNeeded,
-                        "the session has ended, and a login is needed",
-                        "the provider no longer takes the refresh token",
+                        "the session has ended",
+                        "the provider no longer accepts the refresh token",
                     )
                     .hint(format!("run: tok login {} {}", profile.name, grant.name))
                     .into());
@@ -223,7 +226,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     }
 }
 
-/// Uses the kept refresh token. `None`: it is dead, and forgotten.
+/// Uses the stored refresh token. `None`: the server refused it, and it is deleted.
 fn refresh(
     host: &mut Host,
     wanted: &Wanted,
@@ -287,13 +290,13 @@ fn refresh(
                 }
                 let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
-                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
+                    host.terminal.detail(&format!("{}: using a newer refresh token from the store", profile.name));
                     continue;
                 }
                 let kept = Kept { session: None, ..opened.kept.clone() };
                 if let Err(trouble) = opened.write(&profile.name, kept) {
                     host.terminal.warn(&format!(
-                        "{}: the dead refresh token cannot be forgotten: {}",
+                        "{}: the refused refresh token could not be deleted: {}",
                         profile.name, trouble.why
                     ));
                     opened.kept.session = None;
@@ -318,8 +321,8 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
     match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
-            let what = "the reply to the refresh cannot be trusted".to_string();
-            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
+            let what = "the refresh reply cannot be trusted".to_string();
+            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login (`sub`)")
                 .hint(format!("log in again: tok login {}", profile.name))
                 .into())
         }
@@ -327,7 +330,7 @@ fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) ->
     }
 }
 
-/// Runs a grant that needs nobody. `apart`: what is kept is another's, and stays as it is.
+/// Runs a non-interactive grant. `apart`: the stored session is for other settings, and stays as it is.
 fn run(
     host: &mut Host,
     wanted: &Wanted,
@@ -343,7 +346,7 @@ fn run(
         opened.check_ready();
     }
     if let Some(trouble) = &opened.trouble {
-        let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));
+        let text = format!("{}: {}; continuing without it", profile.name, store_error(profile, trouble));
         if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
@@ -352,8 +355,11 @@ fn run(
     if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
         return Err(Error::new(
             Kind::LoginNeeded,
-            "a login is needed",
-            format!("the provider has refused the grant {} with what is kept, and it is not sent twice", grant.name),
+            "not logged in",
+            format!(
+                "the provider refused the grant {} with the stored values; tok does not send them twice",
+                grant.name
+            ),
         )
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
@@ -379,7 +385,7 @@ fn run(
     let known = inputs.known(profile, wanted.known);
     let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
     belongs.apart = apart || given_beside_kept(host, profile, opened);
-    // Before anything is kept: a token that cannot be used leaves nothing behind.
+    // Before anything is stored: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let is_usable = opened.is_usable();
@@ -432,7 +438,7 @@ pub fn verify_id_token(
     };
     let refuse = |why: String| {
         Error::new(Kind::Reply, format!("the ID token of {issuer} cannot be trusted"), why)
-            .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
+            .hint("check this machine's clock, the issuer and client_id")
     };
     let unverified = || {
         let checked = id_token::check_unsigned(token.expose(), &expected);
@@ -445,7 +451,7 @@ pub fn verify_id_token(
         let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
             Ok(keys) => keys,
             Err(error) => {
-                host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
+                host.terminal.detail(&format!("{}: ID token not verified: {error:#}", profile.name));
                 return Ok(unverified()?);
             }
         };
@@ -460,7 +466,7 @@ pub fn verify_id_token(
     Ok(false)
 }
 
-/// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
+/// Whether this call gives its own secret where a login has stored one of that name: the token is then for this
 /// call's settings alone.
 fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
@@ -473,12 +479,12 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
 }
 
-/// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
+/// Stores a new refresh token. If that fails the access token is still good, and the user is always warned.
 fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
     if let Err(trouble) = opened.write(&profile.name, kept) {
         let why = store_error(profile, &trouble);
-        host.terminal.insist(&format!("{}: the new refresh token could not be kept: {why}", profile.name));
-        host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
+        host.terminal.insist(&format!("{}: the new refresh token could not be stored: {why}", profile.name));
+        host.terminal.insist(&format!("when this access token expires, log in again: tok login {}", profile.name));
     }
 }
 
@@ -490,7 +496,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
         Outcome::Failed(profile.unready(unready), None)
     };
     let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
-        return wrong("is no JWT");
+        return wrong("is not a JWT");
     };
     let expires = match crate::oauth::reply::claims::seconds(&claims, "exp").unwrap_or_default() {
         Some(at) if at <= now.secs() => return wrong("has expired"),
@@ -511,7 +517,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
     Outcome::Issued(issued, now)
 }
 
-/// The token as it waits and is shown.
+/// The token as it is cached and shown.
 ///
 /// # Errors
 /// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is not bound to the key as
@@ -528,8 +534,8 @@ pub fn cached(
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
     if inputs.dpop_key.is_some() && !bound {
         let what = "the token cannot be used";
-        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
-            .hint("the server may know no DPoP: --dpop false")
+        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as --dpop true requires")
+            .hint("if the server does not support DPoP, use --dpop false")
             .into());
     }
     let value = usage.value.fill(|name| match name {
@@ -560,25 +566,25 @@ pub fn cached(
     })
 }
 
-/// Puts the token where the next call finds it, if it may wait there; an older one goes in any case.
+/// Caches the token, if it may be cached; always removes an older one.
 pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
     let Some(cache) = wanted.cache else { return };
     let now = token.received.secs();
     let waits = match token.expires {
         Expires::At(at) => at > now,
         Expires::Never => true,
-        // To get it again would need a person again.
+        // Another one would need a person again.
         Expires::Unknown => wanted.profile.provider.is_personal(grant) || grant.flow.needs_person(),
     };
     if !waits {
         cache.drop_answers(wanted.known, now);
     } else if cache.put(wanted.known, token).is_none() {
         host.terminal
-            .detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
+            .detail(&format!("{}: the token cannot be cached; the next call requests another", wanted.profile.name));
     }
 }
 
-/// Writes down what is kept, so that `list` and `show` need no store.
+/// Writes the index, so that `list` and `show` need not open a store.
 pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
     let session = opened.kept.session.as_ref();
     let refresh_expires_at = session.and_then(|s| match issued.refresh_expires {
