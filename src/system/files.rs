@@ -350,6 +350,19 @@ pub(crate) fn is_still(file: &File, path: &Path) -> io::Result<bool> {
     sys::is_still(file, path)
 }
 
+/// Makes room for `length` bytes in `file`, whose length stays as it is, where the system can.
+///
+/// # Errors
+/// Where there is no such room: the disk or the quota is full, or a limit of the process is lower.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    sys::reserve(file, length)
+}
+
+/// Writes `bytes` at the beginning of `file`, with one system call where the system takes them at once.
+pub(crate) fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    sys::write_at_start(file, bytes)
+}
+
 /// How the name of a temporary file ends. Sixteen hexadecimal digits stand before it.
 const TEMPORARY: &str = ".tok-tmp";
 /// How old a temporary file is when its process is taken for dead.
@@ -691,6 +704,22 @@ mod sys {
         }
     }
 
+    pub fn reserve(file: &File, length: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
+            rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, length)
+        {
+            return Err(error.into());
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (file, length);
+        Ok(())
+    }
+
+    pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(file, bytes, 0)
+    }
+
     /// Makes a rename outlive a power cut.
     pub fn sync_folder(folder: &Path) -> io::Result<()> {
         match File::open(folder)?.sync_all() {
@@ -711,6 +740,16 @@ mod sys {
 
     fn is_link(path: &Path) -> io::Result<bool> {
         Ok(fs::symlink_metadata(path)?.file_type().is_symlink())
+    }
+
+    pub fn reserve(_: &File, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+        use std::io::{Seek, SeekFrom, Write};
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(bytes)
     }
 
     pub fn private_dir(path: &Path) -> io::Result<()> {
