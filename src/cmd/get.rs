@@ -73,7 +73,7 @@ fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
             "the token is bound to a key (DPoP)",
             "each request needs its own proof, for its method and URL",
         )
-        .hint(format!("tok header {name} --method GET --url https://…"))
+        .hint(format!("print the header and its proof: tok header {name} --method GET --url URL"))
         .into());
     };
     let url = url.split('#').next().unwrap_or(url);

@@ -56,7 +56,11 @@ impl<'h> Context<'h> {
         };
         if let (Some(by), Missing::Refused, false) = (named, missing, config_path.exists()) {
             let what = format!("no config file {}", config_path.display());
-            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login creates one").into());
+            let path = config_path.to_string_lossy();
+            let quoted = shlex::try_quote(&path).unwrap_or(path.clone());
+            return Err(Error::new(Kind::Config, what, format!("{by} names it"))
+                .hint(format!("create it: tok login PROVIDER --config {quoted}"))
+                .into());
         }
         let setup = match setup.filter(|setup| setup.config_path == config_path) {
             Some(setup) => setup,

@@ -240,6 +240,20 @@ impl Profile {
         }
     }
 
+    /// The command that logs in with the options of this call. A secret is none of them: it is asked for.
+    pub fn login_command(&self, grant: Option<&Grant>) -> String {
+        let mut words = vec!["tok".to_string(), "login".into(), self.name.clone()];
+        words.extend(grant.map(|grant| grant.name.clone()));
+        for (name, given) in &self.given {
+            if given.source == Source::Flag && self.param(name).is_some_and(|param| !param.secret) {
+                let flag = format!("--{}", name.replace('_', "-"));
+                words.extend(given.text.iter().flatten().flat_map(|text| [flag.clone(), text.expose().to_string()]));
+            }
+        }
+        // What no shell can quote, a NUL, is in no command line.
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| format!("tok login {}", self.name))
+    }
+
     /// The command that shows the values that were sent, if there is one.
     pub fn to_see(&self) -> String {
         if self.is_kept() { format!(": tok show {}", self.name) } else { String::new() }

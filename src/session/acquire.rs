@@ -50,7 +50,7 @@ pub fn login_needed(
             _ => error,
         };
     }
-    let login = format!("tok login {} {}", profile.name, grant.name);
+    let login = profile.login_command(Some(grant));
     if let Some(differs) = contradiction {
         return Error::new(
             Kind::LoginNeeded,

@@ -372,5 +372,5 @@ pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
         _ => format!("the stored {name} goes to {home} only, not to {to}"),
     };
     Error::new(Kind::LoginNeeded, what, "nothing was sent")
-        .hint(format!("log in to that server, with the option that names it: tok login {}", profile.name))
+        .hint(format!("log in to that server: {}", profile.login_command(None)))
 }

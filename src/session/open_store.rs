@@ -327,9 +327,13 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
                 .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", profile.name));
         }
         Trouble::Missing | Trouble::TimedOut => {
-            "choose another store: tok login --store file (or none), or set TOK_STORE=file"
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", profile.name));
         }
-        Trouble::Refused => "see the error above; to use another store: tok login --store file",
+        Trouble::Refused => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use another store: tok login {} --store file", profile.name));
+        }
         Trouble::Corrupt => {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));

@@ -80,7 +80,8 @@ pub fn refresh(
             Outcome::Dead(error) => {
                 // What else was asked for may be why: the session itself was not.
                 if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.belongs) {
-                    host.terminal.detail(&format!("{}: keeping the session: the refusal may be about {name}", profile.name));
+                    host.terminal
+                        .detail(&format!("{}: keeping the session: the refusal may be about {name}", profile.name));
                     return Err(error.into());
                 }
                 host.terminal.detail(&format!("{}: {error}", profile.name));
@@ -157,7 +158,6 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 }
 
 /// Stores a new refresh token; returns whether it could. If not, the access token is still good, and the user is always
-/// warned. `in_journal`: it waits there for the next call.
 /// warned. `in_journal`: it waits there for the next call.
 pub fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept, in_journal: bool) -> bool {
     let Err(trouble) = opened.write(&profile.name, kept) else { return true };
