@@ -1,6 +1,6 @@
-//! The world as one value: environment, folders, clock, terminal, network, stores. [`Host::real`] makes the real one;
-//! a test makes its own.
-#![expect(clippy::disallowed_methods, reason = "here the world is made")]
+//! Everything outside the process as one value: environment, folders, clock, terminal, network, stores. [`Host::real`]
+//! is the real one; a test makes its own.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
 
 #[cfg(test)]
 pub mod testing;
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
-/// The world, as this run sees it.
+/// Everything outside the process, as this run sees it.
 pub struct Host {
     /// The command line, the program's name first.
     pub words: Vec<OsString>,
@@ -37,7 +37,7 @@ pub struct Host {
     folders: Option<Folders>,
     /// The clocks, and how long this call may take.
     pub clock: Clock,
-    /// What a person sees and types.
+    /// Prompts and messages.
     pub terminal: Terminal,
     /// The files with settings that this run has read.
     pub settings: FilesRead,
@@ -73,7 +73,7 @@ impl Events for Notes<'_> {
 }
 
 impl Host {
-    /// The real world.
+    /// The real host.
     pub fn real() -> Host {
         let env: Env = std::env::vars_os().collect();
         let folders = Folders::of_platform();
@@ -95,7 +95,7 @@ impl Host {
     /// [`Kind::Other`] where the user has no home.
     pub fn folders(&self) -> Result<&Folders> {
         self.folders.as_ref().ok_or_else(|| {
-            Error::new(Kind::Other, "there is no place for config and tokens", "this user has no home folder")
+            Error::new(Kind::Other, "no folder for config and tokens", "this user has no home folder")
                 .hint("set HOME to an absolute path")
         })
     }
@@ -224,12 +224,12 @@ impl Host {
         };
         let bytes = Zeroizing::new(bytes.map_err(|error| -> Failed {
             match error.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+                std::io::ErrorKind::NotFound => "no such file".to_string(),
                 std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-                std::io::ErrorKind::PermissionDenied => "it may not be read".to_string(),
+                std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
                 std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
                 std::io::ErrorKind::TimedOut => {
-                    return Failed { why: "nothing came from it in time".into(), timed_out: true };
+                    return Failed { why: "it was not read in time".into(), timed_out: true };
                 }
                 _ => "it cannot be read".to_string(),
             }

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Kind};
 use crate::profile::Profile;
 use crate::provider::Grant;
 
-/// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
+/// The error for a grant that needs a person: [`Kind::LoginNeeded`], or [`Kind::Store`] if the store may hold what is
 /// missing and cannot be read.
 pub fn login_needed(
     profile: &Profile,
@@ -20,20 +20,22 @@ pub fn login_needed(
     let variables = variables.join(" and ");
     if let Some(trouble) = &opened.trouble {
         let error = store_error(profile, trouble);
-        // Whoever has never logged in need not care for the store at all.
+        // A store error does not matter to a user who has never logged in.
         return match error.hint.clone() {
-            Some(hint) if !variables.is_empty() => error.hint(format!("{hint}; or need no store: set {variables}")),
+            Some(hint) if !variables.is_empty() => {
+                error.hint(format!("{hint}; or do without a store: set {variables}"))
+            }
             _ => error,
         };
     }
-    let login = format!("tok login {} {}", profile.name, grant.name);
+    let login = profile.login_command(Some(grant));
     if let Some(differs) = contradiction {
         return Error::new(
             Kind::LoginNeeded,
-            "the kept session is not for what this call asks",
-            format!("it differs in {differs}"),
+            "the session is not valid for this call",
+            format!("a login with a different {differs} made it"),
         )
-        .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
+        .hint(format!("log in with this call's values: {login}; add --as NAME to keep both sessions"));
     }
     let kept_elsewhere = missing.iter().any(|name| opened.credentials.secrets.contains_key(name));
     if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.credentials.secrets_for, url.and_then(origin))
@@ -43,25 +45,25 @@ pub fn login_needed(
         return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
     }
     let what = match missing {
-        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
-        _ => "a login is needed".to_string(),
+        [one] if one == "refresh_token" => "no refresh token is stored".to_string(),
+        _ => "not logged in".to_string(),
     };
     let values: Vec<&str> = missing.iter().map(String::as_str).collect();
     let mut why = match values.is_empty() {
-        true => format!("the grant {} needs a person, and no session is kept", grant.name),
-        false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
+        true => format!("the grant {} needs a person, and there is no session", grant.name),
+        false => format!("the grant {} needs {}", grant.name, values.join(" and ")),
     };
     if let (true, Some(client)) = (kept_elsewhere, &opened.credentials.secrets_client) {
-        why.push_str(&format!("; what is kept is of the client {}", crate::base::text::escape_to(client, 80)));
+        why.push_str(&format!("; the session is for the client {}", crate::base::text::escape_to(client, 80)));
     }
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
     }
     let hint = match variables.is_empty() {
-        false if grant.flow.needs_person() => format!("run: {login} — and give it there, or set {variables}"),
+        false if grant.flow.needs_person() => format!("run: {login}; or set {variables}"),
         true if grant.flow.needs_person() => format!("run: {login}"),
         true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
-        false => format!("run: {login} — or set {variables}"),
+        false => format!("run: {login}; or set {variables}"),
     };
     Error::new(Kind::LoginNeeded, what, why).hint(hint)
 }
