@@ -128,6 +128,10 @@ fn login_args() -> Vec<Arg> {
             .long("as")
             .value_name("NAME")
             .help("Keep it as this profile, as for a second account at one provider"),
+        Arg::new("replace")
+            .long("replace")
+            .action(ArgAction::SetTrue)
+            .help("Replace the account that the profile holds, and revoke its session where the provider can"),
         Arg::new("keep")
             .long("keep")
             .action(ArgAction::SetTrue)

@@ -11,6 +11,7 @@ use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
 use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
+use crate::session::hints;
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::open_store::{Opened, origin, refresh_token, store_error};
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
 /// missing and cannot be read.
 pub fn login_needed(
+    host: &mut Host,
     profile: &Profile,
     grant: &Grant,
     missing: &[String],
@@ -34,54 +36,65 @@ pub fn login_needed(
     contradiction: Option<&str>,
     url: Option<&str>,
 ) -> Error {
+    let name = &profile.name;
     let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
     let variables = variables.join(" and ");
+    let login = match missing {
+        [one] if one == "refresh_token" => format!("{} --refresh-token-file PATH", hints::login(profile, grant)),
+        _ if hints::began_with_a_refresh_token(host, profile) => hints::login_refresh(profile, grant),
+        _ => hints::login(profile, grant),
+    };
+    let what = match missing.is_empty() || contradiction.is_some() {
+        true => format!("not logged in to {name}"),
+        false => format!("{} needs {}", profile.provider.name, missing.join(" and ")),
+    };
+    let mut also = String::new();
+    for variable in &profile.empty {
+        also.push_str(&format!("; {variable} is set but empty"));
+    }
+    if let Some(near) = hints::near_miss(host, profile, missing) {
+        also.push_str(&format!("; {near} is set, and is not read for it"));
+    }
+    if let Some(store) = hints::kept_elsewhere(host, profile, missing) {
+        let kind = if opened.trouble.is_some() { Kind::Store } else { Kind::LoginNeeded };
+        let (looked, by) = (&profile.store, hints::chosen_by(host, profile));
+        let why = format!("it is kept in the {store} store, and this call looked in the {looked} store ({by}){also}");
+        return Error::new(kind, what, why).hint(format!("run: TOK_STORE={store} tok get {name}"));
+    }
     if let Some(trouble) = &opened.trouble {
         let error = store_error(profile, trouble);
+        if variables.is_empty() {
+            return error;
+        }
         // Whoever has never logged in need not care for the store at all.
-        return match error.hint.clone() {
-            Some(hint) if !variables.is_empty() => error.hint(format!("{hint}; or need no store: set {variables}")),
-            _ => error,
-        };
+        host.terminal.detail(&format!("{name}: {error}"));
+        let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
+        return Error::new(Kind::Store, what, format!("it is not given, and {}{also}", error.what))
+            .hint(format!("set {variables}{hint}"));
     }
-    let login = format!("tok login {} {}", profile.name, grant.name);
     if let Some(differs) = contradiction {
-        return Error::new(
-            Kind::LoginNeeded,
-            "the kept session is not for what this call asks",
-            format!("it differs in {differs}"),
-        )
-        .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
+        return Error::new(Kind::LoginNeeded, what, format!("the kept session differs in {differs}"))
+            .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
     }
-    let kept_elsewhere = missing.iter().any(|name| opened.kept.secrets.contains_key(name));
-    if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
+    let kept = missing.iter().find(|name| opened.kept.secrets.contains_key(*name));
+    if let (Some(kept), Some(home), Some(to)) = (kept, &opened.kept.secrets_for, url.and_then(origin))
         && *home != to
     {
-        let name = missing.iter().find(|name| opened.kept.secrets.contains_key(*name));
-        return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
+        return elsewhere(profile, kept, home, &to);
     }
-    let what = match missing {
-        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
-        _ => "a login is needed".to_string(),
+    let mut why = match missing {
+        [] => format!("the grant {} needs a person, and no session is kept", grant.name),
+        [one] if one == "refresh_token" => "none is kept".to_string(),
+        _ => "it is neither given nor kept".to_string(),
     };
-    let values: Vec<&str> = missing.iter().map(String::as_str).collect();
-    let mut why = match values.is_empty() {
-        true => format!("the grant {} needs a person, and no session is kept", grant.name),
-        false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
-    };
-    if let (true, Some(client)) = (kept_elsewhere, &opened.kept.secrets_client) {
-        why.push_str(&format!("; what is kept is of the client {}", crate::base::text::escape_to(client, 80)));
-    }
-    for variable in &profile.empty {
-        why.push_str(&format!("; {variable} is set but empty"));
+    if let (Some(_), Some(client)) = (kept, &opened.kept.secrets_client) {
+        why.push_str(&format!("; what is kept is for the client {}", crate::base::text::escape_to(client, 80)));
     }
     let hint = match variables.is_empty() {
-        false if grant.flow.needs_person() => format!("run: {login} — and give it there, or set {variables}"),
-        true if grant.flow.needs_person() => format!("run: {login}"),
-        true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
-        false => format!("run: {login} — or set {variables}"),
+        true => format!("run: {login}"),
+        false => format!("set {variables}, or run: {login}"),
     };
-    Error::new(Kind::LoginNeeded, what, why).hint(hint)
+    Error::new(Kind::LoginNeeded, what, why + &also).hint(hint)
 }
 
 /// Where a token came from.
@@ -191,18 +204,23 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         known: &is_known,
     };
     let mut step = plan::next(&situation);
+    let began_with = opened.kept.session.as_ref().map(|session| session.belongs.grant.clone());
     if step == plan::Step::Refresh {
         match refresh(host, wanted, &mut opened, &secrets)? {
             Some(token) => return Ok((token, Source::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
+                    let login = match began_with {
+                        Some(None) => hints::login_refresh(profile, grant),
+                        _ => hints::login(profile, grant),
+                    };
                     return Err(Error::new(
                         Kind::LoginNeeded,
-                        "the session has ended, and a login is needed",
-                        "the provider no longer takes the refresh token",
+                        format!("the session of {} has ended; log in again", profile.name),
+                        "the provider no longer accepts its refresh token",
                     )
-                    .hint(format!("run: tok login {} {}", profile.name, grant.name))
+                    .hint(format!("run: {login}"))
                     .into());
                 }
             }
@@ -215,7 +233,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
-            _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
+            _ => login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
         }
         .into()),
         // `after_death` has no refresh token to offer.

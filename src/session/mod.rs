@@ -3,8 +3,10 @@
 pub mod acquire;
 pub mod exchange;
 pub mod guard;
+pub mod hints;
 pub mod inputs;
 pub mod open_store;
 pub mod person;
 pub mod plan;
 pub mod redact;
+pub mod revoke;

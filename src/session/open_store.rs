@@ -141,7 +141,7 @@ impl Opened {
         let Some(store) = &mut self.store else { return };
         let entry = store.get(name).and_then(|entry| match entry {
             Some(entry) => {
-                Kept::parse(&entry).map_err(|error| StoreError { trouble: Trouble::Corrupt, why: error.to_string() })
+                Kept::parse(&entry).map_err(|error| StoreError { trouble: Trouble::Entry, why: error.to_string() })
             }
             None => Ok(Kept::default()),
         });
@@ -198,16 +198,27 @@ impl Opened {
 
     /// The kept secrets that may go to `url` for this client, where one is known.
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
-        let home = url.and_then(origin);
-        let is_home = home.is_some() && home == self.kept.secrets_for;
-        let is_other = matches!((client, &self.kept.secrets_client), (Some(now), Some(then)) if now != then);
-        if !is_home || is_other {
-            return BTreeMap::new();
-        }
-        let home = self.kept.secrets_for.clone().map(Home::of);
-        let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
-        self.kept.secrets.iter().map(kept).collect()
+        secrets_for(&self.kept, url, client)
     }
+}
+
+/// [`Opened::secrets_for`] of an entry.
+pub fn secrets_for(kept: &Kept, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
+    let home = url.and_then(origin);
+    match home.is_some() && home == kept.secrets_for {
+        true => kept_values(kept, client),
+        false => BTreeMap::new(),
+    }
+}
+
+/// The kept secrets, each with its home; none where they are another client's.
+pub fn kept_values(kept: &Kept, client: Option<&str>) -> BTreeMap<String, Value> {
+    if matches!((client, &kept.secrets_client), (Some(now), Some(then)) if now != then) {
+        return BTreeMap::new();
+    }
+    let home = kept.secrets_for.clone().map(Home::of);
+    let value = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
+    kept.secrets.iter().map(value).collect()
 }
 
 /// The refresh token of `session`, which goes to the origin of its token URL alone.
@@ -228,7 +239,8 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         Trouble::Locked => format!("the {store} is locked"),
         Trouble::TimedOut => format!("the {store} did not answer"),
         Trouble::Refused => format!("the {store} store refused"),
-        Trouble::Corrupt => format!("what the {store} store holds cannot be read"),
+        Trouble::Corrupt => format!("the {store} store cannot be read"),
+        Trouble::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
         Trouble::Refused if *store == StoreChoice::File => {
@@ -251,7 +263,7 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
             "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
         }
         Trouble::Refused => "see what is said above; another store is chosen with --store file at tok login",
-        Trouble::Corrupt => {
+        Trouble::Corrupt | Trouble::Entry => {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
         }

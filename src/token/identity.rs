@@ -2,6 +2,7 @@
 
 use crate::base::digest;
 use crate::base::secret::Secret;
+use crate::base::url::Url;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -63,6 +64,8 @@ pub enum KnownSecret {
 pub struct Known {
     /// The token URL, where its values are known.
     pub url: Option<String>,
+    /// Whether the issuer's metadata tell the token URL.
+    pub is_told: bool,
     /// The grant, where `--grant` or the profile names it.
     pub grant: Option<String>,
     /// The grants that may have got a token where none is named: the provider's first, and its fallback.
@@ -140,10 +143,18 @@ fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
 }
 
 impl Belongs {
+    /// Whether the token URL of now is where its issuer has moved the one of then: below the same origin.
+    fn has_moved_to(&self, url: &str, now: &Known) -> bool {
+        let issuer = self.values.get("issuer");
+        let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
+        now.is_told && issuer.is_some() && issuer == now.values.get("issuer") && origin(url) == origin(&self.url)
+    }
+
     /// The setting of now that contradicts these, if one does; what is not known now contradicts nothing.
     pub fn contradiction(&self, now: &Known) -> Option<String> {
         if let Some(url) = &now.url
             && *url != self.url
+            && !self.has_moved_to(url, now)
         {
             return Some(format!("the token URL (kept for {}, now {})", shown(&self.url), shown(url)));
         }

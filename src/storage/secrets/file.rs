@@ -126,7 +126,7 @@ impl Store for FileStore {
             Some(entry) if entry.get().starts_with('{') => Ok(Some(Secret::new(entry.get()))),
             Some(_) => {
                 let why = format!("the entry of {} is not a JSON object", escape(profile));
-                Err(self.error(Trouble::Corrupt, why))
+                Err(self.error(Trouble::Entry, why))
             }
         }
     }
@@ -234,6 +234,6 @@ mod tests {
         assert_eq!(store.set("p", &Secret::new("7")).unwrap_err().trouble, Trouble::Refused);
         store.folder().unwrap();
         files::write_private(&store.path, br#"{"p":7}"#, Durable::No).unwrap();
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Corrupt);
+        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Entry);
     }
 }

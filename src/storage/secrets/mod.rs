@@ -27,8 +27,10 @@ pub enum Trouble {
     TimedOut,
     /// It answered with a refusal, or the files are not ours alone.
     Refused,
-    /// What it holds under this name is not an entry of ours.
+    /// What it holds cannot be read: the whole of a file, or this one entry where each stands by itself.
     Corrupt,
+    /// This entry is none of ours, in a file whose other entries can be read.
+    Entry,
 }
 
 /// How long a new entry may take to be put at least, whatever is left of the deadline: it may hold what cannot be had
