@@ -123,7 +123,9 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Revoked::Cannot | Revoked::Nothing => say(context, name, any, ""),
         Revoked::Failed(error) => {
             let unreached = Error::new(Kind::Unavailable, NOT_REVOKED, error.to_string());
-            return Err(unreached.hint("tokens stay valid until they expire, or until you end the session at the provider").into());
+            return Err(unreached
+                .hint("tokens stay valid until they expire, or until you end the session at the provider")
+                .into());
         }
     }
     Ok(())

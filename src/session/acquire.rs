@@ -11,8 +11,8 @@ use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
 use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::hints;
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
+use crate::session::hints;
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::open_store::{Opened, origin, refresh_token, store_error};
 use crate::session::plan;
@@ -69,8 +69,12 @@ pub fn login_needed(
         // Whoever has never logged in need not care for the store at all.
         host.terminal.detail(&format!("{name}: {error}"));
         let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
-        return Error::new(Kind::Store, what, format!("it is not given, and {}{also}", error.what))
-            .hint(format!("set {variables}{hint}"));
+        // What a bus says is for `-v`; what another program says may name the program.
+        let mut why = format!("it is not given, and {}{also}", error.what);
+        if profile.store != crate::storage::choice::StoreChoice::Keyring {
+            why.push_str(&format!(": {}", error.why));
+        }
+        return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));
     }
     if let Some(differs) = contradiction {
         return Error::new(Kind::LoginNeeded, what, format!("the kept session differs in {differs}"))

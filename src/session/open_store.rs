@@ -235,7 +235,7 @@ pub fn origin(url: &str) -> Option<String> {
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        Trouble::Missing => format!("there is no {store} store here"),
+        Trouble::Missing => format!("no {store} store is available here"),
         Trouble::Locked => format!("the {store} is locked"),
         Trouble::TimedOut => format!("the {store} did not answer"),
         Trouble::Refused => format!("the {store} store refused"),

@@ -52,7 +52,8 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Kept, cached: &[Tok
     }
     let secrets = open_store::kept_values(kept, profile.value("client_id").as_deref());
     let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
-    let session = session.filter(|_| takes_session).map(|session| ("refresh_token", open_store::refresh_token(session)));
+    let session =
+        session.filter(|_| takes_session).map(|session| ("refresh_token", open_store::refresh_token(session)));
     let tokens: Vec<(&str, Value)> =
         session.into_iter().chain(good.into_iter().map(|token| ("access_token", access(token)))).collect();
     let (mut has_ended, mut failed) = (false, None);

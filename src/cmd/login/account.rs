@@ -7,6 +7,7 @@ use crate::base::text::escape_to;
 use crate::base::url::Url;
 use crate::cmd::Context;
 use crate::host::Host;
+use crate::oauth::request::{self, Values};
 use crate::profile::{Profile, Wishes};
 use crate::session::open_store::{self, Opened};
 use crate::session::revoke::{Revoked, revoke};
@@ -45,7 +46,8 @@ pub(super) fn differs(profile: &Profile, held: &Kept) -> Option<String> {
         let of_session = session.and_then(|session| session.belongs.values.get(name));
         let of_secrets = held.secrets_client.as_ref().filter(|_| name == "client_id" && !held.secrets.is_empty());
         let Some(now) = known.values.get(name) else { continue };
-        if let Some(was) = of_session.into_iter().chain(of_secrets).find(|was| normal(was) != normal(now)) {
+        let differs = |was: &&String| normal(was) != normal(now) && is_source_kept(profile, name, was);
+        if let Some(was) = of_session.into_iter().chain(of_secrets).find(differs) {
             return Some(format!("{name} was {}, and is now {}", shown(was), shown(now)));
         }
     }
@@ -58,8 +60,23 @@ pub(super) fn differs(profile: &Profile, held: &Kept) -> Option<String> {
         None => open_store::origin(&session.belongs.url).filter(|was| *was != origin),
     });
     let of_secrets = held.secrets_for.clone().filter(|was| !held.secrets.is_empty() && *was != origin);
-    let was = of_session.or(of_secrets)?;
+    let was = of_session.or(of_secrets).filter(|was| is_source_kept(profile, "base_url", was))?;
     Some(format!("base_url was {}, and is now {}", shown(&was), shown(&now)))
+}
+
+/// Whether the value `was` came from what is still there: the config, or the provider's default. One that came from the
+/// environment was never this profile's own.
+fn is_source_kept(profile: &Profile, name: &str, was: &str) -> bool {
+    let mut names = profile.provider.closure([(name.to_string(), false)].into());
+    names.insert(name.to_string(), false);
+    if names.keys().any(|name| profile.config.values.contains_key(name)) {
+        return true;
+    }
+    let mut defaults = Values::new();
+    let filled = request::defaults(&profile.provider, &mut defaults);
+    // Of secrets no more than the origin is known.
+    let is_same = |default: &str| normal(default) == normal(was) || open_store::origin(default).as_deref() == Some(was);
+    filled.is_ok() && defaults.get(name).is_some_and(|default| is_same(default))
 }
 
 /// The base URL of a kept token URL: what stands before `path`, which follows the base URL of now.

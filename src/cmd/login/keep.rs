@@ -130,7 +130,10 @@ impl Login<'_> {
             && let Ok(Some(mut old)) = context.host.store(&choice)
             && old.forget(&profile.name).is_err()
         {
-            context.host.terminal.warn(&format!("{}: the old entry in the {before} store could not be removed", profile.name));
+            context
+                .host
+                .terminal
+                .warn(&format!("{}: the old entry in the {before} store could not be removed", profile.name));
         }
         Ok(())
     }

@@ -27,8 +27,8 @@ use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
 use crate::system::signals::Hold;
 use crate::token::credentials::{Kept, Session};
-use anyhow::{Context as _, Result};
 use account::{Replaced, Wish};
+use anyhow::{Context as _, Result};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use prompt::{cannot_ask, prompt, prompt_again};
@@ -213,8 +213,11 @@ fn log_in(
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let belongs = profile.known()?.belongs(&url, None, None);
             let token = acquire::cached(&profile, &grant, &issued, received, belongs.clone(), &inputs).ok();
-            let session = issued.refresh_token.map(|refresh_token| {
-                Session { refresh_token, belongs, since: received.secs(), subject: subject.clone() }
+            let session = issued.refresh_token.map(|refresh_token| Session {
+                refresh_token,
+                belongs,
+                since: received.secs(),
+                subject: subject.clone(),
             });
             let new = Kept { session, ..opened.kept.clone() };
             return Err(account::other_subject(context.host, &mut profile, (was, now), (new, token), again).into());
@@ -407,9 +410,8 @@ fn wait(
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.kept)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let ended = |why: &str, kind: Kind| {
-        Error::new(kind, "login did not complete", why).hint(format!("run again: {again}"))
-    };
+    let ended =
+        |why: &str, kind: Kind| Error::new(kind, "login did not complete", why).hint(format!("run again: {again}"));
     let deadline = limit.map(|_| context.host.clock.deadline);
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.

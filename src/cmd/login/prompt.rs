@@ -40,9 +40,7 @@ pub(super) fn cannot_ask(
         () if grant.assertion.is_some() && lacks("private_key") => {
             "give an assertion from elsewhere with --assertion-file PATH, or "
         }
-        () if grant.call.auth == Auth::Auto && lacks("client_secret") => {
-            "give a key with --private-key-file PATH, or "
-        }
+        () if grant.call.auth == Auth::Auto && lacks("client_secret") => "give a key with --private-key-file PATH, or ",
         () => "",
     };
     let variables: Vec<String> = missing.iter().map(|name| profile.ways(name)).collect();
