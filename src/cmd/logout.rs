@@ -4,12 +4,12 @@ use super::Context;
 use crate::base::error::{Error, Kind, kind};
 use crate::cli::Logout;
 use crate::profile::{Profile, Wishes};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
-use crate::storage::secrets::Trouble;
+use crate::storage::secrets::StoreErrorKind;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 
@@ -61,7 +61,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
-            let mut opened = Opened::open_as(context.host, name, &store);
+            let mut opened = OpenStore::open_as(context.host, name, &store);
             opened.follow(context.host, name)?;
             if let Some(elsewhere) = opened.cache_elsewhere(name) {
                 any |= elsewhere.clear().map_err(|e| not_removed(&e.to_string()))?;
@@ -75,7 +75,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     let mut tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
 
-    let mut opened = Opened::open(context.host, &profile);
+    let mut opened = OpenStore::open(context.host, &profile);
     opened.follow(context.host, name)?;
     if let Some(elsewhere) = opened.cache_elsewhere(name) {
         tokens.extend(elsewhere.all());
@@ -86,23 +86,23 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
         // An entry that cannot be read can be removed; a file that cannot be read holds those of others too.
         broken = match trouble.trouble {
-            Trouble::Entry => true,
-            Trouble::Corrupt => profile.store != StoreChoice::File,
+            StoreErrorKind::Entry => true,
+            StoreErrorKind::Corrupt => profile.store != StoreChoice::File,
             _ => false,
         };
         // Nothing was ever kept where no keyring is.
-        let harmless = broken || (trouble.trouble == Trouble::Missing && !holds);
+        let harmless = broken || (trouble.trouble == StoreErrorKind::Missing && !holds);
         if !harmless {
             let mut error = open_store::store_error(&profile, &trouble);
             error.why = format!("cached tokens were removed, but not what the store keeps: {}", error.why);
             return Err(error.into());
         }
     }
-    let revoked = revoke(context.host, &mut profile, &opened.kept, &tokens);
-    any |= !opened.kept.is_empty() || broken;
+    let revoked = revoke(context.host, &mut profile, &opened.credentials, &tokens);
+    any |= !opened.credentials.is_empty() || broken;
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
-        let empty = crate::token::credentials::Kept::default();
+        let empty = crate::token::credentials::Credentials::default();
         opened.write(name, empty).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
     if let Some(noted) = &noted

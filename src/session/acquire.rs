@@ -14,12 +14,12 @@ use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
 use crate::session::hints;
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
-use crate::session::open_store::{Opened, origin, refresh_token, store_error};
+use crate::session::open_store::{OpenStore, origin, refresh_token, store_error};
 use crate::session::plan;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
-use crate::token::credentials::{Kept, Session};
-use crate::token::identity::Known;
+use crate::token::credentials::{Credentials, Session};
+use crate::token::identity::CurrentIdentity;
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use anyhow::Result;
@@ -32,7 +32,7 @@ pub fn login_needed(
     profile: &Profile,
     grant: &Grant,
     missing: &[String],
-    opened: &Opened,
+    opened: &OpenStore,
     contradiction: Option<&str>,
     url: Option<&str>,
 ) -> Error {
@@ -80,8 +80,8 @@ pub fn login_needed(
         return Error::new(Kind::LoginNeeded, what, format!("the kept session differs in {differs}"))
             .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
     }
-    let kept = missing.iter().find(|name| opened.kept.secrets.contains_key(*name));
-    if let (Some(kept), Some(home), Some(to)) = (kept, &opened.kept.secrets_for, url.and_then(origin))
+    let kept = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
+    if let (Some(kept), Some(home), Some(to)) = (kept, &opened.credentials.secrets_for, url.and_then(origin))
         && *home != to
     {
         return elsewhere(profile, kept, home, &to);
@@ -91,7 +91,7 @@ pub fn login_needed(
         [one] if one == "refresh_token" => "none is kept".to_string(),
         _ => "it is neither given nor kept".to_string(),
     };
-    if let (Some(_), Some(client)) = (kept, &opened.kept.secrets_client) {
+    if let (Some(_), Some(client)) = (kept, &opened.credentials.secrets_client) {
         why.push_str(&format!("; what is kept is for the client {}", crate::base::text::escape_to(client, 80)));
     }
     let hint = match variables.is_empty() {
@@ -117,7 +117,7 @@ pub struct Wanted<'a> {
     /// The profile; what it needs of its issuer's metadata is known.
     pub profile: &'a Profile,
     /// The settings in force.
-    pub known: &'a Known,
+    pub known: &'a CurrentIdentity,
     /// Where access tokens wait; `None`: nowhere.
     pub cache: Option<&'a Cache>,
 }
@@ -139,7 +139,7 @@ pub fn obtain(
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
-    let mut opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    let mut opened = if no_store || self_sufficient { OpenStore::nothing() } else { OpenStore::open(host, profile) };
     opened.follow(host, &profile.name)?;
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an alarm, not a lack.
@@ -155,10 +155,10 @@ pub fn obtain(
         }
     }
     // Nobody is asked for endpoints that would not be used.
-    let kept = |name: &str| opened.kept.secrets.contains_key(name);
+    let kept = |name: &str| opened.credentials.secrets.contains_key(name);
     let runs = !grant.flow.needs_person() && lacks(profile, &grant, &kept).is_empty();
-    if runs || opened.kept.session.is_some() {
-        let refresh = profile.provider.refresh_grant().filter(|_| opened.kept.session.is_some());
+    if runs || opened.credentials.session.is_some() {
+        let refresh = profile.provider.refresh_grant().filter(|_| opened.credentials.session.is_some());
         let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
         profile.discover(host, names, false)?;
     }
@@ -189,13 +189,13 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, Source)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, Source)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
+    let contradiction = opened.credentials.session.as_ref().and_then(|s| s.belongs.contradiction(known));
     if let Some(differs) = &contradiction {
         host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
     }
@@ -203,12 +203,12 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         provider,
         asked: profile.asked.as_deref(),
         configured: profile.config.grant.as_deref(),
-        refresh_token: opened.kept.session.is_some(),
+        refresh_token: opened.credentials.session.is_some(),
         contradiction: contradiction.as_deref(),
         known: &is_known,
     };
     let mut step = plan::next(&situation);
-    let began_with = opened.kept.session.as_ref().map(|session| session.belongs.grant.clone());
+    let began_with = opened.credentials.session.as_ref().map(|session| session.belongs.grant.clone());
     if step == plan::Step::Refresh {
         match refresh(host, wanted, &mut opened, &secrets)? {
             Some(token) => return Ok((token, Source::Refresh)),
@@ -249,7 +249,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
 fn refresh(
     host: &mut Host,
     wanted: &Wanted,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
 ) -> Result<Option<Token>> {
     let profile = wanted.profile;
@@ -258,10 +258,10 @@ fn refresh(
     };
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
-        let Some(session) = opened.kept.session.clone() else { return Ok(None) };
+        let Some(session) = opened.credentials.session.clone() else { return Ok(None) };
         let mut inputs =
             fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
-        inputs.bind(grant, &opened.kept)?;
+        inputs.bind(grant, &opened.credentials)?;
         // Other scopes than those of the login are asked for; the same ones are left out.
         let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
         if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
@@ -279,10 +279,10 @@ fn refresh(
                     wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
-                    let kept = Kept {
+                    let kept = Credentials {
                         session: Some(Session { refresh_token: new, ..session.clone() }),
                         dpop_key: inputs.dpop_key.clone(),
-                        ..opened.kept.clone()
+                        ..opened.credentials.clone()
                     };
                     keep_or_insist(host, profile, opened, kept);
                 }
@@ -307,18 +307,18 @@ fn refresh(
                 if let Some(trouble) = &opened.trouble {
                     return Err(store_error(profile, trouble).into());
                 }
-                let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
+                let newer = opened.credentials.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
                     host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
                     continue;
                 }
-                let kept = Kept { session: None, ..opened.kept.clone() };
+                let kept = Credentials { session: None, ..opened.credentials.clone() };
                 if let Err(trouble) = opened.write(&profile.name, kept) {
                     host.terminal.warn(&format!(
                         "{}: the dead refresh token cannot be forgotten: {}",
                         profile.name, trouble.why
                     ));
-                    opened.kept.session = None;
+                    opened.credentials.session = None;
                 }
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refresh_token = false);
@@ -354,13 +354,13 @@ fn run(
     host: &mut Host,
     wanted: &Wanted,
     grant: &Grant,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
     apart: bool,
 ) -> Result<Token> {
     let profile = wanted.profile;
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     if profile.provider.refresh.is_some() && !apart {
         opened.check_ready();
     }
@@ -417,7 +417,7 @@ fn run(
             since: received.secs(),
             subject: issued.id_token.as_ref().and_then(subject),
         };
-        let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
+        let kept = Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
         keep_or_insist(host, profile, opened, kept);
         index(host, profile, opened, &issued);
     }
@@ -484,7 +484,7 @@ pub fn verify_id_token(
 
 /// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
 /// call's settings alone.
-fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
+fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
     let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
     opened
@@ -496,7 +496,7 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
 }
 
 /// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
-fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
+fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut OpenStore, kept: Credentials) {
     if let Err(trouble) = opened.write(&profile.name, kept) {
         let why = store_error(profile, &trouble);
         host.terminal.insist(&format!("{}: the new refresh token could not be kept: {why}", profile.name));
@@ -543,7 +543,7 @@ pub fn cached(
     grant: &Grant,
     issued: &Issued,
     received: Time,
-    belongs: crate::token::identity::Belongs,
+    belongs: crate::token::identity::TokenIdentity,
     inputs: &Inputs,
 ) -> Result<Token> {
     let usage = &profile.provider.usage;
@@ -601,8 +601,8 @@ pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
 }
 
 /// Writes down what is kept, so that `list` and `show` need no store.
-pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
-    let session = opened.kept.session.as_ref();
+pub fn index(host: &Host, profile: &Profile, opened: &OpenStore, issued: &Issued) {
+    let session = opened.credentials.session.as_ref();
     let refresh_expires_at = session.and_then(|s| match issued.refresh_expires {
         Expires::At(at) => Some(at),
         Expires::Never => None,
@@ -618,8 +618,8 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
         entry.refresh_token = session.is_some();
         entry.refused = None;
         entry.refresh_expires_at = refresh_expires_at;
-        entry.secrets = opened.kept.secrets.keys().cloned().collect();
-        entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.kept.secrets_for.clone());
+        entry.secrets = opened.credentials.secrets.keys().cloned().collect();
+        entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.credentials.secrets_for.clone());
     };
     opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
 }

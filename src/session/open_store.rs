@@ -10,16 +10,16 @@ use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
-use crate::storage::secrets::{Store, StoreError, Trouble, UNLOCK};
-use crate::token::credentials::{Kept, Session};
+use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
+use crate::token::credentials::{Credentials, Session};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A store that was opened, or why it was not.
-pub struct Opened {
+pub struct OpenStore {
     store: Option<Box<dyn Store>>,
     /// What it holds for the profile; empty where it could not be read.
-    pub kept: Kept,
+    pub kept: Credentials,
     /// Why it could not be read.
     pub trouble: Option<StoreError>,
     /// This call's own state folder.
@@ -33,20 +33,20 @@ pub struct Opened {
 /// How often the entry may name yet another state folder while one is waited for.
 const MOVES: usize = 8;
 
-impl Opened {
+impl OpenStore {
     /// No store, and no trouble.
-    pub fn nothing() -> Opened {
-        Opened { store: None, kept: Kept::default(), trouble: None, state: None, elsewhere: None, told: false }
+    pub fn nothing() -> OpenStore {
+        OpenStore { store: None, kept: Credentials::default(), trouble: None, state: None, elsewhere: None, told: false }
     }
 
     /// Opens the store of `profile` and reads its entry.
-    pub fn open(host: &Host, profile: &Profile) -> Opened {
-        Opened::open_as(host, &profile.name, &profile.store)
+    pub fn open(host: &Host, profile: &Profile) -> OpenStore {
+        OpenStore::open_as(host, &profile.name, &profile.store)
     }
 
     /// Opens this store and reads the entry of the profile `name`, which may be unknown or broken.
-    pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> Opened {
-        let mut opened = Opened::nothing();
+    pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> OpenStore {
+        let mut opened = OpenStore::nothing();
         opened.state = host.folders().ok().map(|folders| folders.state.clone());
         match host.store(choice) {
             Ok(store) => opened.store = store,
@@ -70,9 +70,9 @@ impl Opened {
             if self.trouble.is_some() {
                 return Ok(());
             }
-            let place = match self.kept.is_empty() {
+            let place = match self.credentials.is_empty() {
                 true => Place::Own,
-                false => guard::place(self.state.as_deref(), self.kept.folder.as_ref()),
+                false => guard::place(self.state.as_deref(), self.credentials.folder.as_ref()),
             };
             let folder = match place {
                 Place::Other(folder) if self.elsewhere.as_ref().is_some_and(|held| held.folder == folder) => {
@@ -107,17 +107,17 @@ impl Opened {
     }
 
     /// Where nothing was kept: whether another call has kept something meanwhile. Before there was an entry, calls with
-    /// different state folders had no lock in common; from here on they have, as [`Opened::follow`] says.
+    /// different state folders had no lock in common; from here on they have, as [`OpenStore::follow`] says.
     ///
     /// # Errors
-    /// As [`Opened::follow`].
+    /// As [`OpenStore::follow`].
     pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> anyhow::Result<bool> {
-        if !self.kept.is_empty() || !self.is_usable() {
+        if !self.credentials.is_empty() || !self.is_usable() {
             return Ok(false);
         }
         self.read(name);
         self.follow(host, name)?;
-        Ok(!self.kept.is_empty())
+        Ok(!self.credentials.is_empty())
     }
 
     /// Frees the lock of another state folder.
@@ -141,20 +141,20 @@ impl Opened {
         let Some(store) = &mut self.store else { return };
         let entry = store.get(name).and_then(|entry| match entry {
             Some(entry) => {
-                Kept::parse(&entry).map_err(|error| StoreError { trouble: Trouble::Entry, why: error.to_string() })
+                Credentials::parse(&entry).map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() })
             }
-            None => Ok(Kept::default()),
+            None => Ok(Credentials::default()),
         });
         match entry {
-            Ok(kept) => (self.kept, self.trouble) = (kept, None),
-            Err(trouble) => (self.kept, self.trouble) = (Kept::default(), Some(trouble)),
+            Ok(kept) => (self.credentials, self.trouble) = (kept, None),
+            Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),
         }
     }
 
-    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not. One that was read says so
+    /// Finds out whether an entry could be written; [`OpenStore::trouble`] tells if not. One that was read says so
     /// already.
     pub fn check_ready(&mut self) {
-        if self.kept.is_empty()
+        if self.credentials.is_empty()
             && self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
@@ -172,7 +172,7 @@ impl Opened {
     ///
     /// # Errors
     /// As the store.
-    pub fn write(&mut self, profile: &str, mut kept: Kept) -> std::result::Result<(), StoreError> {
+    pub fn write(&mut self, profile: &str, mut kept: Credentials) -> std::result::Result<(), StoreError> {
         if let Some(store) = &mut self.store {
             let held = self.elsewhere.as_ref().map(|held| &held.folder);
             if held.is_none() || kept.folder.as_ref() != held {
@@ -183,7 +183,7 @@ impl Opened {
             } else {
                 store.set(profile, &kept.write())?;
             }
-            self.kept = kept;
+            self.credentials = kept;
         }
         Ok(())
     }
@@ -198,12 +198,12 @@ impl Opened {
 
     /// The kept secrets that may go to `url` for this client, where one is known.
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
-        secrets_for(&self.kept, url, client)
+        secrets_for(&self.credentials, url, client)
     }
 }
 
-/// [`Opened::secrets_for`] of an entry.
-pub fn secrets_for(kept: &Kept, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
+/// [`OpenStore::secrets_for`] of an entry.
+pub fn secrets_for(kept: &Credentials, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
     let home = url.and_then(origin);
     match home.is_some() && home == kept.secrets_for {
         true => kept_values(kept, client),
@@ -212,7 +212,7 @@ pub fn secrets_for(kept: &Kept, url: Option<&str>, client: Option<&str>) -> BTre
 }
 
 /// The kept secrets, each with its home; none where they are another client's.
-pub fn kept_values(kept: &Kept, client: Option<&str>) -> BTreeMap<String, Value> {
+pub fn kept_values(kept: &Credentials, client: Option<&str>) -> BTreeMap<String, Value> {
     if matches!((client, &kept.secrets_client), (Some(now), Some(then)) if now != then) {
         return BTreeMap::new();
     }
@@ -235,19 +235,19 @@ pub fn origin(url: &str) -> Option<String> {
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        Trouble::Missing => format!("no {store} store is available here"),
-        Trouble::Locked => format!("the {store} is locked"),
-        Trouble::TimedOut => format!("the {store} did not answer"),
-        Trouble::Refused => format!("the {store} store refused"),
-        Trouble::Corrupt => format!("the {store} store cannot be read"),
-        Trouble::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
+        StoreErrorKind::Missing => format!("no {store} store is available here"),
+        StoreErrorKind::Locked => format!("the {store} is locked"),
+        StoreErrorKind::TimedOut => format!("the {store} did not answer"),
+        StoreErrorKind::Refused => format!("the {store} store refused"),
+        StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
+        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
-        Trouble::Refused if *store == StoreChoice::File => {
+        StoreErrorKind::Refused if *store == StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
         }
-        Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
-        Trouble::Locked => {
+        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
+        StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {
                     format!("; to unlock it without a desktop, run: {command}")
@@ -259,11 +259,11 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
                 profile.name
             ));
         }
-        Trouble::Missing | Trouble::TimedOut => {
+        StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
             "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
         }
-        Trouble::Refused => "see what is said above; another store is chosen with --store file at tok login",
-        Trouble::Corrupt | Trouble::Entry => {
+        StoreErrorKind::Refused => "see what is said above; another store is chosen with --store file at tok login",
+        StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
         }

@@ -9,7 +9,7 @@ use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
 use crate::session::open_store;
-use crate::token::credentials::Kept;
+use crate::token::credentials::Credentials;
 use crate::token::{Expires, Token};
 
 /// What came of it.
@@ -26,7 +26,7 @@ pub enum Revoked {
 
 /// Revokes the session in `kept` and those of the tokens `cached` that have not expired. A refused access token is no
 /// failure where the refresh token was revoked: that may have ended it already (RFC 7009 §2.1).
-pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Kept, cached: &[Token]) -> Revoked {
+pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Credentials, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
     let session = kept.session.as_ref();
     let now = host.clock.now().secs();
@@ -82,7 +82,7 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Kept, cached: &[Tok
 
 /// Learns how the client proves itself, where a kept secret may be sent and the issuer has not been asked: the address
 /// of the call itself may be configured. What cannot be learnt is said with `-v`.
-pub fn discover_client(host: &mut Host, profile: &mut Profile, kept: &Kept) {
+pub fn discover_client(host: &mut Host, profile: &mut Profile, kept: &Credentials) {
     if kept.secrets.is_empty() || profile.metadata.is_some() {
         return;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// The settings that a token was got with, kept beside it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Belongs {
+pub struct TokenIdentity {
     /// The token URL.
     pub url: String,
     /// The grant its session began with; `None` where it began with a refresh token from elsewhere.
@@ -61,7 +61,7 @@ pub enum KnownSecret {
 
 /// The settings in force now.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct CurrentIdentity {
     /// The token URL, where its values are known.
     pub url: Option<String>,
     /// Whether the issuer's metadata tell the token URL.
@@ -84,11 +84,11 @@ pub struct Known {
     pub definition: String,
 }
 
-impl Known {
+impl CurrentIdentity {
     /// These settings, as those that a token is got with now. `shape`: for an access token, got by this grant.
-    pub fn belongs(&self, url: &str, grant: Option<&str>, shape: Option<&str>) -> Belongs {
+    pub fn belongs(&self, url: &str, grant: Option<&str>, shape: Option<&str>) -> TokenIdentity {
         let salt = digest::random(16);
-        Belongs {
+        TokenIdentity {
             url: url.into(),
             grant: grant.map(str::to_string),
             values: self.values.clone(),
@@ -106,9 +106,9 @@ impl Known {
     }
 }
 
-impl Known {
+impl CurrentIdentity {
     /// With secrets that came from the store: what is got by them belongs to them.
-    pub fn with_secrets<'s>(&self, secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> Known {
+    pub fn with_secrets<'s>(&self, secrets: impl IntoIterator<Item = (&'s str, &'s str)>) -> CurrentIdentity {
         let mut known = self.clone();
         for (name, text) in secrets {
             known.secrets.insert(name.into(), KnownSecret::Text(Secret::new(text)));
@@ -118,7 +118,7 @@ impl Known {
 
     /// What an access token belongs to that `session` got by `grant`: all that the session belongs to, and what is
     /// known now besides. The caller has made sure that neither contradicts the other.
-    pub fn joined(&self, session: &Belongs, grant: &str) -> Belongs {
+    pub fn joined(&self, session: &TokenIdentity, grant: &str) -> TokenIdentity {
         let mut belongs = session.clone();
         for (name, value) in &self.values {
             belongs.values.insert(name.clone(), value.clone());
@@ -142,16 +142,16 @@ fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
     format!("{sort}:{}", digest::hex(&[salt.as_bytes(), name.as_bytes(), text.as_bytes()]))
 }
 
-impl Belongs {
+impl TokenIdentity {
     /// Whether the token URL of now is where its issuer has moved the one of then: below the same origin.
-    fn has_moved_to(&self, url: &str, now: &Known) -> bool {
+    fn has_moved_to(&self, url: &str, now: &CurrentIdentity) -> bool {
         let issuer = self.values.get("issuer");
         let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
         now.is_told && issuer.is_some() && issuer == now.values.get("issuer") && origin(url) == origin(&self.url)
     }
 
     /// The setting of now that contradicts these, if one does; what is not known now contradicts nothing.
-    pub fn contradiction(&self, now: &Known) -> Option<String> {
+    pub fn contradiction(&self, now: &CurrentIdentity) -> Option<String> {
         if let Some(url) = &now.url
             && *url != self.url
             && !self.has_moved_to(url, now)
@@ -207,9 +207,9 @@ impl Belongs {
     }
 }
 
-impl Belongs {
+impl TokenIdentity {
     /// Whether these name no plain value that is not given now.
-    pub fn is_within(&self, now: &Known) -> bool {
+    pub fn is_within(&self, now: &CurrentIdentity) -> bool {
         self.values.keys().all(|name| now.values.contains_key(name))
     }
 }
@@ -222,13 +222,13 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn known(values: &[(&str, &str)]) -> Known {
-        Known {
+    fn known(values: &[(&str, &str)]) -> CurrentIdentity {
+        CurrentIdentity {
             url: Some("https://a.example/token".into()),
             usual_grants: vec!["secret".into()],
             values: values.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             definition: "d".into(),
-            ..Known::default()
+            ..CurrentIdentity::default()
         }
     }
 
@@ -240,27 +240,27 @@ mod tests {
         assert_eq!(kept.contradiction(&known(&[])), None, "what is not given contradicts nothing");
         assert_eq!(kept.contradiction(&known(&[("audience", "x")])), None);
         assert!(kept.contradiction(&known(&[("username", "v")])).is_some_and(|w| w.starts_with("username")));
-        let elsewhere = Known { url: Some("https://b.example/token".into()), ..known(&[]) };
+        let elsewhere = CurrentIdentity { url: Some("https://b.example/token".into()), ..known(&[]) };
         assert!(kept.contradiction(&elsewhere).is_some());
         let named =
-            |grant: &str| Known { grant: Some(grant.into()), refresh_grant: Some("refresh".into()), ..known(&[]) };
+            |grant: &str| CurrentIdentity { grant: Some(grant.into()), refresh_grant: Some("refresh".into()), ..known(&[]) };
         assert_eq!(kept.contradiction(&named("secret")), None);
         assert_eq!(kept.contradiction(&named("refresh")), None);
         assert!(kept.contradiction(&named("other")).is_some());
-        let lists = |name: &str, refreshed: &[&str]| Known {
+        let lists = |name: &str, refreshed: &[&str]| CurrentIdentity {
             lists: [(name.to_string(), vec!["a".to_string()])].into(),
             refreshed: refreshed.iter().map(|name| name.to_string()).collect(),
             ..known(&[])
         };
         assert_eq!(kept.contradiction(&lists("audience", &["scope"])), Some("audience".into()));
         assert_eq!(kept.contradiction(&lists("scope", &["scope"])), None);
-        let imported = Belongs { grant: None, ..kept };
+        let imported = TokenIdentity { grant: None, ..kept };
         assert_eq!(imported.contradiction(&named("other")), None);
     }
 
     #[test]
     fn a_secret_is_compared_where_both_are_known() {
-        let with = |text: &str| Known {
+        let with = |text: &str| CurrentIdentity {
             secrets: [("s".to_string(), KnownSecret::Text(Secret::new(text)))].into(),
             ..known(&[])
         };
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_access_token_belongs_to_its_scopes_and_definition_too() {
-        let scoped = |scopes: &[&str]| Known {
+        let scoped = |scopes: &[&str]| CurrentIdentity {
             lists: [("scope".to_string(), scopes.iter().map(|s| s.to_string()).collect())].into(),
             ..known(&[])
         };
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(kept.contradiction(&scoped(&["a"])), None);
         assert!(kept.contradiction(&scoped(&["a", "b"])).is_some());
         assert!(kept.contradiction(&known(&[])).is_some());
-        assert!(kept.contradiction(&Known { definition: "e".into(), ..scoped(&["a"]) }).is_some());
-        assert!(kept.contradiction(&Known { usual_grants: vec![], ..scoped(&["a"]) }).is_some());
+        assert!(kept.contradiction(&CurrentIdentity { definition: "e".into(), ..scoped(&["a"]) }).is_some());
+        assert!(kept.contradiction(&CurrentIdentity { usual_grants: vec![], ..scoped(&["a"]) }).is_some());
     }
 }

@@ -9,36 +9,36 @@ use crate::cmd::Context;
 use crate::host::Host;
 use crate::oauth::request::{self, Values};
 use crate::profile::{Profile, Wishes};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::system::terminal::Echo;
 use crate::token::Token;
-use crate::token::credentials::Kept;
+use crate::token::credentials::Credentials;
 use anyhow::Result;
 
 /// The plain values that say whose an account is, besides where it is.
 const NAMES: [&str; 3] = ["username", "client_id", "issuer"];
 
 /// What a profile holds now: in the store of this call, else in the one that its index names.
-pub(super) fn held(host: &Host, profile: &Profile, opened: &Opened) -> Kept {
-    if !opened.kept.is_empty() {
-        return opened.kept.clone();
+pub(super) fn held(host: &Host, profile: &Profile, opened: &OpenStore) -> Credentials {
+    if !opened.credentials.is_empty() {
+        return opened.credentials.clone();
     }
     let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.store);
     let other = noted.filter(|store| !store.is_empty() && *store != profile.store.to_string());
     match other.and_then(|store| StoreChoice::parse(&store).ok()) {
         // The login replaces what that one keeps too.
-        Some(choice) => Opened::open_as(host, &profile.name, &choice).kept,
-        None => Kept::default(),
+        Some(choice) => OpenStore::open_as(host, &profile.name, &choice).kept,
+        None => Credentials::default(),
     }
 }
 
 /// What of the account of this login differs from that of `held`, in words. What is not known on one side differs from
 /// nothing.
-pub(super) fn differs(profile: &Profile, held: &Kept) -> Option<String> {
+pub(super) fn differs(profile: &Profile, held: &Credentials) -> Option<String> {
     let known = profile.known().ok()?;
     let session = held.session.as_ref();
     let shown = |text: &str| escape_to(text, 120);
@@ -140,13 +140,13 @@ const TRIES: usize = 3;
 /// The session that a login has replaced, to be revoked where it was got.
 pub(super) struct Replaced {
     profile: Profile,
-    kept: Kept,
+    kept: Credentials,
     tokens: Vec<Token>,
 }
 
 impl Replaced {
     /// That of `profile`, with the values that it was got with.
-    pub(super) fn of(context: &Context, profile: &Profile, kept: Kept, opened: &Opened) -> Result<Replaced> {
+    pub(super) fn of(context: &Context, profile: &Profile, kept: Credentials, opened: &OpenStore) -> Result<Replaced> {
         let wishes = Wishes { provider: Some(profile.provider.name.clone()), ..Wishes::default() };
         let mut old = Profile::resolve(context.host, &context.setup, &profile.name, &wishes)?;
         if let Some(session) = &kept.session {
@@ -168,13 +168,13 @@ impl Replaced {
     }
 
     /// Revokes it. A failure is said: the login has worked.
-    pub(super) fn revoke(mut self, host: &mut Host, new: &Kept) {
+    pub(super) fn revoke(mut self, host: &mut Host, new: &Credentials) {
         // Another name of the same session is not ended.
-        let token = |kept: &Kept| kept.session.as_ref().map(|session| session.refresh_token.clone());
-        if token(&self.kept).is_some() && token(&self.kept) == token(new) {
+        let token = |kept: &Credentials| kept.session.as_ref().map(|session| session.refresh_token.clone());
+        if token(&self.credentials).is_some() && token(&self.credentials) == token(new) {
             return;
         }
-        let why = match revoke(host, &mut self.profile, &self.kept, &self.tokens) {
+        let why = match revoke(host, &mut self.profile, &self.credentials, &self.tokens) {
             Revoked::Yes | Revoked::Nothing => return,
             Revoked::Cannot => format!("{} has no revocation endpoint", self.profile.provider.name),
             Revoked::Failed(error) => error.to_string(),
@@ -189,7 +189,7 @@ pub(super) fn other_subject(
     host: &mut Host,
     profile: &mut Profile,
     (was, now): (&str, &str),
-    new: (Kept, Option<Token>),
+    new: (Credentials, Option<Token>),
     again: &str,
 ) -> Error {
     let (kept, token) = new;

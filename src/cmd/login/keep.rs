@@ -9,13 +9,13 @@ use crate::profile::{Profile, Source};
 use crate::provider::Grant;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::token::Token;
-use crate::token::credentials::{Kept, Session};
-use crate::token::identity::Known;
+use crate::token::credentials::{Credentials, Session};
+use crate::token::identity::CurrentIdentity;
 use anyhow::Result;
 
 /// A login that the provider has granted.
@@ -31,7 +31,7 @@ pub(super) struct Login<'a> {
     /// `--keep`
     pub keep: bool,
     /// The settings in force, with the secrets that came from the store.
-    pub known: Known,
+    pub known: CurrentIdentity,
     /// What was sent.
     pub inputs: Inputs,
     /// What names its session.
@@ -57,13 +57,13 @@ impl Login<'_> {
     }
 
     /// Who a kept session is of, where this is that session going on.
-    pub(super) fn subject_of(&self, old: &Kept) -> Option<String> {
+    pub(super) fn subject_of(&self, old: &Credentials) -> Option<String> {
         let old = old.session.as_ref()?;
         if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
     /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
-    pub(super) fn kept(&self, old: &Kept) -> Kept {
+    pub(super) fn kept(&self, old: &Credentials) -> Credentials {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
         // Where it was not rotated, the one that was handed in stays.
@@ -76,7 +76,7 @@ impl Login<'_> {
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh && !self.replaces {
             // It leaves the kept secrets as they are.
-            return Kept { session, dpop_key, folder: None, ..old.clone() };
+            return Credentials { session, dpop_key, folder: None, ..old.clone() };
         }
         let home = open_store::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
@@ -108,11 +108,11 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
+        Credentials { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
-    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Token) -> Result<()> {
+    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &OpenStore, token: &Token) -> Result<()> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
@@ -139,9 +139,9 @@ impl Login<'_> {
     }
 
     /// Says what is now there.
-    pub(super) fn report(&self, host: &mut Host, opened: &Opened) {
+    pub(super) fn report(&self, host: &mut Host, opened: &OpenStore) {
         let Login { profile, grant, .. } = self;
-        let kept = match (&opened.kept.session, opened.kept.secrets.is_empty()) {
+        let kept = match (&opened.credentials.session, opened.credentials.secrets.is_empty()) {
             (Some(_), true) => "the refresh token is kept",
             (Some(_), false) => "the refresh token and the secret are kept",
             (None, false) => "the secret is kept",
@@ -161,7 +161,7 @@ impl Login<'_> {
                 profile.name
             ));
         }
-        let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        let place = if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
         host.terminal.tell(&format!(
             "logged in to {} as {} with {}: access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name

@@ -19,14 +19,14 @@ use crate::provider::{Flow, Grant};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::storage::secrets::{StoreError, Trouble};
+use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::signals::Hold;
-use crate::token::credentials::{Kept, Session};
+use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::{Context as _, Result};
 use config::{check_config, edit, write_config};
@@ -139,11 +139,11 @@ fn log_in(
         return Ok(End::under(new, profile));
     }
     discover(context.host, &mut profile, &grant)?;
-    let kept = usable_secrets(&profile, &opened.kept, replaces)?;
+    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
             || kept.contains_key(name)
-            || (name == "refresh_token" && opened.kept.session.is_some())
+            || (name == "refresh_token" && opened.credentials.session.is_some())
     });
     if let Some(error) = profile.not_offered(&grant, &missing) {
         return Err(error.into());
@@ -152,12 +152,12 @@ fn log_in(
         return Err(cannot_ask(context.host, &profile, &grant, &missing, &opened, again).into());
     }
     if context.host.terminal.interactive {
-        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.kept)?;
+        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.credentials)?;
     }
     if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
         return Ok(End::under(new, profile));
     }
-    let kept = usable_secrets(&profile, &opened.kept, replaces)?;
+    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
@@ -219,7 +219,7 @@ fn log_in(
                 since: received.secs(),
                 subject: subject.clone(),
             });
-            let new = Kept { session, ..opened.kept.clone() };
+            let new = Credentials { session, ..opened.credentials.clone() };
             return Err(account::other_subject(context.host, &mut profile, (was, now), (new, token), again).into());
         }
         replaces = true;
@@ -246,7 +246,7 @@ fn log_in(
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
-    let kept = login.kept(&opened.kept);
+    let kept = login.kept(&opened.credentials);
     if let Err(trouble) = opened.write(&name, kept) {
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
@@ -256,7 +256,7 @@ fn log_in(
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
     if let Some(replaced) = replaced {
-        replaced.revoke(context.host, &opened.kept);
+        replaced.revoke(context.host, &opened.credentials);
     }
     drop(hold);
     drop(lock);
@@ -271,7 +271,7 @@ fn other_account(
     host: &mut Host,
     args: &LoginArgs,
     profile: &Profile,
-    held: &Kept,
+    held: &Credentials,
     again: &str,
     replaces: &mut bool,
 ) -> Result<Option<String>> {
@@ -292,7 +292,7 @@ fn ask_for_values(
     grant: &Grant,
     missing: Vec<String>,
     usable: &BTreeMap<String, Value>,
-    kept: &Kept,
+    kept: &Credentials,
 ) -> Result<()> {
     let is_kept = |name: &String| match name.as_str() {
         "refresh_token" => kept.session.is_some(),
@@ -331,7 +331,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
 /// A grant that was answered with a token.
 struct Asked {
     lock: Lock,
-    opened: Opened,
+    opened: OpenStore,
     inputs: Inputs,
     issued: Issued,
     received: Time,
@@ -352,16 +352,16 @@ fn ask(
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
     let opened = open(context.host, profile, true, again)?;
-    let kept = usable_secrets(profile, &opened.kept, replaces)?;
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
-    let session = opened.kept.session.as_ref();
+    let session = opened.credentials.session.as_ref();
     let refresh_token = match given {
         Some(given) => Some(Value::found(given, Source::Flag)),
         None => session.map(open_store::refresh_token),
     };
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(is_refresh);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
@@ -386,11 +386,11 @@ fn ask_with(
     profile: &Profile,
     grant: &Grant,
     mut inputs: Inputs,
-    opened: Opened,
+    opened: OpenStore,
     lock: Lock,
     again: &str,
 ) -> Result<Asked> {
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(false);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = exchange::ask(host, profile, &asking, &inputs)?;
@@ -404,11 +404,11 @@ fn wait(
     profile: &Profile,
     grant: &Grant,
     mut inputs: Inputs,
-    mut opened: Opened,
+    mut opened: OpenStore,
     (mut poll, limit): (Poll, Option<Duration>),
     again: &str,
 ) -> Result<Asked> {
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let ended =
         |why: &str, kind: Kind| Error::new(kind, "login did not complete", why).hint(format!("run again: {again}"));
@@ -492,14 +492,14 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> R
 
 /// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
 /// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<Opened> {
-    let mut opened = Opened::open(host, profile);
+fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
+    let mut opened = OpenStore::open(host, profile);
     if locked {
         opened.follow(host, &profile.name)?;
     }
     // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
     if let Some(StoreError { trouble, .. }) = &opened.trouble
-        && (*trouble == Trouble::Entry || (*trouble == Trouble::Corrupt && profile.store != StoreChoice::File))
+        && (*trouble == StoreErrorKind::Entry || (*trouble == StoreErrorKind::Corrupt && profile.store != StoreChoice::File))
     {
         opened.trouble = None;
     }
@@ -508,7 +508,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result
         Some(trouble) => {
             let error = open_store::store_error(profile, trouble);
             Err(match trouble.trouble {
-                Trouble::Missing | Trouble::TimedOut => {
+                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
                     error.hint(format!("keep secrets in a file: {again} --store file"))
                 }
                 _ => error,
@@ -520,7 +520,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result
 }
 
 /// The kept secrets that this login may use. Those of a person are the old account's, where it `replaces` one.
-fn usable_secrets(profile: &Profile, kept: &Kept, replaces: bool) -> Result<BTreeMap<String, Value>> {
+fn usable_secrets(profile: &Profile, kept: &Credentials, replaces: bool) -> Result<BTreeMap<String, Value>> {
     let url = profile.session_url(&profile.known_values()?);
     let mut secrets = open_store::secrets_for(kept, url.as_deref(), profile.value("client_id").as_deref());
     secrets.retain(|name, _| !(replaces && profile.provider.param(name).is_some_and(|p| p.personal)));

@@ -6,7 +6,7 @@ use crate::host::{Host, Stdin};
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Auth, Grant, Param};
 use crate::session::hints;
-use crate::session::open_store::Opened;
+use crate::session::open_store::OpenStore;
 use crate::system::terminal::Echo;
 use anyhow::Result;
 
@@ -16,13 +16,13 @@ pub(super) fn cannot_ask(
     profile: &Profile,
     grant: &Grant,
     missing: &[String],
-    opened: &Opened,
+    opened: &OpenStore,
     again: &str,
 ) -> Error {
     let mut why = "it is not given, and there is no terminal to ask on".to_string();
-    let elsewhere = missing.iter().find(|m| opened.kept.secrets.contains_key(*m));
-    if let (Some(value), Some(home)) = (elsewhere, &opened.kept.secrets_for) {
-        let client = opened.kept.secrets_client.as_ref().map(|client| format!(" and the client {client}"));
+    let elsewhere = missing.iter().find(|m| opened.credentials.secrets.contains_key(*m));
+    if let (Some(value), Some(home)) = (elsewhere, &opened.credentials.secrets_for) {
+        let client = opened.credentials.secrets_client.as_ref().map(|client| format!(" and the client {client}"));
         why.push_str(&format!("; the kept {value} is for {home}{} only", client.unwrap_or_default()));
     }
     if let Some(store) = hints::kept_elsewhere(host, profile, missing) {

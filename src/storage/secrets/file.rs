@@ -1,6 +1,6 @@
 //! Entries in one file of ours, for where there is no keyring and the user chose so.
 
-use super::{GRACE, Store, StoreError, Trouble};
+use super::{GRACE, Store, StoreError, StoreErrorKind};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::lock::{Lock, LockError};
@@ -32,7 +32,7 @@ impl FileStore {
         FileStore { path, deadline }
     }
 
-    fn error(&self, trouble: Trouble, why: impl std::fmt::Display) -> StoreError {
+    fn error(&self, trouble: StoreErrorKind, why: impl std::fmt::Display) -> StoreError {
         StoreError { trouble, why: format!("{}: {}", escape(&self.path.to_string_lossy()), escape(&why.to_string())) }
     }
 
@@ -44,11 +44,11 @@ impl FileStore {
                 Ok(text) => Ok(Zeroizing::new(text)),
                 Err(broken) => {
                     drop(Zeroizing::new(broken.into_bytes()));
-                    Err(self.error(Trouble::Corrupt, "it is not UTF-8"))
+                    Err(self.error(StoreErrorKind::Corrupt, "it is not UTF-8"))
                 }
             },
-            Err(error @ ReadError::TooLong(_)) => Err(self.error(Trouble::Corrupt, error)),
-            Err(error) => Err(self.error(Trouble::Refused, error)),
+            Err(error @ ReadError::TooLong(_)) => Err(self.error(StoreErrorKind::Corrupt, error)),
+            Err(error) => Err(self.error(StoreErrorKind::Refused, error)),
         }
     }
 
@@ -57,7 +57,7 @@ impl FileStore {
         serde_json::from_str(text).map_err(|error| {
             let place =
                 format!("it is not a JSON object of entries (line {}, column {})", error.line(), error.column());
-            self.error(Trouble::Corrupt, place)
+            self.error(StoreErrorKind::Corrupt, place)
         })
     }
 
@@ -65,9 +65,9 @@ impl FileStore {
         // Room for all of it at once: a vector that grows leaves copies of secrets behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         serde_json::to_writer(&mut *bytes, entries)
-            .map_err(|_| self.error(Trouble::Refused, "the entries cannot be written as JSON"))?;
+            .map_err(|_| self.error(StoreErrorKind::Refused, "the entries cannot be written as JSON"))?;
         bytes.push(b'\n');
-        files::write_private(&self.path, &bytes, Durable::Yes).map_err(|error| self.error(Trouble::Refused, error))
+        files::write_private(&self.path, &bytes, Durable::Yes).map_err(|error| self.error(StoreErrorKind::Refused, error))
     }
 
     /// Takes the lock beside the file, so that all who share the file share it; on the file itself where its folder
@@ -84,8 +84,8 @@ impl FileStore {
         };
         lock.map_err(|error| {
             let (trouble, path) = match &error {
-                LockError::TimedOut { .. } => (Trouble::TimedOut, folder.join(format!("{name}.lock"))),
-                LockError::Failed(path, _) => (Trouble::Refused, path.clone()),
+                LockError::TimedOut { .. } => (StoreErrorKind::TimedOut, folder.join(format!("{name}.lock"))),
+                LockError::Failed(path, _) => (StoreErrorKind::Refused, path.clone()),
             };
             StoreError { trouble, why: format!("{}: {}", escape(&path.to_string_lossy()), escape(&error.to_string())) }
         })
@@ -99,7 +99,7 @@ impl FileStore {
     fn folder(&self) -> Result<(), StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         files::private_dir(folder).map_err(|error| StoreError {
-            trouble: Trouble::Refused,
+            trouble: StoreErrorKind::Refused,
             why: format!("{}: {}", escape(&folder.to_string_lossy()), escape(&error.to_string())),
         })
     }
@@ -126,7 +126,7 @@ impl Store for FileStore {
             Some(entry) if entry.get().starts_with('{') => Ok(Some(Secret::new(entry.get()))),
             Some(_) => {
                 let why = format!("the entry of {} is not a JSON object", escape(profile));
-                Err(self.error(Trouble::Entry, why))
+                Err(self.error(StoreErrorKind::Entry, why))
             }
         }
     }
@@ -135,7 +135,7 @@ impl Store for FileStore {
         let raw: &RawValue = serde_json::from_str(entry.expose())
             .ok()
             .filter(|raw: &&RawValue| raw.get().starts_with('{'))
-            .ok_or_else(|| self.error(Trouble::Refused, "the new entry is not a JSON object"))?;
+            .ok_or_else(|| self.error(StoreErrorKind::Refused, "the new entry is not a JSON object"))?;
         self.folder()?;
         let _lock = self.lock(self.deadline.max(Instant::now() + GRACE))?;
         self.sweep();
@@ -146,7 +146,7 @@ impl Store for FileStore {
     }
 
     fn ready(&mut self) -> Result<(), StoreError> {
-        let refused = |error: std::io::Error| StoreError { trouble: Trouble::Refused, why: escape(&error.to_string()) };
+        let refused = |error: std::io::Error| StoreError { trouble: StoreErrorKind::Refused, why: escape(&error.to_string()) };
         let folder = self.path.parent().unwrap_or(std::path::Path::new("."));
         files::private_dir(folder).and_then(|()| files::can_write(folder)).map_err(refused)
     }
@@ -220,7 +220,7 @@ mod tests {
                 store.forget("p").unwrap_err(),
             ];
             for error in errors {
-                assert_eq!(error.trouble, Trouble::Corrupt, "{text}");
+                assert_eq!(error.trouble, StoreErrorKind::Corrupt, "{text}");
                 assert!(!error.why.contains("s3cret"), "{}", error.why);
             }
             assert_eq!(std::fs::read_to_string(&store.path).unwrap(), text);
@@ -231,9 +231,9 @@ mod tests {
     fn an_entry_that_is_no_object_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path());
-        assert_eq!(store.set("p", &Secret::new("7")).unwrap_err().trouble, Trouble::Refused);
+        assert_eq!(store.set("p", &Secret::new("7")).unwrap_err().trouble, StoreErrorKind::Refused);
         store.folder().unwrap();
         files::write_private(&store.path, br#"{"p":7}"#, Durable::No).unwrap();
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Entry);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Entry);
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Why a store did not do as asked. Told apart because each needs another answer of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum StoreErrorKind {
     /// Nothing serves secrets here: no bus, no service, no helper program.
     Missing,
     /// It is there and locked, and nobody unlocked it.
@@ -41,7 +41,7 @@ pub const GRACE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct StoreError {
     /// What kind of trouble it is.
-    pub trouble: Trouble,
+    pub trouble: StoreErrorKind,
     /// The reason, one line.
     pub why: String,
 }
@@ -144,7 +144,7 @@ impl Stores for RealStores {
             StoreChoice::File => {
                 let Some(folders) = &self.folders else {
                     let why = "this user has no home folder".into();
-                    return Err(StoreError { trouble: Trouble::Missing, why });
+                    return Err(StoreError { trouble: StoreErrorKind::Missing, why });
                 };
                 let file = folders.data.join("secrets.json");
                 Box::new(file::FileStore::new(file, patience.deadline))
