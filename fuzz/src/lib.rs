@@ -22,12 +22,14 @@ use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, def
 use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
+use tok::session::journal::{Sealer, open};
 use tok::storage::choice::StoreChoice;
-use tok::storage::head::Head;
+use tok::storage::head::CachedHead;
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
+use tok::system::http;
 use tok::token::Token;
-use tok::token::credentials::Kept;
+use tok::token::credentials::Credentials;
 use tok::token::is_token;
 use zeroize::Zeroizing;
 
@@ -52,6 +54,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("url", url),
     ("encode", encode),
     ("split", split),
+    ("journal", journal),
 ];
 
 /// When the replies of these tests arrive.
@@ -213,7 +216,7 @@ pub fn provider_file(data: &[u8]) {
             let value = if url { "https://host.example/x" } else { "a-1" };
             values.insert(name.clone(), Zeroizing::new(value.into()));
         }
-        if defaults(&provider, &mut values).is_ok()
+        if defaults(&provider, &mut values, &|_| false).is_ok()
             && let Ok(request) = built(&provider, &grant.call, &values)
         {
             assert_request(&request);
@@ -279,10 +282,10 @@ pub fn cache(data: &[u8]) {
         assert!(is_token(cached.access_token.expose()));
         let again = Token::parse(&cached.text()).expect("what was written is read");
         assert_eq!((again.received, again.expires), (cached.received, cached.expires));
-        assert_eq!((again.header, again.belongs), (cached.header.clone(), cached.belongs.clone()));
+        assert_eq!((again.header, again.identity), (cached.header.clone(), cached.identity.clone()));
         assert!(again.access_token == cached.access_token && again.scope == cached.scope);
     }
-    let Ok(head) = serde_json::from_slice::<Head<'_>>(head) else { return };
+    let Ok(head) = serde_json::from_slice::<CachedHead<'_>>(head) else { return };
     for stamp in &head.stamps {
         stamp.is_too_young(head.started);
     }
@@ -303,20 +306,20 @@ pub fn cache(data: &[u8]) {
 /// An entry of the store: read, written and read again it is the same, and a foreign one is not shown.
 pub fn kept(data: &[u8]) {
     let Some(text) = text(data) else { return };
-    let kept = match Kept::parse(&Secret::new(text)) {
-        Ok(kept) => kept,
+    let credentials = match Credentials::parse(&Secret::new(text)) {
+        Ok(credentials) => credentials,
         Err(error) => {
             assert_eq!(error.kind, Kind::Store);
             assert!(!format!("{error:?}").contains("hunter2"));
             return;
         }
     };
-    let again = Kept::parse(&kept.write()).expect("what was written is read");
-    assert_eq!(again.secrets, kept.secrets);
-    assert_eq!(again.secrets_for, kept.secrets_for);
-    assert_eq!(again.session.is_some(), kept.session.is_some());
-    if let (Some(a), Some(b)) = (again.session, kept.session) {
-        assert!(a.refresh_token == b.refresh_token && a.since == b.since && a.belongs == b.belongs);
+    let again = Credentials::parse(&credentials.write()).expect("what was written is read");
+    assert_eq!(again.secrets, credentials.secrets);
+    assert_eq!(again.secrets_for, credentials.secrets_for);
+    assert_eq!(again.session.is_some(), credentials.session.is_some());
+    if let (Some(a), Some(b)) = (again.session, credentials.session) {
+        assert!(a.refresh_token == b.refresh_token && a.since == b.since && a.identity == b.identity);
         assert!(!a.refresh_token.expose().is_empty());
     }
 }
@@ -569,6 +572,34 @@ pub fn split(data: &[u8]) {
     }
     assert!(store.forget("p").expect("memory forgets all"));
     assert!(store.inner().0.is_empty());
+}
+
+/// A journal with any bytes is none. The same bytes as a reply, status and header lines first, an empty line, then the
+/// body, are sealed and come back as they were, for whoever has the key and the session; what is read of them then may be
+/// anything but a panic.
+pub fn journal(data: &[u8]) {
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    assert!(open(KEY, "bound", data).is_none(), "nobody has sealed it");
+    let Some((status, rest)) = data.split_first_chunk::<2>() else { return };
+    let end = rest.windows(2).position(|w| w == b"\n\n").map_or(rest.len(), |at| at + 1);
+    let (lines, body) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let head = http::Head { status: u16::from_be_bytes(*status) % 1000, lines: Zeroizing::new(lines.to_vec()) };
+    let mut sealer = Sealer::new(KEY, "bound".into(), Secret::new("context")).expect("a key");
+    let mut sealed = sealer.seal(Time::from_secs(NOW), &head, body).expect("it is not too long").to_vec();
+    let back = open(KEY, "bound", &sealed).expect("what was sealed");
+    assert_eq!((back.received, back.head.status), (Time::from_secs(NOW), head.status));
+    assert!(back.head.lines.as_slice() == lines && back.body.as_slice() == body && back.context.expose() == "context");
+    if let Ok(response) = http::response(&back.head, &back.body, back.received) {
+        for (rules, dead) in rules() {
+            let _ = read(rules, dead, &response);
+        }
+    }
+    assert!(open(KEY, "another", &sealed).is_none());
+    assert!(open(KEY, "bound", &sealed[..sealed.len() - 1]).is_none());
+    let at = usize::from(status[0]) * 256 + usize::from(status[1]);
+    let at = at % sealed.len();
+    sealed[at] ^= 0x80;
+    assert!(open(KEY, "bound", &sealed).is_none(), "bent at {at}");
 }
 
 /// The request of `call`, with what client authentication adds.

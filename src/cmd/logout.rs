@@ -4,6 +4,7 @@ use super::Context;
 use crate::base::error::{Error, Kind, kind};
 use crate::cli::Logout;
 use crate::profile::{Profile, Wishes};
+use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
@@ -22,8 +23,8 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         return one(context, name).with_context(|| name.clone());
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
-    let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
-    names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
+    let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
+    names.extend(cached.into_iter().flatten());
     names.extend(context.setup.config.profiles.keys().cloned());
     names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;
@@ -98,6 +99,8 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             return Err(error.into());
         }
     }
+    // What a killed call left is revoked too. A store that does not take it will not take the end of the session either.
+    let _ = journal::recover(context.host, &profile, &mut opened, None);
     let revoked = revoke(context.host, &mut profile, &opened.credentials, &tokens);
     any |= !opened.credentials.is_empty() || broken;
     if opened.trouble.is_none() || broken {

@@ -8,13 +8,14 @@ use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::oauth::reply::value;
 use crate::oauth::request;
+use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
-use crate::session::acquire;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, OpenStore};
+use crate::session::refresh;
 use crate::session::revoke::discover_client;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
@@ -60,6 +61,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         let mut entry = json!({ "secret": param.secret, "from": source.map(|s| s.to_string()) });
         if !param.secret {
             entry["value"] = json!(value);
+            if profile.is_off(&param.name) {
+                entry["off"] = json!(true);
+            }
         }
         values.insert(param.name.clone(), entry);
     }
@@ -164,7 +168,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     };
     let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
     let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
-    got.profile.discover(context.host, address, false)?;
+    got.profile.discover(context.host, address, Copies::Allowed)?;
     // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
     let opened = match question {
         Question::Introspection => OpenStore::open(context.host, &got.profile),
@@ -199,7 +203,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         rules: &grant.response,
     };
     let object = exchange::ask_to_show(context.host, profile, &told, &call, &inputs)?;
-    match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
+    match wrong(question, &object, token.id_token.as_ref().and_then(|id| refresh::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
             let what = format!("the reply of {to} cannot be used");
@@ -269,6 +273,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
         let shown = match (&value["value"], value["secret"] == true) {
             (_, true) => format!("(secret) {from}"),
             (Value::String(text), false) => format!("{}  ({from})", escape(text)),
+            _ if value["off"] == true => format!("switched off  ({from})"),
             _ if value["from"].is_string() => format!("({from})"),
             _ => from,
         };

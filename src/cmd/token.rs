@@ -6,12 +6,13 @@ use crate::base::error::{Error, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
 use crate::profile::{Profile, Wishes};
-use crate::session::acquire::{Source, obtain};
+use crate::session::acquire::{TokenSource, obtain};
 use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
-use crate::storage::head::{Call, HeadOf, Stamp};
+use crate::storage::head::{HeadOf, Invocation, Stamp};
+use crate::system::files::is_unwritable;
 use crate::token::Token;
-use crate::token::freshness::{MIN_TTL, Stale, freshness};
+use crate::token::freshness::{MinTtl, Stale, freshness};
 use anyhow::{Context as _, Result};
 
 /// A token, and the profile that it is for.
@@ -38,16 +39,12 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
 /// As there.
 pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
     let known = profile.known()?;
-    let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
-        Some(seconds) => (seconds, true),
-        None => (MIN_TTL, false),
-    };
+    let asked = args.min_ttl.or(profile.min_ttl);
+    let min_ttl = MinTtl::from(asked);
     let folders = context.host.folders()?.clone();
-    let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
-    let find = || cache.as_ref().and_then(|c| c.find(&known));
-    let good = |token: &Token, now: i64, min_ttl: i64, asked: bool| {
-        freshness(token.received.secs(), token.expires, now, min_ttl, asked)
-    };
+    let mut cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
+    let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
+    let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
     let answer = |profile, token, source, now: i64| Got {
         answer: Answer { profile: name.clone(), token, source, now },
@@ -57,24 +54,31 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let mut reason = None;
     if !args.fresh {
         let now = context.host.clock.now().secs();
-        if let Some((file, token)) = find() {
-            match good(&token, now, min_ttl, asked) {
+        if let Some((file, token)) = find(&cache) {
+            match good(&token, now, min_ttl) {
                 Ok(()) => {
-                    write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
-                    return Ok(answer(profile, token, Source::Cache, now));
+                    write_head(context, &profile, cache.as_ref(), (file, &token), asked);
+                    return Ok(answer(profile, token, TokenSource::Cache, now));
                 }
                 Err(stale) => reason = Some(stale),
             }
         }
     }
     if args.offline {
-        return Err(offline(&profile, reason, min_ttl).into());
+        return Err(offline(&profile, reason, min_ttl.seconds()).into());
     }
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
+    let mut no_store = args.no_store;
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
+        // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
+        Err(error) if kind(&error) == Kind::Other && !no_store && is_unwritable(&folders.state) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without store and cache"));
+            (cache, no_store) = (None, true);
+            None
+        }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
             context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
@@ -88,27 +92,27 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         // Issued while we waited: that is as fresh as it gets, however short its life.
         let meanwhile = token.received >= started;
         // Where the settings have changed since, it may be for those of now, which were not in force when we began.
-        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
-        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
-            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        let is_of_then = stand || !meanwhile || token.identity.is_within(&known);
+        let is_good = (meanwhile && good(token, now, MinTtl::Asked(0)).is_ok())
+            || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
-    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
-        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
-        return Ok(answer(profile, token, Source::Cache, now));
+    if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
+        write_head(context, &profile, cache.as_ref(), (file, &token), asked);
+        return Ok(answer(profile, token, TokenSource::Cache, now));
     }
     if let Some(reason) = reason {
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
-    if let Some((file, waiting)) = find()
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
+    if let Some((file, waiting)) = find(&cache)
         && waiting.received == token.received
     {
-        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        write_head(context, &profile, cache.as_ref(), (file, &token), asked);
     }
     drop(lock);
-    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
+    let now = if source == TokenSource::Cache { context.host.clock.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 
@@ -122,7 +126,7 @@ fn nothing_is_kept(profile: &Profile) -> bool {
 /// # Errors
 /// As [`Profile::resolve`].
 pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
-    let mut flags = args.values.clone();
+    let mut flags = super::typed(context.host, &args.values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
@@ -158,24 +162,24 @@ fn describe(stale: Stale) -> &'static str {
 fn write_head(
     context: &Context,
     profile: &Profile,
-    folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
     (file, token): (TokenFile, &Token),
-    min_ttl: i64,
-    asked: bool,
+    min_ttl: Option<i64>,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
     let own = context.host.env.own();
-    let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
-    let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
+    let mut all = context.host.words.iter().skip(1).map(|word| word.as_encoded_bytes());
+    let verb = all.next().unwrap_or_default();
+    let mut call =
+        Invocation { verb, words: all.skip(1).collect(), env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
     if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);
     }
-    let own = folders.provider(&profile.provider.name);
+    let Ok(own) = context.host.folders().map(|folders| folders.provider(&profile.provider.name)) else { return };
     // As they were read: by now others may stand there.
     let stamp = |path| Some(Stamp { path, of: context.host.settings.of(path)? });
     let (Some(config), Some(own)) = (stamp(&context.setup.config_path), stamp(own.as_path())) else { return };
     let started = context.host.clock.started.0;
-    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, started, stamps: [config, own] });
 }

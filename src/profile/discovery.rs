@@ -10,32 +10,51 @@ use crate::oauth::metadata::{Metadata, addresses, keys, object};
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
-use crate::storage::documents::{MINUTE, Place};
+use crate::storage::documents::{DocumentCache, MINUTE};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// Whether a copy of a document will do that was fetched before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// As long as the server allows.
+    Allowed,
+    /// The document is asked for as it is published now.
+    Refused,
+}
+
+impl Copies {
+    /// How old a copy may be, in seconds, where only one younger than `seconds` will do.
+    fn youth(self, seconds: i64) -> Option<i64> {
+        (self == Copies::Refused).then_some(seconds)
+    }
+}
+
 impl Profile {
     /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
-    /// nothing where all are known, or where no issuer is. `fresh`: as it is published now.
+    /// nothing where all are known, or where no issuer is. `copies`: whether an earlier one will do.
     ///
     /// # Errors
     /// As [`discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
-    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, fresh: bool) -> Result<()> {
+    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, copies: Copies) -> Result<()> {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
         let names = self.provider.closure(names);
-        let lacks = |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name);
+        let params = self.provider.params.iter();
+        let off: Vec<String> = params.filter(|p| self.is_off(&p.name)).map(|p| p.name.clone()).collect();
+        let lacks =
+            |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name) && !off.contains(&param.name);
         let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
         }
-        let metadata = discover(host, &issuer, self.ca_file.as_deref(), fresh)?;
+        let metadata = discover(host, &issuer, self.ca_file.as_deref(), copies)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };
-            match metadata.endpoint_with(key, mutual) {
+            match if mutual { metadata.mtls_endpoint(key) } else { metadata.endpoint(key) } {
                 Ok(Some(url)) => {
                     let given = Given { text: Some(vec![Secret::new(url)]), source: Source::Metadata(issuer.clone()) };
                     self.given.insert(param.name.clone(), given);
@@ -90,15 +109,15 @@ impl Profile {
     }
 }
 
-/// The metadata of `issuer`: a copy for as long as the server allows, else from the server. `fresh` asks the server in
-/// any case. Where it cannot be reached and `fresh` is not set, a copy less than a day old will do, which is said with
+/// The metadata of `issuer`: a copy for as long as the server allows, else from the server. [`Copies::Refused`] asks the server
+/// in any case. Where it cannot be reached and [`Copies::Refused`] is not set, a copy less than a day old will do, which is said with
 /// `-v`.
 ///
 /// # Errors
 /// [`Kind::Config`] where the issuer cannot be one; [`Kind::Refused`] where it publishes no metadata; [`Kind::Reply`] where what it publishes is
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
 /// server could not be reached or has trouble; else as [`Host::send`].
-pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Metadata> {
+pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Metadata> {
     // Not shown: it may hold a password.
     let addresses = addresses(issuer).map_err(|why| {
         Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
@@ -106,7 +125,7 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
     })?;
     let place = place(host, "metadata", issuer);
     let read = |body: &[u8]| Metadata::parse(body, issuer);
-    let (now, youth) = (host.clock.now(), fresh.then_some(0));
+    let (now, youth) = (host.clock.now(), copies.youth(0));
     let mut ask = |url: &str| host.send(&request::get(url, request::JSON, ca_file));
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
@@ -121,14 +140,14 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
 }
 
 /// The key set at `url`, a JWKS document as it stands (RFC 7517 §5), kept as [`discover`] keeps metadata. A caller who
-/// misses a key in it asks again with `fresh`; a copy less than a minute old is then given once more, so that a forged
+/// misses a key in it asks again with [`Copies::Refused`]; a copy less than a minute old is then given once more, so that a forged
 /// key id cannot make every call a request. A server that forbids copies is asked each time.
 ///
 /// # Errors
 /// As [`discover`]; [`Kind::Reply`] too where the server has nothing there.
-pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Vec<u8>> {
+pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Vec<u8>> {
     let place = place(host, "jwks", url);
-    let (now, youth) = (host.clock.now(), fresh.then_some(MINUTE));
+    let (now, youth) = (host.clock.now(), copies.youth(MINUTE));
     let mut ask = |url: &str| host.send(&request::get(url, request::KEY_SET, ca_file));
     let (keys, note) = place.get(now, youth, &keys, &mut || only(url, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
@@ -196,8 +215,8 @@ fn only(url: &str, ask: Ask) -> error::Result<(Vec<u8>, Response)> {
     Ok((keys, response))
 }
 
-fn place(host: &Host, kind: &str, of: &str) -> Place {
-    Place::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
+fn place(host: &Host, kind: &str, of: &str) -> DocumentCache {
+    DocumentCache::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
 }
 
 #[cfg(test)]
@@ -240,8 +259,8 @@ mod tests {
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
             (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
-            (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
-            (&[(200, "{}")], Kind::Reply, "names no issuer", 1),
+            (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
+            (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
             (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
             (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
         ] {

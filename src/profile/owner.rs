@@ -84,7 +84,7 @@ impl Profile {
     /// Where the access token `token` may go: to the origin it was got from, to those that its issuer's metadata name,
     /// and to the hosts of the provider and the profile.
     pub fn token_home(&self, token: &Token) -> Home {
-        let from = Url::parse(&token.belongs.url).map(|url| url.origin()).ok();
+        let from = Url::parse(&token.identity.url).map(|url| url.origin()).ok();
         let told = self.metadata.iter().flat_map(Metadata::origins);
         let hosts = self.provider.usage.hosts.iter().chain(&self.config.hosts).filter_map(|host| origin_of_host(host));
         Home::any_of(from.into_iter().chain(told).chain(hosts))

@@ -9,17 +9,21 @@ use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::profile::{Profile, Value};
+use crate::profile::discovery::Copies;
+use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
 use crate::session::hints;
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
-use crate::session::open_store::{OpenStore, origin, refresh_token, store_error};
+use crate::session::journal;
+use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
+use crate::session::refresh;
 use crate::storage::cache::Cache;
-use crate::storage::index::{Entry, Index};
+use crate::storage::index::{Index, IndexEntry};
+use crate::system::signals::Stake;
 use crate::token::credentials::{Credentials, Session};
-use crate::token::identity::CurrentIdentity;
+use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use anyhow::Result;
@@ -41,7 +45,6 @@ pub fn login_needed(
     let variables = variables.join(" and ");
     let login = match missing {
         [one] if one == "refresh_token" => format!("{} --refresh-token-file PATH", hints::login(profile, grant)),
-        _ if hints::began_with_a_refresh_token(host, profile) => hints::login_refresh(profile, grant),
         _ => hints::login(profile, grant),
     };
     let what = match missing.is_empty() || contradiction.is_some() {
@@ -103,7 +106,7 @@ pub fn login_needed(
 
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum TokenSource {
     /// It waited on disk.
     Cache,
     /// A refresh token got it.
@@ -135,7 +138,7 @@ pub fn obtain(
     cache: Option<&Cache>,
     no_store: bool,
     answers: &dyn Fn(&Token, i64) -> bool,
-) -> Result<(Token, Source)> {
+) -> Result<(Token, TokenSource)> {
     let grant = profile.default_grant().clone();
     // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
@@ -148,10 +151,11 @@ pub fn obtain(
         }
     }
     let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
-    if let Some(elsewhere) = &elsewhere {
+    let finished = journal::recover(host, profile, &mut opened, elsewhere.as_ref().or(cache))?;
+    if let Some(place) = elsewhere.as_ref().or(cache.filter(|_| finished)) {
         let known = profile.known()?;
-        if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
-            return Ok((token, Source::Cache));
+        if let Some((_, token)) = place.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
+            return Ok((token, TokenSource::Cache));
         }
     }
     // Nobody is asked for endpoints that would not be used.
@@ -160,7 +164,7 @@ pub fn obtain(
     if runs || opened.credentials.session.is_some() {
         let refresh = profile.provider.refresh_grant().filter(|_| opened.credentials.session.is_some());
         let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
-        profile.discover(host, names, false)?;
+        profile.discover(host, names, Copies::Allowed)?;
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
@@ -189,13 +193,13 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, Source)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, TokenSource)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = opened.credentials.session.as_ref().and_then(|s| s.belongs.contradiction(known));
+    let contradiction = opened.credentials.session.as_ref().and_then(|s| s.identity.contradiction(known));
     if let Some(differs) = &contradiction {
         host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
     }
@@ -208,24 +212,16 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         known: &is_known,
     };
     let mut step = plan::next(&situation);
-    let began_with = opened.credentials.session.as_ref().map(|session| session.belongs.grant.clone());
     if step == plan::Step::Refresh {
-        match refresh(host, wanted, &mut opened, &secrets)? {
-            Some(token) => return Ok((token, Source::Refresh)),
+        match refresh::refresh(host, wanted, &mut opened, &secrets)? {
+            Some(token) => return Ok((token, TokenSource::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    let login = match began_with {
-                        Some(None) => hints::login_refresh(profile, grant),
-                        _ => hints::login(profile, grant),
-                    };
-                    return Err(Error::new(
-                        Kind::LoginNeeded,
-                        format!("the session of {} has ended; log in again", profile.name),
-                        "the provider no longer accepts its refresh token",
-                    )
-                    .hint(format!("run: {login}"))
-                    .into());
+                    let ended = "the session has ended, and a login is needed";
+                    let error = Error::new(Kind::LoginNeeded, ended, "the provider no longer takes the refresh token")
+                        .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    return Err(opened.bring_again(host, profile, error, true).into());
                 }
             }
         }
@@ -233,119 +229,19 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     match step {
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
-            Ok((token, Source::Grant))
+            Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
-            _ => login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
+            _ => {
+                let error =
+                    login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
+                opened.bring_again(host, profile, error, contradiction.is_none())
+            }
         }
         .into()),
         // `after_death` has no refresh token to offer.
         plan::Step::Refresh => Err(Error::new(Kind::Other, "nothing to do", "").into()),
-    }
-}
-
-/// Uses the kept refresh token. `None`: it is dead, and forgotten.
-fn refresh(
-    host: &mut Host,
-    wanted: &Wanted,
-    opened: &mut OpenStore,
-    secrets: &BTreeMap<String, Value>,
-) -> Result<Option<Token>> {
-    let profile = wanted.profile;
-    let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
-        return Ok(None);
-    };
-    // Twice at most: a token that another machine or program put there meanwhile is tried once.
-    for _ in 0..2 {
-        let Some(session) = opened.credentials.session.clone() else { return Ok(None) };
-        let mut inputs =
-            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
-        inputs.bind(grant, &opened.credentials)?;
-        // Other scopes than those of the login are asked for; the same ones are left out.
-        let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
-        if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
-            && asked != Some(now)
-            && let Some(scope) = profile.fetch(host, "scope")?
-        {
-            inputs.set("scope", &scope);
-        }
-        let hold = crate::system::signals::hold(true);
-        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
-        match ask(host, profile, &asking, &inputs)? {
-            Outcome::Issued(mut issued, received) => {
-                same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-                let before =
-                    wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
-                let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
-                if new != session.refresh_token {
-                    let kept = Credentials {
-                        session: Some(Session { refresh_token: new, ..session.clone() }),
-                        dpop_key: inputs.dpop_key.clone(),
-                        ..opened.credentials.clone()
-                    };
-                    keep_or_insist(host, profile, opened, kept);
-                }
-                let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
-                // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
-                let stays = issued.id_token.is_none();
-                issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, belongs, &inputs)?;
-                if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
-                    id.verified = before.verified;
-                }
-                put(host, wanted, grant, &token);
-                index(host, profile, opened, &issued);
-                drop(hold);
-                host.terminal.release_messages();
-                return Ok(Some(token));
-            }
-            Outcome::Failed(error, _) => return Err(error.into()),
-            Outcome::Dead(error) => {
-                host.terminal.detail(&format!("{}: {error}", profile.name));
-                opened.read(&profile.name);
-                if let Some(trouble) = &opened.trouble {
-                    return Err(store_error(profile, trouble).into());
-                }
-                let newer = opened.credentials.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
-                if newer {
-                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
-                    continue;
-                }
-                let kept = Credentials { session: None, ..opened.credentials.clone() };
-                if let Err(trouble) = opened.write(&profile.name, kept) {
-                    host.terminal.warn(&format!(
-                        "{}: the dead refresh token cannot be forgotten: {}",
-                        profile.name, trouble.why
-                    ));
-                    opened.credentials.session = None;
-                }
-                for index in opened.indexes(host, &profile.name) {
-                    index.update(|entry| entry.refresh_token = false);
-                }
-                return Ok(None);
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Whom an ID token is for, unverified: two of one session are compared by it.
-pub fn subject(id_token: &Secret) -> Option<String> {
-    crate::base::jose::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
-}
-
-/// OIDC Core §12.2: a refresh that brings an ID token of another person than the login's is refused. Its new refresh
-/// token is that person's too, so it is not kept.
-fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
-    match (before, now.and_then(subject)) {
-        (Some(before), Some(now)) if before != now => {
-            let what = "the reply to the refresh cannot be trusted".to_string();
-            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
-                .hint(format!("log in again: tok login {}", profile.name))
-                .into())
-        }
-        _ => Ok(()),
     }
 }
 
@@ -362,7 +258,7 @@ fn run(
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.credentials)?;
     if profile.provider.refresh.is_some() && !apart {
-        opened.check_ready();
+        opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));
@@ -380,7 +276,7 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
     }
-    let hold = crate::system::signals::hold(false);
+    let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
         Flow::Signed => signed(profile, &inputs, host.clock.now()),
@@ -399,26 +295,29 @@ fn run(
     };
     let url = profile.session_url(inputs.values()).unwrap_or_default();
     let known = inputs.known(profile, wanted.known);
-    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
-    belongs.apart = apart || given_beside_kept(host, profile, opened);
+    let mut identity = known.identity(&url, Some(&grant.name), Some(&grant.name));
+    identity.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+    let token = cached(profile, grant, &issued, received, identity, &inputs)?;
+    // A session for scopes of this call alone would answer calls that ask for others.
+    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let is_usable = opened.is_usable();
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
     let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
     let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
     if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart || begun, is_usable, &profile.provider.refresh)
+        (&issued.refresh_token, apart || begun || for_this_call, is_usable, &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: refresh_token.clone(),
-            belongs: known.belongs(&url, Some(&grant.name), None),
+            identity: known.identity(&url, Some(&grant.name), None),
             since: received.secs(),
-            subject: issued.id_token.as_ref().and_then(subject),
+            subject: issued.id_token.as_ref().and_then(refresh::subject),
         };
-        let kept = Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
-        keep_or_insist(host, profile, opened, kept);
+        let credentials =
+            Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
+        refresh::keep_or_insist(host, profile, opened, credentials, false);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -444,7 +343,7 @@ pub fn verify_id_token(
     let (Some(issuer), Some(client_id)) = (known.as_deref().or(value("issuer")), value("client_id")) else {
         return Ok(false);
     };
-    let expected = id_token::Expected {
+    let expected = id_token::ExpectedClaims {
         issuer,
         client_id,
         nonce: value("nonce"),
@@ -463,8 +362,8 @@ pub fn verify_id_token(
     let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
         return Ok(unverified()?);
     };
-    for fresh in [false, true] {
-        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+    for copies in [Copies::Allowed, Copies::Refused] {
+        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), copies) {
             Ok(keys) => keys,
             Err(error) => {
                 host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
@@ -475,7 +374,8 @@ pub fn verify_id_token(
         match id_token::check(token.expose(), &keys, &expected) {
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
-            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey)) if !fresh => {}
+            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey))
+                if copies == Copies::Allowed => {}
             Err(why) => return Err(refuse(why.to_string()).into()),
         }
     }
@@ -488,20 +388,11 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool
     // The store may not have been opened, and the index of this state folder may know nothing.
     let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
     opened
-        .kept
+        .credentials
         .secrets
         .keys()
         .chain(&noted)
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
-}
-
-/// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
-fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut OpenStore, kept: Credentials) {
-    if let Err(trouble) = opened.write(&profile.name, kept) {
-        let why = store_error(profile, &trouble);
-        host.terminal.insist(&format!("{}: the new refresh token could not be kept: {why}", profile.name));
-        host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
-    }
 }
 
 /// The assertion as the token: what it says is known here.
@@ -543,7 +434,7 @@ pub fn cached(
     grant: &Grant,
     issued: &Issued,
     received: Time,
-    belongs: crate::token::identity::TokenIdentity,
+    identity: TokenIdentity,
     inputs: &Inputs,
 ) -> Result<Token> {
     let usage = &profile.provider.usage;
@@ -578,7 +469,7 @@ pub fn cached(
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
         dpop_key: inputs.dpop_key.clone(),
         extra: issued.extra.clone(),
-        belongs,
+        identity,
     })
 }
 
@@ -611,15 +502,16 @@ pub fn index(host: &Host, profile: &Profile, opened: &OpenStore, issued: &Issued
             grant.response.refresh_lifetime.map(|life| s.since.saturating_add(life))
         }
     });
-    let note = |entry: &mut Entry| {
+    let note = |entry: &mut IndexEntry| {
         entry.provider = profile.provider.name.clone();
-        entry.grant = session.and_then(|s| s.belongs.grant.clone());
+        entry.grant = session.and_then(|s| s.identity.grant.clone());
+        entry.brought = session.is_some_and(|s| s.identity.grant.is_none());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
         entry.refused = None;
         entry.refresh_expires_at = refresh_expires_at;
         entry.secrets = opened.credentials.secrets.keys().cloned().collect();
-        entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.credentials.secrets_for.clone());
+        entry.origin = session.and_then(|s| origin(&s.identity.url)).or_else(|| opened.credentials.secrets_for.clone());
     };
     opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
 }

@@ -57,23 +57,6 @@ pub fn login(profile: &Profile, grant: &Grant) -> String {
     command
 }
 
-/// The command that begins a session with a refresh token from elsewhere; [`login`] where the provider has none.
-pub fn login_refresh(profile: &Profile, grant: &Grant) -> String {
-    match profile.provider.refresh_grant() {
-        Some(refresh) => format!("{} --refresh-token-file PATH", login(profile, refresh)),
-        None => login(profile, grant),
-    }
-}
-
-/// Whether the session that is gone began with a refresh token from elsewhere: no other grant of this profile has ever
-/// been run.
-pub fn began_with_a_refresh_token(host: &Host, profile: &Profile) -> bool {
-    let noted = Index::of(host.folders().ok(), &profile.name).read();
-    noted.is_some_and(|entry| entry.grant.is_none() && entry.origin.is_some() && entry.secrets.is_empty())
-        && profile.asked.is_none()
-        && profile.config.grant.is_none()
-}
-
 /// A name like `name` of which nothing is kept.
 pub fn free_name(host: &Host, name: &str) -> String {
     let is_free = |other: &String| Index::of(host.folders().ok(), other).read().is_none();

@@ -1,27 +1,31 @@
 //! A store that was opened for a profile: what it holds, and what its trouble means to a person.
 
+use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
-use crate::session::guard::{self, Elsewhere, Place};
+use crate::session::guard::{self, Elsewhere, StateFolder};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
+use crate::storage::journal;
 use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
-use crate::token::credentials::{Credentials, Session};
+use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A store that was opened, or why it was not.
 pub struct OpenStore {
     store: Option<Box<dyn Store>>,
     /// What it holds for the profile; empty where it could not be read.
-    pub kept: Credentials,
+    pub credentials: Credentials,
     /// Why it could not be read.
     pub trouble: Option<StoreError>,
+    /// Whether `kept` is what it holds: one that is not ours, and is replaced, was never read.
+    is_read: bool,
     /// This call's own state folder.
     state: Option<PathBuf>,
     /// The lock of the state folder that guards what is kept, where that is another.
@@ -36,7 +40,15 @@ const MOVES: usize = 8;
 impl OpenStore {
     /// No store, and no trouble.
     pub fn nothing() -> OpenStore {
-        OpenStore { store: None, kept: Credentials::default(), trouble: None, state: None, elsewhere: None, told: false }
+        OpenStore {
+            store: None,
+            credentials: Credentials::default(),
+            trouble: None,
+            is_read: false,
+            state: None,
+            elsewhere: None,
+            told: false,
+        }
     }
 
     /// Opens the store of `profile` and reads its entry.
@@ -70,17 +82,17 @@ impl OpenStore {
             if self.trouble.is_some() {
                 return Ok(());
             }
-            let place = match self.credentials.is_empty() {
-                true => Place::Own,
+            let place = match self.credentials.is_empty() && self.credentials.journal.is_none() {
+                true => StateFolder::Own,
                 false => guard::place(self.state.as_deref(), self.credentials.folder.as_ref()),
             };
             let folder = match place {
-                Place::Other(folder) if self.elsewhere.as_ref().is_some_and(|held| held.folder == folder) => {
+                StateFolder::Other(folder) if self.elsewhere.as_ref().is_some_and(|held| held.folder == folder) => {
                     return Ok(());
                 }
-                Place::Other(folder) => folder,
-                Place::Own | Place::Unusable(_) => {
-                    if let Place::Unusable(why) = place
+                StateFolder::Other(folder) => folder,
+                StateFolder::Own | StateFolder::Unusable(_) => {
+                    if let StateFolder::Unusable(why) = place
                         && !std::mem::replace(&mut self.told, true)
                     {
                         host.terminal
@@ -140,19 +152,18 @@ impl OpenStore {
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
         let entry = store.get(name).and_then(|entry| match entry {
-            Some(entry) => {
-                Credentials::parse(&entry).map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() })
-            }
+            Some(entry) => Credentials::parse(&entry)
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
         });
+        self.is_read = entry.is_ok();
         match entry {
-            Ok(kept) => (self.credentials, self.trouble) = (kept, None),
+            Ok(credentials) => (self.credentials, self.trouble) = (credentials, None),
             Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),
         }
     }
 
-    /// Finds out whether an entry could be written; [`OpenStore::trouble`] tells if not. One that was read says so
-    /// already.
+    /// Finds out whether an entry could be written where there is none; [`OpenStore::trouble`] tells if not.
     pub fn check_ready(&mut self) {
         if self.credentials.is_empty()
             && self.trouble.is_none()
@@ -162,30 +173,91 @@ impl OpenStore {
         }
     }
 
+    /// The same of any entry, right before something is sent that cannot be had twice: what writing needs is taken.
+    pub fn prepare(&mut self) {
+        self.check_ready();
+        if self.trouble.is_none()
+            && let Some(store) = &mut self.store
+        {
+            self.trouble = store.prepare().err();
+        }
+    }
+
     /// Whether something can be kept.
     pub fn is_usable(&self) -> bool {
         self.store.is_some() && self.trouble.is_none()
     }
 
-    /// Puts `kept` in the place of the entry; an empty one is removed. Without a store nothing is kept. It names the
+    /// Replaces the entry with `credentials`; an empty one is removed. Without a store nothing is kept. It names the
     /// state folder that it did, as long as that one's lock is held, else this call's own.
     ///
     /// # Errors
     /// As the store.
-    pub fn write(&mut self, profile: &str, mut kept: Credentials) -> std::result::Result<(), StoreError> {
+    pub fn write(&mut self, profile: &str, mut credentials: Credentials) -> std::result::Result<(), StoreError> {
         if let Some(store) = &mut self.store {
-            let held = self.elsewhere.as_ref().map(|held| &held.folder);
-            if held.is_none() || kept.folder.as_ref() != held {
-                kept.folder = self.state.as_deref().and_then(guard::folder);
-            }
-            if kept.is_empty() {
+            let past = self.credentials.journal.as_ref().map(|own| journal::name(profile, &own.key));
+            credentials.folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), credentials.folder);
+            credentials.journal = credentials.session.is_some().then(|| new_key(past.clone()));
+            if credentials.is_empty() {
                 store.forget(profile)?;
             } else {
-                store.set(profile, &kept.write())?;
+                store.set(profile, &credentials.write())?;
             }
-            self.credentials = kept;
+            self.is_read = true;
+            self.credentials = credentials;
+            if let (Some(past), Some(state)) = (past, self.guarding_state()) {
+                journal::remove(state, profile, &past);
+            }
         }
         Ok(())
+    }
+
+    /// The state folder whose lock guards the entry.
+    pub fn guarding_state(&self) -> Option<&Path> {
+        self.elsewhere.as_ref().map(|held| Path::new(&held.folder.path)).or(self.state.as_deref())
+    }
+
+    /// Whether there is a store that can hold the key of a journal without losing what it holds.
+    pub fn can_keep_key(&self) -> bool {
+        self.is_usable() && self.is_read
+    }
+
+    /// Puts a key for the journal into the entry, and the state folder that it lies in, where they are missing. An entry
+    /// of the key alone is made where there was none.
+    ///
+    /// # Errors
+    /// As the store.
+    pub fn ensure_key(&mut self, profile: &str) -> std::result::Result<(), StoreError> {
+        let place = guard::place(self.state.as_deref(), self.credentials.folder.as_ref());
+        if self.credentials.journal.is_some() && !matches!(place, StateFolder::Unusable(_)) {
+            return Ok(());
+        }
+        let folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), self.credentials.folder.clone());
+        if let Some(store) = &mut self.store {
+            let past = self.credentials.journal.as_ref().map(|own| journal::name(profile, &own.key));
+            let credentials = Credentials { folder, journal: Some(new_key(past)), ..self.credentials.clone() };
+            store.set(profile, &credentials.write())?;
+            self.credentials = credentials;
+        }
+        Ok(())
+    }
+
+    /// Removes an entry that holds nothing but the key of a journal.
+    pub fn drop_key(&mut self, profile: &str) {
+        if self.credentials.is_empty()
+            && self.credentials.journal.take().is_some()
+            && let Some(store) = &mut self.store
+        {
+            let _ = store.forget(profile);
+        }
+    }
+
+    /// Finds out whether the store can be written.
+    ///
+    /// # Errors
+    /// As the store.
+    pub fn check_store(&mut self) -> std::result::Result<(), StoreError> {
+        self.store.as_mut().map_or(Ok(()), |store| store.ready())
     }
 
     /// Removes the entry, whatever is in it; whether there was one.
@@ -193,7 +265,11 @@ impl OpenStore {
     /// # Errors
     /// As the store.
     pub fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
-        self.store.as_mut().map_or(Ok(false), |store| store.forget(profile))
+        let any = self.store.as_mut().map_or(Ok(false), |store| store.forget(profile))?;
+        if let (Some(own), Some(state)) = (self.credentials.journal.take(), self.guarding_state()) {
+            journal::remove(state, profile, &journal::name(profile, &own.key));
+        }
+        Ok(any)
     }
 
     /// The kept secrets that may go to `url` for this client, where one is known.
@@ -211,7 +287,7 @@ pub fn secrets_for(kept: &Credentials, url: Option<&str>, client: Option<&str>) 
     }
 }
 
-/// The kept secrets, each with its home; none where they are another client's.
+/// The kept secrets, each with its home; none if they are another client's.
 pub fn kept_values(kept: &Credentials, client: Option<&str>) -> BTreeMap<String, Value> {
     if matches!((client, &kept.secrets_client), (Some(now), Some(then)) if now != then) {
         return BTreeMap::new();
@@ -221,9 +297,23 @@ pub fn kept_values(kept: &Credentials, client: Option<&str>) -> BTreeMap<String,
     kept.secrets.iter().map(value).collect()
 }
 
+/// The state folder that an entry is to name: the one whose lock is held, where it names that already or it is another
+/// than the call's own; else the call's own.
+fn guarding(elsewhere: Option<&Elsewhere>, own: Option<&Path>, named: Option<Folder>) -> Option<Folder> {
+    match elsewhere {
+        Some(held) if named.as_ref() == Some(&held.folder) => named,
+        _ => own.and_then(guard::folder),
+    }
+}
+
+/// A key for the journal of an entry that comes after one whose journal was `past`.
+fn new_key(past: Option<String>) -> JournalKey {
+    JournalKey { key: digest::random(32).into(), past }
+}
+
 /// The refresh token of `session`, which goes to the origin of its token URL alone.
 pub fn refresh_token(session: &Session) -> Value {
-    Value::kept(session.refresh_token.clone(), origin(&session.belongs.url).map(Home::of))
+    Value::kept(session.refresh_token.clone(), origin(&session.identity.url).map(Home::of))
 }
 
 /// Scheme, host and port of a URL.
@@ -239,12 +329,16 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         StoreErrorKind::Locked => format!("the {store} is locked"),
         StoreErrorKind::TimedOut => format!("the {store} did not answer"),
         StoreErrorKind::Refused => format!("the {store} store refused"),
+        StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
         StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
         StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
             "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
+        }
+        StoreErrorKind::Unwritable => {
+            "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere"
         }
         StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
         StoreErrorKind::Locked => {
@@ -269,4 +363,20 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
+}
+
+impl OpenStore {
+    /// `error`, with how to log in again where the session began with a refresh token from elsewhere: the values of
+    /// another grant may never have been known. Not where the store has trouble, or `settled` says that the session is
+    /// another's.
+    pub fn bring_again(&self, host: &Host, profile: &Profile, error: Error, settled: bool) -> Error {
+        let noted = Index::of(host.folders().ok(), &profile.name).read();
+        let was_brought = settled && self.trouble.is_none() && noted.is_some_and(|entry| entry.brought);
+        match profile.provider.refresh_grant().filter(|_| was_brought) {
+            Some(grant) => {
+                error.hint(format!("run: tok login {} {} --refresh-token-file PATH", profile.name, grant.name))
+            }
+            None => error,
+        }
+    }
 }

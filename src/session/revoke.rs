@@ -4,6 +4,7 @@
 use crate::base::error::{Kind, kind};
 use crate::base::secret::Secret;
 use crate::host::Host;
+use crate::profile::discovery::Copies;
 use crate::profile::{Profile, Source, Value};
 use crate::provider::Call;
 use crate::session::exchange;
@@ -41,7 +42,7 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Credentials, cached
     if good.is_empty() && !(session.is_some() && takes_session) {
         return if session.is_some() { Revoked::Cannot } else { Revoked::Nothing };
     }
-    if let Err(error) = profile.discover(host, names.into_keys().map(|name| (name, false)).collect(), false) {
+    if let Err(error) = profile.discover(host, names.into_keys().map(|name| (name, false)).collect(), Copies::Allowed) {
         return Revoked::Failed(error);
     }
     discover_client(host, profile, kept);
@@ -88,7 +89,7 @@ pub fn discover_client(host: &mut Host, profile: &mut Profile, kept: &Credential
     }
     let grant = profile.provider.refresh_grant().unwrap_or(profile.default_grant());
     let names = grant.call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
-    if let Err(error) = profile.discover(host, names, false) {
+    if let Err(error) = profile.discover(host, names, Copies::Allowed) {
         host.terminal.detail(&format!("{}: its metadata are not known: {error:#}", profile.name));
     }
 }

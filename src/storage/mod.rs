@@ -1,4 +1,4 @@
-//! What is kept on this machine and beyond: access tokens, the index, locks, and the stores of secrets.
+//! What is stored: access tokens, the index, locks, and the secret stores.
 
 pub mod cache;
 pub mod choice;
@@ -6,5 +6,6 @@ pub mod documents;
 pub mod folders;
 pub mod head;
 pub mod index;
+pub mod journal;
 pub mod lock;
 pub mod secrets;

@@ -31,7 +31,7 @@ pub(super) fn held(host: &Host, profile: &Profile, opened: &OpenStore) -> Creden
     let other = noted.filter(|store| !store.is_empty() && *store != profile.store.to_string());
     match other.and_then(|store| StoreChoice::parse(&store).ok()) {
         // The login replaces what that one keeps too.
-        Some(choice) => OpenStore::open_as(host, &profile.name, &choice).kept,
+        Some(choice) => OpenStore::open_as(host, &profile.name, &choice).credentials,
         None => Credentials::default(),
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn differs(profile: &Profile, held: &Credentials) -> Option<String> {
     let session = held.session.as_ref();
     let shown = |text: &str| escape_to(text, 120);
     for name in NAMES {
-        let of_session = session.and_then(|session| session.belongs.values.get(name));
+        let of_session = session.and_then(|session| session.identity.values.get(name));
         let of_secrets = held.secrets_client.as_ref().filter(|_| name == "client_id" && !held.secrets.is_empty());
         let Some(now) = known.values.get(name) else { continue };
         let differs = |was: &&String| normal(was) != normal(now) && is_source_kept(profile, name, was);
@@ -55,9 +55,9 @@ pub(super) fn differs(profile: &Profile, held: &Credentials) -> Option<String> {
     let path = known.url.as_deref().map(normal)?.strip_prefix(now.as_str())?.to_string();
     let origin = open_store::origin(&now)?;
     // Where the path behind it is another now, and of secrets, no more than the origin is known.
-    let of_session = session.and_then(|session| match base_of(&session.belongs.url, &path) {
+    let of_session = session.and_then(|session| match base_of(&session.identity.url, &path) {
         Some(was) => Some(was).filter(|was| *was != now),
-        None => open_store::origin(&session.belongs.url).filter(|was| *was != origin),
+        None => open_store::origin(&session.identity.url).filter(|was| *was != origin),
     });
     let of_secrets = held.secrets_for.clone().filter(|was| !held.secrets.is_empty() && *was != origin);
     let was = of_session.or(of_secrets).filter(|was| is_source_kept(profile, "base_url", was))?;
@@ -73,7 +73,7 @@ fn is_source_kept(profile: &Profile, name: &str, was: &str) -> bool {
         return true;
     }
     let mut defaults = Values::new();
-    let filled = request::defaults(&profile.provider, &mut defaults);
+    let filled = request::defaults(&profile.provider, &mut defaults, &|_| false);
     // Of secrets no more than the origin is known.
     let is_same = |default: &str| normal(default) == normal(was) || open_store::origin(default).as_deref() == Some(was);
     filled.is_ok() && defaults.get(name).is_some_and(|default| is_same(default))
@@ -151,14 +151,14 @@ impl Replaced {
         let mut old = Profile::resolve(context.host, &context.setup, &profile.name, &wishes)?;
         if let Some(session) = &kept.session {
             for name in NAMES {
-                if let Some(was) = session.belongs.values.get(name).filter(|_| old.param(name).is_some()) {
+                if let Some(was) = session.identity.values.get(name).filter(|_| old.param(name).is_some()) {
                     old.given.insert(name.into(), prompt::kept_value(was));
                 }
             }
             let values = old.known_values()?;
             let path = old.session_url(&values).zip(old.value("base_url"));
             let path = path.and_then(|(url, base)| normal(&url).strip_prefix(&normal(&base)).map(str::to_string));
-            if let Some(base) = path.and_then(|path| base_of(&session.belongs.url, &path)) {
+            if let Some(base) = path.and_then(|path| base_of(&session.identity.url, &path)) {
                 old.given.insert("base_url".into(), prompt::kept_value(&base));
             }
         }
@@ -171,10 +171,10 @@ impl Replaced {
     pub(super) fn revoke(mut self, host: &mut Host, new: &Credentials) {
         // Another name of the same session is not ended.
         let token = |kept: &Credentials| kept.session.as_ref().map(|session| session.refresh_token.clone());
-        if token(&self.credentials).is_some() && token(&self.credentials) == token(new) {
+        if token(&self.kept).is_some() && token(&self.kept) == token(new) {
             return;
         }
-        let why = match revoke(host, &mut self.profile, &self.credentials, &self.tokens) {
+        let why = match revoke(host, &mut self.profile, &self.kept, &self.tokens) {
             Revoked::Yes | Revoked::Nothing => return,
             Revoked::Cannot => format!("{} has no revocation endpoint", self.profile.provider.name),
             Revoked::Failed(error) => error.to_string(),

@@ -9,7 +9,9 @@ use crate::profile::{Profile, Source};
 use crate::provider::Grant;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, OpenStore};
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
@@ -48,8 +50,8 @@ impl Login<'_> {
 
     /// The token as it waits. `verified`: its ID token was.
     pub(super) fn token(&self, verified: bool) -> Result<Token> {
-        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.inputs)?;
+        let identity = self.known.identity(&self.url, self.began_with(), Some(&self.grant.name));
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, identity, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
             id.verified = verified;
         }
@@ -63,15 +65,15 @@ impl Login<'_> {
     }
 
     /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
-    pub(super) fn kept(&self, old: &Credentials) -> Credentials {
+    pub(super) fn credentials(&self, old: &Credentials) -> Credentials {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
         // Where it was not rotated, the one that was handed in stays.
         let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
             refresh_token: refresh_token.clone(),
-            belongs: self.known.belongs(&self.url, self.began_with(), None),
+            identity: self.known.identity(&self.url, self.began_with(), None),
             since: self.received.secs(),
-            subject: self.issued.id_token.as_ref().and_then(acquire::subject).or_else(|| self.subject_of(old)),
+            subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh && !self.replaces {
@@ -91,7 +93,7 @@ impl Login<'_> {
             let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
             let given = self.profile.given.get(&name).map(|g| &g.source);
-            // One that was typed anew takes the place of the kept one, which was another's or is no longer good.
+            // A new one takes the place of the stored one, which is no longer valid.
             let has_changed = matches!(given, Some(Source::Flag | Source::Asked))
                 && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
             if has_changed && param.personal && !self.keep {
@@ -108,7 +110,15 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Credentials { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
+        Credentials {
+            session,
+            secrets,
+            secrets_for,
+            secrets_client,
+            dpop_key,
+            others: old.others.clone(),
+            ..Credentials::default()
+        }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
@@ -161,10 +171,36 @@ impl Login<'_> {
                 profile.name
             ));
         }
-        let place = if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        let place =
+            if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
         host.terminal.tell(&format!(
             "logged in to {} as {} with {}: access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name
         ));
     }
+}
+
+/// Makes the journal ready for a login by the refresh token `used`: what a killed one leaves is finished by the next call.
+///
+/// # Errors
+/// As [`journal::begin`].
+pub fn begin(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    inputs: &Inputs,
+    opened: &mut OpenStore,
+    used: &Secret,
+) -> Result<Record> {
+    let known = inputs.known(profile, &profile.known()?);
+    let url = profile.session_url(inputs.values()).unwrap_or_default();
+    let old = opened.credentials.session.as_ref().filter(|old| old.refresh_token == *used);
+    let session = Session {
+        refresh_token: used.clone(),
+        identity: known.identity(&url, None, None),
+        since: host.clock.now().secs(),
+        subject: old.and_then(|old| old.subject.clone()),
+    };
+    let entry = Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
+    journal::begin(host, profile, opened, &entry, known.identity(&url, None, Some(&grant.name)))
 }

@@ -12,20 +12,23 @@ use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::cli::LoginArgs;
 use crate::host::Host;
-use crate::oauth::poll::{self, Answer, Poll};
+use crate::oauth::poll::{self, Poll, PollReply};
 use crate::oauth::reply::Issued;
+use crate::profile::discovery::Copies;
 use crate::profile::{Given, Profile, Source, Value, Wishes};
 use crate::provider::{Flow, Grant};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
+use crate::session::refresh;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::storage::secrets::{StoreError, StoreErrorKind};
-use crate::system::signals::Hold;
+use crate::storage::secrets::StoreErrorKind;
+use crate::system::signals::{Hold, Stake};
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::{Context as _, Result};
@@ -58,7 +61,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = of.unwrap_or(args.target.clone());
     let mut wishes = Wishes {
         grant: args.grant.clone(),
-        flags: args.values.clone(),
+        flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
         provider: args.keep_as.is_some().then_some(of.clone()),
     };
@@ -188,7 +191,7 @@ fn log_in(
         }
         Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit), again)?,
     };
-    let Asked { lock, mut opened, inputs, issued, received, used, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
@@ -199,7 +202,7 @@ fn log_in(
     };
     // Another login may have been quicker.
     let held = account::held(context.host, &profile, &opened);
-    let subject = issued.id_token.as_ref().and_then(acquire::subject);
+    let subject = issued.id_token.as_ref().and_then(refresh::subject);
     let before = held.session.as_ref().and_then(|session| session.subject.clone());
     if let (Some(was), Some(now)) = (&before, &subject)
         && was != now
@@ -210,12 +213,14 @@ fn log_in(
             return Err(Error::new(Kind::Reply, "the reply to the refresh cannot be trusted", why).into());
         }
         if !args.replace && !replaces {
+            drop(record);
+            opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
-            let belongs = profile.known()?.belongs(&url, None, None);
-            let token = acquire::cached(&profile, &grant, &issued, received, belongs.clone(), &inputs).ok();
+            let identity = profile.known()?.identity(&url, None, None);
+            let token = acquire::cached(&profile, &grant, &issued, received, identity.clone(), &inputs).ok();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
-                belongs,
+                identity,
                 since: received.secs(),
                 subject: subject.clone(),
             });
@@ -246,12 +251,14 @@ fn log_in(
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
-    let kept = login.kept(&opened.credentials);
-    if let Err(trouble) = opened.write(&name, kept) {
+    let credentials = login.credentials(&opened.credentials);
+    if let Err(trouble) = opened.write(&name, credentials) {
+        record.iter_mut().for_each(Record::leave);
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error.into());
     }
+    drop(record);
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
@@ -325,7 +332,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         profile.given.insert("issuer".into(), given);
     }
     // A login may be there to mend a change.
-    profile.discover(host, grant.names(), true)
+    profile.discover(host, grant.names(), Copies::Refused)
 }
 
 /// A grant that was answered with a token.
@@ -337,6 +344,8 @@ struct Asked {
     received: Time,
     /// The refresh token that it was got with.
     used: Option<Secret>,
+    /// Its journal, as long as the store has not taken what it brought.
+    record: Option<Record>,
     hold: Hold,
 }
 
@@ -351,7 +360,7 @@ fn ask(
 ) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let opened = open(context.host, profile, true, again)?;
+    let mut opened = open(context.host, profile, true, again)?;
     let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.credentials.session.as_ref();
@@ -362,22 +371,29 @@ fn ask(
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     inputs.bind(grant, &opened.credentials)?;
-    let hold = crate::system::signals::hold(is_refresh);
+    let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
+    let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => acquire::signed(profile, &inputs, context.host.clock.now()),
-        _ => exchange::ask(context.host, profile, &asking, &inputs)?,
+        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now()), again),
+        _ => match &used {
+            Some(used) => {
+                let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
+                let asked = exchange::ask_and_tell(context.host, profile, &asking, &inputs, events);
+                match (asked, &record) {
+                    (Ok(Outcome::Failed(error, code)), Some(record)) => {
+                        Ok(Outcome::Failed(record.explain(profile, error), code))
+                    }
+                    (asked, _) => asked,
+                }
+            }
+            None => exchange::ask(context.host, profile, &asking, &inputs),
+        }
+        .and_then(|outcome| granted(profile, grant, outcome, again)),
     };
-    let (issued, received) = granted(profile, grant, outcome, again)?;
-    Ok(Asked {
-        lock,
-        opened,
-        inputs,
-        issued,
-        received,
-        used: refresh_token.filter(|_| is_refresh).map(|t| t.text),
-        hold,
-    })
+    let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
+    Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
 }
 
 /// Exchanges the code that a flow has brought.
@@ -391,11 +407,12 @@ fn ask_with(
     again: &str,
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.credentials)?;
-    let hold = crate::system::signals::hold(false);
+    let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let outcome = exchange::ask(host, profile, &asking, &inputs)?;
-    let (issued, received) = granted(profile, grant, outcome, again)?;
-    Ok(Asked { lock, opened, inputs, issued, received, used: None, hold })
+    let granted =
+        exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome, again));
+    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
+    Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
@@ -433,13 +450,13 @@ fn wait(
         let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
-                let hold = crate::system::signals::hold(false);
+                let hold = crate::system::signals::hold(Stake::Time);
                 opened.read(&profile.name);
                 opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble).into());
                 }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, hold });
+                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
             }
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
@@ -447,15 +464,15 @@ fn wait(
         opened.release();
         drop(lock);
         context.host.terminal.release_messages();
-        let answer = match code.as_deref().and_then(Answer::of) {
+        let answer = match code.as_deref().and_then(PollReply::of) {
             Some(answer) => answer,
-            None if error.kind == Kind::Unavailable => Answer::Unreachable,
+            None if error.kind == Kind::Unavailable => PollReply::Unreachable,
             None => return Err(error.into()),
         };
-        unreached = (answer == Answer::Unreachable).then(|| error.to_string());
+        unreached = (answer == PollReply::Unreachable).then(|| error.to_string());
         pause = match poll.next(answer, context.host.clock.instant()) {
-            poll::Step::Wait(pause) => pause,
-            poll::Step::GiveUp(why) => {
+            poll::NextPoll::Wait(pause) => pause,
+            poll::NextPoll::GiveUp(why) => {
                 return Err(match why {
                     poll::Why::Denied => ended("the person refused (access_denied)", Kind::Refused),
                     poll::Why::Expired => {
@@ -494,16 +511,24 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> R
 /// call's own state folder is held, and that of another is taken if it guards what is kept.
 fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
     let mut opened = OpenStore::open(host, profile);
+    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
+    let clear = |opened: &mut OpenStore| {
+        let trouble = opened.trouble.as_ref().map(|error| error.trouble);
+        if trouble == Some(StoreErrorKind::Entry)
+            || (trouble == Some(StoreErrorKind::Corrupt) && profile.store != StoreChoice::File)
+        {
+            opened.trouble = None;
+        }
+    };
+    clear(&mut opened);
     if locked {
         opened.follow(host, &profile.name)?;
+        journal::recover(host, profile, &mut opened, None)?;
+        clear(&mut opened);
+        opened.prepare();
+    } else {
+        opened.check_ready();
     }
-    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-    if let Some(StoreError { trouble, .. }) = &opened.trouble
-        && (*trouble == StoreErrorKind::Entry || (*trouble == StoreErrorKind::Corrupt && profile.store != StoreChoice::File))
-    {
-        opened.trouble = None;
-    }
-    opened.check_ready();
     match &opened.trouble {
         Some(trouble) => {
             let error = open_store::store_error(profile, trouble);
