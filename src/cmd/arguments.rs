@@ -194,6 +194,7 @@ fn is_taken(name: &str) -> bool {
     const OWN: &[&str] = &[
         "as",
         "keep",
+        "replace",
         "config",
         "store",
         "grant",

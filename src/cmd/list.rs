@@ -80,7 +80,11 @@ fn row(context: &Context, profile: &Profile, noted: &IndexEntry) -> Row {
         access: token.map(|(_, token)| token.expires),
         refresh_token: noted.refresh_token,
         refresh_expires_at: noted.refresh_expires_at,
-        store: profile.store.to_string(),
+        // What is kept is where it was put, whatever this call would choose.
+        store: match noted.refresh_token || !noted.secrets.is_empty() {
+            true => noted.store.clone(),
+            false => profile.store.to_string(),
+        },
     }
 }
 

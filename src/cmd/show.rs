@@ -16,6 +16,7 @@ use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
+use crate::session::revoke::discover_client;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
@@ -168,16 +169,16 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
     let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
     got.profile.discover(context.host, address, Copies::Allowed)?;
+    // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
+    let opened = match question {
+        Question::Introspection => OpenStore::open(context.host, &got.profile),
+        Question::Userinfo => OpenStore::nothing(),
+    };
+    discover_client(context.host, &mut got.profile, &opened.credentials);
     let (profile, token) = (&got.profile, &got.answer.token);
     // What discovery settles of client authentication stands in the profile.
     let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
-    // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
-    let opened = match question {
-        Question::Introspection => OpenStore::open(context.host, profile),
-        Question::Userinfo => OpenStore::nothing(),
-    };
-    let url = profile.session_url(&profile.known_values()?);
-    let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
+    let secrets = open_store::kept_values(&opened.credentials, profile.value("client_id").as_deref());
     let home = profile.token_home(token);
     let extra = [("access_token", profile::Value::kept(token.access_token.clone(), Some(home.clone())))];
     let mut inputs = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;

@@ -161,7 +161,8 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
             _ => {
-                let error = login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
+                let error =
+                    login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
                 opened.bring_again(host, profile, error, contradiction.is_none())
             }
         }

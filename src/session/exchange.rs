@@ -9,7 +9,7 @@ use crate::oauth::dpop;
 use crate::oauth::metadata;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
-use crate::profile::Profile;
+use crate::profile::{Profile, Source, discovery};
 use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
@@ -249,9 +249,11 @@ pub fn send<'f>(
         }
         named => named,
     };
-    let url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
-    let to = origin(&url).unwrap_or_default();
+    let mut url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
+    let mut to = origin(&url).unwrap_or_default();
     check_homes(profile, call, inputs, &to)?;
+    // The values with the address of an endpoint that has moved.
+    let mut elsewhere: Option<Values> = None;
     let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, "the stored DPoP key cannot be used".to_string(), why)
@@ -287,7 +289,9 @@ pub fn send<'f>(
         let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
-        let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
+        let request = added.and_then(|added| {
+            request::build(&profile.provider, call, elsewhere.as_ref().unwrap_or(inputs.values()), repeat, added)
+        });
         let mut request = request.map_err(|unready| not_ready(profile, unready))?;
         request.ca_file = profile.ca_file.clone();
         let response = match host.send_until(&request, host.clock.deadline, events) {
@@ -314,12 +318,49 @@ pub fn send<'f>(
             audience = next;
             continue;
         }
+        // The old address has taken nothing: there was no such resource (RFC 9110 §15.5.5). If it was a refresh token and
+        // a server had taken it all the same, its session would be lost without a second request too.
+        if matches!(response.status, 404 | 410)
+            && elsewhere.is_none()
+            && let Some(values) = moved(host, profile, call, inputs)
+            && repeat != Repeat::Personal
+        {
+            let new = request::url(call, &values).map_err(|unready| not_ready(profile, unready))?;
+            let new_to = origin(&new).unwrap_or_default();
+            check_homes(profile, call, inputs, &new_to)?;
+            host.terminal.detail(&format!("{}: {to} has moved this endpoint; once more, at {new_to}", profile.name));
+            audiences = client_auth::audiences(&values, &new, issuer.as_deref()).into_iter();
+            audience = audiences.next().unwrap_or_default();
+            (url, to, elsewhere) = (new, new_to, Some(values));
+            continue;
+        }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
         credentials.extend(made);
         let ahead = reply::clock(&response).map(i64::saturating_neg);
         return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth, ahead })));
     }
+}
+
+/// The values of `call` with the address that the issuer's metadata name now, where the one in use came from them and
+/// they name another. They are kept for the next call.
+fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Option<Values> {
+    let told = |name: &&str| matches!(profile.given.get(*name).map(|g| &g.source), Some(Source::Metadata(_)));
+    let name = call.url.names().map(|(name, _)| name).find(told)?;
+    let Some(Source::Metadata(issuer)) = profile.given.get(name).map(|given| given.source.clone()) else { return None };
+    let key = profile.param(name)?.metadata.as_ref()?;
+    let mutual = matches!(call.auth, Auth::Tls | Auth::TlsSelfSigned);
+    let fresh = match discovery::discover(host, &issuer, profile.ca_file.as_deref(), discovery::Copies::Refused) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            host.terminal.detail(&format!("{}: its metadata cannot be had: {error:#}", profile.name));
+            return None;
+        }
+    };
+    let now = if mutual { fresh.mtls_endpoint(key) } else { fresh.endpoint(key) }.ok().flatten()?;
+    let mut values = inputs.values().clone();
+    let was = values.insert(name.to_string(), now.to_string().into())?;
+    (was.as_str() != now).then_some(values)
 }
 
 /// The nonce that a server requires in the proof (RFC 9449 §8 and §9).
@@ -340,7 +381,13 @@ pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) 
     let (response, sent) = send(host, profile, call, inputs, &mut ())??;
     match response.status {
         200..300 => Ok(()),
-        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "").into()),
+        status => {
+            let kind = match reply::Class::of(status) {
+                reply::Class::Refused => Kind::Refused,
+                _ => Kind::Unavailable,
+            };
+            Err(Error::new(kind, format!("{} answered with status {status}", sent.to), "").into())
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl OpenStore {
         let Some(store) = &mut self.store else { return };
         let entry = store.get(name).and_then(|entry| match entry {
             Some(entry) => Credentials::parse(&entry)
-                .map_err(|error| StoreError { trouble: StoreErrorKind::Corrupt, why: error.to_string() }),
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
         });
         self.is_read = entry.is_ok();
@@ -273,16 +273,27 @@ impl OpenStore {
 
     /// The kept secrets that may go to `url` for this client, where one is known.
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
-        let home = url.and_then(origin);
-        let is_home = home.is_some() && home == self.credentials.secrets_for;
-        let is_other = matches!((client, &self.credentials.secrets_client), (Some(now), Some(then)) if now != then);
-        if !is_home || is_other {
-            return BTreeMap::new();
-        }
-        let home = self.credentials.secrets_for.clone().map(Home::of);
-        let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
-        self.credentials.secrets.iter().map(kept).collect()
+        secrets_for(&self.credentials, url, client)
     }
+}
+
+/// [`OpenStore::secrets_for`] of an entry.
+pub fn secrets_for(kept: &Credentials, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
+    let home = url.and_then(origin);
+    match home.is_some() && home == kept.secrets_for {
+        true => kept_values(kept, client),
+        false => BTreeMap::new(),
+    }
+}
+
+/// The kept secrets, each with its home; none if they are another client's.
+pub fn kept_values(kept: &Credentials, client: Option<&str>) -> BTreeMap<String, Value> {
+    if matches!((client, &kept.secrets_client), (Some(now), Some(then)) if now != then) {
+        return BTreeMap::new();
+    }
+    let home = kept.secrets_for.clone().map(Home::of);
+    let value = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
+    kept.secrets.iter().map(value).collect()
 }
 
 /// The state folder that an entry is to name: the one whose lock is held, where it names that already or it is another
@@ -313,12 +324,13 @@ pub fn origin(url: &str) -> Option<String> {
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        StoreErrorKind::Missing => format!("there is no {store} store here"),
+        StoreErrorKind::Missing => format!("no {store} store is available here"),
         StoreErrorKind::Locked => format!("the {store} is locked"),
         StoreErrorKind::TimedOut => format!("the {store} did not answer"),
         StoreErrorKind::Refused => format!("the {store} store refused"),
         StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
-        StoreErrorKind::Corrupt => format!("the entry in the {store} store cannot be read"),
+        StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
+        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
@@ -346,7 +358,7 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("use another store: tok login {} --store file", profile.name));
         }
-        StoreErrorKind::Corrupt => {
+        StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));
         }
