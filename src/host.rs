@@ -55,6 +55,10 @@ impl Events for Notes<'_> {
         self.events.connected()
     }
 
+    fn reply_by(&self, deadline: Instant) -> Instant {
+        self.events.reply_by(deadline)
+    }
+
     fn received(&mut self, head: &Head, body: &[u8]) {
         self.events.received(head, body);
     }

@@ -22,10 +22,12 @@ use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, def
 use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
 use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
+use tok::session::journal::{Sealer, open};
 use tok::storage::choice::StoreChoice;
 use tok::storage::head::Head;
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
+use tok::system::http;
 use tok::token::Token;
 use tok::token::credentials::Kept;
 use tok::token::is_token;
@@ -52,6 +54,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("url", url),
     ("encode", encode),
     ("split", split),
+    ("journal", journal),
 ];
 
 /// When the replies of these tests arrive.
@@ -569,6 +572,34 @@ pub fn split(data: &[u8]) {
     }
     assert!(store.forget("p").expect("memory forgets all"));
     assert!(store.inner().0.is_empty());
+}
+
+/// A journal with any bytes is none. The same bytes as a reply, status and header lines first, an empty line, then the
+/// body, are sealed and come back as they were, for whoever has the key and the session; what is read of them then may be
+/// anything but a panic.
+pub fn journal(data: &[u8]) {
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    assert!(open(KEY, "bound", data).is_none(), "nobody has sealed it");
+    let Some((status, rest)) = data.split_first_chunk::<2>() else { return };
+    let end = rest.windows(2).position(|w| w == b"\n\n").map_or(rest.len(), |at| at + 1);
+    let (lines, body) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let head = http::Head { status: u16::from_be_bytes(*status) % 1000, lines: Zeroizing::new(lines.to_vec()) };
+    let mut sealer = Sealer::new(KEY, "bound".into(), Secret::new("context")).expect("a key");
+    let mut sealed = sealer.seal(Time::from_secs(NOW), &head, body).expect("it is not too long").to_vec();
+    let back = open(KEY, "bound", &sealed).expect("what was sealed");
+    assert_eq!((back.received, back.head.status), (Time::from_secs(NOW), head.status));
+    assert!(back.head.lines.as_slice() == lines && back.body.as_slice() == body && back.context.expose() == "context");
+    if let Ok(response) = http::response(&back.head, &back.body, back.received) {
+        for (rules, dead) in rules() {
+            let _ = read(rules, dead, &response);
+        }
+    }
+    assert!(open(KEY, "another", &sealed).is_none());
+    assert!(open(KEY, "bound", &sealed[..sealed.len() - 1]).is_none());
+    let at = usize::from(status[0]) * 256 + usize::from(status[1]);
+    let at = at % sealed.len();
+    sealed[at] ^= 0x80;
+    assert!(open(KEY, "bound", &sealed).is_none(), "bent at {at}");
 }
 
 /// The request of `call`, with what client authentication adds.

@@ -4,10 +4,12 @@ use super::Context;
 use crate::base::error::{Error, Kind, kind};
 use crate::base::secret::Secret;
 use crate::cli::Logout;
+use crate::profile::discovery::Copies;
 use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
+use crate::session::journal;
 use crate::session::open_store::{self, Opened};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
@@ -101,6 +103,8 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             return Err(error.into());
         }
     }
+    // What a killed call left is revoked too. A store that does not take it will not take the end of the session either.
+    let _ = journal::recover(context.host, &profile, &mut opened, None);
     let revoked = revoke(context, &mut profile, &opened, &tokens);
     any |= !opened.kept.is_empty() || broken;
     if opened.trouble.is_none() || broken {
@@ -166,7 +170,9 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
         return Revoked::Nothing;
     }
-    if let Err(error) = profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), false) {
+    if let Err(error) =
+        profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), Copies::Allowed)
+    {
         return Revoked::Failed(error);
     }
     let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };

@@ -8,13 +8,14 @@ use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::oauth::reply::value;
 use crate::oauth::request;
+use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
-use crate::session::acquire;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, Opened};
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
@@ -163,7 +164,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     };
     let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
     let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
-    got.profile.discover(context.host, address, false)?;
+    got.profile.discover(context.host, address, Copies::Allowed)?;
     let (profile, token) = (&got.profile, &got.answer.token);
     // What discovery settles of client authentication stands in the profile.
     let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
@@ -198,7 +199,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         rules: &grant.response,
     };
     let object = exchange::ask_to_show(context.host, profile, &told, &call, &inputs)?;
-    match wrong(question, &object, token.id_token.as_ref().and_then(|id| acquire::subject(&id.text)).as_deref()) {
+    match wrong(question, &object, token.id_token.as_ref().and_then(|id| refresh::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
             let what = format!("the reply of {to} cannot be used");

@@ -9,16 +9,20 @@ use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
-use crate::profile::{Profile, Value};
+use crate::profile::discovery::Copies;
+use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
-use crate::session::open_store::{Opened, origin, refresh_token, store_error};
+use crate::session::journal;
+use crate::session::open_store::{Opened, origin, store_error};
 use crate::session::plan;
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
+use crate::system::signals::Stake;
 use crate::token::credentials::{Kept, Session};
-use crate::token::identity::Known;
+use crate::token::identity::{Belongs, Known};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use anyhow::Result;
@@ -131,9 +135,10 @@ pub fn obtain(
         }
     }
     let elsewhere = cache.and_then(|_| opened.cache_elsewhere(&profile.name));
-    if let Some(elsewhere) = &elsewhere {
+    let finished = journal::recover(host, profile, &mut opened, elsewhere.as_ref().or(cache))?;
+    if let Some(place) = elsewhere.as_ref().or(cache.filter(|_| finished)) {
         let known = profile.known()?;
-        if let Some((_, token)) = elsewhere.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
+        if let Some((_, token)) = place.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
             return Ok((token, Source::Cache));
         }
     }
@@ -143,7 +148,7 @@ pub fn obtain(
     if runs || opened.kept.session.is_some() {
         let refresh = profile.provider.refresh_grant().filter(|_| opened.kept.session.is_some());
         let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
-        profile.discover(host, names, false)?;
+        profile.discover(host, names, Copies::Allowed)?;
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
@@ -192,7 +197,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
-        match refresh(host, wanted, &mut opened, &secrets)? {
+        match refresh::refresh(host, wanted, &mut opened, &secrets)? {
             Some(token) => return Ok((token, Source::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
@@ -220,115 +225,6 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         .into()),
         // `after_death` has no refresh token to offer.
         plan::Step::Refresh => Err(Error::new(Kind::Other, "nothing to do", "").into()),
-    }
-}
-
-/// Uses the kept refresh token. `None`: it is dead, and forgotten.
-fn refresh(
-    host: &mut Host,
-    wanted: &Wanted,
-    opened: &mut Opened,
-    secrets: &BTreeMap<String, Value>,
-) -> Result<Option<Token>> {
-    let profile = wanted.profile;
-    let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
-        return Ok(None);
-    };
-    // Twice at most: a token that another machine or program put there meanwhile is tried once.
-    for _ in 0..2 {
-        let Some(session) = opened.kept.session.clone() else { return Ok(None) };
-        let mut inputs =
-            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
-        inputs.bind(grant, &opened.kept)?;
-        // Other scopes than those of the login are asked for; the same ones are left out.
-        let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
-        if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
-            && asked != Some(now)
-            && let Some(scope) = profile.fetch(host, "scope")?
-        {
-            inputs.set("scope", &scope);
-        }
-        // Sent, it may be spent: that the new one can be kept is known before.
-        opened.prepare();
-        if let Some(trouble) = &opened.trouble {
-            return Err(store_error(profile, trouble).into());
-        }
-        let hold = crate::system::signals::hold(true);
-        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
-        match ask(host, profile, &asking, &inputs)? {
-            Outcome::Issued(mut issued, received) => {
-                same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-                let before =
-                    wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
-                let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
-                if new != session.refresh_token {
-                    let kept = Kept {
-                        session: Some(Session { refresh_token: new, ..session.clone() }),
-                        dpop_key: inputs.dpop_key.clone(),
-                        ..opened.kept.clone()
-                    };
-                    keep_or_insist(host, profile, opened, kept);
-                }
-                let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
-                // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
-                let stays = issued.id_token.is_none();
-                issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, belongs, &inputs)?;
-                if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
-                    id.verified = before.verified;
-                }
-                put(host, wanted, grant, &token);
-                index(host, profile, opened, &issued);
-                drop(hold);
-                host.terminal.release_messages();
-                return Ok(Some(token));
-            }
-            Outcome::Failed(error, _) => return Err(error.into()),
-            Outcome::Dead(error) => {
-                host.terminal.detail(&format!("{}: {error}", profile.name));
-                opened.read(&profile.name);
-                if let Some(trouble) = &opened.trouble {
-                    return Err(store_error(profile, trouble).into());
-                }
-                let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
-                if newer {
-                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
-                    continue;
-                }
-                let kept = Kept { session: None, ..opened.kept.clone() };
-                if let Err(trouble) = opened.write(&profile.name, kept) {
-                    host.terminal.warn(&format!(
-                        "{}: the dead refresh token cannot be forgotten: {}",
-                        profile.name, trouble.why
-                    ));
-                    opened.kept.session = None;
-                }
-                for index in opened.indexes(host, &profile.name) {
-                    index.update(|entry| entry.refresh_token = false);
-                }
-                return Ok(None);
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Whom an ID token is for, unverified: two of one session are compared by it.
-pub fn subject(id_token: &Secret) -> Option<String> {
-    crate::base::jose::jwt::claims(id_token.expose())?.get("sub")?.as_str().map(str::to_string)
-}
-
-/// OIDC Core §12.2: a refresh that brings an ID token of another person than the login's is refused. Its new refresh
-/// token is that person's too, so it is not kept.
-fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
-    match (before, now.and_then(subject)) {
-        (Some(before), Some(now)) if before != now => {
-            let what = "the reply to the refresh cannot be trusted".to_string();
-            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
-                .hint(format!("log in again: tok login {}", profile.name))
-                .into())
-        }
-        _ => Ok(()),
     }
 }
 
@@ -363,7 +259,7 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
     }
-    let hold = crate::system::signals::hold(false);
+    let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
         Flow::Signed => signed(profile, &inputs, host.clock.now()),
@@ -386,22 +282,24 @@ fn run(
     belongs.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+    // A session for scopes of this call alone would answer calls that ask for others.
+    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let is_usable = opened.is_usable();
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
     let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
     let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
     if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart || begun, is_usable, &profile.provider.refresh)
+        (&issued.refresh_token, apart || begun || for_this_call, is_usable, &profile.provider.refresh)
     {
         let session = Session {
             refresh_token: refresh_token.clone(),
             belongs: known.belongs(&url, Some(&grant.name), None),
             since: received.secs(),
-            subject: issued.id_token.as_ref().and_then(subject),
+            subject: issued.id_token.as_ref().and_then(refresh::subject),
         };
         let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-        keep_or_insist(host, profile, opened, kept);
+        refresh::keep_or_insist(host, profile, opened, kept, false);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -446,8 +344,8 @@ pub fn verify_id_token(
     let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
         return Ok(unverified()?);
     };
-    for fresh in [false, true] {
-        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+    for copies in [Copies::Allowed, Copies::Refused] {
+        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), copies) {
             Ok(keys) => keys,
             Err(error) => {
                 host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
@@ -458,7 +356,8 @@ pub fn verify_id_token(
         match id_token::check(token.expose(), &keys, &expected) {
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
-            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey)) if !fresh => {}
+            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey))
+                if copies == Copies::Allowed => {}
             Err(why) => return Err(refuse(why.to_string()).into()),
         }
     }
@@ -476,15 +375,6 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
         .keys()
         .chain(&noted)
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
-}
-
-/// Keeps a new refresh token; where that fails the access token is still good, and a person is told in any case.
-fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept) {
-    if let Err(trouble) = opened.write(&profile.name, kept) {
-        let why = store_error(profile, &trouble);
-        host.terminal.insist(&format!("{}: the new refresh token could not be kept: {why}", profile.name));
-        host.terminal.insist(&format!("when this access token ends, log in again: tok login {}", profile.name));
-    }
 }
 
 /// The assertion as the token: what it says is known here.
@@ -526,7 +416,7 @@ pub fn cached(
     grant: &Grant,
     issued: &Issued,
     received: Time,
-    belongs: crate::token::identity::Belongs,
+    belongs: Belongs,
     inputs: &Inputs,
 ) -> Result<Token> {
     let usage = &profile.provider.usage;

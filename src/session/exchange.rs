@@ -14,7 +14,9 @@ use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::session::redact::Words;
+use crate::system::http::Events;
 use anyhow::Result;
+
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -45,9 +47,23 @@ pub struct Asking<'a> {
 /// # Errors
 /// What keeps the request from being sent; what comes after it is an [`Outcome`].
 pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs) -> Result<Outcome> {
+    ask_and_tell(host, profile, asking, inputs, &mut ())
+}
+
+/// [`ask`], and `events` is told of the request on its way.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_and_tell(
+    host: &mut Host,
+    profile: &Profile,
+    asking: &Asking,
+    inputs: &Inputs,
+    events: &mut dyn Events,
+) -> Result<Outcome> {
     host.terminal.detail(&format!("{}: running the grant {}", profile.name, asking.name));
     host.terminal.hold_messages();
-    let (response, sent) = match send(host, profile, asking.call, inputs)? {
+    let (response, sent) = match send(host, profile, asking.call, inputs, events)? {
         Ok(answered) => answered,
         Err(error) => return Ok(Outcome::Failed(error, None)),
     };
@@ -132,7 +148,7 @@ fn object<'f>(
     call: &Call,
     inputs: &'f Inputs,
 ) -> Result<(Map<String, Value>, Sent<'f>)> {
-    let (response, sent) = send(host, profile, call, inputs)??;
+    let (response, sent) = send(host, profile, call, inputs, &mut ())??;
     match reply::object(told.rules, &response) {
         Ok(object) => Ok((object, sent)),
         Err(failure) => Err(failed(profile, told.name, call, &failure, &sent).into()),
@@ -204,7 +220,7 @@ pub struct Sent<'f> {
 /// What a server takes once: sent again, it may end all that came of it (RFC 6749 §4.1.2 and §10.5).
 const ONCE: &[&str] = &["refresh_token", "code", "device_code", "auth_req_id"];
 
-/// Sends `call`: the reply and what it may quote, or why there is none.
+/// Sends `call`: the reply and what it may quote, or why there is none. `events` is told of each attempt.
 ///
 /// # Errors
 /// What keeps the request from being sent.
@@ -213,6 +229,7 @@ pub fn send<'f>(
     profile: &Profile,
     call: &Call,
     inputs: &'f Inputs,
+    events: &mut dyn Events,
 ) -> Result<error::Result<(Response, Sent<'f>)>> {
     let names = profile.provider.closure(call.names());
     let personal =
@@ -254,7 +271,15 @@ pub fn send<'f>(
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
-            let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
+            let proof = dpop::Proof {
+                method: call.method.name(),
+                url: &url,
+                access_token: access,
+                nonce: nonce.as_deref(),
+                now: moment.now,
+                id: &id,
+            };
+            let proof = dpop::sign(key, &proof);
             let proof = proof.map_err(|why| Error::new(Kind::Other, "no DPoP proof", why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }
@@ -265,7 +290,7 @@ pub fn send<'f>(
         let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
         let mut request = request.map_err(|unready| not_ready(profile, unready))?;
         request.ca_file = profile.ca_file.clone();
-        let response = match host.send(&request) {
+        let response = match host.send_until(&request, host.clock.deadline, events) {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
         };
@@ -311,7 +336,7 @@ fn wants_nonce(response: &Response) -> Option<String> {
 /// # Errors
 /// Where it could not be asked, or did not say yes.
 pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Result<()> {
-    let (response, sent) = send(host, profile, call, inputs)??;
+    let (response, sent) = send(host, profile, call, inputs, &mut ())??;
     match response.status {
         200..300 => Ok(()),
         status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "").into()),

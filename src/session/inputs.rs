@@ -53,7 +53,7 @@ pub fn fill(
         For::Call(call) => provider.closure(call.names()),
     };
     let refreshes = matches!(what, For::Grant(grant) if provider.refresh_grant() == Some(grant));
-    let mut inputs = Inputs { values: Values::new(), homes: BTreeMap::new(), from_config: Vec::new(), dpop_key: None };
+    let mut inputs = Inputs::bound(None);
     for name in names.into_keys() {
         let source = profile.given.get(&name).map(|g| &g.source);
         // Left out, the scope is what was granted; what was asked for then may be more (RFC 6749 §6).
@@ -142,6 +142,11 @@ pub fn not_ready(profile: &Profile, unready: Unready) -> Error {
 }
 
 impl Inputs {
+    /// No values, and the key that the token is bound to.
+    pub fn bound(dpop_key: Option<Secret>) -> Inputs {
+        Inputs { values: Values::new(), homes: BTreeMap::new(), from_config: Vec::new(), dpop_key }
+    }
+
     /// The values by name.
     pub fn values(&self) -> &Values {
         &self.values

@@ -1,5 +1,6 @@
 //! A store that was opened for a profile: what it holds, and what its trouble means to a person.
 
+use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::url::Url;
@@ -10,10 +11,11 @@ use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
+use crate::storage::journal;
 use crate::storage::secrets::{Store, StoreError, Trouble, UNLOCK};
-use crate::token::credentials::{Kept, Session};
+use crate::token::credentials::{Folder, JournalKey, Kept, Session};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A store that was opened, or why it was not.
 pub struct Opened {
@@ -22,6 +24,8 @@ pub struct Opened {
     pub kept: Kept,
     /// Why it could not be read.
     pub trouble: Option<StoreError>,
+    /// Whether `kept` is what it holds: one that is not ours, and is replaced, was never read.
+    is_read: bool,
     /// This call's own state folder.
     state: Option<PathBuf>,
     /// The lock of the state folder that guards what is kept, where that is another.
@@ -36,7 +40,15 @@ const MOVES: usize = 8;
 impl Opened {
     /// No store, and no trouble.
     pub fn nothing() -> Opened {
-        Opened { store: None, kept: Kept::default(), trouble: None, state: None, elsewhere: None, told: false }
+        Opened {
+            store: None,
+            kept: Kept::default(),
+            trouble: None,
+            is_read: false,
+            state: None,
+            elsewhere: None,
+            told: false,
+        }
     }
 
     /// Opens the store of `profile` and reads its entry.
@@ -70,7 +82,7 @@ impl Opened {
             if self.trouble.is_some() {
                 return Ok(());
             }
-            let place = match self.kept.is_empty() {
+            let place = match self.kept.is_empty() && self.kept.journal.is_none() {
                 true => Place::Own,
                 false => guard::place(self.state.as_deref(), self.kept.folder.as_ref()),
             };
@@ -145,6 +157,7 @@ impl Opened {
             }
             None => Ok(Kept::default()),
         });
+        self.is_read = entry.is_ok();
         match entry {
             Ok(kept) => (self.kept, self.trouble) = (kept, None),
             Err(trouble) => (self.kept, self.trouble) = (Kept::default(), Some(trouble)),
@@ -183,18 +196,69 @@ impl Opened {
     /// As the store.
     pub fn write(&mut self, profile: &str, mut kept: Kept) -> std::result::Result<(), StoreError> {
         if let Some(store) = &mut self.store {
-            let held = self.elsewhere.as_ref().map(|held| &held.folder);
-            if held.is_none() || kept.folder.as_ref() != held {
-                kept.folder = self.state.as_deref().and_then(guard::folder);
-            }
+            let past = self.kept.journal.as_ref().map(|own| journal::name(profile, &own.key));
+            kept.folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), kept.folder);
+            kept.journal = kept.session.is_some().then(|| new_key(past.clone()));
             if kept.is_empty() {
                 store.forget(profile)?;
             } else {
                 store.set(profile, &kept.write())?;
             }
+            self.is_read = true;
+            self.kept = kept;
+            if let (Some(past), Some(state)) = (past, self.guarding_state()) {
+                journal::remove(state, profile, &past);
+            }
+        }
+        Ok(())
+    }
+
+    /// The state folder whose lock guards the entry.
+    pub fn guarding_state(&self) -> Option<&Path> {
+        self.elsewhere.as_ref().map(|held| Path::new(&held.folder.path)).or(self.state.as_deref())
+    }
+
+    /// Whether there is a store that can hold the key of a journal without losing what it holds.
+    pub fn can_keep_key(&self) -> bool {
+        self.is_usable() && self.is_read
+    }
+
+    /// Puts a key for the journal into the entry, and the state folder that it lies in, where they are missing. An entry
+    /// of the key alone is made where there was none.
+    ///
+    /// # Errors
+    /// As the store.
+    pub fn ensure_key(&mut self, profile: &str) -> std::result::Result<(), StoreError> {
+        let place = guard::place(self.state.as_deref(), self.kept.folder.as_ref());
+        if self.kept.journal.is_some() && !matches!(place, Place::Unusable(_)) {
+            return Ok(());
+        }
+        let folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), self.kept.folder.clone());
+        if let Some(store) = &mut self.store {
+            let past = self.kept.journal.as_ref().map(|own| journal::name(profile, &own.key));
+            let kept = Kept { folder, journal: Some(new_key(past)), ..self.kept.clone() };
+            store.set(profile, &kept.write())?;
             self.kept = kept;
         }
         Ok(())
+    }
+
+    /// Removes an entry that holds nothing but the key of a journal.
+    pub fn drop_key(&mut self, profile: &str) {
+        if self.kept.is_empty()
+            && self.kept.journal.take().is_some()
+            && let Some(store) = &mut self.store
+        {
+            let _ = store.forget(profile);
+        }
+    }
+
+    /// Finds out whether the store can be written.
+    ///
+    /// # Errors
+    /// As the store.
+    pub fn check_store(&mut self) -> std::result::Result<(), StoreError> {
+        self.store.as_mut().map_or(Ok(()), |store| store.ready())
     }
 
     /// Removes the entry, whatever is in it; whether there was one.
@@ -202,7 +266,11 @@ impl Opened {
     /// # Errors
     /// As the store.
     pub fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
-        self.store.as_mut().map_or(Ok(false), |store| store.forget(profile))
+        let any = self.store.as_mut().map_or(Ok(false), |store| store.forget(profile))?;
+        if let (Some(own), Some(state)) = (self.kept.journal.take(), self.guarding_state()) {
+            journal::remove(state, profile, &journal::name(profile, &own.key));
+        }
+        Ok(any)
     }
 
     /// The kept secrets that may go to `url` for this client, where one is known.
@@ -217,6 +285,20 @@ impl Opened {
         let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
         self.kept.secrets.iter().map(kept).collect()
     }
+}
+
+/// The state folder that an entry is to name: the one whose lock is held, where it names that already or it is another
+/// than the call's own; else the call's own.
+fn guarding(elsewhere: Option<&Elsewhere>, own: Option<&Path>, named: Option<Folder>) -> Option<Folder> {
+    match elsewhere {
+        Some(held) if named.as_ref() == Some(&held.folder) => named,
+        _ => own.and_then(guard::folder),
+    }
+}
+
+/// A key for the journal of an entry that comes after one whose journal was `past`.
+fn new_key(past: Option<String>) -> JournalKey {
+    JournalKey { key: digest::random(32).into(), past }
 }
 
 /// The refresh token of `session`, which goes to the origin of its token URL alone.

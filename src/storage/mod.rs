@@ -6,5 +6,6 @@ pub mod documents;
 pub mod folders;
 pub mod head;
 pub mod index;
+pub mod journal;
 pub mod lock;
 pub mod secrets;

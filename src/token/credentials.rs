@@ -6,6 +6,7 @@ use crate::token::identity::Belongs;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// A refresh token and what it was got with.
 #[derive(Clone, Debug)]
@@ -31,6 +32,22 @@ pub struct Folder {
     pub inode: u64,
 }
 
+/// What the journal of an entry's refreshes is sealed with; another after each change of the entry.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalKey {
+    /// 32 bytes as lower-case hex.
+    pub key: Zeroizing<String>,
+    /// The journal's file that belonged to the entry before this one: what may be left of it can go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<String>,
+}
+
+impl std::fmt::Debug for JournalKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalKey").finish_non_exhaustive()
+    }
+}
+
 /// The entry of a profile.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
@@ -46,12 +63,14 @@ pub struct Kept {
     pub dpop_key: Option<Secret>,
     /// The state folder that it was begun in, whose lock guards it.
     pub folder: Option<Folder>,
+    /// What the journal of its refreshes is sealed with.
+    pub journal: Option<JournalKey>,
     /// Fields that this build does not know, as they stand: a newer one has put them there.
     pub others: BTreeMap<String, Secret>,
 }
 
 /// The fields of an entry that are known here.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "refresh_token",
     "got_with",
     "since",
@@ -61,6 +80,7 @@ const FIELDS: [&str; 9] = [
     "secrets_client",
     "dpop_key",
     "state_folder",
+    "journal",
 ];
 
 /// The form in the store. The contract names `refresh_token` and `secrets`.
@@ -84,6 +104,8 @@ struct Wire<'a> {
     dpop_key: Option<String>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     state_folder: Option<std::borrow::Cow<'a, RawValue>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    journal: Option<std::borrow::Cow<'a, RawValue>>,
 }
 
 impl Kept {
@@ -120,6 +142,8 @@ impl Kept {
             dpop_key: wire.dpop_key.map(Secret::new),
             // One that cannot be read is as good as none: the next change of the entry names another.
             folder: wire.state_folder.and_then(|folder| serde_json::from_str(folder.get()).ok()),
+            // Likewise.
+            journal: wire.journal.and_then(|journal| serde_json::from_str(journal.get()).ok()),
             others: others.map(|(name, text)| (name, Secret::new(text.get()))).collect(),
         })
     }
@@ -139,6 +163,11 @@ impl Kept {
                 .folder
                 .as_ref()
                 .and_then(|folder| serde_json::value::to_raw_value(folder).ok())
+                .map(std::borrow::Cow::Owned),
+            journal: self
+                .journal
+                .as_ref()
+                .and_then(|journal| serde_json::value::to_raw_value(journal).ok())
                 .map(std::borrow::Cow::Owned),
         };
         let known = zeroize::Zeroizing::new(serde_json::to_string(&wire).unwrap_or_default());
@@ -185,6 +214,7 @@ mod tests {
             secrets_client: Some("c".into()),
             dpop_key: None,
             folder: Some(Folder { path: "/home/a/.local/state/tok".into(), device: 66_306, inode: u64::MAX }),
+            journal: Some(JournalKey { key: "00ff".to_string().into(), past: Some("p.1.journal".into()) }),
             others: BTreeMap::new(),
         };
         let back = Kept::parse(&kept.write()).expect("an entry");
@@ -193,7 +223,7 @@ mod tests {
         assert_eq!(session.subject.as_deref(), Some("alice"));
         assert_eq!(session.belongs.url, "https://a.example/t");
         assert_eq!(back.secrets["secret_key"].expose(), "k");
-        assert_eq!(back.folder, kept.folder);
+        assert_eq!((back.folder, back.journal), (kept.folder, kept.journal));
     }
 
     #[test]
@@ -213,6 +243,9 @@ mod tests {
             let entry = format!(r#"{{"secrets":{{"k":"s"}},"state_folder":{folder}}}"#);
             let kept = Kept::parse(&Secret::new(entry)).expect("an entry");
             assert_eq!((kept.folder, kept.secrets.len(), kept.others.len()), (None, 1, 0), "{folder}");
+            let entry = format!(r#"{{"secrets":{{"k":"s"}},"journal":{folder}}}"#);
+            let kept = Kept::parse(&Secret::new(entry)).expect("an entry");
+            assert_eq!((kept.journal, kept.secrets.len(), kept.others.len()), (None, 1, 0), "{folder}");
         }
     }
 

@@ -276,6 +276,7 @@ fn canary_run(sandbox: &mut Sandbox, store_is_a_file: bool, levels: &[&str]) -> 
     let left = files_hold_only_what_the_contract_says(sandbox, store_is_a_file);
     // After the logout nothing is left at all, but for what the user wrote.
     for (name, bytes) in sandbox.files() {
+        assert!(name.extension().is_none_or(|end| end != "journal"), "{} was left behind", name.display());
         let found: Vec<String> = secrets_in(&bytes).into_iter().filter(|n| n != "in-config").collect();
         assert!(found.is_empty(), "after the logout {} holds {found:?}", name.display());
     }
@@ -298,6 +299,42 @@ fn canary_run_with_the_keyring() {
     let (runs, files) = canary_run(&mut sandbox, false, &["-vvv"]);
     println!("{runs} runs, {files} files");
     assert!(keyring.lookup("tok", "plain").is_none(), "forgotten");
+}
+
+#[test]
+fn canary_in_a_journal_cannot_be_read_there_and_neither_it_nor_its_key_is_shown() {
+    let server = issuer();
+    let sandbox = Sandbox::with_file_store();
+    sandbox.provider("plain", &provider(&server.url()));
+    let file = sandbox.file_arg("client", secret("client-secret"));
+    sandbox.tok(["login", "plain", "--keep", "--client-secret-file", &file]).run().prints("");
+    let key = |sandbox: &Sandbox| sandbox.secrets()["plain"]["journal"]["key"].as_str().unwrap().to_string();
+    for _ in 0..2 {
+        // Killed while the store is busy: the reply stands in the journal alone.
+        let count = server.count();
+        let gate = server.hold();
+        let run = sandbox.tok(["get", "plain", "--fresh"]).spawn();
+        server.until(count + 1);
+        let lock = std::fs::File::open(sandbox.secrets_file().with_file_name("secrets.json.lock")).unwrap();
+        lock.lock().unwrap();
+        gate.open();
+        let journal = || sandbox.files().into_iter().find(|(name, _)| name.extension().is_some_and(|e| e == "journal"));
+        crate::support::until("the reply is sealed", || journal().is_some_and(|(_, bytes)| !bytes.is_empty()));
+        run.signal(rustix::process::Signal::KILL);
+        run.wait();
+        drop(lock);
+        files_hold_only_what_the_contract_says(&sandbox, true);
+        let before = key(&sandbox);
+        for verb in ["list --json", "show plain --json", "show plain", "get plain", "get plain --fresh"] {
+            let out = sandbox.tok(verb.split(' ')).args(["-vvv"]).run();
+            only(&out, if verb.starts_with("get") { &["at-"] } else { &[] });
+            for key in [&before, &key(&sandbox)] {
+                assert!(!out.stdout.contains(key) && !out.stderr.contains(key), "{verb} shows the key: {out}");
+            }
+        }
+        assert!(journal().is_none(), "it goes once the store has the session");
+        assert!(sandbox.files().iter().all(|(_, bytes)| !contains(bytes, before.as_bytes())), "and its key");
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod goes_home;
 mod hostile_files;
 mod hostile_text;
 mod identity;
+mod journal;
 mod json;
 mod keyring;
 mod load;

@@ -135,6 +135,7 @@ fn a_full_disk_is_found_out_before_anything_is_sent() {
     nothing_is_spent(&apiax, &sandbox, out);
     disk.empty();
     sandbox.run("get apiax --fresh").silent().line();
+    assert_eq!(apiax.state(|s| s.reused), 0);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::profile::{Profile, Source};
 use crate::provider::Grant;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, Opened};
+use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
@@ -69,7 +71,7 @@ impl Login<'_> {
             refresh_token: refresh_token.clone(),
             belongs: self.known.belongs(&self.url, self.began_with(), None),
             since: self.received.secs(),
-            subject: self.issued.id_token.as_ref().and_then(acquire::subject).or_else(|| self.subject_of(old)),
+            subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
@@ -97,7 +99,7 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key, folder: None, others: old.others.clone() }
+        Kept { session, secrets, secrets_for, secrets_client, dpop_key, others: old.others.clone(), ..Kept::default() }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
@@ -153,4 +155,29 @@ impl Login<'_> {
             profile.provider.title, profile.name, grant.name
         ));
     }
+}
+
+/// Makes the journal ready for a login by the refresh token `used`: what a killed one leaves is finished by the next call.
+///
+/// # Errors
+/// As [`journal::begin`].
+pub fn begin(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    inputs: &Inputs,
+    opened: &mut Opened,
+    used: &Secret,
+) -> Result<Record> {
+    let known = inputs.known(profile, &profile.known()?);
+    let url = profile.session_url(inputs.values()).unwrap_or_default();
+    let old = opened.kept.session.as_ref().filter(|old| old.refresh_token == *used);
+    let session = Session {
+        refresh_token: used.clone(),
+        belongs: known.belongs(&url, None, None),
+        since: host.clock.now().secs(),
+        subject: old.and_then(|old| old.subject.clone()),
+    };
+    let entry = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
+    journal::begin(host, profile, opened, &entry, known.belongs(&url, None, Some(&grant.name)))
 }

@@ -13,18 +13,20 @@ use crate::cli::LoginArgs;
 use crate::host::Host;
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
+use crate::profile::discovery::Copies;
 use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::{Flow, Grant, Param};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, Opened};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
-use crate::system::signals::Hold;
+use crate::system::signals::{Hold, Stake};
 use anyhow::{Context as _, Result};
 use config::{check_config, edit, write_config};
 use keep::Login;
@@ -115,7 +117,7 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         }
         Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit))?,
     };
-    let Asked { lock, mut opened, inputs, issued, received, used, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
@@ -143,10 +145,12 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
     opened.follow_newcomer(context.host, &name)?;
     let kept = login.kept(&opened.kept);
     if let Err(trouble) = opened.write(&name, kept) {
+        record.iter_mut().for_each(Record::leave);
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error.into());
     }
+    drop(record);
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
@@ -168,7 +172,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         profile.given.insert("issuer".into(), given);
     }
     // A login may be there to mend a change.
-    profile.discover(host, grant.names(), true)
+    profile.discover(host, grant.names(), Copies::Refused)
 }
 
 /// A grant that was answered with a token.
@@ -180,6 +184,8 @@ struct Asked {
     received: Time,
     /// The refresh token that it was got with.
     used: Option<Secret>,
+    /// Its journal, as long as the store has not taken what it brought.
+    record: Option<Record>,
     hold: Hold,
 }
 
@@ -187,7 +193,7 @@ struct Asked {
 fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let opened = open(context.host, profile, true)?;
+    let mut opened = open(context.host, profile, true)?;
     let kept = usable_secrets(profile, &opened)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.kept.session.as_ref();
@@ -198,22 +204,29 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     inputs.bind(grant, &opened.kept)?;
-    let hold = crate::system::signals::hold(is_refresh);
+    let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
+    let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => acquire::signed(profile, &inputs, context.host.clock.now()),
-        _ => exchange::ask(context.host, profile, &asking, &inputs)?,
+        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now())),
+        _ => match &used {
+            Some(used) => {
+                let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
+                let asked = exchange::ask_and_tell(context.host, profile, &asking, &inputs, events);
+                match (asked, &record) {
+                    (Ok(Outcome::Failed(error, code)), Some(record)) => {
+                        Ok(Outcome::Failed(record.explain(profile, error), code))
+                    }
+                    (asked, _) => asked,
+                }
+            }
+            None => exchange::ask(context.host, profile, &asking, &inputs),
+        }
+        .and_then(|outcome| granted(profile, grant, outcome)),
     };
-    let (issued, received) = granted(profile, grant, outcome)?;
-    Ok(Asked {
-        lock,
-        opened,
-        inputs,
-        issued,
-        received,
-        used: refresh_token.filter(|_| is_refresh).map(|t| t.text),
-        hold,
-    })
+    let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
+    Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
 }
 
 /// Exchanges the code that a flow has brought.
@@ -226,11 +239,11 @@ fn ask_with(
     lock: Lock,
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.kept)?;
-    let hold = crate::system::signals::hold(false);
+    let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = exchange::ask(host, profile, &asking, &inputs)?;
     let (issued, received) = granted(profile, grant, outcome)?;
-    Ok(Asked { lock, opened, inputs, issued, received, used: None, hold })
+    Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
@@ -268,13 +281,13 @@ fn wait(
         let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
-                let hold = crate::system::signals::hold(false);
+                let hold = crate::system::signals::hold(Stake::Time);
                 opened.read(&profile.name);
                 opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble).into());
                 }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, hold });
+                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
             }
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
@@ -331,6 +344,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     let mut opened = Opened::open(host, profile);
     if locked {
         opened.follow(host, &profile.name)?;
+        journal::recover(host, profile, &mut opened, None)?;
         opened.prepare();
     } else {
         opened.check_ready();

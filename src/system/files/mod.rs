@@ -19,7 +19,7 @@ mod sys;
 mod sys;
 
 pub use private::{Dir, open_folder, own_dir, private_dir, read_private, write_private};
-pub use replace::{Backup, Target, is_unwritable};
+pub use replace::{Backup, Target, is_unwritable, reserve, write_at_start};
 pub use trusted::{Part, TrustError, Untrusted, read_trusted};
 pub use user::{is_of_another, is_open_to_others, read_stream, read_user_file, write_user_file};
 

@@ -2,6 +2,7 @@
 //! each.
 
 use super::errors::Failure;
+use super::errors::Progress;
 use super::interim::Plain;
 use super::proxy::Proxy;
 use super::tls::Verifier;
@@ -42,7 +43,7 @@ pub(super) struct Way {
     /// `https://host[:port]`, and nothing more: the path and query may hold secrets.
     pub(super) origin: String,
     pub(super) proxy: Option<Proxy>,
-    /// From the call to the deadline.
+    /// From the call to the deadline; once the connection stands, for how long the reply is waited for.
     pub(super) whole: Duration,
     /// What the client shows of itself.
     pub(super) identity: Option<Arc<CertifiedKey>>,
@@ -72,7 +73,7 @@ impl<C: Fn() -> Time> Client<C> {
 
     /// As [`super::Http`].
     pub(super) fn send(&self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let way = self.way(request, deadline)?;
+        let mut way = self.way(request, deadline)?;
         let verifier = match way.https || way.proxy.as_ref().is_some_and(|p| p.scheme == "https") {
             true => Some(self.verifier(&request.ca_file)?),
             false => None,
@@ -89,7 +90,7 @@ impl<C: Fn() -> Time> Client<C> {
         let shown = escape(&format!("{method} {}", way.origin));
         let mut attempt = 1;
         loop {
-            let result = match self.attempt(request, &way, verifier.as_ref(), deadline, events) {
+            let result = match self.attempt(request, &mut way, verifier.as_ref(), deadline, events) {
                 Ok(response) => Ok(response),
                 Err(Ended::Failed(failure)) => Err(failure),
                 Err(Ended::Stopped(error)) => return Err(error),
@@ -163,7 +164,7 @@ impl<C: Fn() -> Time> Client<C> {
     fn attempt(
         &self,
         request: &Request,
-        way: &Way,
+        way: &mut Way,
         verifier: Option<&Arc<Verifier>>,
         deadline: Instant,
         events: &mut dyn Events,
@@ -176,10 +177,16 @@ impl<C: Fn() -> Time> Client<C> {
         let connection =
             connect::connect(way, verifier, deadline, &seen).map_err(|trouble| way.not_connected(trouble))?;
         events.connected().map_err(Ended::Stopped)?;
+        let reply_by = events.reply_by(deadline);
+        if reply_by > deadline {
+            seen.set_reply_by(reply_by);
+            way.whole = reply_by.saturating_duration_since(Instant::now());
+        }
         // The connection is closed when this goes, which is after `received`.
         let place: Place = Arc::new(Mutex::new(Some(Plain::new(connection, seen.clone()).boxed())));
-        let left = deadline.saturating_duration_since(Instant::now());
-        let reply = call(request, way, headers, left, place.clone()).map_err(|error| way.failure(error, false))?;
+        let left = reply_by.saturating_duration_since(Instant::now());
+        let reply =
+            call(request, way, headers, left, place.clone()).map_err(|error| way.failure(error, Progress::Sent))?;
         let status = reply.status().as_u16();
         let body = match read_body(reply.into_body(), &seen) {
             Ok(body) => body,
@@ -187,9 +194,11 @@ impl<C: Fn() -> Time> Client<C> {
             Err(error) if status >= 500 || !(200..300).contains(&status) && !is_timeout(&error) => {
                 Zeroizing::new(Vec::new())
             }
-            Err(error) => return Err(way.failure(error, false).into()),
+            Err(error) => return Err(way.failure(error, Progress::Sent).into()),
         };
-        let Some(head) = seen.take_head() else { return Err(way.failure(ureq::Error::BodyStalled, false).into()) };
+        let Some(head) = seen.take_head() else {
+            return Err(way.failure(ureq::Error::BodyStalled, Progress::Sent).into());
+        };
         events.received(&head, &body);
         drop(place);
         response(&head, &body, (self.clock)()).map_err(|why| Failure::for_good(way.unreadable(why)).into())

@@ -72,6 +72,12 @@ pub trait Events {
         Ok(())
     }
 
+    /// Until when the reply is waited for, where the call ends at `deadline`: asked once the connection stands. No later
+    /// attempt begins after `deadline`.
+    fn reply_by(&self, deadline: Instant) -> Instant {
+        deadline
+    }
+
     /// The last byte of a reply is in: the body as it came, without chunks and still packed. Nothing was closed,
     /// parsed, unpacked or dropped yet. Once for each attempt that brings a reply, whatever its status; the body is
     /// empty beside a status other than 2xx where it could not be read whole.

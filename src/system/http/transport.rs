@@ -28,12 +28,25 @@ pub(super) struct Seen {
     /// The other side cut it.
     reset: AtomicBool,
     head: Mutex<Option<Head>>,
+    /// Until when the reply is waited for, where that is later than the deadline of the connection.
+    reply_by: Mutex<Option<Instant>>,
 }
 
 impl Seen {
     /// Whether the other side cut the connection.
     pub(super) fn reset(&self) -> bool {
         self.reset.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the reply until `instant`, beyond the deadline of the connection.
+    pub(super) fn set_reply_by(&self, instant: Instant) {
+        if let Ok(mut place) = self.reply_by.lock() {
+            *place = Some(instant);
+        }
+    }
+
+    fn reply_by(&self) -> Option<Instant> {
+        *self.reply_by.lock().ok()?
     }
 
     /// Keeps the head of the reply.
@@ -138,7 +151,8 @@ pub(super) struct Watched<T> {
 
 impl<T> Watched<T> {
     fn within(&self, mut timeout: NextTimeout) -> UreqResult<NextTimeout> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let deadline = self.seen.reply_by().unwrap_or(self.deadline);
+        let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ureq::Error::Timeout(Timeout::Global));
         }
