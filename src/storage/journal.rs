@@ -123,6 +123,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_journal_is_ours_alone_or_none() {
+        use std::fs;
         use std::os::unix::fs::{PermissionsExt, symlink};
         let state = tempfile::tempdir().unwrap();
         let locks = state.path().join("locks");

@@ -10,6 +10,8 @@ mod trusted;
 #[cfg(unix)]
 mod trusted_unix;
 mod user;
+#[cfg(unix)]
+mod user_unix;
 
 #[cfg(unix)]
 #[path = "sys_unix.rs"]
