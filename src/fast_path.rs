@@ -62,7 +62,7 @@ mod unix {
             _ => return None,
         };
         let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
-        let mut call = Call { words: args.collect(), env: Vec::new() };
+        let mut call = Call { verb, words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
         // In a folder that others can change somebody may have put a token for us. Below the one that is open only we
         // can change what was looked at.

@@ -15,7 +15,7 @@ use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, Settings};
 use crate::system::process::{self, Failed};
-use crate::system::terminal::{Echo, Line, Terminal};
+use crate::system::terminal::{Echo, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -285,19 +285,6 @@ impl Host {
             text.push('\n');
         }
         Ok(Some(Secret::new(text.as_str())))
-    }
-
-    /// A line from stdin, which was asked for. Without `until` a person takes their time, and it does not count.
-    ///
-    /// # Errors
-    /// As [`Terminal::line`].
-    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
-        let start = Instant::now();
-        let line = self.terminal.line(until);
-        if until.is_none() {
-            self.clock.excuse(start);
-        }
-        line
     }
 }
 

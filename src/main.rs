@@ -70,6 +70,7 @@ fn main() -> std::process::ExitCode {
 /// A panic's own message may quote a value, and an abort would dump memory.
 fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        tok::system::signals::give_stdin_back();
         let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
         let _ = writeln!(std::io::stderr(), "tok: internal error at {place} (please report it)");
         std::process::exit(1);

@@ -216,7 +216,7 @@ pub fn provider_file(data: &[u8]) {
             let value = if url { "https://host.example/x" } else { "a-1" };
             values.insert(name.clone(), Zeroizing::new(value.into()));
         }
-        if defaults(&provider, &mut values).is_ok()
+        if defaults(&provider, &mut values, &|_| false).is_ok()
             && let Ok(request) = built(&provider, &grant.call, &values)
         {
             assert_request(&request);

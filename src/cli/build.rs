@@ -2,6 +2,7 @@
 
 use super::types::{Cli, timeout};
 use crate::base::text::escape;
+use clap::builder::PossibleValue;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use std::path::PathBuf;
@@ -162,7 +163,9 @@ fn value_arg(row: &ValueRow, heading: &str) -> Arg {
         if row.choices.is_empty() {
             arg
         } else {
-            arg.value_parser(clap::builder::PossibleValuesParser::new(row.choices.clone()))
+            // Empty, it is switched off.
+            let choices = row.choices.iter().map(PossibleValue::new).chain([PossibleValue::new("").hide(true)]);
+            arg.value_parser(clap::builder::PossibleValuesParser::new(choices))
         }
     };
     arg.help_heading(heading.to_string())

@@ -79,6 +79,8 @@ pub enum Verb {
     /// file (--…-file, - for stdin), from the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path),
     /// from the config, or is asked for without echo. Nothing is printed on stdout, and a login that fails changes
     /// nothing.
+    ///
+    /// An empty value switches off what a default or the server's metadata would give: --par-url '', --prompt ''.
     #[command(
         subcommand_required = true,
         arg_required_else_help = true,

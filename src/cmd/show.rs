@@ -60,6 +60,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         let mut entry = json!({ "secret": param.secret, "from": source.map(|s| s.to_string()) });
         if !param.secret {
             entry["value"] = json!(value);
+            if profile.is_off(&param.name) {
+                entry["off"] = json!(true);
+            }
         }
         values.insert(param.name.clone(), entry);
     }
@@ -269,6 +272,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
         let shown = match (&value["value"], value["secret"] == true) {
             (_, true) => format!("(secret) {from}"),
             (Value::String(text), false) => format!("{}  ({from})", escape(text)),
+            _ if value["off"] == true => format!("switched off  ({from})"),
             _ if value["from"].is_string() => format!("({from})"),
             _ => from,
         };

@@ -168,8 +168,9 @@ fn write_head(
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
     let own = context.host.env.own();
-    let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
-    let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
+    let mut all = context.host.words.iter().skip(1).map(|word| word.as_encoded_bytes());
+    let verb = all.next().unwrap_or_default();
+    let mut call = Call { verb, words: all.skip(1).collect(), env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
     if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);

@@ -83,6 +83,17 @@ impl Callback {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign(pub &'static str);
 
+/// The error that a request for `target` names, where it says nothing of which login it is about. Some servers leave out
+/// `state` there, against RFC 6749 §4.1.2.1. As it came: not safe for a terminal.
+pub fn stateless_error(target: &str, expected: &Expected) -> Option<String> {
+    let (path, query) = target.split_once('?')?;
+    let mut given = parameters(query).ok().filter(|_| path == expected.path)?;
+    let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
+    let (state, error, description) = (text("state"), text("error")?, text("error_description"));
+    let description = description.map(|text| format!(" ({})", *text)).unwrap_or_default();
+    state.is_none().then(|| format!("{}{description}", *error))
+}
+
 /// What a request for `target` (path and query, as in a request line) means.
 ///
 /// # Errors
@@ -136,7 +147,9 @@ pub fn pasted(text: &str, expected: &Expected) -> Result<Callback> {
         Error::new(Kind::Usage, "this is not the address that the login ended at", why)
             .hint("paste all of the browser's address line, as it is after the login")
     };
-    let text = text.trim().trim_matches(['"', '\'', '<', '>']);
+    // A terminal or a mail breaks it in lines; an address has no space of its own.
+    let whole: Zeroizing<String> = Zeroizing::new(text.split_whitespace().collect());
+    let text = whole.trim_matches(['"', '\'', '<', '>']);
     let text = text.split('#').next().unwrap_or(text);
     let (address, query) = text.split_once('?').unwrap_or(("", text));
     if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name))) {
@@ -261,6 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_a_state_is_named_and_is_no_answer() {
+        let named = |target: &str| stateless_error(target, &expected());
+        assert_eq!(named("/callback?error=invalid_request"), Some("invalid_request".into()));
+        assert_eq!(named("/callback?state=&error=a&error_description=b+c"), Some("a (b c)".into()));
+        for target in
+            ["/callback?error=a&state=st-1", "/callback?error=a&state=x", "/callback?code=a", "/x?error=a", "/callback"]
+        {
+            assert_eq!(named(target), None, "{target}");
+        }
+        assert!(read("/callback?error=invalid_request", &expected()).is_err());
+    }
+
+    #[test]
     fn an_answer_of_another_issuer_is_not_taken() {
         let read = |query: &str, required: bool| {
             read(&format!("/callback?state=st-1&{query}"), &Expected { issuer_required: required, ..expected() })
@@ -292,6 +318,7 @@ mod tests {
             "localhost:8400/callback?state=st-1&code=abc",
             "?code=abc&state=st-1",
             "code=abc&state=st-1",
+            "http://127.0.0.1:8400/callb\n  ack?code=a\r\nbc&state=st-1",
         ] {
             assert_eq!(pasted(text, &expected()).ok(), code("abc").ok(), "{text}");
         }

@@ -100,16 +100,16 @@ pub enum Unready {
 pub type Values = BTreeMap<String, Zeroizing<String>>;
 
 /// Adds the defaults of `provider` where a value is missing. Templates are expanded in defaults only: what a person
-/// gives is taken as it is.
+/// gives is taken as it is. `is_off` says of which values there is to be none.
 ///
 /// # Errors
 /// [`Unready::Wrong`] where a value inside a default's host is no part of a host's name.
-pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready> {
+pub fn defaults(provider: &Provider, values: &mut Values, is_off: &dyn Fn(&str) -> bool) -> Result<(), Unready> {
     // A default may hold another value that has a default: as many rounds as there are values suffice.
     for _ in 0..=provider.params.len() {
         let before = values.len();
         for param in &provider.params {
-            if values.contains_key(&param.name) {
+            if values.contains_key(&param.name) || is_off(&param.name) {
                 continue;
             }
             if let Some(inside) = &param.inside
@@ -469,7 +469,7 @@ mod tests {
     fn built(request: &str, given: &[(&str, &str)]) -> Result<Request, Unready> {
         let (provider, call) = call(request);
         let mut values: Values = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect();
-        defaults(&provider, &mut values)?;
+        defaults(&provider, &mut values, &|_| false)?;
         build(&provider, &call, &values, Repeat::Freely, Added::default())
     }
 
@@ -527,7 +527,7 @@ mod tests {
         let found = |given: &[(&str, &str)]| {
             let pairs = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string())));
             let mut values: Values = pairs.collect();
-            defaults(&provider, &mut values).map(|()| values.get("part").map(|part| part.to_string()))
+            defaults(&provider, &mut values, &|_| false).map(|()| values.get("part").map(|part| part.to_string()))
         };
         assert_eq!(found(&[("whole", r#"{"a":{"b":"x\ny"}}"#)]), Ok(Some("x\ny".into())));
         assert_eq!(found(&[("whole", "{}"), ("part", "mine")]), Ok(Some("mine".into())));
@@ -569,7 +569,7 @@ mod tests {
             let (provider, call) = call(&format!("{request}\nencode = \"{encode}\""));
             let values = [("x".to_string(), Zeroizing::new("1".to_string()))];
             let mut values: Values = values.into_iter().collect();
-            defaults(&provider, &mut values).expect("defaults");
+            defaults(&provider, &mut values, &|_| false).expect("defaults");
             let basic = ("authorization".to_string(), Zeroizing::new("Basic eA==".to_string()));
             let added = Added { headers: vec![basic], ..Added::default() };
             let made = build(&provider, &call, &values, Repeat::Freely, added).expect("a request");

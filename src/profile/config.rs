@@ -198,11 +198,8 @@ fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {
         DeValue::Boolean(flag) => Ok(ConfigValue::Text(Secret::new(flag.to_string()))),
         DeValue::Integer(_) => Ok(ConfigValue::Text(Secret::new(value.integer()?.to_string()))),
         _ => {
-            let text = value.text()?;
-            if text.is_empty() {
-                return Err(value.error("this value is empty"));
-            }
-            Ok(ConfigValue::Text(Secret::new(text)))
+            // Whether it may be empty, to switch a default off, is known where the value is.
+            Ok(ConfigValue::Text(Secret::new(value.text()?)))
         }
     }
 }

@@ -42,7 +42,10 @@ impl Profile {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
         let names = self.provider.closure(names);
-        let lacks = |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name);
+        let params = self.provider.params.iter();
+        let off: Vec<String> = params.filter(|p| self.is_off(&p.name)).map(|p| p.name.clone()).collect();
+        let lacks =
+            |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name) && !off.contains(&param.name);
         let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod discovery;
+mod flags;
 pub mod library;
 mod owner;
 mod values;

@@ -273,18 +273,22 @@ impl Call {
         }
     }
 
+    /// Calls `f` with every template of its URL, header lines, query and body.
+    pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
+        f(&self.url);
+        self.headers.iter().chain(&self.query).for_each(|(_, template)| f(template));
+        self.body.iter().for_each(|(_, field)| field.each_template(f));
+    }
+
     /// The values it uses, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = BTreeMap::new();
-        let mut add = |template: &Template| {
+        self.each_template(&mut |template| {
             for (name, optional) in template.names() {
                 let known = all.entry(name.to_string()).or_insert(optional);
                 *known = *known && optional;
             }
-        };
-        add(&self.url);
-        self.headers.iter().chain(&self.query).for_each(|(_, t)| add(t));
-        self.body.iter().for_each(|(_, f)| f.each_template(&mut add));
+        });
         for (name, optional) in self.auth.names() {
             let known = all.entry(name.to_string()).or_insert(*optional);
             *known = *known && *optional;

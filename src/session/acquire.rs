@@ -202,13 +202,10 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    return Err(Error::new(
-                        Kind::LoginNeeded,
-                        "the session has ended, and a login is needed",
-                        "the provider no longer takes the refresh token",
-                    )
-                    .hint(format!("run: tok login {} {}", profile.name, grant.name))
-                    .into());
+                    let ended = "the session has ended, and a login is needed";
+                    let error = Error::new(Kind::LoginNeeded, ended, "the provider no longer takes the refresh token")
+                        .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    return Err(opened.bring_again(host, profile, error, true).into());
                 }
             }
         }
@@ -220,7 +217,10 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
-            _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
+            _ => {
+                let error = login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
+                opened.bring_again(host, profile, error, contradiction.is_none())
+            }
         }
         .into()),
         // `after_death` has no refresh token to offer.
@@ -487,6 +487,7 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
     let note = |entry: &mut Entry| {
         entry.provider = profile.provider.name.clone();
         entry.grant = session.and_then(|s| s.belongs.grant.clone());
+        entry.brought = session.is_some_and(|s| s.belongs.grant.is_none());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
         entry.refused = None;

@@ -75,7 +75,7 @@ pub fn fill(
     if let For::Grant(grant) = what {
         defaults(profile, grant, &mut inputs.values);
     }
-    request::defaults(provider, &mut inputs.values).map_err(|u| profile.unready(u))?;
+    request::defaults(provider, &mut inputs.values, &|name| profile.is_off(name)).map_err(|u| profile.unready(u))?;
     inputs.inherit(provider);
     for param in provider.params.iter().filter(|p| p.file) {
         let Some(value) = inputs.values.get(&param.name).filter(|value| !is_pem(value)) else { continue };
@@ -100,7 +100,7 @@ pub fn fill(
 /// The grant's own defaults. Of a list only what the server knows is asked for: some refuse all for one unknown item.
 fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
     for (name, template) in &grant.defaults {
-        if values.contains_key(name) {
+        if values.contains_key(name) || profile.is_off(name) {
             continue;
         }
         let Ok(text) = template.fill(|name| values.get(name).map(|v| v.as_str())) else { continue };

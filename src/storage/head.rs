@@ -28,6 +28,8 @@ pub fn is_head(name: &str) -> bool {
 /// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
 pub struct Call<'a> {
+    /// `get` or `header`.
+    pub verb: &'a [u8],
     /// The words behind the profile.
     pub words: Vec<&'a [u8]>,
     /// The variables of ours, `NAME=value`.
@@ -54,6 +56,10 @@ impl Call<'_> {
         self.env.sort_unstable();
         let count = self.words.len().to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
+        // Each verb has options of its own: what one understood may be a mistake at the other.
+        if !self.words.is_empty() {
+            parts.push(self.verb);
+        }
         parts.extend(self.words.iter().chain(&self.env));
         crate::base::digest::hex(&parts)
     }

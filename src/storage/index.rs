@@ -17,6 +17,8 @@ pub struct Entry {
     pub provider: String,
     /// The grant that its session began with.
     pub grant: Option<String>,
+    /// Whether its session began with a refresh token from elsewhere.
+    pub brought: bool,
     /// The store that holds it.
     pub store: String,
     /// Whether a refresh token is kept.

@@ -26,10 +26,7 @@ fn is_name(profile: &str, name: &str) -> bool {
     middle.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// How many levels the folder lies below `<state>/tok`, see [`Dir::open`].
-const BELOW: usize = 1;
-
-/// Where journals lie below the state folder `state`: beside the profiles' locks.
+/// The folder of the journals: that of the locks, below the state folder.
 fn folder(state: &Path) -> PathBuf {
     state.join("locks")
 }
@@ -49,14 +46,11 @@ impl Journal {
     /// # Errors
     /// Those of the system; one that is not ours alone is refused.
     pub fn open(state: &Path, name: &str) -> io::Result<Journal> {
-        let dir = Dir::make(&folder(state), BELOW)?;
+        let dir = Dir::open(&folder(state), 1)?;
         let file = dir.open_lock(name)?;
-        let opened = file.set_len(0).and_then(|()| files::reserve(&file, ROOM));
-        if let Err(error) = opened {
-            let _ = dir.remove(name);
-            return Err(error);
-        }
-        Ok(Journal { file, dir, name: name.into() })
+        let journal = Journal { file, dir, name: name.to_string() };
+        journal.file.set_len(0).and_then(|()| files::reserve(&journal.file, ROOM)).inspect_err(|_| journal.remove())?;
+        Ok(journal)
     }
 
     /// Writes `sealed`, by one `write`. Nothing is forced to the disk: what ends is the process, not the machine.
@@ -76,13 +70,13 @@ impl Journal {
 /// What the journal `name` below `state` holds; `None` where there is none, and where it is not ours alone or too long:
 /// then it is of no use to anybody.
 pub fn read(state: &Path, name: &str) -> Option<Vec<u8>> {
-    Dir::open(&folder(state), BELOW).ok()?.read(name, LIMIT).ok()?
+    Dir::open(&folder(state), 1).ok()?.read(name, LIMIT).ok()?
 }
 
 /// Removes the journal `name` of `profile` below `state`, if there is one.
 pub fn remove(state: &Path, profile: &str, name: &str) {
     if is_name(profile, name) {
-        let _ = Dir::open(&folder(state), BELOW).and_then(|dir| dir.remove(name));
+        let _ = Dir::open_to_clear(&folder(state), 1).and_then(|dir| dir.remove(name));
     }
 }
 
@@ -90,6 +84,7 @@ pub fn remove(state: &Path, profile: &str, name: &str) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_journal_is_empty_then_sealed_then_gone() {
@@ -123,7 +118,6 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_journal_is_ours_alone_or_none() {
-        use std::fs;
         use std::os::unix::fs::{PermissionsExt, symlink};
         let state = tempfile::tempdir().unwrap();
         let locks = state.path().join("locks");

@@ -2,8 +2,9 @@
 
 use crate::base::env::Env;
 use crate::base::url::Url;
-use std::ffi::OsString;
-use std::process::{Child, Command, Stdio};
+use crate::system::program;
+use std::ffi::{OsStr, OsString};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -40,16 +41,22 @@ pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
         env.for_children().map(|(name, value)| (name.clone(), value.clone())).collect();
     let failed = Arc::new(AtomicBool::new(false));
     let opened = Opened(Arc::clone(&failed));
-    std::thread::spawn(move || {
+    let tried = std::thread::Builder::new().spawn(move || {
         if !candidates.iter().any(|words| runs(words, &env)) {
             failed.store(true, Ordering::Relaxed);
         }
     });
-    Ok(opened)
+    match tried {
+        Ok(_) => Ok(opened),
+        Err(_) => Err("the system has no room for another thread".into()),
+    }
 }
 
 /// `url`, where it may be given to another program.
-fn safe(url: &str) -> Result<String, String> {
+///
+/// # Errors
+/// Why not, in words.
+pub fn safe(url: &str) -> Result<String, String> {
     Url::parse(url).map_err(|why| format!("its address {why}"))?;
     if url.contains(UNSAFE) {
         return Err("its address has a character that must be percent-encoded".into());
@@ -123,8 +130,9 @@ fn runs(words: &[String], env: &[(OsString, OsString)]) -> bool {
 
 fn spawn(words: &[String], env: &[(OsString, OsString)]) -> std::io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or(std::io::ErrorKind::NotFound)?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env.iter().map(|(name, value)| (name, value)));
+    let command = program::command(OsStr::new(program), env.iter().map(|(name, value)| (name, value)));
+    let mut command = command.map_err(|_| std::io::ErrorKind::NotFound)?;
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Ctrl-C in our terminal is for us.
     #[cfg(unix)]

@@ -19,6 +19,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How many connections there are at a time; further ones wait in the system's queue.
 const VISITORS: usize = 32;
 /// How long nothing is done where nothing happens.
+const TICK: Duration = Duration::from_millis(50);
+/// How long nothing is done where nothing can be.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How many ports are tried where any will do.
 const TRIES: usize = 16;
@@ -53,12 +55,36 @@ pub struct TimedOut {
     pub turned_away: Option<Foreign>,
 }
 
+/// Who is told of a wait.
+pub trait Watcher {
+    /// Called many times a second. An answer that came another way ends the wait.
+    fn tick(&mut self) -> Option<Callback>;
+
+    /// Whether what comes on stdin is waited for too.
+    fn watches_stdin(&self) -> bool {
+        false
+    }
+
+    /// A request names this error and no login: whether it is about this one nobody can tell. As it came, not safe for
+    /// a terminal.
+    fn stateless_error(&mut self, _error: &str) {}
+}
+
 /// An open listener. When it goes, nothing listens any more.
 #[derive(Debug)]
 pub struct Listener {
     host: Loopback,
     port: u16,
     sockets: Vec<TcpListener>,
+    link: Option<Link>,
+}
+
+/// An address of ours that leads to another, once.
+#[derive(Debug)]
+struct Link {
+    path: String,
+    to: String,
+    used: bool,
 }
 
 impl Listener {
@@ -123,7 +149,7 @@ impl Listener {
             socket.set_nonblocking(true)?;
             port = socket.local_addr()?.port();
         }
-        Ok(Listener { host, port, sockets })
+        Ok(Listener { host, port, sockets, link: None })
     }
 
     /// The port.
@@ -136,21 +162,36 @@ impl Listener {
         format!("http://{}:{}{path}", self.host.host(), self.port)
     }
 
-    /// Waits for the answer until `deadline`. Whatever else comes is turned away and waited past. `tick` is called
-    /// many times a second meanwhile. At the end, whatever it is, nothing listens any more.
+    /// An address that leads to `to` during the wait, once: for an argument list, which other users can read. Whoever
+    /// else asks for it, or asks again, is turned away; a query behind it means nothing.
+    pub fn link_to(&mut self, to: &str) -> String {
+        let path = format!("/{}", crate::base::digest::random(32));
+        // `localhost` may mean another machine to a browser with a proxy.
+        let is_v6 = self.sockets.first().and_then(|s| s.local_addr().ok()).is_some_and(|address| address.is_ipv6());
+        let host = if is_v6 { Loopback::V6 } else { Loopback::V4 };
+        let address = format!("http://{}:{}{path}", host.host(), self.port);
+        self.link = Some(Link { path, to: to.into(), used: false });
+        address
+    }
+
+    /// Waits for the answer until `deadline`. Whatever else comes is turned away and waited past. At the end, whatever
+    /// it is, nothing listens any more.
     ///
     /// # Errors
     /// [`TimedOut`].
     pub fn wait(
-        self,
+        mut self,
         deadline: Instant,
         expected: &Expected,
-        tick: &mut dyn FnMut(),
+        watcher: &mut dyn Watcher,
     ) -> std::result::Result<Callback, TimedOut> {
         let mut visitors: Vec<Visitor> = Vec::new();
         let mut turned_away = None;
+        let mut woken = false;
         loop {
-            tick();
+            if let Some(callback) = watcher.tick() {
+                return Ok(callback);
+            }
             let mut busy = self.welcome(&mut visitors);
             for visitor in &mut visitors {
                 let heard = visitor.listen();
@@ -170,6 +211,16 @@ impl Listener {
                         turned_away = why.or(turned_away);
                         visitor.answer(page);
                     }
+                    Verdict::Stateless(error, why) => {
+                        turned_away = Some(why);
+                        visitor.answer(&BAD);
+                        watcher.stateless_error(&error);
+                    }
+                    Verdict::Linked => {
+                        let Some(link) = &mut self.link else { continue };
+                        link.used = true;
+                        visitor.send_to(&link.to);
+                    }
                 }
             }
             let now = Instant::now();
@@ -178,9 +229,33 @@ impl Listener {
                 return Err(TimedOut { turned_away });
             }
             if !busy {
-                std::thread::sleep(PAUSE.min(deadline - now));
+                // What woke us and then was nothing, such as a connection that there is no descriptor for, stays so.
+                if woken {
+                    std::thread::sleep(PAUSE.min(deadline - now));
+                }
+                woken = self.idle(&visitors, watcher.watches_stdin(), TICK.min(deadline - now));
             }
         }
+    }
+
+    /// Waits until there is something to do, at most for `limit`; whether there is.
+    #[cfg(unix)]
+    fn idle(&self, visitors: &[Visitor], watches_stdin: bool, limit: Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdin = rustix::stdio::stdin();
+        let doors = self.sockets.iter().filter(|_| visitors.len() < VISITORS);
+        let mut all: Vec<PollFd<'_>> = doors.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        all.extend(visitors.iter().map(|visitor| PollFd::new(&visitor.stream, PollFlags::IN)));
+        all.extend(watches_stdin.then(|| PollFd::new(&stdin, PollFlags::IN)));
+        let limit = Timespec::try_from(limit).unwrap_or_default();
+        poll(&mut all, Some(&limit)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Waits for a moment.
+    #[cfg(not(unix))]
+    fn idle(&self, _: &[Visitor], _: bool, limit: Duration) -> bool {
+        std::thread::sleep(PAUSE.min(limit));
+        false
     }
 
     /// Lets in who waits at the door; whether there was anybody.
@@ -223,9 +298,13 @@ impl Listener {
         if target.split('?').next() == Some("/favicon.ico") && expected.path != "/favicon.ico" {
             return Verdict::TurnedAway(&NOT_FOUND, None);
         }
-        match callback::read(target, expected) {
-            Ok(callback) => Verdict::Answer(callback),
-            Err(why) => Verdict::TurnedAway(&BAD, Some(why)),
+        if let Some(link) = self.link.as_ref().filter(|link| target.split('?').next() == Some(&link.path)) {
+            return if link.used { Verdict::TurnedAway(&USED, None) } else { Verdict::Linked };
+        }
+        match (callback::read(target, expected), callback::stateless_error(target, expected)) {
+            (Ok(callback), _) => Verdict::Answer(callback),
+            (Err(why), Some(error)) => Verdict::Stateless(error, why),
+            (Err(why), None) => Verdict::TurnedAway(&BAD, Some(why)),
         }
     }
 
@@ -257,6 +336,10 @@ enum Verdict {
     Answer(Callback),
     /// With why, where it could have been meant as an answer.
     TurnedAway(&'static Page, Option<Foreign>),
+    /// It names this error, and no login.
+    Stateless(String, Foreign),
+    /// It is for the address that leads on.
+    Linked,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -306,8 +389,20 @@ impl Visitor {
     }
 
     fn answer(&mut self, page: &Page) {
+        self.reply(&page.to_string());
+    }
+
+    /// Sends it on to `address`, which holds no control character.
+    fn send_to(&mut self, address: &str) {
+        self.reply(&format!(
+            "HTTP/1.1 302 Found\r\nLocation: {address}\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\
+             Referrer-Policy: no-referrer\r\nConnection: close\r\n\r\n"
+        ));
+    }
+
+    fn reply(&mut self, text: &str) {
         // It fits the system's buffer: a client that does not read cannot hold us up. One that is gone gets nothing.
-        let _ = self.stream.write_all(page.to_string().as_bytes());
+        let _ = self.stream.write_all(text.as_bytes());
         let _ = self.stream.shutdown(Shutdown::Write);
         self.answered = true;
         self.until = Instant::now() + FAREWELL;
@@ -351,6 +446,11 @@ const BAD: Page = Page {
     text: "This address is only for the end of a login in the terminal, which still waits for it.",
 };
 const NOT_FOUND: Page = Page { status: "404 Not Found", title: "Not found", text: "There is nothing here." };
+const USED: Page = Page {
+    status: "410 Gone",
+    title: "This address was used",
+    text: "It leads to the login once. The terminal shows the address of the login itself.",
+};
 const NOT_GET: Page = Page { status: "400 Bad Request", title: "Not for here", text: "Only GET is answered here." };
 const TOO_LONG: Page = Page {
     status: "431 Request Header Fields Too Large",
@@ -396,13 +496,28 @@ mod tests {
         Expected { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
     }
 
+    /// Counts the ticks, and keeps the errors.
+    #[derive(Default)]
+    struct Watching(usize, Vec<String>);
+
+    impl Watcher for Watching {
+        fn tick(&mut self) -> Option<Callback> {
+            self.0 += 1;
+            None
+        }
+
+        fn stateless_error(&mut self, error: &str) {
+            self.1.push(error.into());
+        }
+    }
+
     type Waiting = JoinHandle<std::result::Result<Callback, TimedOut>>;
 
     fn waiting(host: Loopback, limit: Duration) -> (u16, Waiting) {
         let listener = Listener::bind(host, None).expect("a port");
         let port = listener.port();
         let deadline = Instant::now() + limit;
-        (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut || ())))
+        (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default())))
     }
 
     fn start() -> (u16, Waiting) {
@@ -561,12 +676,54 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_a_state_is_told_and_waited_past() {
+        let listener = Listener::bind(Loopback::V4, None).expect("a port");
+        let port = listener.port();
+        let waiting = std::thread::spawn(move || {
+            let mut watching = Watching::default();
+            let answer = listener.wait(Instant::now() + Duration::from_secs(60), &expected(), &mut watching);
+            (answer, watching.1)
+        });
+        assert_eq!(status(&get(port, "/callback?error=invalid_request&error_description=no+uri")), "400");
+        assert_eq!(status(&get(port, "/callback?error=a&state=st-2")), "400");
+        assert_eq!(status(&get(port, GOOD)), "200");
+        let (answer, errors) = waiting.join().expect("no panic");
+        assert!(matches!(answer, Ok(Callback::Code(_))), "{answer:?}");
+        assert_eq!(errors, ["invalid_request (no uri)"]);
+    }
+
+    #[test]
+    fn the_address_that_leads_on_does_so_once_whatever_its_query() {
+        const TO: &str = "https://as.example/authorize?state=st-1&code_challenge=c";
+        let mut listener = Listener::bind(Loopback::V4, None).expect("a port");
+        let (port, link) = (listener.port(), listener.link_to(TO));
+        let path = link.strip_prefix(&format!("http://127.0.0.1:{port}")).expect("here").to_string();
+        assert!(path.len() >= 33 && !link.contains("st-1"), "{link}");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let waiting = std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default()));
+        let host = format!("Host: 127.0.0.1:{port}");
+        for (request, answer) in [
+            (format!("HEAD {path} HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
+            (format!("GET {path} HTTP/1.1\r\nHost: evil.example:{port}\r\n\r\n"), "400"),
+            (format!("GET {path}x HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
+            (format!("GET {path}?code=evil&state=st-1 HTTP/1.1\r\n{host}\r\n\r\n"), "302"),
+            (format!("GET {path} HTTP/1.1\r\n{host}\r\n\r\n"), "410"),
+        ] {
+            let reply = raw(port, &request);
+            assert_eq!(status(&reply), answer, "{request}: {reply}");
+            assert_eq!(reply.contains(&format!("\r\nLocation: {TO}\r\n")), answer == "302", "{reply}");
+        }
+        assert_eq!(status(&get(port, GOOD)), "200");
+        assert_eq!(code(waiting), "abc");
+    }
+
+    #[test]
     fn an_answer_of_another_issuer_ends_the_wait() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
         let port = listener.port();
         let expected = Expected { issuer: Some("https://as.example".into()), ..expected() };
         let deadline = Instant::now() + Duration::from_secs(20);
-        let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut || ()));
+        let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut Watching::default()));
         assert_eq!(status(&get(port, &format!("{GOOD}&iss=https://evil.example"))), "400");
         let answer = waiting.join().expect("no panic").expect("an answer");
         assert_eq!(answer, Callback::MixUp { issuer: Some("https://evil.example".into()) });
@@ -593,11 +750,11 @@ mod tests {
     fn the_time_ends_the_wait_and_the_reason_of_the_last_request_is_kept() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
         let port = listener.port();
-        let mut ticks = 0;
+        let mut watching = Watching::default();
         let begun = Instant::now();
-        let ended = listener.wait(begun + Duration::from_millis(200), &expected(), &mut || ticks += 1);
+        let ended = listener.wait(begun + Duration::from_millis(200), &expected(), &mut watching);
         assert_eq!(ended, Err(TimedOut { turned_away: None }));
-        assert!(begun.elapsed() >= Duration::from_millis(200) && ticks > 1);
+        assert!(begun.elapsed() >= Duration::from_millis(200) && watching.0 > 1);
         assert!(is_closed(port));
 
         let (port, waiting) = waiting(Loopback::V4, Duration::from_secs(1));
@@ -642,7 +799,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_with_our_port_are_ours() {
-        let listener = Listener { host: Loopback::V4, port: 80, sockets: Vec::new() };
+        let listener = Listener { host: Loopback::V4, port: 80, sockets: Vec::new(), link: None };
         for (host, ours) in [
             ("127.0.0.1", true),
             ("127.0.0.1:80", true),

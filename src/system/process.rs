@@ -1,8 +1,8 @@
 //! Other programs, run without a shell and bounded in time.
 #![expect(clippy::disallowed_methods, reason = "a command that asks for a password does so on our stderr")]
 
-use crate::system::signals;
-use std::ffi::OsString;
+use crate::system::{program, signals};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -37,8 +37,11 @@ pub fn output<'e>(
     let Some((program, arguments)) = words.split_first() else {
         return Err("there is no program to run".to_string().into());
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env);
+    let mut command = match program::command(OsStr::new(program), env) {
+        Ok(command) => command,
+        Err(why) => return Err(why.to_string().into()),
+    };
+    command.args(arguments);
     let ended = run(&mut command, None, Errors::Ours, Instant::now() + limit, most);
     match ended {
         Ok(End::Ended(said)) if said.status.success() => Ok(said.stdout),

@@ -123,11 +123,15 @@ pub fn interrupt() -> ! {
 }
 
 #[cfg(unix)]
-pub use unix::{Group, Lent, lend, listen, stop, take_back};
+pub use unix::{Group, Lent, give_stdin_back, lend, listen, reads_keys, stop, take_back};
 
 /// Nothing to listen for.
 #[cfg(not(unix))]
 pub fn listen() {}
+
+/// Nothing was changed.
+#[cfg(not(unix))]
+pub fn give_stdin_back() {}
 
 #[cfg(unix)]
 use unix::die;
@@ -142,16 +146,20 @@ mod unix {
     use super::{ANSWERED, ANSWERING, BRIEF, DYING, HELD, PENDING, ROTATING, STATE, brief, is_held, pending};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process_group};
-    use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+    use rustix::termios::{
+        OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
+    };
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use std::os::fd::OwnedFd;
-    use std::sync::atomic::{AtomicI32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
     use std::sync::{Once, OnceLock};
 
     /// The groups of child processes that end with the process; 0 is a free place.
     static GROUPS: [AtomicI32; 16] = [const { AtomicI32::new(0) }; 16];
     /// How the terminal on stdin was before anything asked there.
     static STDIN: OnceLock<Termios> = OnceLock::new();
+    /// Whether it is read key by key.
+    static KEYS: AtomicBool = AtomicBool::new(false);
     /// The controlling terminal, if there is one, and how it was before it was lent.
     static TERMINAL: OnceLock<Option<(OwnedFd, Termios)>> = OnceLock::new();
     /// The group that has the terminal in our place; 0 is none.
@@ -230,15 +238,28 @@ mod unix {
             }
         }
         give_terminal_back();
-        // A prompt without echo must not leave the terminal so. In the background it is not ours to change.
-        let stdin = rustix::stdio::stdin();
-        if let Some(modes) = STDIN.get()
-            && tcgetpgrp(stdin).map_or(true, |group| group == getpgrp())
-        {
-            let _ = tcsetattr(stdin, OptionalActions::Now, modes);
-        }
+        give_stdin_back();
         let _ = signal_hook::low_level::emulate_default_handler(signal);
         signal_hook::low_level::exit(128 + signal);
+    }
+
+    /// Whether stdin is read key by key from now on: then whatever ends the process throws away what was typed and not
+    /// taken.
+    pub fn reads_keys(on: bool) {
+        KEYS.store(on, Ordering::SeqCst);
+    }
+
+    /// Leaves the terminal on stdin as it was found. May run in the handler.
+    pub fn give_stdin_back() {
+        let stdin = rustix::stdio::stdin();
+        // A prompt without echo must not leave the terminal so. In the background it is not ours to change.
+        let Some(modes) = STDIN.get() else { return };
+        if tcgetpgrp(stdin).map_or(true, |group| group == getpgrp()) {
+            if KEYS.load(Ordering::SeqCst) {
+                let _ = tcflush(stdin, QueueSelector::IFlush);
+            }
+            let _ = tcsetattr(stdin, OptionalActions::Now, modes);
+        }
     }
 
     /// Asks all processes of a group to end; those that are stopped have to go on to hear it.

@@ -657,3 +657,47 @@ fn timeout_bounds_a_name_server_that_never_answers() {
     socket.set_read_timeout(Some(SOON)).unwrap();
     assert!(socket.recv(&mut [0; 512]).is_ok(), "the name server was asked: {said}");
 }
+
+#[test]
+fn without_room_for_a_thread_there_is_a_plain_error_or_none() {
+    // Root has as many processes as it likes, so another user runs it.
+    if !crate::skip::is_root() || crate::skip::lacking(&["setpriv"]).is_some() {
+        crate::skip::skip!("this needs root and setpriv, to be a user without processes");
+    }
+    let issuer = crate::support::issuer::Issuer::start();
+    let mut sandbox = issuer.sandbox();
+    let secret = sandbox.file_arg("secret", "s");
+    sandbox.set("TOK_OIDC_CLIENT_SECRET_FILE", &secret).set("BROWSER", "true");
+    let config = format!("[profile.oidc]\nissuer = \"{}\"\nclient_id = \"cli\"\n", issuer.url());
+    sandbox.config(&config);
+    let root = sandbox.home().parent().unwrap().to_path_buf();
+    // A number that nobody else has.
+    let user = 54_321;
+    let own = |root: &std::path::Path| {
+        let mut chown = std::process::Command::new("chown");
+        crate::child::Start::finish(chown.args(["-R", &format!("{user}:{user}")]).arg(root)).unwrap();
+    };
+    // The folder that the program was built in may be closed to others.
+    let program = root.join("tok");
+    std::fs::copy(env!("CARGO_BIN_EXE_tok"), &program).unwrap();
+    for line in [
+        "get oidc --grant client-credentials --timeout 5s",
+        "get oidc --grant client-credentials --fresh --timeout 5s",
+        "login oidc authorization-code --scope read --timeout 3s",
+        "login oidc authorization-code --scope read --no-browser --timeout 3s",
+        "login oidc client-credentials --timeout 5s",
+        "logout oidc --timeout 5s",
+        "list",
+    ] {
+        own(&root);
+        let run = format!(
+            "exec setpriv --reuid {user} --regid {user} --clear-groups sh -c 'ulimit -u 1; exec \"$0\" {line}' {}",
+            program.display()
+        );
+        // A panic, and any secret, is found out with each run.
+        let out = sandbox.tok(["-V"]).after(&run).run();
+        assert!((0..=8).contains(&out.code), "{line}: {out}");
+        assert!(out.code == 0 || out.stderr.contains("tok: "), "{line}: {out}");
+        assert!(!out.stderr.contains("internal error") && !out.stderr.contains("mistake in tok"), "{line}: {out}");
+    }
+}

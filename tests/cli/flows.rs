@@ -76,7 +76,8 @@ fn a_login_in_the_browser_asks_as_the_rfcs_want_and_ends_with_a_token() {
     assert!(!page.to_lowercase().contains("<script") && !page.contains(CANARY), "{page}");
     assert!(page.contains("Content-Security-Policy: default-src 'none'"), "{page}");
     assert!(page.contains("Cache-Control: no-store"), "{page}");
-    running.wait().prints("").silent();
+    // The address is shown though nobody watches: the browser may have opened nothing.
+    running.wait().prints("").says(&visit.address);
     visit.assert_closed();
 
     let request = issuer.only("/token");

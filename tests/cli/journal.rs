@@ -273,8 +273,9 @@ fn where_there_can_be_no_journal_the_store_is_enough() {
     session.apiax.state(|s| s.rotation = Rotation::Never);
     let journal = leave_a_journal(&session, refresh(&session));
     std::fs::remove_file(&journal).unwrap();
-    // One with something in it: an empty one is taken away.
-    put(&journal.join("not-ours"), b"");
+    std::fs::create_dir(&journal).unwrap();
+    // An empty one would be taken away.
+    std::fs::write(journal.join("x"), "").unwrap();
     refresh(&session).args(["-v"]).run().ok().says("no journal");
     assert_eq!(session.token(), format!("rt-{CANARY}-3"));
 }

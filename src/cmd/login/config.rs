@@ -22,6 +22,7 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Op
         let texts: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();
         let value = match texts.as_slice() {
             [one] if !param.list => PlainValue::Text(one.clone()),
+            [] if !param.list => PlainValue::Text(String::new()),
             _ => PlainValue::List(texts),
         };
         edit.values.push((param.name.clone(), value));

@@ -241,8 +241,8 @@ fn ask_with(
     inputs.bind(grant, &opened.kept)?;
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let outcome = exchange::ask(host, profile, &asking, &inputs)?;
-    let (issued, received) = granted(profile, grant, outcome)?;
+    let granted = exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome));
+    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
     Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 

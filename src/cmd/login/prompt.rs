@@ -2,6 +2,7 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Lines;
+use crate::base::secret::Secret;
 use crate::host::{Host, Stdin};
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Auth, Grant, Param};
@@ -53,6 +54,11 @@ pub(super) fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<G
     let Some(answer) = host.ask(&format!("{label}{choices}"), if param.secret { Echo::Off } else { Echo::On })? else {
         return Err(missing_answer(profile, name, "the answer was empty").into());
     };
+    // A name that was copied has a space at its end easily; a password may well end in one.
+    let answer = if param.secret { answer } else { Secret::new(answer.expose().trim()) };
+    if answer.expose().is_empty() {
+        return Err(missing_answer(profile, name, "the answer was empty").into());
+    }
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
     Ok(given)
@@ -72,7 +78,7 @@ pub(super) fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, lab
     let path = host
         .ask(&format!("{label}, the file that holds it"), Echo::On)?
         .ok_or_else(|| missing("the answer was empty"))?;
-    let file = std::path::Path::new(path.expose());
+    let file = std::path::Path::new(path.expose().trim());
     let text = host.read_secret_file(file, Stdin::Refused, Lines::Many).map_err(|failed| missing(&failed.why))?;
     if crate::profile::is_exposed(param, file) {
         host.terminal.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));

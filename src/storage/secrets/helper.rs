@@ -9,11 +9,10 @@ use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::choice::is_helper_name;
 use crate::system::process::{self, End, Errors, Said};
+use crate::system::program;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -75,18 +74,13 @@ impl HelperStore {
         StoreError { trouble, why: format!("{}: {}", self.program, escape(&why.to_string())) }
     }
 
-    /// Runs the helper once. `Ok(None)` is its word that there is no such entry. `words` are what a message must
-    /// not repeat. After one time-out it is not run again.
-    fn run(
-        &mut self,
-        verb: &str,
-        input: Zeroizing<Vec<u8>>,
-        words: &[Zeroizing<String>],
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    /// Runs the helper once. `Ok(None)` is its word that there is no such entry. After one time-out it is not
+    /// run again.
+    fn run(&mut self, verb: &str, input: Zeroizing<Vec<u8>>) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         if let Some(error) = &self.given_up {
             return Err(error.clone());
         }
-        let result = self.run_once(verb, input, words);
+        let result = self.run_once(verb, input);
         if let Err(error) = &result
             && error.trouble == Trouble::TimedOut
         {
@@ -95,28 +89,17 @@ impl HelperStore {
         result
     }
 
-    fn run_once(
-        &self,
-        verb: &str,
-        input: Zeroizing<Vec<u8>>,
-        words: &[Zeroizing<String>],
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let path = self
-            .environment
-            .iter()
-            .find(|(key, _)| key == "PATH" || (cfg!(windows) && key.eq_ignore_ascii_case("PATH")))
-            .map(|(_, value)| value.as_os_str())
-            .unwrap_or_default();
-        let program = find(&self.program, path)
-            .ok_or_else(|| self.error(Trouble::Missing, "there is no such program on PATH"))?;
+    fn run_once(&self, verb: &str, input: Zeroizing<Vec<u8>>) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let env = self.environment.iter().map(|(key, value)| (key, value));
+        let mut command = program::command(OsStr::new(&self.program), env)
+            .map_err(|_| self.error(Trouble::Missing, "there is no such program on PATH"))?;
+        command.arg(verb);
         let deadline = Instant::now() + self.patience;
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => self.error(Trouble::Missing, error),
             _ => self.error(Trouble::Refused, error),
         };
-        let mut command = Command::new(program);
-        command.arg(verb).env_clear().envs(self.environment.iter().map(|(key, value)| (key, value)));
-        let Said { status, stdout, stderr } =
+        let Said { status, stdout, .. } =
             match process::run(&mut command, Some(input), Errors::Kept, deadline, LIMIT).map_err(failed)? {
                 End::Ended(said) => said,
                 End::TooMuch => return Err(self.error(Trouble::Corrupt, format!("it printed more than {LIMIT} bytes"))),
@@ -132,23 +115,16 @@ impl HelperStore {
         if said.trim() == NOT_FOUND {
             return Ok(None);
         }
-        // Helpers say on stdout what went wrong; a shell or a loader says it on stderr.
-        let errors = String::from_utf8_lossy(&stderr);
-        let said = if said.trim().is_empty() { errors } else { said };
-        let unfit =
-            said.trim().is_empty() || said.contains('{') || words.iter().any(|word| said.contains(word.as_str()));
-        Err(if unfit {
-            self.error(Trouble::Refused, format!("it failed ({status})"))
-        } else {
-            self.error(Trouble::Refused, said)
-        })
+        // Whatever it says may quote the entry, in some form of its own.
+        let why = format!("it failed ({status}); it may say why to: {} list", self.program);
+        Err(self.error(Trouble::Refused, why))
     }
 }
 
 impl Store for HelperStore {
     fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError> {
         let url = server_url(profile);
-        let Some(stdout) = self.run("get", Zeroizing::new(url.into_bytes()), &[])? else {
+        let Some(stdout) = self.run("get", Zeroizing::new(url.into_bytes()))? else {
             return Ok(None);
         };
         // The parser's words may hold a piece of what it read.
@@ -168,7 +144,7 @@ impl Store for HelperStore {
         let mut json = Zeroizing::new(Vec::with_capacity(entry.expose().len() * 6 + 1024));
         serde_json::to_writer(&mut *json, &input)
             .map_err(|_| self.error(Trouble::Refused, "the entry cannot be written as JSON"))?;
-        match self.run("store", json, &words(entry))? {
+        match self.run("store", json)? {
             Some(_) => Ok(()),
             None => Err(self.error(Trouble::Refused, NOT_FOUND)),
         }
@@ -182,67 +158,13 @@ impl Store for HelperStore {
             _ => {}
         }
         let url = server_url(profile);
-        Ok(self.run("erase", Zeroizing::new(url.into_bytes()), &[])?.is_some())
+        Ok(self.run("erase", Zeroizing::new(url.into_bytes()))?.is_some())
     }
 }
 
 /// Helpers take `http`, `https` or no scheme; the host is no name that the net knows (no top-level domain).
 fn server_url(profile: &str) -> String {
     format!("https://tok/{profile}")
-}
-
-/// The first file `program` that can be run in the folders of `path`. Relative folders (an empty one is the
-/// working folder) are passed over: what lies in a folder somebody else filled must not be handed secrets.
-fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
-    let program = if cfg!(windows) { format!("{program}.exe") } else { program.to_owned() };
-    folders(path)
-        .into_iter()
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(&program))
-        .find(|file| is_program(file))
-}
-
-#[cfg(unix)]
-fn folders(path: &OsStr) -> Vec<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    path.as_bytes().split(|b| *b == b':').map(|folder| PathBuf::from(OsStr::from_bytes(folder))).collect()
-}
-
-#[cfg(not(unix))]
-fn folders(path: &OsStr) -> Vec<PathBuf> {
-    path.to_string_lossy().split(';').map(|folder| PathBuf::from(folder.trim_matches('"'))).collect()
-}
-
-#[cfg(unix)]
-fn is_program(file: &Path) -> bool {
-    file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_program(file: &Path) -> bool {
-    file.is_file()
-}
-
-/// What must not be shown: the entry as it is and as JSON text, and each string in it.
-fn words(entry: &Secret) -> Vec<Zeroizing<String>> {
-    fn strings(value: serde_json::Value, out: &mut Vec<Zeroizing<String>>) {
-        match value {
-            serde_json::Value::String(text) => {
-                out.push(Zeroizing::new(serde_json::Value::from(text.as_str()).to_string()));
-                out.push(Zeroizing::new(text));
-            }
-            serde_json::Value::Array(list) => list.into_iter().for_each(|v| strings(v, out)),
-            serde_json::Value::Object(map) => map.into_iter().for_each(|(_, v)| strings(v, out)),
-            _ => {}
-        }
-    }
-    let mut out = vec![Zeroizing::new(entry.expose().to_owned())];
-    if let Ok(value) = serde_json::from_str(entry.expose()) {
-        strings(value, &mut out);
-    }
-    // A short word is in every message, and no secret.
-    out.retain(|word| word.len() >= 6);
-    out
 }
 
 #[cfg(test)]
@@ -259,23 +181,5 @@ mod tests {
             let error = HelperStore::new(name, Duration::ZERO, Env::default()).unwrap_err();
             assert_eq!(error.trouble, Trouble::Missing);
         }
-    }
-
-    #[test]
-    fn every_string_of_an_entry_is_unfit_to_show() {
-        let entry = Secret::new(r#"{"refresh_token":"r3fresh\"me","secrets":{"k":["s3cret"]},"n":"a"}"#);
-        let words = words(&entry);
-        for word in ["r3fresh\"me", r#""r3fresh\"me""#, "s3cret", entry.expose()] {
-            assert!(words.iter().any(|w| w.as_str() == word), "{word}");
-        }
-        assert!(!words.iter().any(|w| w.as_str() == "a"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_absolute_folders_are_searched() {
-        let path = OsStr::new(":.:bin:/nowhere");
-        assert_eq!(find("sh", path), None);
-        assert!(find("sh", OsStr::new("/nowhere:/bin")).is_some());
     }
 }

@@ -21,11 +21,12 @@ mod sys;
 mod sys;
 
 pub use private::{Dir, open_folder, own_dir, private_dir, read_private, write_private};
-pub use replace::{Backup, Target, is_unwritable, reserve, write_at_start};
+pub use replace::{Backup, Target, is_unwritable};
 pub use trusted::{Part, TrustError, Untrusted, read_trusted};
 pub use user::{is_of_another, is_open_to_others, read_stream, read_user_file, write_user_file};
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -151,4 +152,17 @@ fn split(path: &Path) -> io::Result<(&Path, &Path)> {
         (Some(folder), Some(name)) => Ok((folder, Path::new(name))),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file")),
     }
+}
+
+/// Makes room for `length` bytes in `file`, whose length stays as it is, where the system can.
+///
+/// # Errors
+/// Where there is no such room: the disk or the quota is full, or a limit of the process is lower.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    sys::reserve(file, length, true)
+}
+
+/// Writes `bytes` at the beginning of `file`, with one system call where the system takes them at once.
+pub(crate) fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    sys::write_at_start(file, bytes)
 }

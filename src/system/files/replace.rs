@@ -253,22 +253,6 @@ fn takes_no_file(error: &io::Error) -> bool {
     error.get_ref().is_none() && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Makes room for `length` bytes in `file`, whose length stays as it is, where the system can.
-///
-/// # Errors
-/// Where there is no such room: the disk or the quota is full, or a limit of the process is lower.
-pub fn reserve(file: &File, length: u64) -> io::Result<()> {
-    sys::reserve(file, length, true)
-}
-
-/// Writes `bytes` at the beginning of `file`, with one system call where the system takes them at once.
-///
-/// # Errors
-/// Those of the system.
-pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
-    sys::write_at_start(file, bytes)
-}
-
 /// Whether `path` is not there and can never be made by this user: a container whose home is `/`.
 pub fn is_unwritable(path: &Path) -> bool {
     let absent = path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);

@@ -405,10 +405,6 @@ pub fn reserve(file: &File, length: u64, beyond: bool) -> io::Result<()> {
     Ok(())
 }
 
-pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, 0)
-}
-
 /// Whether something is mounted on the file itself, so that no other can take its place.
 pub fn is_mounted_alone(at: &Handle, name: &Path) -> bool {
     #[cfg(target_os = "linux")]
@@ -428,4 +424,9 @@ pub fn is_mounted_alone(at: &Handle, name: &Path) -> bool {
         (Ok((folder, _)), Ok((file, kind))) => kind == FileType::RegularFile && file != folder,
         _ => false,
     }
+}
+
+/// Writes `bytes` at the beginning of `file`.
+pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, 0)
 }

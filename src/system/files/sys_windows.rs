@@ -182,12 +182,6 @@ pub fn reserve(file: &File, length: u64, beyond: bool) -> io::Result<()> {
     if beyond { Ok(()) } else { file.set_len(length) }
 }
 
-pub fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    use std::io::{Seek, SeekFrom, Write};
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(bytes)
-}
-
 /// Nothing is.
 pub fn is_mounted_alone(_: &Handle, _: &Path) -> bool {
     false
@@ -238,4 +232,10 @@ pub fn open_trusted(path: &Path) -> io::Result<Result<(File, Numbers), Untrusted
     let file = File::open(path)?;
     let numbers = numbers_of(&file.metadata()?)?;
     Ok(Ok((file, numbers)))
+}
+
+pub fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom, Write};
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(bytes)
 }

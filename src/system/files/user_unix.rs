@@ -1,4 +1,4 @@
-//! What stands where a user wants something written, and how it is opened.
+//! Where a file that a user names is written to: pipes, devices, links and one's own descriptors.
 
 use super::Unsafe;
 use super::sys::{FILE, Handle, is_ours, kind_of, look};
