@@ -2,18 +2,21 @@
 //! a test makes its own.
 #![expect(clippy::disallowed_methods, reason = "here the world is made")]
 
+#[cfg(test)]
+pub mod testing;
+
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::cli::{Color, Global};
-use crate::oauth::request::{Identity, Request, Response};
+use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Head, Http, Settings};
+use crate::system::http::{self, Events, Head, Http, NetworkSettings};
 use crate::system::process::{self, Failed};
 use crate::system::terminal::{Echo, Terminal};
 use std::ffi::OsString;
@@ -183,8 +186,8 @@ impl Host {
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
         let sudo = self.is_sudo();
         let http = self.http.get_or_insert_with(|| {
-            let settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(Settings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
+            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
         });
         let mut notes = Notes { events, lines: Vec::new() };
         let answer = http(request, deadline, &mut notes);
@@ -192,12 +195,12 @@ impl Host {
         answer
     }
 
-    /// Whether `identity` can be shown, before anything is sent.
+    /// Whether `client_certificate` can be shown, before anything is sent.
     ///
     /// # Errors
-    /// As [`http::check_identity`].
-    pub fn check_identity(&self, identity: &Identity) -> Result<()> {
-        http::check_identity(identity)
+    /// As [`http::check_client_certificate`].
+    pub fn check_client_certificate(&self, client_certificate: &ClientCertificate) -> Result<()> {
+        http::check_client_certificate(client_certificate)
     }
 
     /// The store of that choice; `None` for none.

@@ -3,12 +3,12 @@
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Text that must not be shown: no `Display`, `Debug` says nothing, the memory is wiped when it goes.
+/// Text that must not be shown: no `Display`, an empty `Debug`, and its memory is wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text in; from here on only [`Secret::expose`] gives it out.
+    /// Wraps the text; only [`Secret::expose`] returns it.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(Zeroizing::new(text.into()))
     }
@@ -19,10 +19,10 @@ impl Secret {
         &self.0
     }
 
-    /// Reads what a file or a command gives: UTF-8 without NUL. One line break at its end is dropped.
+    /// Reads the content of a file or a command's output: UTF-8 without NUL. One trailing line break is dropped.
     ///
     /// # Errors
-    /// Why it cannot be one, in words without it.
+    /// Why it cannot be a secret, without repeating it.
     pub fn read(bytes: &[u8], lines: Lines) -> Result<Secret, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
         // A byte order mark is an editor's, and never meant.
@@ -35,8 +35,8 @@ impl Secret {
         }
         match text.matches('\n').count() + 1 {
             1 if !text.contains(['\r', '\0']) => Ok(Secret::new(text)),
-            1 => Err("it holds a control character".into()),
-            lines => Err(format!("it has {lines} lines; a secret is one line")),
+            1 => Err("it contains a control character".into()),
+            lines => Err(format!("it has {lines} lines; a secret must be a single line")),
         }
     }
 }

@@ -70,7 +70,7 @@ impl<'h> Context<'h> {
     }
 
     /// Everything about one profile, one process at a time, for all whose state folder is this one; see
-    /// [`crate::session::open_store::Opened::follow`] for the others.
+    /// [`crate::session::open_store::OpenStore::follow`] for the others.
     ///
     /// # Errors
     /// As [`guard::lock`].

@@ -6,10 +6,10 @@ use crate::base::error::{Error, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
 use crate::profile::{Profile, Wishes};
-use crate::session::acquire::{Source, obtain};
+use crate::session::acquire::{TokenSource, obtain};
 use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
-use crate::storage::head::{Call, HeadOf, Stamp};
+use crate::storage::head::{HeadOf, Invocation, Stamp};
 use crate::system::files::is_unwritable;
 use crate::token::Token;
 use crate::token::freshness::{MinTtl, Stale, freshness};
@@ -58,7 +58,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
             match good(&token, now, min_ttl) {
                 Ok(()) => {
                     write_head(context, &profile, cache.as_ref(), (file, &token), asked);
-                    return Ok(answer(profile, token, Source::Cache, now));
+                    return Ok(answer(profile, token, TokenSource::Cache, now));
                 }
                 Err(stale) => reason = Some(stale),
             }
@@ -92,14 +92,14 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         // Issued while we waited: that is as fresh as it gets, however short its life.
         let meanwhile = token.received >= started;
         // Where the settings have changed since, it may be for those of now, which were not in force when we began.
-        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_of_then = stand || !meanwhile || token.identity.is_within(&known);
         let is_good = (meanwhile && good(token, now, MinTtl::Asked(0)).is_ok())
             || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
     if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
-        return Ok(answer(profile, token, Source::Cache, now));
+        return Ok(answer(profile, token, TokenSource::Cache, now));
     }
     if let Some(reason) = reason {
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
@@ -112,7 +112,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
     }
     drop(lock);
-    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
+    let now = if source == TokenSource::Cache { context.host.clock.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 
@@ -170,7 +170,8 @@ fn write_head(
     let own = context.host.env.own();
     let mut all = context.host.words.iter().skip(1).map(|word| word.as_encoded_bytes());
     let verb = all.next().unwrap_or_default();
-    let mut call = Call { verb, words: all.skip(1).collect(), env: own.iter().map(|entry| entry.as_slice()).collect() };
+    let mut call =
+        Invocation { verb, words: all.skip(1).collect(), env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
     if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);

@@ -90,6 +90,16 @@ impl Library {
     }
 }
 
+#[cfg(test)]
+impl Library {
+    /// The built-in providers, and this one.
+    pub fn of(provider: Provider) -> Library {
+        let library = Library::default();
+        library.read.borrow_mut().insert(provider.name.clone(), Rc::new(Loaded { provider, file: None }));
+        library
+    }
+}
+
 /// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
 fn is_near(one: &str, other: &str) -> bool {
     let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));

@@ -5,6 +5,8 @@ pub mod discovery;
 mod flags;
 pub mod library;
 mod owner;
+#[cfg(test)]
+pub mod testing;
 mod values;
 
 pub use crate::cli::Flag;

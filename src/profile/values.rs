@@ -463,3 +463,6 @@ pub fn is_pem(text: &str) -> bool {
 pub(super) fn lines(param: &Param) -> Lines {
     if param.lines || param.file { Lines::Many } else { Lines::One }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What must hold of a provider file as a whole: every name in it stands for something.
+//! Checks a provider file as a whole: every name in it must exist.
 
 use super::template::Piece;
 use super::{Auth, Call, Encode, Field, Flow, Param, Provider, Template};
@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::base::toml::{Document, Table, unknown};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Marks the values that begin a URL.
+/// Marks the values that are the beginning of a URL.
 pub fn mark_urls(provider: &mut Provider) {
     let begins: Vec<String> = provider
         .grants
@@ -52,24 +52,26 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
             let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
             if matches!(claim.as_str(), "iat" | "exp" | "jti") {
-                return Err(at.error(&place, "this claim is made here: `lifetime`, `backdate` and `jti` say how"));
+                return Err(at.error(&place, "tok sets this claim itself; use `lifetime`, `backdate` and `jti`"));
             }
             names(&at, &place, provider, template, &["key_fingerprint"])?;
         }
         for (name, template) in &grant.defaults {
             let place = ["grants", &grant.name, "defaults"];
             if provider.param(name).is_none_or(|p| p.secret) {
-                return Err(at.error(&place, format!("`{name}` is no value that could have a default")));
+                return Err(
+                    at.error(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"))
+                );
             }
             names(&at, &place, provider, template, &[])?;
         }
         if grant.flow == Flow::Signed && grant.assertion.is_none() {
-            return Err(at.error(&place, "what is signed is missing: [grants.NAME.assertion]"));
+            return Err(at.error(&place, "missing [grants.NAME.assertion]: what to sign"));
         }
         if grant.assertion.is_some() {
             for name in ["private_key", "assertion"] {
                 if provider.param(name).is_none_or(|p| !p.secret) {
-                    return Err(at.error(&place, format!("this needs [params.{name}], a secret")));
+                    return Err(at.error(&place, format!("requires [params.{name}] with `secret = true`")));
                 }
             }
         }
@@ -91,7 +93,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         }
         for (key, needs_list) in [("repeat", param.repeat), ("pairs", param.pairs)] {
             if needs_list && !param.list {
-                return Err(at.error(&["params", &param.name, key], "this is of a list: `list = true` is missing"));
+                return Err(at.error(&["params", &param.name, key], format!("`{key}` requires `list = true`")));
             }
         }
         if let Some(default) = &param.default {
@@ -108,7 +110,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
     in_use.retain(|(name, _)| *name != "access_token");
     names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"])?;
     if in_use.len() == provider.usage.value.names().count() {
-        return Err(at.error(&["use", "value"], "the header's value must hold {access_token}"));
+        return Err(at.error(&["use", "value"], "the header's value must contain {access_token}"));
     }
     if let Some(refresh) = &provider.refresh {
         let grants = || provider.grants.iter().map(|g| g.name.as_str());
@@ -116,14 +118,14 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
             return Err(at.unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()));
         };
         if !provider.uses(grant).contains_key("refresh_token") {
-            return Err(at.error(&["refresh", "grant"], "this grant takes no {refresh_token}"));
+            return Err(at.error(&["refresh", "grant"], "this grant does not use {refresh_token}"));
         }
         if let Some(fallback) = &refresh.fallback {
             if provider.grant(fallback).is_none() {
                 return Err(at.unknown(&["refresh", "fallback"], "grant", fallback, grants()));
             }
             if *fallback == refresh.grant {
-                return Err(at.error(&["refresh", "fallback"], "a refresh cannot fall back on itself"));
+                return Err(at.error(&["refresh", "fallback"], "`fallback` must not be the same grant as `grant`"));
             }
         }
     }
@@ -214,10 +216,10 @@ fn size<'p>(
         return Ok(*size);
     }
     let Some((name, param)) = params.get_key_value(name) else { return Ok(Size { depth: 0, parts: 1, length: 0 }) };
-    // One that holds itself never ends either.
+    // One that refers to itself never ends either.
     if depth > DEEPEST {
         return Err(match holds_itself(params, name) {
-            true => "this default holds itself".into(),
+            true => "this default refers to itself".into(),
             false => format!("this default leads to others more than {DEEPEST} times over"),
         });
     }
@@ -238,7 +240,7 @@ fn size<'p>(
         return Err(format!("this default leads to others more than {DEEPEST} times over"));
     }
     if all.parts > MOST_PARTS {
-        return Err(format!("this default holds other values more than {MOST_PARTS} times"));
+        return Err(format!("this default refers to other values more than {MOST_PARTS} times"));
     }
     if all.length > LONGEST {
         return Err(format!("this default is longer than {} KiB when it is filled in", LONGEST >> 10));
@@ -268,7 +270,7 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
     let inside = |key| [place, &[key]].concat();
     names(at, &inside("url"), provider, &call.url, &[])?;
     if let Some(Piece::Text(text)) = call.url.0.first() {
-        // What stands before the first value is told now; the whole when it is known.
+        // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;
         let wrong = if whole {
             crate::base::url::Url::parse(text).err()
@@ -276,12 +278,12 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
             crate::base::url::Url::parse_start(text).err()
         };
         if let Some(why) = wrong {
-            return Err(at.error(&inside("url"), format!("this URL {why}; it begins with https:// or with a value")));
+            return Err(at.error(&inside("url"), format!("this URL {why}; it must begin with https:// or a value")));
         }
     }
     // It would never be sent, nor the query that is put after it.
     if call.url.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('#'))) {
-        return Err(at.error(&inside("url"), "a URL here has no fragment (`#`)"));
+        return Err(at.error(&inside("url"), "this URL must not have a fragment (`#`)"));
     }
     for (_, template) in &call.headers {
         names(at, &inside("headers"), provider, template, known)?;
@@ -307,13 +309,13 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         }
     }
     if call.encode == Encode::None && !call.body.is_empty() {
-        return Err(at.error(&inside("body"), "`encode = \"none\"` sends no body"));
+        return Err(at.error(&inside("body"), "a body is not allowed with `encode = \"none\"`"));
     }
     if call.auth != Auth::None {
         let needed = call.auth.names().iter().filter(|(name, optional)| !optional || *name == "client_id");
         for (name, _) in needed {
             if provider.param(name).is_none() {
-                return Err(at.error(&inside("auth"), format!("this needs [params.{name}]")));
+                return Err(at.error(&inside("auth"), format!("requires [params.{name}]")));
             }
         }
     }
@@ -325,7 +327,7 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
     if let Some(name) = &call.more
         && provider.param(name).is_none_or(|p| !p.list || p.secret)
     {
-        return Err(at.error(&inside("more"), format!("`{name}` is no value that is a list")));
+        return Err(at.error(&inside("more"), format!("`{name}` must be a list in [params] and not a secret")));
     }
     Ok(())
 }
@@ -368,8 +370,8 @@ impl Places<'_, '_, '_> {
         self.doc.error(self.span(path), why)
     }
 
-    fn unknown<'n>(&self, path: &[&str], sort: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
-        unknown(self.doc, self.span(path), sort, typed, names)
+    fn unknown<'n>(&self, path: &[&str], kind: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+        unknown(self.doc, self.span(path), kind, typed, names)
     }
 }
 
@@ -391,9 +393,11 @@ mod tests {
         for key in ["repeat", "pairs"] {
             let text = format!("[params.x]\n{key} = true\n[grants.g]\nurl = \"https://a.example\"\n");
             let said = error(&text);
-            assert!(said.contains("t.toml:2:") && said.contains("`list = true` is missing"), "{said}");
+            assert!(said.contains("t.toml:2:") && said.contains("requires `list = true`"), "{said}");
         }
-        assert!(error("[params.x]\nuntil = \"\"\n[grants.g]\nurl = \"https://a.example\"\n").contains("ends nothing"));
+        assert!(
+            error("[params.x]\nuntil = \"\"\n[grants.g]\nurl = \"https://a.example\"\n").contains("must not be empty")
+        );
     }
 
     #[test]
@@ -417,24 +421,24 @@ mod tests {
         };
         assert!(Provider::parse("t", "t.toml", &text("claims = { iss = \"{key_fingerprint}\" }")).is_ok());
         for (rest, says) in [
-            ("claims = { exp = \"1\" }", "`lifetime`, `backdate` and `jti` say how"),
-            ("claims = { iss = \"{nobody}\" }", "no value `nobody`"),
-            ("claims = {}\nalgorithm = \"HS256\"", "no algorithm of a private key"),
-            ("claims = {}\nalgorithm = \"none\"", "no algorithm of a private key"),
+            ("claims = { exp = \"1\" }", "use `lifetime`, `backdate` and `jti`"),
+            ("claims = { iss = \"{absent}\" }", "unknown value `absent`"),
+            ("claims = {}\nalgorithm = \"HS256\"", "not an algorithm for a private key"),
+            ("claims = {}\nalgorithm = \"none\"", "not an algorithm for a private key"),
             ("claims = {}\nlifetime = \"soon\"", "t.toml:10:"),
-            ("jti = false", "`claims` are missing"),
+            ("jti = false", "missing `claims`"),
         ] {
             let said = error(&text(rest));
             assert!(said.contains(says), "{rest}: {said}");
         }
         let without = "[params.assertion]\nsecret = true\n[grants.g]\nurl = \"https://a.example\"\n[grants.g.assertion]\nclaims = {}\n";
-        assert!(error(without).contains("[params.private_key], a secret"));
+        assert!(error(without).contains("[params.private_key] with `secret = true`"));
         let unsigned = "[grants.g]\nflow = \"signed\"\nurl = \"https://a.example\"\n";
         assert!(error(unsigned).contains("[grants.NAME.assertion]"));
         let outside = "[params.x]\n[grants.g]\nurl = \"https://a.example\"\nbody = { a = \"{key_fingerprint}\" }\n";
-        assert!(error(outside).contains("no value `key_fingerprint`"));
+        assert!(error(outside).contains("unknown value `key_fingerprint`"));
         let nowhere = "[params.x]\ninside = { value = \"y\", at = \"/a\" }\n[grants.g]\nurl = \"https://a.example\"\n";
-        assert!(error(nowhere).contains("no value `y`"));
+        assert!(error(nowhere).contains("unknown value `y`"));
     }
 
     /// A provider whose values have these defaults.
@@ -473,11 +477,11 @@ mod tests {
         // An unbounded check would take minutes, and filling one in more memory than there is.
         assert!(begun.elapsed() < std::time::Duration::from_secs(60));
         let given = format!("{}[params.v7]\n", doubling(7).replace("[params.v7]\ndefault = \"x\"\n", ""));
-        assert!(error(&given).contains("holds other values more than 64 times"));
+        assert!(error(&given).contains("refers to other values more than 64 times"));
         let long = with_defaults([("v0".into(), "{v1}{v1}".into()), ("v1".into(), "x".repeat(9 << 10))]);
         assert!(error(&long).contains("longer than 16 KiB"), "{}", error(&long));
         let itself = with_defaults([("v0".into(), "{v1}".into()), ("v1".into(), "{v0}".into())]);
-        assert!(error(&itself).contains("this default holds itself"));
+        assert!(error(&itself).contains("this default refers to itself"));
         for fine in [chain(16), doubling(6)] {
             assert!(Provider::parse("t", "t.toml", &fine).is_ok(), "{fine}");
         }

@@ -6,7 +6,7 @@ use crate::base::secret::Secret;
 use crate::base::text::{escape, escape_to};
 use crate::base::url::Url;
 use crate::host::Host;
-use crate::oauth::callback::{self, Callback, Expected};
+use crate::oauth::callback::{self, Callback, ExpectedRedirect};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
 use crate::oauth::reply::{self, value};
@@ -143,7 +143,7 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     }
     let address = address(host, run, inputs).map_err(|error| name_redirect(error, inputs))?;
     let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
-    let expected = Expected {
+    let expected = ExpectedRedirect {
         state,
         issuer: profile.issuer().or(value(inputs, "issuer")),
         issuer_required: required.unwrap_or(false),
@@ -181,7 +181,13 @@ fn shown(address: &str) -> String {
 }
 
 /// Shows the address, and takes the one where the login ended.
-fn take_pasted(host: &mut Host, run: &Run, address: &str, redirect_uri: &str, expected: &Expected) -> Result<Callback> {
+fn take_pasted(
+    host: &mut Host,
+    run: &Run,
+    address: &str,
+    redirect_uri: &str,
+    expected: &ExpectedRedirect,
+) -> Result<Callback> {
     let Run { profile, grant, person, .. } = *run;
     host.terminal.show(&format!("Log in here:\n{}", shown(address)));
     let mut pasting = Pasting::begin();
@@ -249,7 +255,7 @@ impl Pasting {
         Pasting(Paste::begin(), Zeroizing::default())
     }
 
-    fn take(&mut self, expected: &Expected) -> Option<Taken> {
+    fn take(&mut self, expected: &ExpectedRedirect) -> Option<Taken> {
         let line = match self.0.take()? {
             Pasted::End => return Some(Taken::End),
             Pasted::Line(line) if line.expose().is_empty() => return Some(Taken::Empty),
@@ -278,9 +284,9 @@ impl Pasting {
 /// A wait for the browser to come back, or for a person who pastes where it ended.
 struct Waiting<'a> {
     host: &'a mut Host,
-    opened: Option<browser::Opened>,
+    opened: Option<browser::Launch>,
     pasting: Option<Pasting>,
-    expected: &'a Expected,
+    expected: &'a ExpectedRedirect,
     /// The errors without a state that were told.
     told: Vec<String>,
 }
@@ -327,7 +333,13 @@ impl Watcher for Waiting<'_> {
 }
 
 /// Opens the browser and waits for it to come back.
-fn listen(host: &mut Host, run: &Run, address: &str, mut listener: Listener, expected: &Expected) -> Result<Callback> {
+fn listen(
+    host: &mut Host,
+    run: &Run,
+    address: &str,
+    mut listener: Listener,
+    expected: &ExpectedRedirect,
+) -> Result<Callback> {
     let Run { person, .. } = *run;
     let limit = person.limit.unwrap_or(BROWSER);
     let until = if person.limit.is_some() { host.clock.deadline } else { host.clock.instant() + limit };

@@ -1,4 +1,4 @@
-//! Access tokens that wait on disk: one private file a token, in a folder a profile. Whatever is wrong with one is a
+//! Access tokens cached on disk: one private file per token, in a folder per profile. Anything wrong with one is a
 //! miss, never an error.
 //!
 //! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
@@ -7,9 +7,9 @@
 use crate::base::header::is_header;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::storage::head::{Call, Head, HeadOf, is_head};
+use crate::storage::head::{CachedHead, HeadOf, Invocation, is_head};
 use crate::system::files::{Dir, Durable, Numbers};
-use crate::token::identity::{Belongs, Known};
+use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 
 /// How many levels the folder of a profile's tokens lies below `<state>/tok`, see [`Dir::open`].
 const BELOW: usize = 2;
-/// The most that an entry may hold, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
+/// The longest entry, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
 
 /// What the short path prints stands first and in this order: it reads no further.
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct TokenWire {
     /// Nanoseconds since 1970.
     received: i64,
     /// Seconds since 1970; absent: unknown.
@@ -45,14 +45,15 @@ struct Wire {
     scope: Option<String>,
     #[serde(default)]
     extra: Map<String, Value>,
-    belongs: Belongs,
+    #[serde(rename = "belongs")]
+    identity: TokenIdentity,
 }
 
 impl Token {
-    /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
+    /// Reads the file of one token; `None` if it is not one, or one that must not be handed out.
     pub fn parse(bytes: &[u8]) -> Option<Token> {
-        let wire: Wire = serde_json::from_slice(bytes).ok()?;
-        // The file is ours; a token in it that may not be handed out is a mistake all the same.
+        let wire: TokenWire = serde_json::from_slice(bytes).ok()?;
+        // The file is ours; a token in it that must not be handed out is an error nevertheless.
         if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
@@ -72,13 +73,13 @@ impl Token {
             id_token: wire.id_token.map(|text| IdToken { text: Secret::new(text), verified: wire.id_token_verified }),
             dpop_key: wire.dpop_key.map(Secret::new),
             extra: wire.extra,
-            belongs: wire.belongs,
+            identity: wire.identity,
         })
     }
 
     /// The file's text.
     pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
-        let wire = Wire {
+        let wire = TokenWire {
             received: self.received.0,
             expires_at: self.expires.at(),
             never_expires: self.expires == Expires::Never,
@@ -93,7 +94,7 @@ impl Token {
             token_type: self.token_type.clone(),
             scope: self.scope.clone(),
             extra: self.extra.clone(),
-            belongs: self.belongs.clone(),
+            identity: self.identity.clone(),
         };
         serde_json::to_vec(&wire).unwrap_or_default().into()
     }
@@ -144,18 +145,18 @@ impl Cache {
         self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
     }
 
-    /// The newest token that nothing in `known` contradicts, and its file.
-    pub fn find(&self, known: &Known) -> Option<(TokenFile, Token)> {
+    /// The newest token that `known` does not contradict, and its file.
+    pub fn find(&self, known: &CurrentIdentity) -> Option<(TokenFile, Token)> {
         self.entries()
             .into_iter()
             .filter_map(|(file, cached)| Some((file, cached?)))
-            .filter(|(_, cached)| cached.belongs.contradiction(known).is_none())
+            .filter(|(_, cached)| cached.identity.contradiction(known).is_none())
             .max_by_key(|(_, cached)| cached.received)
     }
 
     /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
-    /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
-    pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
+    /// question. The name of its file; `None` if it could not be written, which only costs time.
+    pub fn put(&self, known: &CurrentIdentity, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
         let dir = Dir::make(&self.folder, BELOW).ok()?;
         // Tokens are put here under the profile's lock.
@@ -166,17 +167,17 @@ impl Cache {
         Some(name)
     }
 
-    /// Forgets the tokens that `known` does not contradict, and what nobody can use any more.
-    pub fn drop_answers(&self, known: &Known, now: i64) {
+    /// Deletes the tokens that `known` does not contradict, and those that can no longer be used.
+    pub fn drop_answers(&self, known: &CurrentIdentity, now: i64) {
         self.answers(known, now).iter().for_each(|name| self.remove(name));
     }
 
     /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
-    fn answers(&self, known: &Known, now: i64) -> Vec<String> {
+    fn answers(&self, known: &CurrentIdentity, now: i64) -> Vec<String> {
         let mut answers = Vec::new();
         for (TokenFile { name, .. }, cached) in self.entries() {
             match cached {
-                Some(cached) if cached.belongs.contradiction(known).is_none() => answers.push(name),
+                Some(cached) if cached.identity.contradiction(known).is_none() => answers.push(name),
                 Some(cached) if cached.expires.at().is_none_or(|at| at > now) => {}
                 _ => self.remove(&name),
             }
@@ -188,10 +189,10 @@ impl Cache {
         let _ = self.open().and_then(|dir| dir.remove(name));
     }
 
-    /// Forgets all tokens of the profile. Whether there were any.
+    /// Deletes all tokens of the profile. Whether there were any.
     ///
     /// # Errors
-    /// Where a file cannot be removed.
+    /// If a file cannot be removed.
     pub fn clear(&self) -> std::io::Result<bool> {
         let mut any = false;
         let dir = match Dir::open_to_clear(&self.folder, BELOW) {
@@ -215,9 +216,9 @@ impl Cache {
     }
 
     /// Writes the head of `call` for the token in `file`. A failure costs time alone.
-    pub fn put_head(&self, call: &mut Call<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
+    pub fn put_head(&self, call: &mut Invocation<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
         let Some(of) = file.of else { return };
-        let head = Head {
+        let head = CachedHead {
             build: crate::BUILD,
             call: &call.digest(&file.name),
             token: &file.name,
@@ -234,7 +235,7 @@ impl Cache {
     }
 
     /// Removes the head of `call`.
-    pub fn drop_head(&self, call: &Call<'_>) {
+    pub fn drop_head(&self, call: &Invocation<'_>) {
         self.remove(call.head());
     }
 }

@@ -8,9 +8,9 @@ use crate::system::files::{Dir, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The shortest time a copy is used for, and between two requests for missing keys, in seconds.
+/// The shortest time for which a copy is used, and between two requests for missing keys, in seconds.
 pub const MINUTE: i64 = 60;
-/// How long a copy is used where the server says nothing of it, in seconds.
+/// How long a copy is used if the server does not say, in seconds.
 const HOUR: i64 = 60 * MINUTE;
 /// The longest time a copy is used for, also while the server cannot be reached, in seconds.
 const DAY: i64 = 24 * HOUR;
@@ -54,17 +54,17 @@ struct Copy {
 }
 
 /// The place of one document's copy. Whatever is wrong with a copy is a miss, never an error.
-pub struct Place {
-    /// `None` where the user has no home.
+pub struct DocumentCache {
+    /// `None` if the user has no home.
     file: Option<PathBuf>,
     of: String,
 }
 
-impl Place {
+impl DocumentCache {
     /// The place of the document `of` (an issuer or a URL) of one `kind` in `folder`.
-    pub fn within(folder: Option<PathBuf>, kind: &str, of: &str) -> Place {
+    pub fn within(folder: Option<PathBuf>, kind: &str, of: &str) -> DocumentCache {
         let name = format!("{}.json", digest::hex(&[kind.as_bytes(), of.as_bytes()]));
-        Place { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
+        DocumentCache { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
     }
 
     fn place(&self) -> Option<(&Path, &str)> {
@@ -99,7 +99,7 @@ impl Place {
             (Err(error), Some((document, age, _)))
                 if error.kind == Kind::Unavailable && youth.is_none() && age < DAY =>
             {
-                Ok((document, Some(format!("{error}; a copy {} min old is used", age / MINUTE))))
+                Ok((document, Some(format!("{error}; using a copy that is {} min old", age / MINUTE))))
             }
             (Err(error), _) => Err(error),
         }
@@ -111,7 +111,7 @@ impl Place {
         // In a folder of others somebody may have put a document for us.
         let copy: Copy = serde_json::from_slice(&Dir::open(folder, BELOW).ok()?.read(name, LIMIT).ok()??).ok()?;
         let age = now.secs().saturating_sub(Time(copy.fetched).secs());
-        // One of the future: the clock was set back, and how old it is nobody knows.
+        // From the future: the clock was set back, and its age is unknown.
         (copy.of == self.of && age >= -CLOCK_SLACK).then_some((copy, age.max(0)))
     }
 
@@ -162,17 +162,17 @@ mod tests {
         assert_eq!(life(&["s-maxage=5, private"]), Some(HOUR));
     }
 
-    /// A place in a folder of its own, and what a call finds there at `now`: whether it asked, and the document's
+    /// A place in a new folder, and what a call finds there at `now`: whether it asked, and the document's
     /// mark or the error.
     struct World {
         dir: tempfile::TempDir,
-        place: Place,
+        place: DocumentCache,
     }
 
     impl World {
         fn new() -> World {
             let dir = tempfile::tempdir().unwrap();
-            let place = Place::within(Some(dir.path().join("tok/metadata")), "metadata", ISSUER);
+            let place = DocumentCache::within(Some(dir.path().join("tok/metadata")), "metadata", ISSUER);
             World { dir, place }
         }
 
@@ -244,13 +244,13 @@ mod tests {
             assert_eq!(world.get(NOW, None, Ok(("2", None))), ("2".into(), true, false), "{bad}");
         }
         // No folder at all costs time alone.
-        let nowhere = Place::within(None, "metadata", ISSUER);
+        let nowhere = DocumentCache::within(None, "metadata", ISSUER);
         let got = nowhere
             .get(Time(0), None, &|body: &[u8]| Ok(body.to_vec()), &mut || Ok((vec![1], reply(200, None, "x", 0))));
         assert_eq!(got.unwrap().0, [1]);
         assert_ne!(
-            Place::within(Some("x".into()), "jwks", ISSUER).file,
-            Place::within(Some("x".into()), "metadata", ISSUER).file
+            DocumentCache::within(Some("x".into()), "jwks", ISSUER).file,
+            DocumentCache::within(Some("x".into()), "metadata", ISSUER).file
         );
     }
 

@@ -1,4 +1,4 @@
-//! Where config, secrets and state lie: the platform's folders.
+//! Where config, secrets and state are: the platform's folders.
 
 use std::path::{Path, PathBuf};
 

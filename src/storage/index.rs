@@ -1,5 +1,5 @@
-//! What is kept of each profile, without a secret in it and without opening a store: one file a profile, so that no
-//! two writers meet.
+//! What is stored for each profile, readable without opening a store and without secrets: one file per profile, so that
+//! no two writers meet.
 
 use crate::storage::folders::Folders;
 use crate::system::files::{Dir, Durable};
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 /// How many levels the folder lies below `<state>/tok`, see [`Dir::open`].
 const BELOW: usize = 1;
 
-/// What is kept of a profile.
+/// What is stored for a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Its provider.
     pub provider: String,
     /// The grant that its session began with.
@@ -23,13 +23,13 @@ pub struct Entry {
     pub store: String,
     /// Whether a refresh token is kept.
     pub refresh_token: bool,
-    /// When the refresh token ends, in seconds since 1970, as far as it is known.
+    /// When the refresh token expires, in seconds since 1970, if known.
     pub refresh_expires_at: Option<i64>,
-    /// The names of the kept secrets.
+    /// The names of the stored secrets.
     pub secrets: Vec<String>,
-    /// Where what is kept may go.
+    /// Where the stored secrets may be sent.
     pub origin: Option<String>,
-    /// A grant that was refused with a kept secret of a person: to send it again could lock the account.
+    /// A grant that was refused with a person's stored secret: sending it again could lock the account.
     pub refused: Option<String>,
 }
 
@@ -52,15 +52,15 @@ impl Index {
         Some((path.parent()?, path.file_name()?.to_str()?))
     }
 
-    /// What it says; nothing where it is not there, not ours or broken.
-    pub fn read(&self) -> Option<Entry> {
+    /// Its content; empty if it is missing, not ours or damaged.
+    pub fn read(&self) -> Option<IndexEntry> {
         let (folder, name) = self.place()?;
         let bytes = Dir::open(folder, BELOW).ok()?.read(name, 1 << 20).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Changes what it says. It is a convenience: a failure costs a line of `tok list`.
-    pub fn update(&self, change: impl FnOnce(&mut Entry)) {
+    /// Changes its content. It is a convenience: a failure costs a line of `tok list`.
+    pub fn update(&self, change: impl FnOnce(&mut IndexEntry)) {
         let Some((folder, name)) = self.place() else { return };
         let old = self.read();
         let mut entry = old.clone().unwrap_or_default();
@@ -73,7 +73,7 @@ impl Index {
         }
     }
 
-    /// Forgets it.
+    /// Deletes it.
     pub fn forget(&self) {
         if let Some((folder, name)) = self.place() {
             let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(name));

@@ -1,7 +1,7 @@
-//! One at a time: a lock of the kernel on a file of its own, which goes with the process that holds it.
+//! One at a time: a kernel lock on a separate file, released when the process that holds it ends.
 //!
-//! The file is never removed and, where one can be made, never the data file: a lock on a file that is replaced or
-//! unlinked excludes nobody (int128/kubelogin#1126), unless each taker looks whether it is still the same.
+//! The file is never removed and, if one can be made, never the data file: a lock on a file that is replaced or
+//! unlinked excludes no one (int128/kubelogin#1126), unless each taker checks that it is still the same.
 
 use crate::system::files::{self, Dir};
 use std::fmt;
@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long a waiter says nothing.
+/// How long a waiter stays silent.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Why a lock was not taken. None of them is a licence to go on without.
+/// Why a lock was not taken. None of them allows to continue without it.
 #[derive(Debug)]
 pub enum LockError {
     /// Another process kept it until the deadline.
     TimedOut {
-        /// Its process id, where it could be read.
+        /// Its process id, if it could be read.
         holder: Option<u32>,
     },
     /// The lock file or its folder, the one named, could not be opened or locked, or is not ours.
@@ -38,7 +38,7 @@ impl fmt::Display for LockError {
 
 impl std::error::Error for LockError {}
 
-/// A lock that is held; dropped, or with the end of the process however it comes, it is free.
+/// A held lock; released on drop, or when the process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -47,13 +47,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing; its last `below`
-    /// names are folders of ours, and so is the one before them.
+    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing; its last
+    /// `below` names are folders of ours, and so is the one before them.
     ///
     /// `waiting` is called once, after a second without the lock, with the holder's process id if it is known.
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] at the deadline; [`LockError::Failed`] where the folder or the file is not ours alone
+    /// [`LockError::TimedOut`] at the deadline; [`LockError::Failed`] if the folder or the file is not ours alone
     /// (a planted link is not followed) or the system cannot lock.
     pub fn take(
         folder: &Path,
@@ -92,7 +92,7 @@ impl Lock {
     pub fn on_folder(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
         let failed = |error| LockError::Failed(path.to_owned(), error);
         let file = locked(|| files::open_folder(path), path, &|| None, deadline, &mut false, &mut |_| {})?;
-        // A folder that was moved away meanwhile is no matter: the config is written where it is then.
+        // A folder that was moved away meanwhile does not matter: the config is written where it is then.
         file.metadata().map_err(failed)?;
         Ok(Lock { file, signed: false })
     }
@@ -197,8 +197,8 @@ fn sign(file: &mut File, pid: Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits in the kernel, in a thread of its own, so that the waiter wakes the moment the lock is free. After the
-/// deadline nobody receives what the thread sends: the file is closed and with it the lock is free again.
+/// Waits in the kernel, in a separate thread, so that the waiter wakes the moment the lock is free. After the
+/// deadline what the thread sends is not received: the file is closed and the lock is free again.
 fn wait(
     file: File,
     path: &Path,
@@ -284,7 +284,7 @@ mod tests {
         let first = Lock::on(&path, soon(0)).unwrap();
         let error = Lock::on(&path, soon(50)).unwrap_err();
         assert!(matches!(error, LockError::TimedOut { holder: None }), "{error}");
-        // The holder replaces the file: whoever comes then locks the new one, and a lock on the old one hinders nobody.
+        // The holder replaces the file: whoever comes then locks the new one, and a lock on the old one blocks no one.
         put(b"new\n");
         let second = Lock::on(&path, soon(0)).unwrap();
         drop(first);

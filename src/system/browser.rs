@@ -1,4 +1,4 @@
-//! The system's browser, opened beside us: it shares neither our terminal nor our signals, and its failure is told.
+//! The system's browser, started independently: it shares neither our terminal nor our signals; a failure is reported.
 
 use crate::base::env::Env;
 use crate::base::url::Url;
@@ -18,9 +18,9 @@ const UNSAFE: &[char] = &['"', '<', '>', '^', '`', '{', '|', '}'];
 
 /// A browser that was asked to open.
 #[derive(Clone, Debug)]
-pub struct Opened(Arc<AtomicBool>);
+pub struct Launch(Arc<AtomicBool>);
 
-impl Opened {
+impl Launch {
     /// Whether no program could open it, as far as is known by now: that takes about a second a program.
     pub fn failed(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -30,17 +30,17 @@ impl Opened {
 /// Opens `url` in the browser of `$BROWSER` or the system's, and does not wait for it.
 ///
 /// # Errors
-/// Why nothing was tried, in words: the URL is neither https nor loopback, or there is no browser to try.
-pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
+/// Why nothing was tried: the URL is neither https nor loopback, or no browser is available.
+pub fn open(url: &str, env: &Env) -> Result<Launch, String> {
     let url = safe(url)?;
     let candidates = candidates(&url, env, is_wsl());
     if candidates.is_empty() {
-        return Err("there is neither a display nor a usable BROWSER".into());
+        return Err("no display, and no usable BROWSER".into());
     }
     let env: Vec<(OsString, OsString)> =
         env.for_children().map(|(name, value)| (name.clone(), value.clone())).collect();
     let failed = Arc::new(AtomicBool::new(false));
-    let opened = Opened(Arc::clone(&failed));
+    let opened = Launch(Arc::clone(&failed));
     let tried = std::thread::Builder::new().spawn(move || {
         if !candidates.iter().any(|words| runs(words, &env)) {
             failed.store(true, Ordering::Relaxed);
@@ -57,9 +57,9 @@ pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
 /// # Errors
 /// Why not, in words.
 pub fn safe(url: &str) -> Result<String, String> {
-    Url::parse(url).map_err(|why| format!("its address {why}"))?;
+    Url::parse(url).map_err(|why| format!("its URL {why}"))?;
     if url.contains(UNSAFE) {
-        return Err("its address has a character that must be percent-encoded".into());
+        return Err("its URL contains a character that must be percent-encoded".into());
     }
     // Valid in a URL, but not to an opener that pastes it into a script.
     Ok(url.replace('\'', "%27").replace('$', "%24"))

@@ -2,7 +2,7 @@
 //! reachable from this machine only, and turns away whatever is not the answer.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::oauth::callback::{self, Callback, Expected, Foreign};
+use crate::oauth::callback::{self, Callback, ExpectedRedirect, Foreign};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub struct TimedOut {
     pub turned_away: Option<Foreign>,
 }
 
-/// Who is told of a wait.
+/// Callbacks during a wait.
 pub trait Watcher {
     /// Called many times a second. An answer that came another way ends the wait.
     fn tick(&mut self) -> Option<Callback>;
@@ -65,7 +65,7 @@ pub trait Watcher {
         false
     }
 
-    /// A request names this error and no login: whether it is about this one nobody can tell. As it came, not safe for
+    /// A request names this error and no login: whether it is about this one is unknown. As it came, not safe for
     /// a terminal.
     fn stateless_error(&mut self, _error: &str) {}
 }
@@ -91,7 +91,7 @@ impl Listener {
     /// Listens on `port`, or on a free one.
     ///
     /// # Errors
-    /// [`Kind::Other`] where the port is taken or may not be had, or there is no loopback.
+    /// [`Kind::Other`] where the port is in use or not permitted, or the machine lacks a loopback address.
     pub fn bind(host: Loopback, port: Option<u16>) -> Result<Listener> {
         let mut bound = Listener::try_bind(host, port.unwrap_or(0));
         for _ in 1..TRIES {
@@ -104,20 +104,20 @@ impl Listener {
         }
         bound.map_err(|error| {
             let Some(port) = port else {
-                let what = format!("cannot listen on {} for the browser's answer", host.host());
+                let what = format!("cannot listen on {} for the login's redirect", host.host());
                 return Error::new(Kind::Other, what, error.to_string())
                     .hint("log in with --no-browser, which needs no listener");
             };
-            let what = format!("cannot listen on port {port} of {} for the browser's answer", host.host());
+            let what = format!("cannot listen on port {port} of {} for the login's redirect", host.host());
             match error.kind() {
-                ErrorKind::AddrInUse => Error::new(Kind::Other, what, "another program has it").hint(format!(
-                    "end that program ({} shows it), or give a port the provider also knows with --redirect-port",
+                ErrorKind::AddrInUse => Error::new(Kind::Other, what, "the port is in use").hint(format!(
+                    "stop the program that uses it ({} shows it), or give another registered port with --redirect-port",
                     whose(port)
                 )),
-                ErrorKind::PermissionDenied => Error::new(Kind::Other, what, "this user may not")
-                    .hint("give a port above 1023 that the provider also knows with --redirect-port"),
+                ErrorKind::PermissionDenied => Error::new(Kind::Other, what, "permission denied")
+                    .hint("give a registered port above 1023 with --redirect-port"),
                 _ => Error::new(Kind::Other, what, error.to_string())
-                    .hint("give another port the provider also knows with --redirect-port"),
+                    .hint("give another registered port with --redirect-port"),
             }
         })
     }
@@ -182,7 +182,7 @@ impl Listener {
     pub fn wait(
         mut self,
         deadline: Instant,
-        expected: &Expected,
+        expected: &ExpectedRedirect,
         watcher: &mut dyn Watcher,
     ) -> std::result::Result<Callback, TimedOut> {
         let mut visitors: Vec<Visitor> = Vec::new();
@@ -229,7 +229,7 @@ impl Listener {
                 return Err(TimedOut { turned_away });
             }
             if !busy {
-                // What woke us and then was nothing, such as a connection that there is no descriptor for, stays so.
+                // What woke us and then was nothing, such as a connection without a free descriptor, stays so.
                 if woken {
                     std::thread::sleep(PAUSE.min(deadline - now));
                 }
@@ -274,7 +274,7 @@ impl Listener {
     }
 
     /// What a request is, as far as it has come.
-    fn judge(&self, head: &[u8], expected: &Expected) -> Verdict {
+    fn judge(&self, head: &[u8], expected: &ExpectedRedirect) -> Verdict {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
@@ -289,10 +289,10 @@ impl Listener {
         // A page that had its own name resolved to this machine is not to talk to us (DNS rebinding).
         let ours = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|host| self.is_called(host.trim()));
         if !hosts.next().is_some_and(|host| ours(host.value)) || hosts.next().is_some() {
-            return Verdict::TurnedAway(&BAD, Some(Foreign("its Host is not this listener's")));
+            return Verdict::TurnedAway(&BAD, Some(Foreign("its Host header is not this listener's")));
         }
         if request.method != Some("GET") {
-            return Verdict::TurnedAway(&NOT_GET, Some(Foreign("it is no GET")));
+            return Verdict::TurnedAway(&NOT_GET, Some(Foreign("it is not a GET")));
         }
         let target = request.path.unwrap_or_default();
         if target.split('?').next() == Some("/favicon.ico") && expected.path != "/favicon.ico" {
@@ -428,35 +428,32 @@ struct Page {
 const DONE: Page = Page {
     status: "200 OK",
     title: "Back to the terminal",
-    text: "The answer has arrived. You can close this window and go back to the terminal.",
+    text: "The response has arrived. You can close this window and return to the terminal.",
 };
 const REFUSED: Page = Page {
     status: "200 OK",
     title: "The login was refused",
-    text: "The terminal says why. You can close this window.",
+    text: "See the terminal for details. You can close this window.",
 };
 const MIXED_UP: Page = Page {
     status: "400 Bad Request",
     title: "The login failed",
-    text: "The answer came from the wrong place. The terminal says more. You can close this window.",
+    text: "The response came from the wrong issuer. See the terminal for details. You can close this window.",
 };
 const BAD: Page = Page {
     status: "400 Bad Request",
-    title: "Not the answer to this login",
-    text: "This address is only for the end of a login in the terminal, which still waits for it.",
+    title: "Not the response to this login",
+    text: "This address only receives the response to a login in the terminal, which is still waiting for it.",
 };
 const NOT_FOUND: Page = Page { status: "404 Not Found", title: "Not found", text: "There is nothing here." };
 const USED: Page = Page {
     status: "410 Gone",
-    title: "This address was used",
-    text: "It leads to the login once. The terminal shows the address of the login itself.",
+    title: "This URL was already used",
+    text: "It leads to the login only once. The terminal shows the URL of the login itself.",
 };
-const NOT_GET: Page = Page { status: "400 Bad Request", title: "Not for here", text: "Only GET is answered here." };
-const TOO_LONG: Page = Page {
-    status: "431 Request Header Fields Too Large",
-    title: "Too long",
-    text: "The request is longer than any end of a login.",
-};
+const NOT_GET: Page = Page { status: "400 Bad Request", title: "Method not allowed", text: "Only GET is supported." };
+const TOO_LONG: Page =
+    Page { status: "431 Request Header Fields Too Large", title: "Request too long", text: "The request is too long." };
 
 fn page_of(callback: &Callback) -> &'static Page {
     match callback {
@@ -492,8 +489,8 @@ mod tests {
 
     const GOOD: &str = "/callback?code=abc&state=st-1";
 
-    fn expected() -> Expected {
-        Expected { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
+    fn expected() -> ExpectedRedirect {
+        ExpectedRedirect { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
     }
 
     /// Counts the ticks, and keeps the errors.
@@ -511,16 +508,16 @@ mod tests {
         }
     }
 
-    type Waiting = JoinHandle<std::result::Result<Callback, TimedOut>>;
+    type WaitThread = JoinHandle<std::result::Result<Callback, TimedOut>>;
 
-    fn waiting(host: Loopback, limit: Duration) -> (u16, Waiting) {
+    fn waiting(host: Loopback, limit: Duration) -> (u16, WaitThread) {
         let listener = Listener::bind(host, None).expect("a port");
         let port = listener.port();
         let deadline = Instant::now() + limit;
         (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default())))
     }
 
-    fn start() -> (u16, Waiting) {
+    fn start() -> (u16, WaitThread) {
         waiting(Loopback::V4, Duration::from_secs(20))
     }
 
@@ -547,7 +544,7 @@ mod tests {
         reply.split(' ').nth(1).unwrap_or_default()
     }
 
-    fn code(waiting: Waiting) -> String {
+    fn code(waiting: WaitThread) -> String {
         match waiting.join().expect("no panic") {
             Ok(Callback::Code(code)) => code.expose().to_string(),
             other => panic!("{other:?}"),
@@ -721,7 +718,7 @@ mod tests {
     fn an_answer_of_another_issuer_ends_the_wait() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
         let port = listener.port();
-        let expected = Expected { issuer: Some("https://as.example".into()), ..expected() };
+        let expected = ExpectedRedirect { issuer: Some("https://as.example".into()), ..expected() };
         let deadline = Instant::now() + Duration::from_secs(20);
         let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut Watching::default()));
         assert_eq!(status(&get(port, &format!("{GOOD}&iss=https://evil.example"))), "400");
@@ -761,7 +758,7 @@ mod tests {
         get(port, "/callback?code=abc&state=old");
         get(port, "/favicon.ico");
         let ended = waiting.join().expect("no panic");
-        assert_eq!(ended, Err(TimedOut { turned_away: Some(Foreign("its state is of another login")) }));
+        assert_eq!(ended, Err(TimedOut { turned_away: Some(Foreign("its state is from another login")) }));
     }
 
     #[test]
@@ -780,7 +777,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_both_families_and_nobody_else_may_have_either() {
+    fn localhost_is_both_families_and_no_other_process_may_have_either() {
         let Ok(taken) = TcpListener::bind(("::1", 0)) else { return };
         let port = taken.local_addr().expect("an address").port();
         assert!(Listener::bind(Loopback::Name, Some(port)).is_err());

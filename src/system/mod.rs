@@ -1,4 +1,4 @@
-//! The world, thin: files, processes, signals, the browser, the loopback listener, HTTP.
+//! Thin wrappers of the outside world: files, processes, signals, the browser, the loopback listener, HTTP.
 
 pub mod browser;
 #[cfg(all(unix, not(target_os = "macos")))]

@@ -45,8 +45,8 @@ mod unix {
     /// The longest sequence of a key.
     const LONGEST_KEY: usize = 16;
 
-    /// Takes a line from stdin. A terminal is as it was once this goes, and what was typed and not taken is thrown away:
-    /// the shell must not run it.
+    /// Takes a line from stdin. A terminal is as it was once this goes, and what was typed and not taken is thrown
+    /// away: the shell must not run it.
     pub struct Paste {
         /// How the terminal was; `None`: stdin is none.
         before: Option<Termios>,

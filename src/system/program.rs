@@ -22,7 +22,7 @@ pub enum NotFound {
 impl std::fmt::Display for NotFound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            NotFound::OnPath => "there is no such program",
+            NotFound::OnPath => "program not found",
             NotFound::Relative => "a program is a name on PATH or an absolute path",
         })
     }

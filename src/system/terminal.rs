@@ -47,7 +47,7 @@ impl Terminal {
         }
     }
 
-    /// Streams that are no terminal.
+    /// Streams that are not a terminal.
     pub fn with(out: Box<dyn Write>, err: Box<dyn Write>) -> Terminal {
         Terminal {
             interactive: false,
@@ -95,7 +95,7 @@ impl Terminal {
         }
     }
 
-    /// Ends the line of a question that nobody has answered.
+    /// Ends the line of a question that was not answered.
     fn end_line(&mut self) {
         if std::mem::take(&mut self.asking) {
             let _ = writeln!(self.err);
@@ -143,14 +143,14 @@ impl Terminal {
         }
     }
 
-    /// Puts the answer on stdout. A closed stdout is no error: nobody wants to know.
+    /// Writes the answer to stdout. A closed stdout is not an error: the reader has gone away.
     ///
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::new(Kind::Other, "the answer cannot be written", error.to_string()))
+                Err(Error::new(Kind::Other, "cannot write to stdout", error.to_string()))
             }
             _ => Ok(()),
         }
@@ -189,11 +189,12 @@ impl Terminal {
             super::signals::interrupt();
         }
         let answer = match answer {
-            // Ctrl-D is no answer.
+            // Ctrl-D is not an answer.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(String::new()),
             answer => answer,
         };
-        let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
+        let answer =
+            answer.map_err(|e| Error::new(Kind::Other, format!("cannot prompt for {label}"), e.to_string()))?;
         Ok((!answer.is_empty()).then(|| Secret::new(answer)))
     }
 }

@@ -269,14 +269,14 @@ fn bodies() -> Vec<Fault> {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     vec![
         fault("an endless body", 8, Once, "longer than 1 MiB", || always(Reply::text(200, "          ").endless())),
-        fault("a body cut short", 6, Once, "before the whole reply came", || {
+        fault("a body cut short", 6, Once, "before the reply was complete", || {
             always(Reply::text(200, &body()).length(body().len() + 10))
         }),
         fault("a refusal cut short", 5, Once, "status 401", || {
             always(Reply::json(401, json!({"error": "invalid_grant"})).length(1000))
         }),
         fault("chunks that are garbage", 8, Once, "not HTTP", move || always(chunked("zz\r\nno chunk\r\n0\r\n\r\n"))),
-        fault("chunks without an end", 6, Once, "before the whole reply came", move || {
+        fault("chunks without an end", 6, Once, "before the reply was complete", move || {
             always(chunked(&format!("{:x}\r\n{}\r\n", body().len(), body())))
         }),
         fault("a length that is none", 8, Once, "not HTTP", || {
@@ -287,7 +287,7 @@ fn bodies() -> Vec<Fault> {
             let rest = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", body().len(), body());
             always(raw("HTTP/1.1 100 Continue", rest.as_bytes()))
         }),
-        fault("100 Continue alone", 6, Once, "before the whole reply came", || {
+        fault("100 Continue alone", 6, Once, "before the reply was complete", || {
             always(raw("HTTP/1.1 100 Continue", b""))
         }),
         fault("gzip that nobody asked for", 0, Once, "", move || always(raw(&packed, gzip))),
@@ -310,7 +310,7 @@ fn connections() -> Vec<Fault> {
     let mut faults = vec![
         // Nobody listens there: tcpmux, which no system has had for long.
         fault("connection refused", 6, Never, "connection refused", || Scene::at("http://127.0.0.1:1", (), || 0)),
-        fault("closed without a word", 6, Once, "closed before the whole reply", || always(Reply::nothing())),
+        fault("closed without a word", 6, Once, "closed before the reply was complete", || always(Reply::nothing())),
         fault("reset before the headers", 6, Once, "the connection was reset", || below("127.0.0.1", |s| reset(s, ""))),
         fault("reset within the headers", 6, Once, "the connection was reset", || {
             below("127.0.0.1", |s| reset(s, "HTTP/1.1 200 OK\r\nConte"))
@@ -371,9 +371,13 @@ fn certificates() -> Vec<Fault> {
         fault("a certificate not yet valid", 6, Never, "not yet valid", || {
             tls(Certified::dated(names, 3019, 3020), true)
         }),
-        fault("a certificate for another host", 6, Never, "for another name: other.example", || {
-            tls(Certified::new(&["other.example"], false), true)
-        }),
+        fault(
+            "a certificate for another host",
+            6,
+            Never,
+            "not valid for this host name, only for other.example",
+            || tls(Certified::new(&["other.example"], false), true),
+        ),
         fault("a certificate of an unknown CA", 6, Never, "issuer is unknown", || {
             tls(Certified::new(names, false), false)
         }),

@@ -292,7 +292,7 @@ fn an_occupied_port_is_told_and_nothing_is_opened() {
     let port = taken.local_addr().unwrap().port();
     for host in ["127.0.0.1", "localhost"] {
         let line = format!("{LOGIN} --redirect-port {port} --redirect-host {host}");
-        sandbox.run(&line).fails(1).says(&port.to_string()).says("another program").hints_at("--redirect-port");
+        sandbox.run(&line).fails(1).says(&port.to_string()).says("in use").hints_at("--redirect-port");
     }
     assert!(!browser.was_opened());
     sandbox.assert_nothing_kept();

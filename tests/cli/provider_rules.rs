@@ -237,7 +237,7 @@ fn a_header_of_the_connection_is_refused_before_anything_is_sent() {
         "Proxy-Authorization",
         "Content-Encoding",
     ] {
-        with(name).fails(3).says("plain.toml").says(&format!("the header {name} belongs to the connection"));
+        with(name).fails(3).says("plain.toml").says(&format!("the header {name} cannot be set"));
     }
     assert_eq!(server.count(), 0);
     with("content-type").line();

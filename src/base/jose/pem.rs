@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 /// A key on a curve that is not supported.
 pub(super) const CURVE: &str = "is a key on an unsupported curve; P-256, P-384, P-521 and Ed25519 are supported";
-const DAMAGED: &str = "is a damaged key: its PEM frame is there, but what is in it cannot be read";
+const DAMAGED: &str = "is a damaged key: its PEM content cannot be read";
 const ENCRYPTED: &str =
     "is an encrypted key; `openssl pkey -in key.pem -out plain.pem` removes the passphrase: use plain.pem";
 const OPENSSH: &str = "is a key in OpenSSH's own format; `ssh-keygen -p -m PEM -f copy` rewrites a copy of an RSA or \
@@ -38,14 +38,14 @@ pub fn unfold(text: &str) -> Zeroizing<String> {
     lines
 }
 
-/// The one private key in `text`, which may hold certificates and other text besides.
+/// The one private key in `text`, which may also contain certificates and other text.
 ///
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
 pub(super) fn private(text: &str) -> Result<Private, String> {
     let text = &unfold(text);
     let begins = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
-    // What the reader of PEM passes over or calls damaged.
+    // What the PEM reader skips or calls damaged.
     if begins("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(ENCRYPTED.into());
     }
@@ -62,7 +62,7 @@ pub(super) fn private(text: &str) -> Result<Private, String> {
         match kind {
             SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
                 if found.replace((kind, der)).is_some() {
-                    return Err("holds several private keys; leave only the one to be used".into());
+                    return Err("contains several private keys; keep only the one to use".into());
                 }
             }
             kind => other = other.or(Some(kind)),
@@ -76,7 +76,7 @@ pub(super) fn private(text: &str) -> Result<Private, String> {
         (None, Some(SectionKind::Csr)) => Err("is a certificate request; its private key is needed".into()),
         (None, Some(SectionKind::PublicKey)) => Err("is a public key; the private key is needed".into()),
         (None, _) if begins("RSA PUBLIC KEY") => Err("is a public key; the private key is needed".into()),
-        (None, _) => Err("is PEM, but holds no private key".into()),
+        (None, _) => Err("is PEM, but contains no private key".into()),
     }
 }
 
@@ -110,6 +110,6 @@ pub fn certificate_thumbprint(pem: &str) -> Result<String, String> {
     match CertificateDer::pem_slice_iter(unfold(pem).as_bytes()).next() {
         Some(Ok(der)) => Ok(base64url(ring::digest::digest(&ring::digest::SHA256, &der).as_ref())),
         Some(Err(_)) => Err("is a damaged certificate".into()),
-        None => Err("holds no certificate".into()),
+        None => Err("contains no certificate".into()),
     }
 }

@@ -6,15 +6,15 @@ use crate::base::secret::Secret;
 use crate::host::{Host, Stdin};
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Auth, Grant, Param};
-use crate::session::open_store::Opened;
+use crate::session::open_store::OpenStore;
 use crate::system::terminal::Echo;
 use anyhow::Result;
 
-pub(super) fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &Opened) -> Error {
-    let elsewhere = missing.iter().find(|m| opened.kept.secrets.contains_key(*m));
+pub(super) fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &OpenStore) -> Error {
+    let elsewhere = missing.iter().find(|m| opened.credentials.secrets.contains_key(*m));
     let mut why = format!("the grant {} lacks {}", grant.name, missing.join(" and "));
-    if let (Some(value), Some(home)) = (elsewhere, &opened.kept.secrets_for) {
-        let client = opened.kept.secrets_client.as_ref().map(|client| format!(", for the client {client}"));
+    if let (Some(value), Some(home)) = (elsewhere, &opened.credentials.secrets_for) {
+        let client = opened.credentials.secrets_client.as_ref().map(|client| format!(", for the client {client}"));
         why.push_str(&format!("; the kept {value} goes to {home} alone{}", client.unwrap_or_default()));
     }
     for variable in &profile.empty {

@@ -1,6 +1,6 @@
-//! Entries in one file of ours, for where there is no keyring and the user chose so.
+//! Entries in a single file, if the user chose it over a keyring.
 
-use super::{GRACE, Store, StoreError, Trouble};
+use super::{GRACE, Store, StoreError, StoreErrorKind};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::lock::{Lock, LockError};
@@ -28,12 +28,12 @@ pub struct FileStore {
     backup: Backup,
     deadline: Instant,
     /// What [`Store::prepare`] has readied.
-    ready: Option<Ready>,
+    ready: Option<Prepared>,
 }
 
 /// Room for the new content, and descriptors for what is opened to put it there.
 #[derive(Debug)]
-struct Ready {
+struct Prepared {
     target: Target,
     /// Opening the lock and the file takes two, reading the folder two more.
     spare: Vec<File>,
@@ -64,14 +64,14 @@ impl FileStore {
         FileStore { path, backup, deadline, ready: None }
     }
 
-    fn error(&self, trouble: Trouble, why: impl std::fmt::Display) -> StoreError {
+    fn error(&self, trouble: StoreErrorKind, why: impl std::fmt::Display) -> StoreError {
         StoreError { trouble, why: format!("{}: {}", escape(&self.path.to_string_lossy()), escape(&why.to_string())) }
     }
 
     /// The error of a write.
     fn unwritten(&self, error: &io::Error) -> StoreError {
         let unsafe_file = error.get_ref().is_some_and(|inner| inner.is::<files::Unsafe>());
-        let trouble = if unsafe_file { Trouble::Refused } else { Trouble::Unwritable };
+        let trouble = if unsafe_file { StoreErrorKind::Refused } else { StoreErrorKind::Unwritable };
         self.error(trouble, files::why(error))
     }
 
@@ -79,12 +79,12 @@ impl FileStore {
         match files::read_private(&self.path, LIMIT) {
             Ok(None) => Ok(Zeroizing::new(b"{}".to_vec())),
             Ok(Some(bytes)) => Ok(Zeroizing::new(bytes)),
-            Err(error @ ReadError::TooLong(_)) => Err(self.error(Trouble::Corrupt, error)),
-            Err(error) => Err(self.error(Trouble::Refused, error)),
+            Err(error @ ReadError::TooLong(_)) => Err(self.error(StoreErrorKind::Corrupt, error)),
+            Err(error) => Err(self.error(StoreErrorKind::Refused, error)),
         }
     }
 
-    /// The file's text, `{}` where there is no file. Its copy, where it cannot be read, or is not written yet.
+    /// The file's text, `{}` if it does not exist. Its copy, where it cannot be read, or is not written yet.
     fn read(&self) -> Result<Text, StoreError> {
         let bytes = self.bytes()?;
         let is_whole = || serde_json::from_slice::<Entries>(&bytes).is_ok();
@@ -96,16 +96,16 @@ impl FileStore {
         }
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(Text { text: Zeroizing::new(text.to_owned()), there: None }),
-            Err(_) => Err(self.error(Trouble::Corrupt, "it is not UTF-8")),
+            Err(_) => Err(self.error(StoreErrorKind::Corrupt, "it is not UTF-8")),
         }
     }
 
     fn parse<'a>(&self, text: &'a str) -> Result<Entries<'a>, StoreError> {
-        // Line and column alone: the parser's words may hold a piece of what it read.
+        // Only line and column: the parser's message may contain a piece of what it read.
         serde_json::from_str(text).map_err(|error| {
             let place =
                 format!("it is not a JSON object of entries (line {}, column {})", error.line(), error.column());
-            self.error(Trouble::Corrupt, place)
+            self.error(StoreErrorKind::Corrupt, place)
         })
     }
 
@@ -116,10 +116,10 @@ impl FileStore {
 
     /// Puts `entries` in the place of what was `old`, under the lock.
     fn write(&mut self, old: &Text, entries: &Entries<'_>, room: usize) -> Result<(), StoreError> {
-        // Room for all of it at once: a vector that grows leaves copies of secrets behind.
+        // Allocated at once: a vector that grows leaves copies of secrets behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         serde_json::to_writer(&mut *bytes, entries)
-            .map_err(|_| self.error(Trouble::Refused, "the entries cannot be written as JSON"))?;
+            .map_err(|_| self.error(StoreErrorKind::Refused, "the entries cannot be written as JSON"))?;
         bytes.push(b'\n');
         let ready = self.ready.take().map(|ready| ready.target).filter(|target| target.is_still_of(&self.path));
         let target = ready.map_or_else(|| self.target(bytes.len()), Ok)?;
@@ -143,7 +143,7 @@ impl FileStore {
         lock.map_err(|error| {
             let (trouble, path, why) = match &error {
                 LockError::TimedOut { .. } => {
-                    (Trouble::TimedOut, folder.join(format!("{name}.lock")), error.to_string())
+                    (StoreErrorKind::TimedOut, folder.join(format!("{name}.lock")), error.to_string())
                 }
                 LockError::Failed(path, reason) => {
                     let StoreError { trouble, .. } = self.unwritten(reason);
@@ -176,7 +176,7 @@ impl FileStore {
     }
 }
 
-/// Whether the folder is root's and nobody else's to write, and so takes no file.
+/// Whether the folder is root's and not writable for others, and so takes no file.
 fn is_of_root(folder: &Path) -> bool {
     Dir::open(folder, 0).is_err() && Dir::open_shared(folder).is_ok()
 }
@@ -194,8 +194,8 @@ impl Store for FileStore {
         if self.path.parent().is_some_and(|folder| folder.symlink_metadata().is_ok()) {
             self.folder()?;
         }
-        // Without the lock: the file is replaced whole. One that is written in place may be in the middle of it, and its
-        // copy in a state folder that is not ours: then the writer is waited for.
+        // Without the lock: the file is replaced whole. One that is written in place may be in the middle of it, and
+        // its copy in a state folder that is not ours: then the writer is waited for.
         let mut read = self.read()?;
         if self.parse(&read.text).is_err()
             && let Ok(_lock) = self.lock(self.deadline)
@@ -208,7 +208,7 @@ impl Store for FileStore {
             Some(entry) if entry.get().starts_with('{') => Ok(Some(Secret::new(entry.get()))),
             Some(_) => {
                 let why = format!("the entry of {} is not a JSON object", escape(profile));
-                Err(self.error(Trouble::Corrupt, why))
+                Err(self.error(StoreErrorKind::Corrupt, why))
             }
         }
     }
@@ -217,7 +217,7 @@ impl Store for FileStore {
         let raw: &RawValue = serde_json::from_str(entry.expose())
             .ok()
             .filter(|raw: &&RawValue| raw.get().starts_with('{'))
-            .ok_or_else(|| self.error(Trouble::Refused, "the new entry is not a JSON object"))?;
+            .ok_or_else(|| self.error(StoreErrorKind::Refused, "the new entry is not a JSON object"))?;
         // The descriptors that were kept for this are free from here on.
         if let Some(ready) = &mut self.ready {
             ready.spare.clear();
@@ -243,7 +243,7 @@ impl Store for FileStore {
         }
         self.ready = None;
         self.folder()?;
-        // Where nothing is kept yet there is nobody to wait for, and a login that fails leaves not even a lock.
+        // If nothing is stored yet a login need not wait for anyone, and one that fails leaves not even a lock.
         let lock = self.path.exists().then(|| self.lock(self.deadline)).transpose()?;
         if lock.is_some() {
             self.sweep();
@@ -252,12 +252,12 @@ impl Store for FileStore {
         let null = if cfg!(windows) { "NUL" } else { "/dev/null" };
         let spare = (0..4).map(|_| File::open(null)).collect::<io::Result<Vec<_>>>();
         let spare = spare.map_err(|error| self.unwritten(&error))?;
-        self.ready = Some(Ready { target, spare });
+        self.ready = Some(Prepared { target, spare });
         Ok(())
     }
 
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
-        // Nothing is made where nothing is kept.
+        // Nothing is created if nothing is stored.
         if !self.path.parent().is_some_and(Path::is_dir) {
             return Ok(false);
         }
@@ -331,7 +331,7 @@ mod tests {
                 store.forget("p").unwrap_err(),
             ];
             for error in errors {
-                assert_eq!(error.trouble, Trouble::Corrupt, "{text}");
+                assert_eq!(error.trouble, StoreErrorKind::Corrupt, "{text}");
                 assert!(!error.why.contains("s3cret"), "{}", error.why);
             }
             assert_eq!(std::fs::read_to_string(&store.path).unwrap(), text);
@@ -342,9 +342,9 @@ mod tests {
     fn an_entry_that_is_no_object_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path());
-        assert_eq!(store.set("p", &Secret::new("7")).unwrap_err().trouble, Trouble::Refused);
+        assert_eq!(store.set("p", &Secret::new("7")).unwrap_err().trouble, StoreErrorKind::Refused);
         store.folder().unwrap();
         files::write_private(&store.path, br#"{"p":7}"#, Durable::No).unwrap();
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Corrupt);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Corrupt);
     }
 }

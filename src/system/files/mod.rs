@@ -1,7 +1,7 @@
 //! The only place that creates the program's own files, and the one that reads what a user names.
 //!
-//! Own files are 0600 in 0700 folders and are replaced whole; one that others could have read or changed is not
-//! used. All work on them goes by the descriptor of their folder, which was checked after it was opened: whoever swaps a
+//! Own files are 0600 in 0700 folders and are replaced whole; one that others could have read or changed is not used.
+//! All work on them goes by the descriptor of their folder, which was checked after it was opened: whoever swaps a
 //! folder for a link meanwhile gains nothing. A file that a user names may be anything that can be read.
 
 mod private;
@@ -37,7 +37,7 @@ pub enum Unsafe {
     Link,
     /// It is a folder, a pipe, a socket or a device.
     NotAFile,
-    /// It is no folder.
+    /// It is not a folder.
     NotAFolder,
     /// It belongs to another user.
     Owner,
@@ -55,7 +55,7 @@ impl fmt::Display for Unsafe {
             Unsafe::NotAFolder => f.write_str("it is not a folder"),
             Unsafe::Owner => f.write_str("it belongs to another user"),
             Unsafe::Mode(mode) => write!(f, "others have access to it (mode {mode:04o})"),
-            Unsafe::Names => f.write_str("it has a second name (a hard link)"),
+            Unsafe::Names => f.write_str("it has another name (a hard link)"),
         }
     }
 }
@@ -157,7 +157,7 @@ fn split(path: &Path) -> io::Result<(&Path, &Path)> {
 /// Makes room for `length` bytes in `file`, whose length stays as it is, where the system can.
 ///
 /// # Errors
-/// Where there is no such room: the disk or the quota is full, or a limit of the process is lower.
+/// If that much space is missing: the disk or the quota is full, or a limit of the process is lower.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     sys::reserve(file, length, true)
 }

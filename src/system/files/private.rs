@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// One of our own folders, open and checked: no link, ours, nobody else's to change. What is done in it is done in
+/// One of our own folders, open and checked: not a link, ours, not writable for others. What is done in it is done in
 /// this one, whatever stands at its path by now.
 #[derive(Debug)]
 pub struct Dir(pub(super) sys::Handle);
@@ -47,8 +47,8 @@ impl Dir {
         Ok(dir)
     }
 
-    /// The folder `path`, which is this user's or root's and nobody else's to write, and no link. A container's runtime
-    /// makes the folder of a file that is mounted alone.
+    /// The folder `path`, which is this user's or root's, not writable for others, and not a link. A container's
+    /// runtime makes the folder of a file that is mounted alone.
     ///
     /// # Errors
     /// As [`Dir::open`].
@@ -56,7 +56,8 @@ impl Dir {
         sys::open_shared(path).map(Dir)
     }
 
-    /// [`Dir::open`], where others may write to the folders too: what is in one is not to be believed, and can be removed.
+    /// [`Dir::open`], where others may write to the folders too: what is in one is not to be believed, and can be
+    /// removed.
     ///
     /// # Errors
     /// As [`Dir::open`].
@@ -162,7 +163,7 @@ impl Dir {
         sys::open_lock(&self.0, name(file)?)
     }
 
-    /// Whether the open `file` still is what its name means; a lock on a file that was removed excludes nobody.
+    /// Whether the open `file` still is what its name means; a lock on a removed file excludes no other process.
     ///
     /// # Errors
     /// Those of the system.
@@ -176,8 +177,8 @@ impl Dir {
         replace::sweep_all(self);
     }
 
-    /// Removes the temporary files of `file` alone, whatever their age, but those that a living process has readied. The
-    /// caller holds the lock under which `file` is written; others may be writing their own files beside it.
+    /// Removes the temporary files of `file` alone, whatever their age, but those that a living process has readied.
+    /// The caller holds the lock under which `file` is written; others may be writing their own files beside it.
     pub fn sweep_of(&self, file: &str) {
         replace::sweep_of(self, file);
     }
@@ -242,7 +243,7 @@ fn named(path: &Path) -> io::Result<(&Path, &str)> {
     Ok((folder, name))
 }
 
-/// [`Dir::read`] of a file in a folder of ours or root's; `None` also where there is no such folder.
+/// [`Dir::read`] of a file in a folder of ours or root's; `None` also if the folder does not exist.
 ///
 /// # Errors
 /// As [`Dir::read`] and [`Dir::open`].

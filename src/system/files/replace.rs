@@ -17,10 +17,10 @@ const STALE: Duration = Duration::from_secs(3600);
 
 /// Where new content goes, with its room taken.
 #[derive(Debug)]
-pub struct Target(Way);
+pub struct Target(Replacement);
 
 #[derive(Debug)]
-enum Way {
+enum Replacement {
     /// A new file takes the place of the old one.
     New(New),
     /// The file keeps its inode: it is mounted alone, or its folder takes no other.
@@ -64,7 +64,7 @@ impl Backup {
     }
 
     fn remove(&self) {
-        // One that stays is told from a newer file by the digest of what it replaces.
+        // One that stays is distinguished from a newer file by the digest of what it replaces.
         let _ = Dir::open(&self.folder, 1).and_then(|dir| dir.remove(&self.name));
     }
 }
@@ -72,12 +72,11 @@ impl Backup {
 impl Target {
     /// A new file in the place of `name` in `dir`; `room` bytes for it are taken now.
     pub(super) fn replacing(dir: &Dir, name: &Path, room: u64) -> io::Result<Target> {
-        New::beside(Dir(sys::again(&dir.0)?), name, room).map(|new| Target(Way::New(new)))
+        New::beside(Dir(sys::again(&dir.0)?), name, room).map(|new| Target(Replacement::New(new)))
     }
 
-    /// Readies new content of up to `room` bytes for one of our own files, which need not be there. Its folder is ours or
-    /// root's.
-    /// Where it can only be written in place, the `backup` is readied too.
+    /// Readies new content of up to `room` bytes for one of our own files, which need not be there. Its folder is ours
+    /// or root's. Where it can only be written in place, the `backup` is readied too.
     ///
     /// The caller holds the lock under which the file is written.
     ///
@@ -93,19 +92,19 @@ impl Target {
             // Of the same lock as the file.
             sweep_of(&folder, &backup.name);
             let copy = New::beside(folder, Path::new(&backup.name), room + 65)?;
-            Ok(Target(Way::InPlace(file, Some((backup.clone(), copy)))))
+            Ok(Target(Replacement::InPlace(file, Some((backup.clone(), copy)))))
         };
         if sys::is_mounted_alone(&dir.0, name) {
             return in_place(&dir);
         }
         match New::beside(Dir(sys::again(&dir.0)?), name, room) {
-            Ok(new) => Ok(Target(Way::New(new))),
+            Ok(new) => Ok(Target(Replacement::New(new))),
             Err(error) if takes_no_file(&error) && sys::exists(&dir.0, name) => in_place(&dir),
             Err(error) => Err(error),
         }
     }
 
-    /// The same for the config, which may be any file of the user's and is no link. It has no backup.
+    /// The same for the config, which may be any file of the user's and is not a link. It has no backup.
     ///
     /// # Errors
     /// As [`Target::own`].
@@ -115,14 +114,14 @@ impl Target {
         let in_place = |dir: &Dir| -> io::Result<Target> {
             let file = sys::open_file_to_write(&dir.0, name)?;
             sys::reserve(&file, room, true)?;
-            Ok(Target(Way::InPlace(file, None)))
+            Ok(Target(Replacement::InPlace(file, None)))
         };
         if sys::is_mounted_alone(&dir.0, name) {
             return in_place(&dir);
         }
         match Target::replacing(&dir, name, room) {
             Ok(mut target) => {
-                if let Way::New(new) = &mut target.0 {
+                if let Replacement::New(new) = &mut target.0 {
                     sys::keep_mode(&dir.0, name, &new.file)?;
                 }
                 Ok(target)
@@ -138,14 +137,14 @@ impl Target {
             let (folder, name) = split(path)?;
             let dir = Dir::open_shared(folder)?;
             match &self.0 {
-                Way::New(new) => {
+                Replacement::New(new) => {
                     let is_there = match &new.temporary {
                         Some(temporary) => sys::is_still(&new.file, &new.dir.0, Path::new(temporary))?,
                         None => true,
                     };
                     Ok(is_there && new.dir.id()? == dir.id()? && !sys::is_mounted_alone(&dir.0, name))
                 }
-                Way::InPlace(file, _) => sys::is_still(file, &dir.0, name),
+                Replacement::InPlace(file, _) => sys::is_still(file, &dir.0, name),
             }
         };
         there().unwrap_or(false)
@@ -157,8 +156,8 @@ impl Target {
     /// Those of the system; the file is then as it was, or its backup is whole.
     pub fn put_over(self, old: &[u8], bytes: &[u8], durable: Durable) -> io::Result<()> {
         let (mut file, backup) = match self.0 {
-            Way::New(new) => return new.put(&[bytes], durable),
-            Way::InPlace(file, backup) => (file, backup),
+            Replacement::New(new) => return new.put(&[bytes], durable),
+            Replacement::InPlace(file, backup) => (file, backup),
         };
         let Some((backup, copy)) = backup else {
             // Whole before it is cut: an empty config would be a valid one.
@@ -176,7 +175,7 @@ impl Target {
         Ok(())
     }
 
-    /// [`Target::put_over`] where there is no backup.
+    /// [`Target::put_over`] if it has no backup.
     ///
     /// # Errors
     /// As there.
@@ -196,7 +195,7 @@ impl New {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => New::named(dir, name)?,
             Err(error) => return Err(error),
         };
-        // So that nobody takes it for the rest of a dead process: see `sweep_of`.
+        // So that it is not taken for the remains of a dead process: see `sweep_of`.
         let _ = new.file.try_lock();
         sys::reserve(&new.file, room, false)?;
         Ok(new)
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_living_process_has_readied_is_swept_by_nobody_and_goes_with_it() {
+    fn what_a_living_process_has_readied_is_not_swept_and_goes_with_it() {
         let folder = tempfile::tempdir().unwrap();
         super::super::private_dir(&folder.path().join("own")).unwrap();
         let path = folder.path().join("own/f");

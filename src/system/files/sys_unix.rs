@@ -87,7 +87,7 @@ fn folder_fault(stat: &Stat) -> Option<Unsafe> {
 fn checked_folder(at: BorrowedFd<'_>, name: &Path, opened: rustix::io::Result<Handle>) -> io::Result<(Handle, Stat)> {
     let folder = match opened {
         Ok(folder) => folder,
-        // With O_DIRECTORY a link is told as "not a directory".
+        // With O_DIRECTORY a link is reported as "not a directory".
         Err(error @ (Errno::NOTDIR | Errno::LOOP | Errno::MLINK | Errno::ACCESS)) => {
             let fault = look(at, name).ok().and_then(|stat| folder_fault(&stat));
             return Err(fault.map_or(error.into(), io::Error::from));
@@ -101,7 +101,7 @@ fn checked_folder(at: BorrowedFd<'_>, name: &Path, opened: rustix::io::Result<Ha
     }
 }
 
-/// A folder of this user's or root's in which nobody else can write: to read, and write in place, what is this user's.
+/// A folder of this user's or root's in which no one else can write: to read, and write in place, what is this user's.
 pub fn open_shared(name: &Path) -> io::Result<Handle> {
     let folder = rustix::fs::open(name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     let stat = rustix::fs::fstat(&folder)?;
@@ -289,7 +289,7 @@ pub fn create_new(at: &Handle, name: &Path) -> io::Result<File> {
 /// A new file without a name, which goes with its last descriptor.
 ///
 /// # Errors
-/// [`io::ErrorKind::Unsupported`] where there is no such thing, or it could get no name later.
+/// [`io::ErrorKind::Unsupported`] if this does not exist here, or it could get no name later.
 pub fn create_unnamed(at: &Handle) -> io::Result<File> {
     #[cfg(target_os = "linux")]
     {

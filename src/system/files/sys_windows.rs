@@ -1,5 +1,5 @@
 //! The same where folders have no descriptors: by path. The folders are the user's own and inherit a list of rights
-//! that names nobody else.
+//! that names no other user.
 
 use super::trusted::Untrusted;
 use super::{Numbers, Unsafe};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The path of a folder.
 pub type Handle = PathBuf;
 
-/// There is no such number.
+/// Windows has none.
 pub fn me() -> u32 {
     u32::MAX
 }
@@ -120,7 +120,7 @@ pub fn create_new(at: &Handle, name: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(at.join(name))
 }
 
-/// There is no such thing.
+/// Windows has none.
 pub fn create_unnamed(_: &Handle) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -173,7 +173,7 @@ pub fn modified_of(at: &Handle, name: &Path) -> Option<i64> {
     data.is_file().then(|| nanos(&data).ok()).flatten()
 }
 
-/// There are no such bits.
+/// Windows has none.
 pub fn keep_mode(_: &Handle, _: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }

@@ -54,7 +54,7 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(unix), allow(dead_code))] // modes and owners are Unix'
 pub(super) enum Fault {
-    /// It is no file.
+    /// It is not a file.
     NotAFile,
     /// It belongs to neither this user nor root.
     Owner,
@@ -96,7 +96,7 @@ impl Untrusted {
         let root = sys::me() == 0;
         match self.fault {
             Fault::NotAFile => None,
-            Fault::Owner if sudo => Some("run it with sudo -H, so that root uses config and tokens of its own".into()),
+            Fault::Owner if sudo => Some("run it with sudo -H, so that root uses its own config and tokens".into()),
             Fault::Owner if root => Some(format!("make it yours: chown root {quoted}")),
             Fault::Owner => Some(format!("make it yours: sudo chown \"$(id -un)\" {quoted}")),
             // A folder for everybody's temporary files is to stay one.
@@ -113,14 +113,14 @@ impl Untrusted {
 /// numbers before it was read. It may be a link and may be read by all.
 ///
 /// # Errors
-/// [`TrustError::Untrusted`] where somebody else than its owner and root can write to it, to its folder or to the folder
-/// of a link that leads to it, or where one of them belongs to neither this user nor root.
+/// [`TrustError::Untrusted`] where somebody else than its owner and root can write to it, to its folder or to the
+/// folder of a link that leads to it, or where one of them belongs to neither this user nor root.
 pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<(Vec<u8>, Numbers)>, TrustError> {
     let (file, numbers) = match sys::open_trusted(path) {
         Ok(found) => found.map_err(TrustError::Untrusted)?,
         // Not the same as none: a person has put something there, and without it other settings would hold.
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
-            return Err(TrustError::Io(io::Error::new(error.kind(), "it is a link that leads nowhere")));
+            return Err(TrustError::Io(io::Error::new(error.kind(), "it is a dangling symbolic link")));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(TrustError::Io(error)),

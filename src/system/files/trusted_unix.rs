@@ -96,7 +96,7 @@ fn of_folder(folder: &Handle, of: &Stat) -> io::Result<Option<Fault>> {
     if mode & 0o022 == 0 {
         return Ok(None);
     }
-    // In a sticky folder, /tmp or /nix/store, nobody else can replace what is this user's or root's. What a second name
+    // In a sticky folder, /tmp or /nix/store, no one else can replace what is this user's or root's. What a second name
     // (a hard link) planted there leads to may be another file than was meant.
     let is_kept = mode & 0o1000 != 0
         && (is_ours(of) || of.st_uid == 0)

@@ -16,7 +16,7 @@ const LINKS: usize = 40;
 /// or a device gets the bytes, as do descriptors of this process (`/dev/stdout`, `/dev/fd/N`).
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] for a pipe that nobody reads until `deadline`; [`super::Unsafe`] inside for a pipe or a
+/// [`io::ErrorKind::TimedOut`] for a pipe without a reader until `deadline`; [`super::Unsafe`] inside for a pipe or a
 /// device that another user has put there; else those of the system.
 pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
     let mut path = path.to_path_buf();
@@ -56,7 +56,7 @@ fn stream(deadline: Instant, bytes: &[u8], open: impl Fn() -> io::Result<File>) 
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(error) if sys::has_no_reader(&error) => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody read it within the time allowed"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing read from it within the time allowed"));
             }
             opened => return opened?.write_all(bytes),
         }
@@ -77,8 +77,8 @@ pub fn is_of_another(path: &Path) -> bool {
     }
 }
 
-/// Whether others than its owner may read or change the file, links followed. What is no file, such as a pipe, is
-/// nobody else's; nor is anything where modes say nothing (Windows).
+/// Whether others than its owner may read or change the file, links followed. Never for what is not a file, such as
+/// a pipe, nor where modes do not exist (Windows).
 pub fn is_open_to_others(path: &Path) -> bool {
     #[cfg(unix)]
     return std::fs::metadata(path).is_ok_and(|about| {
@@ -94,7 +94,7 @@ pub fn is_open_to_others(path: &Path) -> bool {
 /// The content of a file that the user named: any owner and mode, links, pipes, `/dev/fd/N`; at most `limit` bytes.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] where it is not all there by `deadline` (a pipe that nobody writes to),
+/// [`io::ErrorKind::TimedOut`] if it is not complete by `deadline` (a pipe without a writer),
 /// [`io::ErrorKind::FileTooLarge`] where it is longer. No error repeats the path: it may be a secret typed in the
 /// wrong place.
 pub fn read_user_file(path: &Path, limit: u64, deadline: Instant) -> io::Result<Vec<u8>> {
@@ -114,7 +114,7 @@ fn bounded<R: Read>(
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
     let (send, receive) = mpsc::channel();
-    // A pipe cannot be given a limit; the thread of one that nobody writes to ends with the process.
+    // A pipe cannot be given a limit; the thread of one without a writer ends with the process.
     std::thread::Builder::new().spawn(move || {
         let read = || {
             // Room at once for what a secret can need, so that no copy of it is left behind.
@@ -132,6 +132,6 @@ fn bounded<R: Read>(
     let patience = deadline.saturating_duration_since(Instant::now());
     match receive.recv_timeout(patience) {
         Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing came within the time allowed")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no data within the time allowed")),
     }
 }
