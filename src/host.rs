@@ -7,7 +7,7 @@ pub mod testing;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::secret::{Lines, Secret};
+use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
@@ -157,6 +157,17 @@ impl Host {
     pub fn var(&self, name: &str) -> Result<Option<String>> {
         let text = self.env.text(name).map_err(|_| Error::new(Kind::Usage, name, "its value is not UTF-8"))?;
         Ok(text.map(str::to_string))
+    }
+
+    /// The value in a variable, without one line break at its end, as from a file: `$(cat FILE)` drops it, `$'…\n'` and a
+    /// Kubernetes secret do not. An empty one is absent.
+    ///
+    /// # Errors
+    /// As [`Host::var`].
+    pub fn line_var(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
+        let text = self.var(name)?.map(Zeroizing::new);
+        let text = text.map(|text| Zeroizing::new(without_line_break(&text).to_string()));
+        Ok(text.filter(|text| !text.is_empty()))
     }
 
     /// Sends `request` before the call's deadline.

@@ -3,7 +3,7 @@
 use super::Profile;
 use super::config::ConfigValue;
 use crate::base::error::{Error, Kind};
-use crate::base::secret::{Lines, Secret, without_line_break};
+use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
 use crate::cli::Flag;
 use crate::host::{Host, Stdin};
@@ -206,18 +206,14 @@ impl Profile {
     pub(super) fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let name = variable(&self.name, &param.name);
         let file = format!("{name}_FILE");
-        let text = in_variable(host, &name)?;
+        let text = host.line_var(&name)?;
         let is_empty = |n: &&String| host.env.is_set_but_empty(n) || (**n == name && text.is_none() && host.env.has(n));
         self.empty.extend([&name, &file].into_iter().filter(is_empty).cloned());
         Ok(match (text, host.var(&file)?) {
             (None, None) => None,
             (Some(_), Some(_)) => {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("{name} and {file} are both set"),
-                    "they mean the same value",
-                )
-                .into());
+                let what = format!("{name} and {file} are both set");
+                return Err(Error::new(Kind::Usage, what, "they mean the same value").into());
             }
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
@@ -239,7 +235,7 @@ impl Profile {
             ConfigValue::List(items) => {
                 Given { text: Some(items.iter().map(Secret::new).collect()), source: Source::Config }
             }
-            ConfigValue::Env(name) => match in_variable(host, name)? {
+            ConfigValue::Env(name) => match host.line_var(name)? {
                 Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
                 None => {
                     if host.env.get(name).is_some() {
@@ -422,14 +418,6 @@ pub(super) fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option
             ..Param::default()
         })
     })
-}
-
-/// A value in a variable, without one line break at its end, as from a file: `$(cat FILE)` drops it, `$'…\n'` and a
-/// Kubernetes secret do not. An empty one is absent.
-fn in_variable(host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
-    let text = host.var(name)?.map(Zeroizing::new);
-    let text = text.map(|text| Zeroizing::new(without_line_break(&text).to_string()));
-    Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// A file or a command that gave no value: `kind`, or [`Kind::Unavailable`] where the time ran out.

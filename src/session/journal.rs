@@ -265,7 +265,12 @@ pub fn begin(
             host.terminal.detail(&format!("{}: the journal cannot be written: {error}", profile.name));
         }
     }
-    Ok(record)
+    // The last thing before the token is sent: room for the new one is taken.
+    opened.prepare();
+    match &opened.trouble {
+        Some(trouble) => Err(store_error(profile, trouble).into()),
+        None => Ok(record),
+    }
 }
 
 /// Finishes a refresh of `profile` that was killed between the reply and the store: what the reply brought goes into the

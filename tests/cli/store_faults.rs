@@ -22,7 +22,7 @@ impl SmallDisk {
         let aside = folder.with_file_name("aside");
         std::fs::rename(folder, &aside).unwrap();
         std::fs::create_dir(folder).unwrap();
-        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", path(folder)]);
+        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=256k,mode=700", "none", path(folder)]);
         if mounted {
             assert!(run("cp", &["-a", &format!("{}/.", path(&aside)), path(folder)]));
             return Some(SmallDisk(folder.into()));
