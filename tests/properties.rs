@@ -86,6 +86,7 @@ fn known() -> impl Strategy<Value = CurrentIdentity> {
             secrets,
             lists,
             definition,
+            is_told: false,
         },
     )
 }

@@ -1,4 +1,4 @@
-//! A store that was opened for a profile: what it holds, and what its trouble means to a person.
+//! A store that was opened for a profile: what it holds, and its failures as errors.
 
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
@@ -69,10 +69,10 @@ impl OpenStore {
     }
 
     /// Takes the lock of the state folder that guards what is kept, where that is another than this call's own, and
-    /// reads the entry again. The caller holds the lock of its own.
+    /// reads the entry again. The caller holds its own folder's lock.
     ///
     /// No two calls wait for each other: only the holder of a folder's lock writes that folder's name into an entry,
-    /// each waits for one other folder at a time, and has read its name while it held the lock of its own.
+    /// each waits for one other folder at a time, and has read its name while it held its own lock.
     ///
     /// # Errors
     /// As [`guard::lock`].
@@ -95,8 +95,7 @@ impl OpenStore {
                     if let StateFolder::Unusable(why) = place
                         && !std::mem::replace(&mut self.told, true)
                     {
-                        host.terminal
-                            .detail(&format!("{name}: {why}; the lock in this call's own state folder is used"));
+                        host.terminal.detail(&format!("{name}: {why}; using the lock in this call's own state folder"));
                     }
                     self.elsewhere = None;
                     return Ok(());
@@ -104,7 +103,7 @@ impl OpenStore {
             };
             self.elsewhere = None;
             host.terminal.detail(&format!(
-                "{name}: its session was begun with the state folder {}; locking it there",
+                "{name}: the session was made with the state folder {}; locking it there",
                 folder.path
             ));
             self.elsewhere = Some(Elsewhere::take(host, folder, name)?);
@@ -112,8 +111,8 @@ impl OpenStore {
         }
         Err(Error::new(
             Kind::Unavailable,
-            "the session keeps moving",
-            "other calls log in with other state folders meanwhile",
+            "the session keeps changing",
+            "other calls are logging in with other state folders",
         )
         .into())
     }
@@ -260,7 +259,7 @@ impl OpenStore {
         self.store.as_mut().map_or(Ok(()), |store| store.ready())
     }
 
-    /// Removes the entry, whatever is in it; whether there was one.
+    /// Removes the entry, whatever it holds; returns whether there was one.
     ///
     /// # Errors
     /// As the store.
@@ -321,7 +320,7 @@ pub fn origin(url: &str) -> Option<String> {
     Url::parse(url).ok().map(|u| u.origin())
 }
 
-/// What the trouble with a store means to a person: [`Kind::Store`].
+/// The error for a failure of a store: [`Kind::Store`].
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
@@ -335,31 +334,33 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
-            "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
+            "allow only yourself access: chmod 700 for its folder, chmod 600 for the file"
         }
         StoreErrorKind::Unwritable => {
             "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere"
         }
-        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
+        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away or repair it, then log in again",
         StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {
-                    format!("; to unlock it without a desktop, run: {command}")
+                    format!("; without a desktop, unlock it with: {command}")
                 }
                 _ => String::new(),
             };
-            return Error::new(Kind::Store, what, trouble.why.clone()).hint(format!(
-                "unlock it and try again, or keep secrets in a file: tok login {} --store file{how}",
-                profile.name
-            ));
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", profile.name));
         }
         StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
-            "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", profile.name));
         }
-        StoreErrorKind::Refused => "see what is said above; another store is chosen with --store file at tok login",
+        StoreErrorKind::Refused => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use another store: tok login {} --store file", profile.name));
+        }
         StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
+                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));
         }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
@@ -380,3 +381,5 @@ impl OpenStore {
         }
     }
 }
+#[cfg(test)]
+mod tests;
