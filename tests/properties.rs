@@ -76,7 +76,6 @@ fn known() -> impl Strategy<Value = CurrentIdentity> {
     let secrets = btree_map("[s-u]", secret, 0..3);
     (proptest::option::of("https://[ab]"), grant(), few(), secrets, lists, "[de]").prop_map(
         |(url, grant, values, secrets, lists, definition)| CurrentIdentity {
-            is_told: false,
             url,
             grant,
             refreshed: vec![],

@@ -37,9 +37,13 @@ pub(super) fn try_again(profile: &Profile, grant: &Grant, again: &str) -> String
     // The one that was given is the one that was refused.
     let given = secrets.iter().find_map(|name| Some((*name, &profile.given.get(*name)?.source)));
     match (given, secrets.first()) {
-        (Some((name, Source::Flag | Source::Asked)), _) => format!("check {name}, then run: {again}"),
-        (Some((name, source)), _) => format!("check {name}, which comes from {source}, then run: {again}"),
+        (Some((name, Source::Flag | Source::Asked)), _) => {
+            format!("check {name}, then run the same command again: {again}")
+        }
+        (Some((name, source)), _) => {
+            format!("check {name}, which comes from {source}, then run the same command again: {again}")
+        }
         (None, Some(kept)) => format!("the kept {kept} may have changed: {again}{}", prompt::flag(profile, kept)),
-        (None, None) => format!("check the values, then run: {again}"),
+        (None, None) => format!("check the values, then run the same command again: {again}"),
     }
 }

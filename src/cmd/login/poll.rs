@@ -25,8 +25,9 @@ pub(super) fn wait(
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.credentials)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let ended =
-        |why: &str, kind: Kind| Error::new(kind, "login did not complete", why).hint(format!("run again: {again}"));
+    let ended = |why: &str, kind: Kind| {
+        Error::new(kind, "login did not complete", why).hint(format!("run the same command again: {again}"))
+    };
     let deadline = limit.map(|_| context.host.clock.deadline);
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
@@ -79,7 +80,7 @@ pub(super) fn wait(
                     poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
                     poll::Why::Unreachable => match error.hint {
                         Some(_) => error,
-                        None => error.hint(format!("run again: {again}")),
+                        None => error.hint(format!("run the same command again: {again}")),
                     },
                 }
                 .into());
