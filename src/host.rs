@@ -9,16 +9,16 @@ use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret};
 use crate::cli::{Color, Global};
-use crate::oauth::request::{Identity, Request, Response};
+use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Head, Http, Settings};
+use crate::system::http::{self, Events, Head, Http, NetworkSettings};
 use crate::system::process::{self, Failed};
-use crate::system::terminal::{Echo, Line, Terminal};
+use crate::system::terminal::{Echo, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -100,6 +100,26 @@ impl Host {
         })
     }
 
+    /// Whether this is root by way of `sudo`, and was another user before.
+    pub fn is_sudo(&self) -> bool {
+        self.env.has("SUDO_USER")
+    }
+
+    /// Refuses to work as root in the home of whoever ran `sudo -E`: files would be made there that are root's.
+    ///
+    /// # Errors
+    /// [`Kind::Config`].
+    pub fn check_home(&self) -> Result<()> {
+        match &self.folders {
+            Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
+                let what = format!("the home folder {} belongs to another user", folders.home.display());
+                Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
+                    .hint("run it with sudo -H, so that root uses config and tokens of its own"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the options of every command into force.
     pub fn settle(&mut self, global: &Global) {
         let terminal = &mut self.terminal;
@@ -153,9 +173,10 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
+        let sudo = self.is_sudo();
         let http = self.http.get_or_insert_with(|| {
-            let settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(Settings { verbose: self.terminal.verbose, ..settings }, clock::now)
+            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
         });
         let mut notes = Notes { events, lines: Vec::new() };
         let answer = http(request, deadline, &mut notes);
@@ -163,12 +184,12 @@ impl Host {
         answer
     }
 
-    /// Whether `identity` can be shown, before anything is sent.
+    /// Whether `client_certificate` can be shown, before anything is sent.
     ///
     /// # Errors
-    /// As [`http::check_identity`].
-    pub fn check_identity(&self, identity: &Identity) -> Result<()> {
-        http::check_identity(identity)
+    /// As [`http::check_client_certificate`].
+    pub fn check_client_certificate(&self, client_certificate: &ClientCertificate) -> Result<()> {
+        http::check_client_certificate(client_certificate)
     }
 
     /// The store of that choice; `None` for none.
@@ -238,17 +259,24 @@ impl Host {
         answer
     }
 
-    /// A line from stdin, which was asked for. Without `until` a person takes their time, and it does not count.
+    /// Asks for a secret that may be a PEM: all lines of one are read.
     ///
     /// # Errors
-    /// As [`Terminal::line`].
-    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
-        let start = Instant::now();
-        let line = self.terminal.line(until);
-        if until.is_none() {
-            self.clock.excuse(start);
+    /// As [`Terminal::ask`].
+    pub fn ask_secret(&mut self, label: &str) -> Result<Option<Secret>> {
+        let Some(first) = self.ask(label, Echo::Off)? else { return Ok(None) };
+        if !first.expose().starts_with("-----BEGIN") || first.expose().contains("-----END") {
+            return Ok(Some(first));
         }
-        line
+        let mut text = Zeroizing::new(format!("{}\n", first.expose()));
+        while let Some(line) = self.ask("", Echo::Off)? {
+            text.push_str(line.expose());
+            if line.expose().starts_with("-----END") {
+                break;
+            }
+            text.push('\n');
+        }
+        Ok(Some(Secret::new(text.as_str())))
     }
 }
 

@@ -18,7 +18,7 @@ use anyhow::Result;
 use base::error::{Kind, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
-use cli::Stop;
+use cli::{Stop, Verb};
 use host::Host;
 use std::ffi::OsString;
 use std::io::Write;
@@ -58,5 +58,9 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     host.words = args;
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
+    // These leave nothing behind.
+    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_)) {
+        host.check_home()?;
+    }
     cmd::dispatch(&cli, setup, host)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What can be read of a command line without a catalog: mistakes are passed over.
+/// What can be read of a command line without a catalog: mistakes are ignored.
 #[derive(Clone, Debug, Default)]
 pub struct FirstLook {
     /// The options of every command.

@@ -10,7 +10,7 @@ use crate::cmd::output::{self, Answer};
 use crate::oauth::dpop;
 use crate::oauth::reply::claims;
 use crate::profile::discovery::Copies;
-use crate::session::acquire::{Source, verify_id_token};
+use crate::session::acquire::{TokenSource, verify_id_token};
 use crate::session::inputs::{For, fill};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
@@ -50,7 +50,8 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string()).into()
+                    let why = crate::system::files::why(&error);
+                    Error::new(kind, format!("{} cannot be written", path.display()), why).into()
                 },
             )
         }
@@ -96,7 +97,7 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
         end.is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
-    if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
+    if is_over(&got) && got.answer.source == TokenSource::Cache && !args.offline {
         got = {
             let profile = resolve(context, args)?;
             find_or_acquire(context, &TokenArgs { fresh: true, ..args.clone() }, profile)?

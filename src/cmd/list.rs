@@ -6,7 +6,7 @@ use crate::base::text::{escape, json};
 use crate::cli::List;
 use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
-use crate::storage::index::{Entry, Index};
+use crate::storage::index::{Index, IndexEntry};
 use crate::token::Expires;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
     context.print(&text)
 }
 
-fn row(context: &Context, profile: &Profile, noted: &Entry) -> Row {
+fn row(context: &Context, profile: &Profile, noted: &IndexEntry) -> Row {
     let cache = context.host.folders().ok().map(|f| Cache::new(f.cache(&profile.name)));
     let token = profile.known().ok().zip(cache).and_then(|(known, cache)| cache.find(&known));
     Row {

@@ -10,11 +10,11 @@ use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
 use crate::session::journal;
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
-use crate::storage::secrets::Trouble;
+use crate::storage::secrets::StoreErrorKind;
 use crate::token::Token;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
@@ -28,8 +28,8 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         return one(context, name).with_context(|| name.clone());
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
-    let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
-    names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
+    let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
+    names.extend(cached.into_iter().flatten());
     names.extend(context.setup.config.profiles.keys().cloned());
     names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;
@@ -67,7 +67,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
-            let mut opened = Opened::open_as(context.host, name, &store);
+            let mut opened = OpenStore::open_as(context.host, name, &store);
             opened.follow(context.host, name)?;
             if let Some(elsewhere) = opened.cache_elsewhere(name) {
                 any |= elsewhere.clear().map_err(|e| not_removed(&e.to_string()))?;
@@ -81,7 +81,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     let mut tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
 
-    let mut opened = Opened::open(context.host, &profile);
+    let mut opened = OpenStore::open(context.host, &profile);
     opened.follow(context.host, name)?;
     if let Some(elsewhere) = opened.cache_elsewhere(name) {
         tokens.extend(elsewhere.all());
@@ -92,11 +92,11 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
         // Nothing was ever kept where no keyring is; what cannot be read can be removed.
         let harmless = match trouble.trouble {
-            Trouble::Missing => !holds,
-            Trouble::Corrupt => profile.store != StoreChoice::File,
+            StoreErrorKind::Missing => !holds,
+            StoreErrorKind::Corrupt => profile.store != StoreChoice::File,
             _ => false,
         };
-        broken = trouble.trouble == Trouble::Corrupt;
+        broken = trouble.trouble == StoreErrorKind::Corrupt;
         if !harmless {
             let mut error = open_store::store_error(&profile, &trouble);
             error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
@@ -106,10 +106,10 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     // What a killed call left is revoked too. A store that does not take it will not take the end of the session either.
     let _ = journal::recover(context.host, &profile, &mut opened, None);
     let revoked = revoke(context, &mut profile, &opened, &tokens);
-    any |= !opened.kept.is_empty() || broken;
+    any |= !opened.credentials.is_empty() || broken;
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
-        let empty = crate::token::credentials::Kept::default();
+        let empty = crate::token::credentials::Credentials::default();
         opened.write(name, empty).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
     if let Some(noted) = &noted
@@ -164,9 +164,9 @@ enum Revoked {
 }
 
 /// Revokes the session, or the access tokens of a profile without one (RFC 7009).
-fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Token]) -> Revoked {
+fn revoke(context: &mut Context, profile: &mut Profile, opened: &OpenStore, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
-    let session = opened.kept.session.as_ref();
+    let session = opened.credentials.session.as_ref();
     if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
         return Revoked::Nothing;
     }

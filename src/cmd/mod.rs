@@ -20,6 +20,8 @@ use crate::session::guard;
 use crate::storage::lock::Lock;
 use crate::system::signals;
 use anyhow::Result;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// What every command has at hand.
@@ -68,7 +70,7 @@ impl<'h> Context<'h> {
     }
 
     /// Everything about one profile, one process at a time, for all whose state folder is this one; see
-    /// [`crate::session::open_store::Opened::follow`] for the others.
+    /// [`crate::session::open_store::OpenStore::follow`] for the others.
     ///
     /// # Errors
     /// As [`guard::lock`].
@@ -148,4 +150,18 @@ fn is_plain(host: &Host, global: &Global, verb: &str, args: &TokenArgs) -> bool 
     let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store;
     let is_same = args.values.values().all(|value| matches!(value, Flag::Plain(_)));
     is_usual && is_same && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
+}
+
+/// `flags`, with what a person types for a secret that is to come from stdin, where that is a terminal.
+///
+/// # Errors
+/// [`Kind::Other`] where the terminal fails.
+pub fn typed(host: &mut Host, flags: &BTreeMap<String, Flag>) -> Result<BTreeMap<String, Flag>> {
+    let mut flags = flags.clone();
+    for (name, flag) in &mut flags {
+        if matches!(flag, Flag::File(path) if path == Path::new("-")) && host.terminal.stdin_terminal {
+            *flag = Flag::Typed(host.ask_secret(name)?);
+        }
+    }
+    Ok(flags)
 }

@@ -45,7 +45,7 @@ fn unknown(library: &Library, name: &str) -> Error {
 fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     let own = host.folders().ok().map(|f| f.provider(name));
     if crate::base::name::is_name(name)
-        && let Some(text) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
+        && let Some(text) = own.map(|path| read_trusted(host, &path)).transpose()?.flatten()
     {
         return Ok(text);
     }

@@ -14,7 +14,7 @@ use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
@@ -60,6 +60,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         let mut entry = json!({ "secret": param.secret, "from": source.map(|s| s.to_string()) });
         if !param.secret {
             entry["value"] = json!(value);
+            if profile.is_off(&param.name) {
+                entry["off"] = json!(true);
+            }
         }
         values.insert(param.name.clone(), entry);
     }
@@ -170,8 +173,8 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
     // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
     let opened = match question {
-        Question::Introspection => Opened::open(context.host, profile),
-        Question::Userinfo => Opened::nothing(),
+        Question::Introspection => OpenStore::open(context.host, profile),
+        Question::Userinfo => OpenStore::nothing(),
     };
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
@@ -269,6 +272,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
         let shown = match (&value["value"], value["secret"] == true) {
             (_, true) => format!("(secret) {from}"),
             (Value::String(text), false) => format!("{}  ({from})", escape(text)),
+            _ if value["off"] == true => format!("switched off  ({from})"),
             _ if value["from"].is_string() => format!("({from})"),
             _ => from,
         };

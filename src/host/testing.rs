@@ -9,7 +9,7 @@ use crate::base::time::Time;
 use crate::oauth::request::{Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::{Patience, Store, StoreError, Stores, Trouble};
+use crate::storage::secrets::{Patience, Store, StoreError, StoreErrorKind, Stores};
 use crate::system::clock::Clock;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{Events, Head};
@@ -175,7 +175,7 @@ pub struct MapStores(Arc<Mutex<Inside>>);
 struct Inside {
     entries: BTreeMap<String, String>,
     foreign: BTreeMap<(String, String), String>,
-    fails: BTreeMap<Deed, Trouble>,
+    fails: BTreeMap<Deed, StoreErrorKind>,
     done: Vec<Deed>,
 }
 
@@ -203,7 +203,7 @@ impl MapStores {
     }
 
     /// From now on `deed` fails.
-    pub fn fail(&self, deed: Deed, trouble: Trouble) {
+    pub fn fail(&self, deed: Deed, trouble: StoreErrorKind) {
         lock(&self.0).fails.insert(deed, trouble);
     }
 

@@ -10,7 +10,7 @@ use crate::oauth::metadata::{Metadata, addresses, keys, object};
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
-use crate::storage::documents::{MINUTE, Place};
+use crate::storage::documents::{DocumentCache, MINUTE};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,10 @@ impl Profile {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
         let names = self.provider.closure(names);
-        let lacks = |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name);
+        let params = self.provider.params.iter();
+        let off: Vec<String> = params.filter(|p| self.is_off(&p.name)).map(|p| p.name.clone()).collect();
+        let lacks =
+            |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name) && !off.contains(&param.name);
         let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
@@ -212,8 +215,8 @@ fn only(url: &str, ask: Ask) -> error::Result<(Vec<u8>, Response)> {
     Ok((keys, response))
 }
 
-fn place(host: &Host, kind: &str, of: &str) -> Place {
-    Place::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
+fn place(host: &Host, kind: &str, of: &str) -> DocumentCache {
+    DocumentCache::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
 }
 
 #[cfg(test)]
@@ -256,8 +259,8 @@ mod tests {
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
             (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
-            (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
-            (&[(200, "{}")], Kind::Reply, "names no issuer", 1),
+            (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
+            (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
             (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
             (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
         ] {

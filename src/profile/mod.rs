@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod discovery;
+mod flags;
 pub mod library;
 mod owner;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use crate::oauth::metadata::Metadata;
 use crate::profile::config::{Config, ProfileConfig};
 use crate::provider::{Grant, Provider};
 use crate::storage::choice::StoreChoice;
-use crate::system::files::{self, Numbers};
+use crate::system::files::{self, Numbers, TrustError};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -98,19 +99,19 @@ pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
 ///
 /// # Errors
 /// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
-pub fn read_trusted(path: &Path) -> Result<Option<String>> {
-    Ok(read(path)?.map(|(text, _)| text))
+pub fn read_trusted(host: &Host, path: &Path) -> Result<Option<String>> {
+    Ok(read(host, path)?.map(|(text, _)| text))
 }
 
 /// [`read_trusted`] of a file with settings: the host notes what was read.
 fn read_settings(host: &Host, path: &Path) -> Result<Option<String>> {
-    let read = read(path)?;
+    let read = read(host, path)?;
     host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
     Ok(read.map(|(text, _)| text))
 }
 
 /// [`read_trusted`] with the file's numbers before it was read.
-fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
+fn read(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     match files::read_trusted(path, LIMIT) {
         Ok(None) => Ok(None),
@@ -119,14 +120,12 @@ fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
             Err(_) => Err(wrong("it is not UTF-8 text".into()).into()),
         },
         Err(error) => {
-            let unsafe_file = matches!(error, files::ReadError::Unsafe(_));
+            let hint = match &error {
+                TrustError::Untrusted(untrusted) => untrusted.hint(host.is_sudo()),
+                _ => None,
+            };
             let error = wrong(error.to_string());
-            Err(if unsafe_file {
-                error.hint(format!("make it yours alone: chmod go-w {}", path.display()))
-            } else {
-                error
-            }
-            .into())
+            Err(hint.map_or(error.clone(), |hint| error.hint(hint)).into())
         }
     }
 }

@@ -3,8 +3,7 @@
 use super::Profile;
 use super::config::ConfigValue;
 use crate::base::error::{Error, Kind};
-use crate::base::secret::Lines;
-use crate::base::secret::Secret;
+use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::base::toml::{Document, unknown};
 use crate::cli::Flag;
 use crate::host::{Host, Stdin};
@@ -121,7 +120,8 @@ impl Value {
 /// A value that was found.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// Its text, or several; `None` while a command or the keyring would have to be asked.
+    /// Its text, or several; `None` while a command or the keyring would have to be asked. Without any there is to be
+    /// no such value, not even a default: it is switched off.
     pub text: Option<Vec<Secret>>,
     /// Where it comes from.
     pub source: Source,
@@ -148,6 +148,9 @@ impl Profile {
             if matches!(given, ConfigValue::List(_)) && !param.list {
                 return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")).into());
             }
+            if matches!(given, ConfigValue::Text(text) if text.expose().is_empty()) && !self.may_be_off(param) {
+                return Err(Error::new(Kind::Config, at, format!("`{name}` is empty")).into());
+            }
         }
         Ok(())
     }
@@ -172,7 +175,7 @@ impl Profile {
         params.extend(refresh_token_param(&self.provider, "refresh_token").cloned());
         for param in &params {
             let found = match flags.get(&param.name) {
-                Some(flag) => Some(from_flag(host, param, flag)?),
+                Some(flag) => Some(self.given_by(host, param, flag)?),
                 None => match self.in_environment(host, param)? {
                     Some(given) => Some(given),
                     None => self.in_config(host, param)?,
@@ -201,8 +204,10 @@ impl Profile {
     pub(super) fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let name = variable(&self.name, &param.name);
         let file = format!("{name}_FILE");
-        self.empty.extend([&name, &file].into_iter().filter(|n| host.env.is_set_but_empty(n)).cloned());
-        Ok(match (host.var(&name)?, host.var(&file)?) {
+        let text = in_variable(host, &name)?;
+        let is_empty = |n: &&String| host.env.is_set_but_empty(n) || (**n == name && text.is_none() && host.env.has(n));
+        self.empty.extend([&name, &file].into_iter().filter(is_empty).cloned());
+        Ok(match (text, host.var(&file)?) {
             (None, None) => None,
             (Some(_), Some(_)) => {
                 return Err(Error::new(
@@ -225,14 +230,17 @@ impl Profile {
     pub(super) fn in_config(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let Some((value, at)) = self.config.values.get(&param.name) else { return Ok(None) };
         Ok(Some(match value {
+            ConfigValue::Text(text) if text.expose().is_empty() => {
+                Given { text: Some(Vec::new()), source: Source::Config }
+            }
             ConfigValue::Text(text) => Given { text: Some(split(param, text.expose())), source: Source::Config },
             ConfigValue::List(items) => {
                 Given { text: Some(items.iter().map(Secret::new).collect()), source: Source::Config }
             }
-            ConfigValue::Env(name) => match host.var(name)? {
+            ConfigValue::Env(name) => match in_variable(host, name)? {
                 Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
                 None => {
-                    if host.env.is_set_but_empty(name) {
+                    if host.env.get(name).is_some() {
                         self.empty.push(name.clone());
                     }
                     return Ok(None);
@@ -335,11 +343,13 @@ impl Profile {
     pub fn known_values(&self) -> Result<Values> {
         let mut values = Values::new();
         for (name, given) in &self.given {
-            if let (Some(texts), Some(param)) = (&given.text, self.param(name)) {
+            if let (Some(texts), Some(param)) = (&given.text, self.param(name))
+                && !texts.is_empty()
+            {
                 values.insert(name.clone(), join(param, texts));
             }
         }
-        request::defaults(&self.provider, &mut values).map_err(|u| self.unready(u))?;
+        request::defaults(&self.provider, &mut values, &|name| self.is_off(name)).map_err(|u| self.unready(u))?;
         Ok(values)
     }
 
@@ -360,6 +370,7 @@ impl Profile {
     pub fn fetch(&self, host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
         let (Some(given), Some(param)) = (self.given.get(name), self.param(name)) else { return Ok(None) };
         let secret = match (&given.text, &given.source) {
+            (Some(texts), _) if texts.is_empty() => return Ok(None),
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
@@ -413,50 +424,20 @@ pub(super) fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option
     })
 }
 
+/// A value in a variable, without one line break at its end, as from a file: `$(cat FILE)` drops it, `$'…\n'` and a
+/// Kubernetes secret do not. An empty one is absent.
+fn in_variable(host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
+    let text = host.var(name)?.map(Zeroizing::new);
+    let text = text.map(|text| Zeroizing::new(without_line_break(&text).to_string()));
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
 /// A file or a command that gave no value: `kind`, or [`Kind::Unavailable`] where the time ran out.
 pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
     match failed.timed_out {
         true => Error::new(Kind::Unavailable, what, failed.why).hint("allow it more time with --timeout"),
         false => Error::new(kind, what, failed.why),
     }
-}
-
-pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
-    let dashed = param.name.replace('_', "-");
-    let texts = match flag {
-        Flag::Plain(_) if param.secret => {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("--{dashed} would show a secret"),
-                "arguments are seen by everybody",
-            )
-            .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
-            .into());
-        }
-        Flag::File(_) if !param.secret => {
-            return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
-                .hint(format!("give it as it is: --{dashed} VALUE"))
-                .into());
-        }
-        Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
-            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty").into());
-        }
-        Flag::Plain(texts) if texts.len() > 1 && !param.list => {
-            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once").into());
-        }
-        // It is kept in the config, which is read from anywhere.
-        Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {
-            let path = std::path::absolute(&texts[0]);
-            let path = path.ok().and_then(|path| path.into_os_string().into_string().ok());
-            vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
-        }
-        Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
-        Flag::File(path) => {
-            let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
-            vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
-        }
-    };
-    Ok(Given { text: Some(texts), source: Source::Flag })
 }
 
 /// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
@@ -491,7 +472,7 @@ pub fn is_pem(text: &str) -> bool {
 }
 
 /// How many lines a value may have.
-fn lines(param: &Param) -> Lines {
+pub(super) fn lines(param: &Param) -> Lines {
     if param.lines || param.file { Lines::Many } else { Lines::One }
 }
 

@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
-use crate::session::redact::Words;
+use crate::session::redact::Redactor;
 use crate::system::http::Events;
 use anyhow::Result;
 
@@ -344,11 +344,11 @@ pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) 
 }
 
 /// What was sent that a reply must not show.
-fn secrets(profile: &Profile, sent: &Sent) -> Words {
+fn secrets(profile: &Profile, sent: &Sent) -> Redactor {
     // What a flow has found is as good as a secret, but for the address that a refusal may be about.
     let is_secret = |name: &str| profile.param(name).map_or(name != "redirect_uri", |p| p.secret);
     let values = sent.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
-    Words::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
+    Redactor::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
 }
 
 /// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before

@@ -2,6 +2,7 @@
 
 pub mod acquire;
 pub mod exchange;
+pub mod explain;
 pub mod guard;
 pub mod inputs;
 pub mod journal;

@@ -213,7 +213,7 @@ fn a_key_file_that_cannot_be_used_is_told_and_nothing_is_sent() {
         "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n{CANARY}\n-----END RSA PRIVATE KEY-----\n"
     );
     for (content, says) in [
-        (format!("{CANARY} is no key"), "no key"),
+        (format!("{CANARY} is no key"), "not a key"),
         (String::new(), "empty"),
         (marked, "encrypted"),
         (legacy, "encrypted"),

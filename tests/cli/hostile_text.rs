@@ -216,7 +216,7 @@ default = {quoted}
 help = {quoted}
 [params.region]
 default = "a"
-choices = ["a", {0}]
+choices = ["a", "x"]
 help = "where"
 [params.client_secret]
 secret = true
@@ -227,7 +227,6 @@ url = "{{base_url}}/token"
 help = {quoted}
 body = {{ id = "{{client_id}}", secret = "{{client_secret}}", region = "{{region}}" }}
 "#,
-            toml(NASTY),
         );
         sandbox.provider("mine", &file);
         sandbox.config("[profile.other]\nprovider = \"mine\"\n");

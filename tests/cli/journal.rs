@@ -274,6 +274,8 @@ fn where_there_can_be_no_journal_the_store_is_enough() {
     let journal = leave_a_journal(&session, refresh(&session));
     std::fs::remove_file(&journal).unwrap();
     std::fs::create_dir(&journal).unwrap();
+    // An empty one would be taken away.
+    std::fs::write(journal.join("x"), "").unwrap();
     refresh(&session).args(["-v"]).run().ok().says("no journal");
     assert_eq!(session.token(), format!("rt-{CANARY}-3"));
 }

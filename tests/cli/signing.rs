@@ -241,13 +241,13 @@ fn a_file_that_is_no_key_file_is_told_and_nothing_is_kept() {
     let client =
         json!({"installed": {"client_id": "1.apps.googleusercontent.com", "client_secret": CANARY}}).to_string();
     for (name, content, says) in [
-        ("key.pem", key(), "is no JSON"),
-        ("cut.json", key_file(&key())[..200].to_string(), "is no JSON"),
-        ("no-email.json", without_email, "without a text at /client_email"),
-        ("client.json", client, "without a text at /client_email"),
+        ("key.pem", key(), "is not JSON"),
+        ("cut.json", key_file(&key())[..200].to_string(), "is not JSON"),
+        ("no-email.json", without_email, "without a string at /client_email"),
+        ("client.json", client, "without a string at /client_email"),
         ("encrypted.json", key_file(&text(encrypted)), "/private_key that is an encrypted key"),
-        ("ec.json", key_file(&text(ec)), "and the server takes RS256 alone"),
-        ("garbage.json", key_file(&format!("x{CANARY}")), "/private_key that is no key"),
+        ("ec.json", key_file(&text(ec)), "but the server only accepts RS256"),
+        ("garbage.json", key_file(&format!("x{CANARY}")), "/private_key that is not a key"),
     ] {
         let file = sandbox.file_arg(name, content);
         let url = format!("{}/token", server.url());
@@ -431,6 +431,17 @@ fn a_key_pair_signs_its_token_and_sends_nothing() {
     let text = std::fs::read_to_string(sandbox.config_file()).unwrap();
     assert!(text.contains("account = \"xy12345.us-east-1\""), "as it was typed: {text}");
     sandbox.run("get snowflake --account other").fails(4).says("goes to").says("nothing was sent");
+}
+
+#[test]
+fn a_key_in_a_variable_may_have_its_lines_joined() {
+    needs!("openssl");
+    let sandbox = Sandbox::with_file_store();
+    for text in [key().replace('\n', "\\n"), format!("{}\n", key().trim_end().replace('\n', "\\n"))] {
+        let words = ["get", "snowflake", "--account", "xy12345", "--user", "tok", "--no-store"];
+        let token = sandbox.tok(words).env("TOK_SNOWFLAKE_PRIVATE_KEY", text).run().silent().line();
+        opened(&token).unwrap();
+    }
 }
 
 #[test]

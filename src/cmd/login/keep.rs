@@ -10,14 +10,14 @@ use crate::provider::Grant;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
 use crate::session::journal::{self, Record};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::token::Token;
-use crate::token::credentials::{Kept, Session};
-use crate::token::identity::Known;
+use crate::token::credentials::{Credentials, Session};
+use crate::token::identity::CurrentIdentity;
 use anyhow::Result;
 
 /// A login that the provider has granted.
@@ -31,7 +31,7 @@ pub(super) struct Login<'a> {
     /// `--keep`
     pub keep: bool,
     /// The settings in force, with the secrets that came from the store.
-    pub known: Known,
+    pub known: CurrentIdentity,
     /// What was sent.
     pub inputs: Inputs,
     /// What names its session.
@@ -48,8 +48,8 @@ impl Login<'_> {
 
     /// The token as it waits. `verified`: its ID token was.
     pub(super) fn token(&self, verified: bool) -> Result<Token> {
-        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.inputs)?;
+        let identity = self.known.identity(&self.url, self.began_with(), Some(&self.grant.name));
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, identity, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
             id.verified = verified;
         }
@@ -57,26 +57,26 @@ impl Login<'_> {
     }
 
     /// Who a kept session is of, where this is that session going on.
-    pub(super) fn subject_of(&self, old: &Kept) -> Option<String> {
+    pub(super) fn subject_of(&self, old: &Credentials) -> Option<String> {
         let old = old.session.as_ref()?;
         if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
     /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
-    pub(super) fn kept(&self, old: &Kept) -> Kept {
+    pub(super) fn credentials(&self, old: &Credentials) -> Credentials {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
         // Where it was not rotated, the one that was handed in stays.
         let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
             refresh_token: refresh_token.clone(),
-            belongs: self.known.belongs(&self.url, self.began_with(), None),
+            identity: self.known.identity(&self.url, self.began_with(), None),
             since: self.received.secs(),
             subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh {
             // It leaves the kept secrets as they are.
-            return Kept { session, dpop_key, folder: None, ..old.clone() };
+            return Credentials { session, dpop_key, folder: None, ..old.clone() };
         }
         let home = open_store::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
@@ -99,11 +99,19 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key, others: old.others.clone(), ..Kept::default() }
+        Credentials {
+            session,
+            secrets,
+            secrets_for,
+            secrets_client,
+            dpop_key,
+            others: old.others.clone(),
+            ..Credentials::default()
+        }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
-    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Token) -> Result<()> {
+    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &OpenStore, token: &Token) -> Result<()> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
@@ -127,9 +135,9 @@ impl Login<'_> {
     }
 
     /// Says what is now there.
-    pub(super) fn report(&self, host: &mut Host, opened: &Opened) {
+    pub(super) fn report(&self, host: &mut Host, opened: &OpenStore) {
         let Login { profile, grant, .. } = self;
-        let kept = match (&opened.kept.session, opened.kept.secrets.is_empty()) {
+        let kept = match (&opened.credentials.session, opened.credentials.secrets.is_empty()) {
             (Some(_), true) => "the refresh token is kept",
             (Some(_), false) => "the refresh token and the secret are kept",
             (None, false) => "the secret is kept",
@@ -149,7 +157,8 @@ impl Login<'_> {
                 profile.name
             ));
         }
-        let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        let place =
+            if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
         host.terminal.tell(&format!(
             "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name
@@ -166,18 +175,18 @@ pub fn begin(
     profile: &Profile,
     grant: &Grant,
     inputs: &Inputs,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     used: &Secret,
 ) -> Result<Record> {
     let known = inputs.known(profile, &profile.known()?);
     let url = profile.session_url(inputs.values()).unwrap_or_default();
-    let old = opened.kept.session.as_ref().filter(|old| old.refresh_token == *used);
+    let old = opened.credentials.session.as_ref().filter(|old| old.refresh_token == *used);
     let session = Session {
         refresh_token: used.clone(),
-        belongs: known.belongs(&url, None, None),
+        identity: known.identity(&url, None, None),
         since: host.clock.now().secs(),
         subject: old.and_then(|old| old.subject.clone()),
     };
-    let entry = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-    journal::begin(host, profile, opened, &entry, known.belongs(&url, None, Some(&grant.name)))
+    let entry = Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
+    journal::begin(host, profile, opened, &entry, known.identity(&url, None, Some(&grant.name)))
 }

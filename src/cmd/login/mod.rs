@@ -11,7 +11,7 @@ use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::cli::LoginArgs;
 use crate::host::Host;
-use crate::oauth::poll::{self, Answer, Poll};
+use crate::oauth::poll::{self, Poll, PollReply};
 use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
 use crate::profile::{Profile, Source, Value, Wishes};
@@ -20,12 +20,12 @@ use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
 use crate::session::journal::{self, Record};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::storage::secrets::{StoreError, Trouble};
+use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::signals::{Hold, Stake};
 use anyhow::{Context as _, Result};
 use config::{check_config, edit, write_config};
@@ -54,7 +54,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let wishes = Wishes {
         grant: args.grant.clone(),
-        flags: args.values.clone(),
+        flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
         provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
     };
@@ -75,7 +75,7 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
             || kept.contains_key(name)
-            || (name == "refresh_token" && opened.kept.session.is_some())
+            || (name == "refresh_token" && opened.credentials.session.is_some())
     });
     if let Some(error) = profile.not_offered(&grant, &missing) {
         return Err(error.into());
@@ -143,8 +143,8 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
-    let kept = login.kept(&opened.kept);
-    if let Err(trouble) = opened.write(&name, kept) {
+    let credentials = login.credentials(&opened.credentials);
+    if let Err(trouble) = opened.write(&name, credentials) {
         record.iter_mut().for_each(Record::leave);
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
@@ -178,7 +178,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
 /// A grant that was answered with a token.
 struct Asked {
     lock: Lock,
-    opened: Opened,
+    opened: OpenStore,
     inputs: Inputs,
     issued: Issued,
     received: Time,
@@ -196,14 +196,14 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let mut opened = open(context.host, profile, true)?;
     let kept = usable_secrets(profile, &opened)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
-    let session = opened.kept.session.as_ref();
+    let session = opened.credentials.session.as_ref();
     let refresh_token = match given {
         Some(given) => Some(Value::found(given, Source::Flag)),
         None => session.map(open_store::refresh_token),
     };
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
@@ -235,14 +235,14 @@ fn ask_with(
     profile: &Profile,
     grant: &Grant,
     mut inputs: Inputs,
-    opened: Opened,
+    opened: OpenStore,
     lock: Lock,
 ) -> Result<Asked> {
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let outcome = exchange::ask(host, profile, &asking, &inputs)?;
-    let (issued, received) = granted(profile, grant, outcome)?;
+    let granted = exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome));
+    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
     Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 
@@ -252,10 +252,10 @@ fn wait(
     profile: &Profile,
     grant: &Grant,
     mut inputs: Inputs,
-    mut opened: Opened,
+    mut opened: OpenStore,
     (mut poll, limit): (Poll, Option<Duration>),
 ) -> Result<Asked> {
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let ended = |why: &str, kind: Kind| {
         Error::new(kind, "the login has not come to an end", why).hint(profile.login_again(grant))
@@ -295,15 +295,15 @@ fn wait(
         opened.release();
         drop(lock);
         context.host.terminal.release_messages();
-        let answer = match code.as_deref().and_then(Answer::of) {
+        let answer = match code.as_deref().and_then(PollReply::of) {
             Some(answer) => answer,
-            None if error.kind == Kind::Unavailable => Answer::Unreachable,
+            None if error.kind == Kind::Unavailable => PollReply::Unreachable,
             None => return Err(error.into()),
         };
-        unreached = (answer == Answer::Unreachable).then(|| error.to_string());
+        unreached = (answer == PollReply::Unreachable).then(|| error.to_string());
         pause = match poll.next(answer, context.host.clock.instant()) {
-            poll::Step::Wait(pause) => pause,
-            poll::Step::GiveUp(why) => {
+            poll::NextPoll::Wait(pause) => pause,
+            poll::NextPoll::GiveUp(why) => {
                 return Err(match why {
                     poll::Why::Denied => ended("the person refused (access_denied)", Kind::Refused),
                     poll::Why::Expired => {
@@ -340,16 +340,18 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued
 
 /// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
 /// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
-    let mut opened = Opened::open(host, profile);
+fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<OpenStore> {
+    let mut opened = OpenStore::open(host, profile);
     if locked {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
+        opened.prepare();
+    } else {
+        opened.check_ready();
     }
-    opened.check_ready();
     match &opened.trouble {
         // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-        Some(StoreError { trouble: Trouble::Corrupt, .. }) if profile.store != StoreChoice::File => {
+        Some(StoreError { trouble: StoreErrorKind::Corrupt, .. }) if profile.store != StoreChoice::File => {
             opened.trouble = None;
             Ok(opened)
         }
@@ -358,7 +360,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
     }
 }
 
-fn usable_secrets(profile: &Profile, opened: &Opened) -> Result<std::collections::BTreeMap<String, Value>> {
+fn usable_secrets(profile: &Profile, opened: &OpenStore) -> Result<std::collections::BTreeMap<String, Value>> {
     let url = profile.session_url(&profile.known_values()?);
     Ok(opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref()))
 }

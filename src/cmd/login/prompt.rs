@@ -2,18 +2,19 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Lines;
+use crate::base::secret::Secret;
 use crate::host::{Host, Stdin};
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Auth, Grant, Param};
-use crate::session::open_store::Opened;
+use crate::session::open_store::OpenStore;
 use crate::system::terminal::Echo;
 use anyhow::Result;
 
-pub(super) fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &Opened) -> Error {
-    let elsewhere = missing.iter().find(|m| opened.kept.secrets.contains_key(*m));
+pub(super) fn cannot_ask(profile: &Profile, grant: &Grant, missing: &[String], opened: &OpenStore) -> Error {
+    let elsewhere = missing.iter().find(|m| opened.credentials.secrets.contains_key(*m));
     let mut why = format!("the grant {} lacks {}", grant.name, missing.join(" and "));
-    if let (Some(value), Some(home)) = (elsewhere, &opened.kept.secrets_for) {
-        let client = opened.kept.secrets_client.as_ref().map(|client| format!(", for the client {client}"));
+    if let (Some(value), Some(home)) = (elsewhere, &opened.credentials.secrets_for) {
+        let client = opened.credentials.secrets_client.as_ref().map(|client| format!(", for the client {client}"));
         why.push_str(&format!("; the kept {value} goes to {home} alone{}", client.unwrap_or_default()));
     }
     for variable in &profile.empty {
@@ -53,6 +54,11 @@ pub(super) fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<G
     let Some(answer) = host.ask(&format!("{label}{choices}"), if param.secret { Echo::Off } else { Echo::On })? else {
         return Err(missing_answer(profile, name, "the answer was empty").into());
     };
+    // A name that was copied has a space at its end easily; a password may well end in one.
+    let answer = if param.secret { answer } else { Secret::new(answer.expose().trim()) };
+    if answer.expose().is_empty() {
+        return Err(missing_answer(profile, name, "the answer was empty").into());
+    }
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
     Ok(given)
@@ -72,7 +78,7 @@ pub(super) fn prompt_file(host: &mut Host, profile: &Profile, param: &Param, lab
     let path = host
         .ask(&format!("{label}, the file that holds it"), Echo::On)?
         .ok_or_else(|| missing("the answer was empty"))?;
-    let file = std::path::Path::new(path.expose());
+    let file = std::path::Path::new(path.expose().trim());
     let text = host.read_secret_file(file, Stdin::Refused, Lines::Many).map_err(|failed| missing(&failed.why))?;
     if crate::profile::is_exposed(param, file) {
         host.terminal.warn(&format!("{}: {}", profile.name, crate::profile::exposed(&param.name, file)));

@@ -82,7 +82,7 @@ fn the_keyring_is_asked_only_when_the_value_is_needed() {
     let profile = resolve(&world.host, PROVIDER, config, &Wishes::default()).expect("a profile");
     let error = profile.fetch(&world.host, "team").expect_err("there is no such entry");
     assert_eq!(kind(&error), Kind::LoginNeeded);
-    world.stores.fail(crate::host::testing::Deed::Get, crate::storage::secrets::Trouble::Locked);
+    world.stores.fail(crate::host::testing::Deed::Get, crate::storage::secrets::StoreErrorKind::Locked);
     let error = profile.fetch(&world.host, "team").expect_err("it is locked");
     assert_eq!((kind(&error), error.to_string()), (Kind::Store, "team from the keyring (mail/bob): as told".into()));
 }

@@ -4,7 +4,7 @@ use crate::host::testing::{Deed, START, World, field, reply};
 use crate::oauth::request::Response;
 use crate::profile::Wishes;
 use crate::profile::testing::{flags, profile, resolve};
-use crate::storage::secrets::Trouble;
+use crate::storage::secrets::StoreErrorKind;
 use serde_json::json;
 
 /// A password, then refresh tokens; a key that needs nobody.
@@ -59,26 +59,26 @@ fn dead() -> Response {
 }
 
 /// Puts an entry whose session began by a password, with the settings of `profile`; `change` says what is different.
-fn keep(world: &World, profile: &Profile, token: &str, change: impl FnOnce(&mut Kept)) {
+fn keep(world: &World, profile: &Profile, token: &str, change: impl FnOnce(&mut Credentials)) {
     let known = profile.known().expect("settings");
     let session = Session {
         refresh_token: Secret::new(token),
-        belongs: known.belongs(TOKEN_URL, Some("password"), None),
+        identity: known.identity(TOKEN_URL, Some("password"), None),
         since: START - 60,
         subject: None,
     };
-    let mut kept = Kept { session: Some(session), ..Kept::default() };
+    let mut kept = Credentials { session: Some(session), ..Credentials::default() };
     change(&mut kept);
     world.stores.put("acme", &kept.write());
 }
 
-fn keep_key(kept: &mut Kept) {
+fn keep_key(kept: &mut Credentials) {
     kept.secrets.insert("secret_key".into(), Secret::new("kept key"));
     kept.secrets_for = Some("https://acme.example".into());
 }
 
-fn entry(world: &World) -> Option<Kept> {
-    world.stores.entry("acme").map(|entry| Kept::parse(&entry).expect("an entry of ours"))
+fn entry(world: &World) -> Option<Credentials> {
+    world.stores.entry("acme").map(|entry| Credentials::parse(&entry).expect("an entry of ours"))
 }
 
 fn kept_token(world: &World) -> Option<String> {
@@ -118,7 +118,7 @@ fn a_refresh_keeps_the_new_token_before_it_returns() {
     assert_eq!(got(&mut world, &mut acme).expect("a token"), pair("a2", "Refresh"));
     assert_eq!(kept_token(&world).as_deref(), Some("r2"));
     let kept = entry(&world).and_then(|kept| kept.session).expect("a session");
-    assert_eq!((kept.since, kept.belongs.grant.as_deref()), (START - 60, Some("password")), "the login is the same");
+    assert_eq!((kept.since, kept.identity.grant.as_deref()), (START - 60, Some("password")), "the login is the same");
     let known = acme.known().expect("settings");
     let (_, waits) = cache(&world).and_then(|cache| cache.find(&known)).expect("it waits");
     assert_eq!((waits.access_token.expose(), waits.expires), ("a2", Expires::At(START + 3600)));
@@ -152,7 +152,7 @@ fn where_the_store_fails_after_the_reply_the_token_is_handed_out_and_a_person_is
     let mut world = World::new().homeless();
     let stores = world.stores.clone();
     world = world.answering(move |_| {
-        stores.fail(Deed::Set, Trouble::Refused);
+        stores.fail(Deed::Set, StoreErrorKind::Refused);
         Ok(issued("a2", Some("r2")))
     });
     world.host.terminal.quiet = true;
@@ -199,8 +199,8 @@ fn a_dead_token_that_cannot_be_forgotten_is_not_used_again_in_this_call() {
     let mut world = World::new();
     let stores = world.stores.clone();
     world = world.answering(move |_| {
-        stores.fail(Deed::Set, Trouble::Refused);
-        stores.fail(Deed::Forget, Trouble::Refused);
+        stores.fail(Deed::Set, StoreErrorKind::Refused);
+        stores.fail(Deed::Forget, StoreErrorKind::Refused);
         Ok(dead())
     });
     let mut acme = profile(&world.host, PROVIDER);
@@ -221,9 +221,9 @@ fn the_store_is_read_once_more_before_a_token_counts_as_dead() {
         let known = acme.known().expect("settings");
         let world = world.answering(move |_| {
             let Some(token) = entries.lock().expect("one thread").next() else { return Ok(last()) };
-            let belongs = known.belongs(TOKEN_URL, Some("password"), None);
-            let session = Session { refresh_token: Secret::new(*token), belongs, since: START, subject: None };
-            stores.put("acme", &Kept { session: Some(session), ..Kept::default() }.write());
+            let identity = known.identity(TOKEN_URL, Some("password"), None);
+            let session = Session { refresh_token: Secret::new(*token), identity, since: START, subject: None };
+            stores.put("acme", &Credentials { session: Some(session), ..Credentials::default() }.write());
             Ok(dead())
         });
         (world, acme)
@@ -242,7 +242,7 @@ fn the_store_is_read_once_more_before_a_token_counts_as_dead() {
     let mut world = World::new();
     let stores = world.stores.clone();
     world = world.answering(move |_| {
-        stores.fail(Deed::Get, Trouble::Locked);
+        stores.fail(Deed::Get, StoreErrorKind::Locked);
         Ok(dead())
     });
     let mut acme = profile(&world.host, PROVIDER);
@@ -284,7 +284,8 @@ fn an_id_token_of_another_person_keeps_nothing() {
     };
     let mut world = World::new().replies([answer("bob"), answer("alice")]);
     let mut acme = profile(&world.host, PROVIDER);
-    let of_alice = |kept: &mut Kept| kept.session.iter_mut().for_each(|session| session.subject = Some("alice".into()));
+    let of_alice =
+        |kept: &mut Credentials| kept.session.iter_mut().for_each(|session| session.subject = Some("alice".into()));
     keep(&world, &acme, "r1", of_alice);
     assert_eq!(failed(&mut world, &mut acme).0, Kind::Reply);
     assert_eq!(kept_token(&world).as_deref(), Some("r1"));
@@ -320,10 +321,7 @@ fn a_session_of_other_settings_is_left_alone() {
     let mut mine = other(&world, None);
     let (kind, said, hint) = failed(&mut world, &mut mine);
     assert_eq!(kind, Kind::LoginNeeded);
-    assert_eq!(
-        said,
-        "the kept session is not for what this call asks: it differs in client_id (kept for app, now mine)"
-    );
+    assert_eq!(said, "the kept session is not for what this call asks: it differs in client_id (was app, now mine)");
     assert!(hint.contains("tok login acme password"), "{hint}");
     assert!(world.sent().is_empty());
 }
@@ -367,7 +365,7 @@ fn a_store_that_can_hold_nothing_of_use_is_not_opened() {
     let alone = PROVIDER.split("[grants.refresh]").next().expect("a part");
     let wishes = Wishes { grant: Some("key".into()), ..Wishes::default() };
     let mut world = World::new().env(&[("TOK_ACME_SECRET_KEY", "k")]).replies([issued("a1", None)]);
-    world.stores.fail(Deed::Open, Trouble::Locked);
+    world.stores.fail(Deed::Open, StoreErrorKind::Locked);
     let mut acme = resolve(&world.host, alone, "", &wishes).expect("a profile");
     assert_eq!(got(&mut world, &mut acme).expect("a token"), pair("a1", "Grant"));
     assert!(world.stores.done().is_empty());
@@ -381,7 +379,7 @@ fn a_login_without_a_person_begins_a_session() {
     assert_eq!(got(&mut world, &mut acme).expect("a token"), pair("a1", "Grant"));
     let session = entry(&world).and_then(|kept| kept.session).expect("a session");
     assert_eq!((session.refresh_token.expose(), session.since), ("r1", START));
-    assert_eq!(session.belongs.values.get("username").map(String::as_str), Some("alice"));
+    assert_eq!(session.identity.values.get("username").map(String::as_str), Some("alice"));
     assert!(!world.stores.entry("acme").expect("an entry").expose().contains("\"p\""), "the password is not kept");
     assert_eq!(got(&mut world, &mut acme).expect("a token"), pair("a2", "Refresh"));
 }
@@ -389,11 +387,11 @@ fn a_login_without_a_person_begins_a_session() {
 #[test]
 fn a_locked_store_matters_where_it_may_hold_what_is_missing() {
     for (trouble, what) in [
-        (Trouble::Locked, "the keyring is locked: as told"),
-        (Trouble::TimedOut, "the keyring did not answer: as told"),
-        (Trouble::Missing, "there is no keyring store here: as told"),
-        (Trouble::Refused, "the keyring store refused: as told"),
-        (Trouble::Corrupt, "what the keyring store holds cannot be read: as told"),
+        (StoreErrorKind::Locked, "the keyring is locked: as told"),
+        (StoreErrorKind::TimedOut, "the keyring did not answer: as told"),
+        (StoreErrorKind::Missing, "there is no keyring store here: as told"),
+        (StoreErrorKind::Refused, "the keyring store refused: as told"),
+        (StoreErrorKind::Corrupt, "what the keyring store holds cannot be read: as told"),
     ] {
         let mut world = World::new();
         let mut acme = profile(&world.host, PROVIDER);
@@ -426,7 +424,7 @@ fn a_locked_store_matters_where_it_may_hold_what_is_missing() {
 fn a_store_that_cannot_be_written_is_found_out_before_a_session_begins() {
     let variables = [("TOK_ACME_USERNAME", "alice"), ("TOK_ACME_PASSWORD", "p")];
     let mut world = World::new().env(&variables).replies([issued("a1", Some("r1"))]);
-    world.stores.fail(Deed::Ready, Trouble::Locked);
+    world.stores.fail(Deed::Ready, StoreErrorKind::Locked);
     let mut acme = profile(&world.host, PROVIDER);
     assert_eq!(got(&mut world, &mut acme).expect("a token"), pair("a1", "Grant"));
     assert!(!world.stores.done().contains(&Deed::Set));
@@ -434,7 +432,7 @@ fn a_store_that_cannot_be_written_is_found_out_before_a_session_begins() {
 
 #[test]
 fn a_kept_secret_of_a_person_that_was_refused_is_not_sent_twice() {
-    let keep_password = |kept: &mut Kept| {
+    let keep_password = |kept: &mut Credentials| {
         kept.session = None;
         kept.secrets.insert("password".into(), Secret::new("p"));
         kept.secrets_for = Some("https://acme.example".into());

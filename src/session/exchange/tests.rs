@@ -126,7 +126,7 @@ fn a_reply_is_a_token_a_refusal_or_neither() {
         (
             reply(403, ""),
             Kind::Refused,
-            "https://acme.example refused the grant client-credentials: status 403, without a reason that can be read",
+            "https://acme.example refused the grant client-credentials: status 403 without a readable reason",
         ),
         (
             reply(200, json!({"error": "invalid_scope"})),

@@ -153,14 +153,14 @@ fn a_token_is_bound_to_the_kept_key_or_to_a_new_one() {
     let grant = profile.provider.refresh_grant().expect("a grant");
     let fresh = || fill(&world.host, &profile, For::Grant(grant), &BTreeMap::new(), &[]).expect("inputs");
     let mut inputs = fresh();
-    inputs.bind(grant, &Kept { dpop_key: Some(Secret::new("kept")), ..Kept::default() }).expect("a key");
+    inputs.bind(grant, &Credentials { dpop_key: Some(Secret::new("kept")), ..Credentials::default() }).expect("a key");
     assert_eq!(inputs.dpop_key, Some(Secret::new("kept")));
     let mut inputs = fresh();
-    inputs.bind(grant, &Kept::default()).expect("a key");
+    inputs.bind(grant, &Credentials::default()).expect("a key");
     assert!(inputs.dpop_key.is_some_and(|key| Key::parse(&key).is_ok()));
     let profile = resolve(&world.host, SIGNING, "", &Wishes::default()).expect("a profile");
     let grant = profile.provider.refresh_grant().expect("a grant");
     let mut inputs = fresh();
-    inputs.bind(grant, &Kept::default()).expect("nothing to do");
+    inputs.bind(grant, &Credentials::default()).expect("nothing to do");
     assert_eq!(inputs.dpop_key, None);
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -247,7 +247,7 @@ impl Sandbox {
 /// Writes a file 0600 in folders that only we can write to, whatever the umask of the machine.
 pub fn put(path: &Path, bytes: &[u8]) {
     let folder = path.parent().expect("a folder");
-    fs::create_dir_all(folder).expect("the folders");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).expect("the folders");
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)

@@ -41,6 +41,18 @@ impl Terminal {
         self.0.send_line(line).expect("typed");
     }
 
+    /// Types this and nothing more.
+    #[track_caller]
+    pub fn type_text(&mut self, text: &str) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            // It may take a part alone.
+            let count = self.0.send(rest).expect("typed");
+            rest = &rest[count..];
+        }
+        self.0.flush().expect("typed");
+    }
+
     /// Types a control character: `'c'` for an interrupt, `'d'` for the end of input.
     #[track_caller]
     pub fn control(&mut self, key: char) {
