@@ -1,13 +1,13 @@
-//! The world as one value: environment, folders, clock, terminal, network, stores. [`Host::real`] makes the real one;
-//! a test makes its own.
-#![expect(clippy::disallowed_methods, reason = "here the world is made")]
+//! Everything outside the process as one value: environment, folders, clock, terminal, network, stores. [`Host::real`]
+//! is the real one; a test makes its own.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
 
 #[cfg(test)]
 pub mod testing;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::secret::{Lines, Secret};
+use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
-/// The world, as this run sees it.
+/// Everything outside the process, as this run sees it.
 pub struct Host {
     /// The command line, the program's name first.
     pub words: Vec<OsString>,
@@ -37,7 +37,7 @@ pub struct Host {
     folders: Option<Folders>,
     /// The clocks, and how long this call may take.
     pub clock: Clock,
-    /// What a person sees and types.
+    /// Prompts and messages.
     pub terminal: Terminal,
     /// The files with settings that this run has read.
     pub settings: FilesRead,
@@ -73,7 +73,7 @@ impl Events for Notes<'_> {
 }
 
 impl Host {
-    /// The real world.
+    /// The real host.
     pub fn real() -> Host {
         let env: Env = std::env::vars_os().collect();
         let folders = Folders::of_platform();
@@ -95,7 +95,7 @@ impl Host {
     /// [`Kind::Other`] where the user has no home.
     pub fn folders(&self) -> Result<&Folders> {
         self.folders.as_ref().ok_or_else(|| {
-            Error::new(Kind::Other, "there is no place for config and tokens", "this user has no home folder")
+            Error::new(Kind::Other, "no folder for config and tokens", "this user has no home folder")
                 .hint("set HOME to an absolute path")
         })
     }
@@ -157,6 +157,17 @@ impl Host {
     pub fn var(&self, name: &str) -> Result<Option<String>> {
         let text = self.env.text(name).map_err(|_| Error::new(Kind::Usage, name, "its value is not UTF-8"))?;
         Ok(text.map(str::to_string))
+    }
+
+    /// The value in a variable, without one line break at its end, as from a file: `$(cat FILE)` drops it, `$'…\n'` and a
+    /// Kubernetes secret do not. An empty one is absent.
+    ///
+    /// # Errors
+    /// As [`Host::var`].
+    pub fn line_var(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
+        let text = self.var(name)?.map(Zeroizing::new);
+        let text = text.map(|text| Zeroizing::new(without_line_break(&text).to_string()));
+        Ok(text.filter(|text| !text.is_empty()))
     }
 
     /// Sends `request` before the call's deadline.
@@ -224,12 +235,12 @@ impl Host {
         };
         let bytes = Zeroizing::new(bytes.map_err(|error| -> Failed {
             match error.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+                std::io::ErrorKind::NotFound => "no such file".to_string(),
                 std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-                std::io::ErrorKind::PermissionDenied => "it may not be read".to_string(),
+                std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
                 std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
                 std::io::ErrorKind::TimedOut => {
-                    return Failed { why: "nothing came from it in time".into(), timed_out: true };
+                    return Failed { why: "it was not read in time".into(), timed_out: true };
                 }
                 _ => "it cannot be read".to_string(),
             }

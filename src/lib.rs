@@ -26,7 +26,7 @@ use std::io::Write;
 /// The id of this build: what another build has written down for itself is not trusted.
 pub const BUILD: &str = env!("TOK_BUILD_ID");
 
-/// Runs the command line `args` in the world `host`; the exit status.
+/// Runs the command line `args` on `host`; returns the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
     let Err(error) = parse_and_dispatch(args, host) else { return 0 };
     let error = match error.downcast_ref() {

@@ -85,6 +85,7 @@ fn known() -> impl Strategy<Value = CurrentIdentity> {
             secrets,
             lists,
             definition,
+            is_told: false,
         },
     )
 }

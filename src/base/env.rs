@@ -42,6 +42,12 @@ impl Env {
         self.get(name).is_some_and(OsStr::is_empty)
     }
 
+    /// The names of `tok`'s variables that are set and not empty.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let set = self.0.iter().filter(|(name, value)| is_own(name) && !value.is_empty());
+        set.filter_map(|(name, _)| name.to_str())
+    }
+
     /// The variables that other programs get: all except `tok`'s own, which may be secrets.
     pub fn for_children(&self) -> impl Iterator<Item = (&OsString, &OsString)> + Clone {
         self.0.iter().filter(|(name, _)| !is_own(name))

@@ -129,6 +129,10 @@ fn login_args() -> Vec<Arg> {
             .long("as")
             .value_name("NAME")
             .help("Save it as this profile, for example for a second account at a provider"),
+        Arg::new("replace")
+            .long("replace")
+            .action(ArgAction::SetTrue)
+            .help("Replace the account that the profile holds, and revoke its session if the provider can"),
         Arg::new("keep")
             .long("keep")
             .action(ArgAction::SetTrue)

@@ -86,6 +86,7 @@ fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
     }
     // An option may stand before the grant or after it; the nearer one wins.
     for level in levels {
+        login.replace |= level.get_flag("replace");
         login.keep |= level.get_flag("keep");
         login.no_browser |= level.get_flag("no_browser");
         login.keep_as = level.get_one::<String>("as").cloned().or(login.keep_as);

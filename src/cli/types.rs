@@ -233,6 +233,9 @@ pub struct LoginArgs {
     /// `--as`
     #[arg(skip)]
     pub keep_as: Option<String>,
+    /// `--replace`
+    #[arg(skip)]
+    pub replace: bool,
     /// `--keep`
     #[arg(skip)]
     pub keep: bool,

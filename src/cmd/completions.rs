@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use std::ffi::OsString;
 
-/// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is no setting.
+/// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is not a setting.
 pub const VARIABLE: &str = "_TOK_COMPLETE";
 
 /// The registration script of `shell`.
@@ -26,7 +26,7 @@ pub fn script(shell: Shell) -> Result<String> {
     match (written, String::from_utf8(text)) {
         (Some(Ok(())), Ok(text)) if shell == Shell::Zsh => Ok(zsh(text)),
         (Some(Ok(())), Ok(text)) => Ok(text),
-        _ => Err(Error::new(Kind::Other, format!("there is no completion for {}", shell.name()), "").into()),
+        _ => Err(Error::new(Kind::Other, format!("no completions for {}", shell.name()), "").into()),
     }
 }
 

@@ -24,9 +24,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// What every command has at hand.
+/// What every command works with.
 pub struct Context<'h> {
-    /// The world.
+    /// The host.
     pub host: &'h mut Host,
     /// What the user has set up.
     pub setup: Setup,
@@ -34,12 +34,12 @@ pub struct Context<'h> {
     pub plain: bool,
 }
 
-/// What a command makes of a config that `--config` or `TOK_CONFIG` names and that is not there.
+/// What a command does if the config that `--config` or `TOK_CONFIG` names does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// It is an error.
     Refused,
-    /// The command makes one.
+    /// The command creates it.
     Allowed,
 }
 
@@ -57,8 +57,12 @@ impl<'h> Context<'h> {
             (None, None) => None,
         };
         if let (Some(by), Missing::Refused, false) = (named, missing, config_path.exists()) {
-            let what = format!("there is no config {}", config_path.display());
-            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one").into());
+            let what = format!("no config file {}", config_path.display());
+            let path = config_path.to_string_lossy();
+            let quoted = shlex::try_quote(&path).unwrap_or(path.clone());
+            return Err(Error::new(Kind::Config, what, format!("{by} names it"))
+                .hint(format!("create it: tok login PROVIDER --config {quoted}"))
+                .into());
         }
         let setup = match setup.filter(|setup| setup.config_path == config_path) {
             Some(setup) => setup,
@@ -79,7 +83,7 @@ impl<'h> Context<'h> {
         Ok(guard::lock(self.host, &state, name)?)
     }
 
-    /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
+    /// Writes the answer to stdout. A closed stdout is not an error: no one reads it.
     ///
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.

@@ -33,12 +33,12 @@ fn unknown(library: &Library, name: &str) -> Error {
     let names = library.names();
     let error = Error::new(
         Kind::Config,
-        format!("there is no provider `{}`", crate::base::text::escape_to(name, 80)),
-        format!("known are {}", names.join(", ")),
+        format!("unknown provider `{}`", crate::base::text::escape_to(name, 80)),
+        format!("known: {}", names.join(", ")),
     );
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("add a provider file of your own; `tok providers NAME --toml` prints one to start from"),
+        None => error.hint("add your own provider file; to start from one: tok providers oauth2 --toml"),
     }
 }
 

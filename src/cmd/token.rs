@@ -81,7 +81,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
-            context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
+            context.host.terminal.detail(&format!("{error:#}; continuing without a lock"));
             None
         }
         Err(error) => return Err(error),
@@ -89,7 +89,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let (now, started) = (context.host.clock.now().secs(), context.host.clock.started);
     let stand = context.host.settings.are_unchanged();
     let answers = |token: &Token, now: i64| {
-        // Issued while we waited: that is as fresh as it gets, however short its life.
+        // Issued while we waited: no token can be fresher, however short its lifetime.
         let meanwhile = token.received >= started;
         // Where the settings have changed since, it may be for those of now, which were not in force when we began.
         let is_of_then = stand || !meanwhile || token.identity.is_within(&known);
@@ -116,7 +116,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     Ok(answer(profile, token, source, now))
 }
 
-/// Neither a session nor a token waits anywhere.
+/// Nothing is stored or cached anywhere.
 fn nothing_is_kept(profile: &Profile) -> bool {
     profile.store == StoreChoice::None && !profile.cache
 }
@@ -136,25 +136,25 @@ pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
     let why = match reason {
-        None => "none waits here for these settings".to_string(),
+        None => "none for these settings".to_string(),
         Some(Stale::Soon(left)) => {
             format!(
-                "it has {} left, and {} are asked for",
+                "it has {} left, and {} is required",
                 crate::base::duration::show(left),
                 crate::base::duration::show(min_ttl)
             )
         }
         Some(stale) => describe(stale).to_string(),
     };
-    Error::new(Kind::LoginNeeded, "there is no cached token to hand out", why)
-        .hint(format!("get one with the network: tok get {}", profile.name))
+    Error::new(Kind::LoginNeeded, "no cached token", why)
+        .hint(format!("get one from the provider: tok get {}", profile.name))
 }
 
 fn describe(stale: Stale) -> &'static str {
     match stale {
         Stale::Expired => "the cached token has expired",
         Stale::Soon(_) => "the cached token expires too soon",
-        Stale::ClockSetBack => "the cached token comes from the future: the clock was set back",
+        Stale::ClockSetBack => "the cached token is from the future: the clock was set back",
     }
 }
 

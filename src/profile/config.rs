@@ -31,7 +31,7 @@ pub enum ConfigValue {
 pub struct ConfigSettings {
     /// `store`
     pub store: Option<StoreChoice>,
-    /// `cache`: whether access tokens wait on disk.
+    /// `cache`: whether access tokens are cached on disk.
     pub cache: Option<bool>,
     /// `min_ttl` in seconds.
     pub min_ttl: Option<i64>,
@@ -83,7 +83,7 @@ impl Config {
                     return Err(doc.error(
                         at,
                         format!(
-                            "`{}` cannot name a profile: lower-case letters, digits and `-`, at most 63",
+                            "`{}` is not a profile name: use lower-case letters, digits and `-`, at most 63",
                             crate::base::text::escape(&name)
                         ),
                     ));
@@ -114,7 +114,11 @@ fn path(value: TomlValue, text: &str, home: Option<&Path>) -> Result<PathBuf> {
         return Ok(home.join(rest));
     }
     let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(value.error("a path here is absolute or begins with ~/")) }
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(value.error("expected an absolute path, or one that begins with ~/"))
+    }
 }
 
 fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<ProfileConfig> {
@@ -130,7 +134,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         grant_at: place(grant),
     };
     for (name, at, value) in table.rest() {
-        // Whether the provider knows this value is asked when the profile is used; a name that can be none is told
+        // Whether the provider knows this value is asked when the profile is used; an impossible name is refused
         // at once.
         if !is_value_name(&name) || name.ends_with("_file") {
             let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
@@ -150,7 +154,7 @@ fn hosts(value: TomlValue) -> Result<Vec<String>> {
         match crate::base::url::Url::parse(&origin) {
             Ok(url) if url.rest.is_empty() => {}
             Ok(_) => return Err(item.error("expected host, host:port or an origin, without a path")),
-            Err(why) => return Err(item.error(format!("expected host, host:port or an origin; this {why}"))),
+            Err(why) => return Err(item.error(format!("expected host, host:port or an origin; it {why}"))),
         }
     }
     value.texts()
@@ -166,14 +170,14 @@ fn config_value(value: &TomlValue, home: Option<&Path>) -> Result<ConfigValue> {
             table.done()?;
             let one = || {
                 value.error(
-                    "a value is text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
+                    "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
                 )
             };
             match (env, file, command, keyring) {
                 (Some(v), None, None, None) => {
                     let name = v.text()?;
                     if name.is_empty() || name.contains(['=', '\0']) {
-                        return Err(v.error("this names no environment variable"));
+                        return Err(v.error("not the name of an environment variable"));
                     }
                     Ok(ConfigValue::Env(name.into()))
                 }
@@ -245,14 +249,14 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
         table.set_implicit(true);
         Item::Table(table)
     });
-    let profiles = profiles.as_table_like_mut().ok_or_else(|| wrong("`profile` is no table".into()))?;
+    let profiles = profiles.as_table_like_mut().ok_or_else(|| wrong("`profile` is not a table".into()))?;
     let profile = profiles.entry(name).or_insert_with(|| {
         let mut table = Table::new();
         let gap = if text.trim().is_empty() { "" } else { "\n" };
         table.decor_mut().set_prefix(format!("{end}{gap}"));
         Item::Table(table)
     });
-    let profile = profile.as_table_like_mut().ok_or_else(|| wrong(format!("`profile.{name}` is no table")))?;
+    let profile = profile.as_table_like_mut().ok_or_else(|| wrong(format!("`profile.{name}` is not a table")))?;
     let mut wanted = vec![("provider".to_string(), PlainValue::Text(edit.provider.clone()))];
     wanted.extend(edit.grant.iter().map(|g| ("grant".into(), PlainValue::Text(g.clone()))));
     wanted.extend(edit.store.iter().map(|s| ("store".into(), PlainValue::Text(s.to_string()))));

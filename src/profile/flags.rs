@@ -31,23 +31,27 @@ impl Profile {
             Flag::Plain(_) if param.secret => {
                 return Err(Error::new(
                     Kind::Usage,
-                    format!("--{dashed} would show a secret"),
-                    "arguments are seen by everybody",
+                    format!("--{dashed} would expose a secret"),
+                    "other users can see arguments",
                 )
                 .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
                 .into());
             }
             Flag::File(_) | Flag::Typed(_) if !param.secret => {
-                return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
-                    .hint(format!("give it as it is: --{dashed} VALUE"))
-                    .into());
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("unknown option --{dashed}-file"),
+                    "this value is not a secret",
+                )
+                .hint(format!("give the value itself: --{dashed} VALUE"))
+                .into());
             }
             Flag::Plain(texts) if texts.as_slice() == [""] && self.may_be_off(param) => Vec::new(),
             Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
                 return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty").into());
             }
             Flag::Plain(texts) if texts.len() > 1 && !param.list => {
-                return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once").into());
+                return Err(Error::new(Kind::Usage, format!("--{dashed}"), "given more than once").into());
             }
             // It is kept in the config, which is read from anywhere.
             Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {

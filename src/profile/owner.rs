@@ -19,6 +19,9 @@ impl Profile {
         let values = self.known_values()?;
         let mut known = CurrentIdentity {
             url: self.session_url(&values),
+            is_told: self.session_call().url.names().any(
+                |(name, _)| matches!(self.given.get(name), Some(given) if matches!(given.source, Source::Metadata(_))),
+            ),
             grant: self.asked.clone().or(self.config.grant.clone()),
             refresh_grant: self.provider.refresh.as_ref().map(|r| r.grant.clone()),
             refreshed: self.provider.refresh_grant().map(|g| g.names().into_keys().collect()).unwrap_or_default(),

@@ -34,13 +34,13 @@ use std::collections::BTreeMap;
 pub enum TokenSource {
     /// It waited on disk.
     Cache,
-    /// A refresh token got it.
+    /// A refresh.
     Refresh,
-    /// Another grant got it.
+    /// Another grant.
     Grant,
 }
 
-/// What a token is to be got for.
+/// What a token is requested for.
 pub struct Wanted<'a> {
     /// The profile; what it needs of its issuer's metadata is known.
     pub profile: &'a Profile,
@@ -50,7 +50,7 @@ pub struct Wanted<'a> {
     pub cache: Option<&'a Cache>,
 }
 
-/// Gets a token from the provider: by the refresh token, else by a grant that needs nobody. The caller holds the
+/// Gets a token from the provider: with the refresh token, else with a non-interactive grant. The caller holds the
 /// profile's lock in its own state folder; where the session is guarded by another, its lock is taken here, and its
 /// cache holds the session's tokens: one that `answers` at that time, in seconds since 1970, is taken. `no_store`:
 /// neither read nor write the store.
@@ -65,12 +65,12 @@ pub fn obtain(
     answers: &dyn Fn(&Token, i64) -> bool,
 ) -> Result<(Token, TokenSource)> {
     let grant = profile.default_grant().clone();
-    // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
+    // A store that cannot hold anything useful is not opened: no keyring for client credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
     let mut opened = if no_store || self_sufficient { OpenStore::nothing() } else { OpenStore::open(host, profile) };
     opened.follow(host, &profile.name)?;
     if let Some(trouble) = &opened.trouble {
-        // Files that others can read are an alarm, not a lack.
+        // Files that others can read are an error, not a missing value.
         if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble).into());
         }
@@ -83,7 +83,7 @@ pub fn obtain(
             return Ok((token, TokenSource::Cache));
         }
     }
-    // Nobody is asked for endpoints that would not be used.
+    // Metadata is not fetched for endpoints that would not be used.
     let kept = |name: &str| opened.credentials.secrets.contains_key(name);
     let runs = !grant.flow.needs_person() && lacks(profile, &grant, &kept).is_empty();
     if runs || opened.credentials.session.is_some() {
@@ -95,7 +95,7 @@ pub fn obtain(
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
     let obtained = obtain_with(host, &wanted, &grant, opened);
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
-        // It waits there alone, where all find it; an older one here would answer first.
+        // It is cached there only, where all calls find it; an older one here would be found first.
         own.drop_answers(&known, token.received.secs());
     }
     obtained
@@ -126,7 +126,8 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = opened.credentials.session.as_ref().and_then(|s| s.identity.contradiction(known));
     if let Some(differs) = &contradiction {
-        host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
+        host.terminal
+            .detail(&format!("{}: not using the session: it was made with a different {differs}", profile.name));
     }
     let situation = plan::Situation {
         provider,
@@ -143,9 +144,10 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    let ended = "the session has ended, and a login is needed";
-                    let error = Error::new(Kind::LoginNeeded, ended, "the provider no longer takes the refresh token")
-                        .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    let ended = "the session has ended";
+                    let error =
+                        Error::new(Kind::LoginNeeded, ended, "the provider no longer accepts the refresh token")
+                            .hint(format!("run: tok login {} {}", profile.name, grant.name));
                     return Err(opened.bring_again(host, profile, error, true).into());
                 }
             }
@@ -159,7 +161,8 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
             _ => {
-                let error = login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
+                let error =
+                    login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
                 opened.bring_again(host, profile, error, contradiction.is_none())
             }
         }
@@ -169,7 +172,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     }
 }
 
-/// Runs a grant that needs nobody. `apart`: what is kept is another's, and stays as it is.
+/// Runs a non-interactive grant. `apart`: the stored session is for other settings, and stays as it is.
 fn run(
     host: &mut Host,
     wanted: &Wanted,
@@ -185,7 +188,7 @@ fn run(
         opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {
-        let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));
+        let text = format!("{}: {}; continuing without it", profile.name, store_error(profile, trouble));
         if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
@@ -194,8 +197,11 @@ fn run(
     if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
         return Err(Error::new(
             Kind::LoginNeeded,
-            "a login is needed",
-            format!("the provider has refused the grant {} with what is kept, and it is not sent twice", grant.name),
+            "not logged in",
+            format!(
+                "the provider refused the grant {} with the stored values; tok does not send them twice",
+                grant.name
+            ),
         )
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
@@ -277,7 +283,7 @@ pub fn verify_id_token(
     };
     let refuse = |why: String| {
         Error::new(Kind::Reply, format!("the ID token of {issuer} cannot be trusted"), why)
-            .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
+            .hint("check this machine's clock, the issuer and client_id")
     };
     let unverified = || {
         let checked = id_token::check_unsigned(token.expose(), &expected);
@@ -290,7 +296,7 @@ pub fn verify_id_token(
         let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), copies) {
             Ok(keys) => keys,
             Err(error) => {
-                host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
+                host.terminal.detail(&format!("{}: ID token not verified: {error:#}", profile.name));
                 return Ok(unverified()?);
             }
         };
@@ -306,7 +312,7 @@ pub fn verify_id_token(
     Ok(false)
 }
 
-/// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
+/// Whether this call gives its own secret where a login has stored one of that name: the token is then for this
 /// call's settings alone.
 fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
@@ -327,7 +333,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
         Outcome::Failed(profile.unready(unready), None)
     };
     let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
-        return wrong("is no JWT");
+        return wrong("is not a JWT");
     };
     let expires = match crate::oauth::reply::claims::seconds(&claims, "exp").unwrap_or_default() {
         Some(at) if at <= now.secs() => return wrong("has expired"),
@@ -348,7 +354,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
     Outcome::Issued(issued, now)
 }
 
-/// The token as it waits and is shown.
+/// The token as it is cached and shown.
 ///
 /// # Errors
 /// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is not bound to the key as
@@ -365,8 +371,8 @@ pub fn cached(
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
     if inputs.dpop_key.is_some() && !bound {
         let what = "the token cannot be used";
-        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
-            .hint("the server may know no DPoP: --dpop false")
+        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as --dpop true requires")
+            .hint("if the server does not support DPoP, use --dpop false")
             .into());
     }
     let value = usage.value.fill(|name| match name {
@@ -397,25 +403,25 @@ pub fn cached(
     })
 }
 
-/// Puts the token where the next call finds it, if it may wait there; an older one goes in any case.
+/// Caches the token, if it may be cached; always removes an older one.
 pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
     let Some(cache) = wanted.cache else { return };
     let now = token.received.secs();
     let waits = match token.expires {
         Expires::At(at) => at > now,
         Expires::Never => true,
-        // To get it again would need a person again.
+        // Another one would need a person again.
         Expires::Unknown => wanted.profile.provider.is_personal(grant) || grant.flow.needs_person(),
     };
     if !waits {
         cache.drop_answers(wanted.known, now);
     } else if cache.put(wanted.known, token).is_none() {
         host.terminal
-            .detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
+            .detail(&format!("{}: the token cannot be cached; the next call requests another", wanted.profile.name));
     }
 }
 
-/// Writes down what is kept, so that `list` and `show` need no store.
+/// Writes the index, so that `list` and `show` need not open a store.
 pub fn index(host: &Host, profile: &Profile, opened: &OpenStore, issued: &Issued) {
     let session = opened.credentials.session.as_ref();
     let refresh_expires_at = session.and_then(|s| match issued.refresh_expires {

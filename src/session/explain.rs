@@ -1,14 +1,17 @@
 //! Why a token cannot be had without a person, and what to run.
 
 use super::exchange::elsewhere;
+use super::hints;
 use super::open_store::{OpenStore, origin, store_error};
 use crate::base::error::{Error, Kind};
+use crate::host::Host;
 use crate::profile::Profile;
 use crate::provider::Grant;
 
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
 /// missing and cannot be read.
 pub fn login_needed(
+    host: &mut Host,
     profile: &Profile,
     grant: &Grant,
     missing: &[String],
@@ -16,52 +19,66 @@ pub fn login_needed(
     contradiction: Option<&str>,
     url: Option<&str>,
 ) -> Error {
+    let name = &profile.name;
     let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
     let variables = variables.join(" and ");
+    let login = match missing {
+        [one] if one == "refresh_token" => format!("{} --refresh-token-file PATH", hints::login(profile, grant)),
+        _ => hints::login(profile, grant),
+    };
+    let what = match missing.is_empty() || contradiction.is_some() {
+        true => format!("not logged in to {name}"),
+        false => format!("{} needs {}", profile.provider.name, missing.join(" and ")),
+    };
+    let mut also = String::new();
+    for variable in &profile.empty {
+        also.push_str(&format!("; {variable} is set but empty"));
+    }
+    if let Some(near) = hints::near_miss(host, profile, missing) {
+        also.push_str(&format!("; {near} is set, and is not read for it"));
+    }
+    if let Some(store) = hints::kept_elsewhere(host, profile, missing) {
+        let kind = if opened.trouble.is_some() { Kind::Store } else { Kind::LoginNeeded };
+        let (looked, by) = (&profile.store, hints::chosen_by(host, profile));
+        let why = format!("it is kept in the {store} store, and this call looked in the {looked} store ({by}){also}");
+        return Error::new(kind, what, why).hint(format!("run: TOK_STORE={store} tok get {name}"));
+    }
     if let Some(trouble) = &opened.trouble {
         let error = store_error(profile, trouble);
+        if variables.is_empty() {
+            return error;
+        }
         // Whoever has never logged in need not care for the store at all.
-        return match error.hint.clone() {
-            Some(hint) if !variables.is_empty() => error.hint(format!("{hint}; or need no store: set {variables}")),
-            _ => error,
-        };
+        host.terminal.detail(&format!("{name}: {error}"));
+        let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
+        // What a bus says is for `-v`; what another program says may name the program.
+        let mut why = format!("it is not given, and {}{also}", error.what);
+        if profile.store != crate::storage::choice::StoreChoice::Keyring {
+            why.push_str(&format!(": {}", error.why));
+        }
+        return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));
     }
-    let login = format!("tok login {} {}", profile.name, grant.name);
     if let Some(differs) = contradiction {
-        return Error::new(
-            Kind::LoginNeeded,
-            "the kept session is not for what this call asks",
-            format!("it differs in {differs}"),
-        )
-        .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
+        return Error::new(Kind::LoginNeeded, what, format!("the kept session differs in {differs}"))
+            .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
     }
-    let kept_elsewhere = missing.iter().any(|name| opened.credentials.secrets.contains_key(name));
-    if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.credentials.secrets_for, url.and_then(origin))
+    let kept = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
+    if let (Some(kept), Some(home), Some(to)) = (kept, &opened.credentials.secrets_for, url.and_then(origin))
         && *home != to
     {
-        let name = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
-        return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
+        return elsewhere(profile, kept, home, &to);
     }
-    let what = match missing {
-        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
-        _ => "a login is needed".to_string(),
+    let mut why = match missing {
+        [] => format!("the grant {} needs a person, and no session is kept", grant.name),
+        [one] if one == "refresh_token" => "none is kept".to_string(),
+        _ => "it is neither given nor kept".to_string(),
     };
-    let values: Vec<&str> = missing.iter().map(String::as_str).collect();
-    let mut why = match values.is_empty() {
-        true => format!("the grant {} needs a person, and no session is kept", grant.name),
-        false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
-    };
-    if let (true, Some(client)) = (kept_elsewhere, &opened.credentials.secrets_client) {
-        why.push_str(&format!("; what is kept is of the client {}", crate::base::text::escape_to(client, 80)));
-    }
-    for variable in &profile.empty {
-        why.push_str(&format!("; {variable} is set but empty"));
+    if let (Some(_), Some(client)) = (kept, &opened.credentials.secrets_client) {
+        why.push_str(&format!("; what is kept is for the client {}", crate::base::text::escape_to(client, 80)));
     }
     let hint = match variables.is_empty() {
-        false if grant.flow.needs_person() => format!("run: {login} — and give it there, or set {variables}"),
-        true if grant.flow.needs_person() => format!("run: {login}"),
-        true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
-        false => format!("run: {login} — or set {variables}"),
+        true => format!("run: {login}"),
+        false => format!("set {variables}, or run: {login}"),
     };
-    Error::new(Kind::LoginNeeded, what, why).hint(hint)
+    Error::new(Kind::LoginNeeded, what, why + &also).hint(hint)
 }

@@ -18,7 +18,7 @@ pub fn lock(host: &mut Host, state: &Path, name: &str) -> error::Result<Lock> {
     let deadline = host.clock.deadline;
     let unusable = |path: &Path, error: io::Error| {
         Error::new(Kind::Other, format!("{} cannot be used", path.display()), error.to_string())
-            .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
+            .hint("check its owner and mode: only you may have write access")
     };
     files::private_dir(state).map_err(|error| unusable(state, error))?;
     let mut say = |holder: Option<u32>| {
@@ -32,10 +32,10 @@ pub fn lock(host: &mut Host, state: &Path, name: &str) -> error::Result<Lock> {
             Error::new(
                 Kind::Unavailable,
                 format!("{who} holds the lock"),
-                format!("waited {seconds} for it; only one at a time may ask the provider"),
+                format!("waited {seconds} for it; only one process at a time may ask the provider"),
             )
             .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
-                format!("wait longer with --timeout, or look at it: ps -p {pid}")
+                format!("wait longer with --timeout, or see what it is: ps -p {pid}")
             }))
         }
         LockError::Failed(path, error) => unusable(&path, error),

@@ -129,7 +129,7 @@ pub fn is_of_this_call(source: &Source) -> bool {
     matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_))
 }
 
-/// [`Unready`] in the words of somebody who wants a token.
+/// [`Unready`] as the error of a call for a token.
 pub fn not_ready(profile: &Profile, unready: Unready) -> Error {
     match unready {
         Unready::Missing(value) => Error::new(Kind::LoginNeeded, format!("{value} is missing"), "").hint(format!(

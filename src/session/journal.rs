@@ -2,7 +2,7 @@
 //! reply and the store costs no session. Whoever opens the store next finishes what was begun ([`recover`]).
 //!
 //! The key stands in the store's entry, and a new one after each change of the entry. So a journal can be opened by
-//! whoever holds the session that the reply belongs to, and by nobody after that.
+//! whoever holds the session that the reply belongs to, and by no one after that.
 
 use crate::base::digest;
 use crate::base::error::{self, Error, Kind};
@@ -36,7 +36,7 @@ const FRONT: usize = MAGIC.len() + 4 + NONCE_LEN;
 /// Room that is there before anything is sent, in bytes, for a reply of the usual length.
 const ROOM: usize = 32 << 10;
 
-/// A reply that was sealed, and what was in force when its request was sent.
+/// A sealed reply, and what was in force when its request was sent.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// When it had arrived.
@@ -85,7 +85,7 @@ fn length(bytes: &[u8]) -> [u8; 4] {
 
 impl Sealer {
     /// Seals with the key whose text is `hex`; what is sealed can be opened only with what it is `bound` to. `None` where
-    /// the text is no key.
+    /// the text is not a key.
     pub fn new(hex: &str, bound: String, context: Secret) -> Option<Sealer> {
         let mut nonce = [0; NONCE_LEN];
         digest::fill(&mut nonce);
@@ -262,10 +262,15 @@ pub fn begin(
         Ok(ready) => record.journal = ready,
         Err(error) => {
             opened.check_store().map_err(|trouble| store_error(profile, &trouble))?;
-            host.terminal.detail(&format!("{}: no journal can be written: {error}", profile.name));
+            host.terminal.detail(&format!("{}: the journal cannot be written: {error}", profile.name));
         }
     }
-    Ok(record)
+    // The last thing before the token is sent: room for the new one is taken.
+    opened.prepare();
+    match &opened.trouble {
+        Some(trouble) => Err(store_error(profile, trouble).into()),
+        None => Ok(record),
+    }
 }
 
 /// Finishes a refresh of `profile` that was killed between the reply and the store: what the reply brought goes into the
@@ -321,7 +326,7 @@ fn finish(
 ) -> Result<bool> {
     let Some(grant) = profile.provider.refresh_grant() else { return Ok(false) };
     let Ok(response) = http::response(&sealed.head, &sealed.body, sealed.received) else { return Ok(false) };
-    // A refusal: whoever goes on now finds out for themselves.
+    // A refusal: the next refresh finds out for itself.
     let Ok(mut issued) = reply::read(&grant.response, &[], &response) else { return Ok(false) };
     let Some(session) = &mut entry.session else { return Ok(false) };
     refresh::same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
@@ -329,7 +334,8 @@ fn finish(
         session.refresh_token = new.clone();
     }
     session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(refresh::subject));
-    host.terminal.detail(&format!("{}: an earlier call was ended before it could store its reply", profile.name));
+    host.terminal.detail(&format!("{}: finished the refresh of an earlier call that was killed
+/// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told", profile.name));
     let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
     let dpop_key = entry.dpop_key.clone();
     let token = |credentials: &Credentials| credentials.session.as_ref().map(|session| session.refresh_token.clone());

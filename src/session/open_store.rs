@@ -1,4 +1,4 @@
-//! A store that was opened for a profile: what it holds, and what its trouble means to a person.
+//! A store that was opened for a profile: what it holds, and its failures as errors.
 
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
@@ -69,10 +69,10 @@ impl OpenStore {
     }
 
     /// Takes the lock of the state folder that guards what is kept, where that is another than this call's own, and
-    /// reads the entry again. The caller holds the lock of its own.
+    /// reads the entry again. The caller holds its own folder's lock.
     ///
     /// No two calls wait for each other: only the holder of a folder's lock writes that folder's name into an entry,
-    /// each waits for one other folder at a time, and has read its name while it held the lock of its own.
+    /// each waits for one other folder at a time, and has read its name while it held its own lock.
     ///
     /// # Errors
     /// As [`guard::lock`].
@@ -95,8 +95,7 @@ impl OpenStore {
                     if let StateFolder::Unusable(why) = place
                         && !std::mem::replace(&mut self.told, true)
                     {
-                        host.terminal
-                            .detail(&format!("{name}: {why}; the lock in this call's own state folder is used"));
+                        host.terminal.detail(&format!("{name}: {why}; using the lock in this call's own state folder"));
                     }
                     self.elsewhere = None;
                     return Ok(());
@@ -104,7 +103,7 @@ impl OpenStore {
             };
             self.elsewhere = None;
             host.terminal.detail(&format!(
-                "{name}: its session was begun with the state folder {}; locking it there",
+                "{name}: the session was made with the state folder {}; locking it there",
                 folder.path
             ));
             self.elsewhere = Some(Elsewhere::take(host, folder, name)?);
@@ -112,8 +111,8 @@ impl OpenStore {
         }
         Err(Error::new(
             Kind::Unavailable,
-            "the session keeps moving",
-            "other calls log in with other state folders meanwhile",
+            "the session keeps changing",
+            "other calls are logging in with other state folders",
         )
         .into())
     }
@@ -153,7 +152,7 @@ impl OpenStore {
         let Some(store) = &mut self.store else { return };
         let entry = store.get(name).and_then(|entry| match entry {
             Some(entry) => Credentials::parse(&entry)
-                .map_err(|error| StoreError { trouble: StoreErrorKind::Corrupt, why: error.to_string() }),
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
         });
         self.is_read = entry.is_ok();
@@ -260,7 +259,7 @@ impl OpenStore {
         self.store.as_mut().map_or(Ok(()), |store| store.ready())
     }
 
-    /// Removes the entry, whatever is in it; whether there was one.
+    /// Removes the entry, whatever it holds; returns whether there was one.
     ///
     /// # Errors
     /// As the store.
@@ -274,16 +273,27 @@ impl OpenStore {
 
     /// The kept secrets that may go to `url` for this client, where one is known.
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
-        let home = url.and_then(origin);
-        let is_home = home.is_some() && home == self.credentials.secrets_for;
-        let is_other = matches!((client, &self.credentials.secrets_client), (Some(now), Some(then)) if now != then);
-        if !is_home || is_other {
-            return BTreeMap::new();
-        }
-        let home = self.credentials.secrets_for.clone().map(Home::of);
-        let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
-        self.credentials.secrets.iter().map(kept).collect()
+        secrets_for(&self.credentials, url, client)
     }
+}
+
+/// [`OpenStore::secrets_for`] of an entry.
+pub fn secrets_for(kept: &Credentials, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
+    let home = url.and_then(origin);
+    match home.is_some() && home == kept.secrets_for {
+        true => kept_values(kept, client),
+        false => BTreeMap::new(),
+    }
+}
+
+/// The kept secrets, each with its home; none if they are another client's.
+pub fn kept_values(kept: &Credentials, client: Option<&str>) -> BTreeMap<String, Value> {
+    if matches!((client, &kept.secrets_client), (Some(now), Some(then)) if now != then) {
+        return BTreeMap::new();
+    }
+    let home = kept.secrets_for.clone().map(Home::of);
+    let value = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
+    kept.secrets.iter().map(value).collect()
 }
 
 /// The state folder that an entry is to name: the one whose lock is held, where it names that already or it is another
@@ -310,44 +320,47 @@ pub fn origin(url: &str) -> Option<String> {
     Url::parse(url).ok().map(|u| u.origin())
 }
 
-/// What the trouble with a store means to a person: [`Kind::Store`].
+/// The error for a failure of a store: [`Kind::Store`].
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        StoreErrorKind::Missing => format!("there is no {store} store here"),
+        StoreErrorKind::Missing => format!("no {store} store is available here"),
         StoreErrorKind::Locked => format!("the {store} is locked"),
         StoreErrorKind::TimedOut => format!("the {store} did not answer"),
         StoreErrorKind::Refused => format!("the {store} store refused"),
         StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
-        StoreErrorKind::Corrupt => format!("what the {store} store holds cannot be read"),
+        StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
+        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
-            "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
+            "allow only yourself access: chmod 700 for its folder, chmod 600 for the file"
         }
         StoreErrorKind::Unwritable => {
             "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere"
         }
-        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
+        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away or repair it, then log in again",
         StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {
-                    format!("; to unlock it without a desktop, run: {command}")
+                    format!("; without a desktop, unlock it with: {command}")
                 }
                 _ => String::new(),
             };
-            return Error::new(Kind::Store, what, trouble.why.clone()).hint(format!(
-                "unlock it and try again, or keep secrets in a file: tok login {} --store file{how}",
-                profile.name
-            ));
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", profile.name));
         }
         StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
-            "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
-        }
-        StoreErrorKind::Refused => "see what is said above; another store is chosen with --store file at tok login",
-        StoreErrorKind::Corrupt => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
+                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", profile.name));
+        }
+        StoreErrorKind::Refused => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use another store: tok login {} --store file", profile.name));
+        }
+        StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));
         }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)

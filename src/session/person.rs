@@ -1,5 +1,5 @@
-//! What data cannot say: a login in a browser, on another device, or by a push to a phone. Each begins with a request
-//! of its own and ends with a code for the request of the token.
+//! Interactive flows: a login in a browser, on another device, or by a push to a phone. Each sends another request
+//! first and ends with a code for the token request.
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
@@ -33,7 +33,7 @@ const LONGEST: usize = 64 << 10;
 /// How many different errors without a state are told, which any page in the browser can send.
 const MOST_STATELESS: usize = 3;
 
-/// How a person takes part.
+/// How a person takes part in a login.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {
     /// Whether a browser may be opened here; else the URL is shown, and where it ended is pasted.
@@ -42,7 +42,7 @@ pub struct Person {
     pub limit: Option<Duration>,
 }
 
-/// What a flow has come to.
+/// How a flow ended.
 pub enum Begun {
     /// The token can be asked for.
     Ready,
@@ -50,7 +50,7 @@ pub enum Begun {
     Poll(Poll),
 }
 
-/// A flow that runs.
+/// A running flow.
 struct Run<'a> {
     profile: &'a Profile,
     grant: &'a Grant,
@@ -97,8 +97,8 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     let elsewhere = value(inputs, "redirect_url");
     let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
     if elsewhere.is_some() && person.browser {
-        return Err(wrong("redirect_url", "is where nobody listens for tok")
-            .hint("paste where the login ends: add --no-browser")
+        return Err(wrong("redirect_url", "is not an address that tok listens on")
+            .hint("add --no-browser and paste the URL that the login ends at")
             .into());
     }
     let path = match &elsewhere {
@@ -106,16 +106,16 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
         None => value(inputs, "redirect_path").unwrap_or_else(|| "/".into()),
     };
     if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-        return Err(wrong("redirect_path", "is no path: it begins with a slash").into());
+        return Err(wrong("redirect_path", "is not a path (it must begin with a slash)").into());
     }
     let port = match value(inputs, "redirect_port") {
         None => None,
         Some(text) => {
             let port = text.parse::<u16>().ok().filter(|port| *port != 0);
-            Some(port.ok_or_else(|| wrong("redirect_port", "is no port: a number up to 65535"))?)
+            Some(port.ok_or_else(|| wrong("redirect_port", "is not a port (a number up to 65535)"))?)
         }
     };
-    // Where the address is pasted nobody listens: a port that is free now is as good as any.
+    // Nothing listens where the address is pasted: any port that is free now will do.
     let listener = match (person.browser, port.is_some() || elsewhere.is_some()) {
         (false, true) => None,
         _ => Some(Listener::bind(loopback, port)?),
@@ -368,9 +368,9 @@ fn listen(
     let mut waiting = Waiting { host, opened: opened.ok(), pasting, expected, told: Vec::new() };
     let answer = listener.wait(until, expected, &mut waiting);
     Ok(answer.map_err(|late| {
-        let what = format!("nobody logged in within {}", crate::base::duration::show(whole(limit)));
+        let what = format!("no login within {}", crate::base::duration::show(whole(limit)));
         let why = late.turned_away.map_or("the browser did not come back".to_string(), |foreign| {
-            format!("the last that came was turned away: {}", foreign.0)
+            format!("the last request was rejected: {}", foreign.0)
         });
         Error::new(Kind::Unavailable, what, why).hint(format!(
             "is the browser on another machine? Add --no-browser, or use a device code; more time: --timeout 10m; did \
@@ -418,12 +418,8 @@ fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let whole = text(&["verification_uri_complete", "verification_url_complete"]);
     for address in [Some(page.as_str()), whole].into_iter().flatten() {
         Url::parse(address).map_err(|why| {
-            Error::new(
-                Kind::Reply,
-                "the page that the login is at cannot be used",
-                format!("{} {why}", escape(address)),
-            )
-            .hint("see whether the server is the one that was meant")
+            Error::new(Kind::Reply, "the login page cannot be used", format!("{} {why}", escape(address)))
+                .hint("check that this is the right server")
         })?;
     }
     if host.terminal.stderr_terminal
@@ -452,7 +448,7 @@ fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     };
     inputs.set("auth_req_id", id);
     let who = inputs.get("login_hint").map(escape).unwrap_or_default();
-    host.terminal.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
+    host.terminal.tell(&format!("approval request sent to the device of {who}; waiting for the answer"));
     Ok(pace(&reply, host.clock.instant()))
 }
 
@@ -468,9 +464,9 @@ fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<S
 
 fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Value>, name: &str) -> Error {
     let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
-    let what = format!("the reply of {to} cannot be understood");
+    let what = format!("the reply from {to} cannot be read");
     Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
-        .hint(format!("see whether {to} is the right place{}", profile.to_see()))
+        .hint(format!("check that {to} is the right server{}", profile.to_see()))
 }
 
 /// The path of a URL, `/` where it has none.

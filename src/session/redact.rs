@@ -25,7 +25,7 @@ pub struct Redactor {
     pieces: HashSet<u64>,
 }
 
-/// A form of a secret, with the table of Knuth, Morris and Pratt: how much of its beginning each of its own
+/// A form of a secret, with the table of Knuth, Morris and Pratt: how much of its beginning each of its
 /// beginnings ends with.
 struct Form {
     text: Zeroizing<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! A kept refresh token is used: what may be lost by it, and what may end the session.
+//! The use of the stored refresh token: what may be lost by it, and what may end the session.
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
@@ -16,7 +16,7 @@ use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// Uses the kept refresh token. `None`: it is dead, and forgotten.
+/// Uses the stored refresh token. `None`: the server refused it, and it is deleted.
 ///
 /// # Errors
 /// Each kind of the contract.
@@ -44,7 +44,7 @@ pub fn refresh(
         {
             inputs.set("scope", &scope);
         }
-        // All that is needed once the reply is in: then the store comes first.
+        // Everything that is needed after the reply: the store comes first then.
         let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
         let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
         let entry = Credentials { dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
@@ -86,7 +86,8 @@ pub fn refresh(
             Outcome::Dead(error) => {
                 // What else was asked for may be why: the session itself was not.
                 if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity) {
-                    host.terminal.detail(&format!("{}: the session is kept: {name} was asked for too", profile.name));
+                    host.terminal
+                        .detail(&format!("{}: keeping the session: the refusal may be about {name}", profile.name));
                     return Err(error.into());
                 }
                 host.terminal.detail(&format!("{}: {error}", profile.name));
@@ -97,13 +98,13 @@ pub fn refresh(
                 let newer =
                     opened.credentials.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
-                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
+                    host.terminal.detail(&format!("{}: using a newer refresh token from the store", profile.name));
                     continue;
                 }
                 let credentials = Credentials { session: None, ..opened.credentials.clone() };
                 if let Err(trouble) = opened.write(&profile.name, credentials) {
                     host.terminal.warn(&format!(
-                        "{}: the dead refresh token cannot be forgotten: {}",
+                        "{}: the refused refresh token could not be deleted: {}",
                         profile.name, trouble.why
                     ));
                     opened.credentials.session = None;
@@ -135,7 +136,7 @@ fn asks_for_more(
             (None, None) => true,
         }
     };
-    // Where it is asked for is another matter: there the token is at home.
+    // Where it is requested does not matter here.
     let is_address = |name: &str| profile.param(name).is_some_and(|param| param.url || param.metadata.is_some());
     let names = profile.provider.uses(grant);
     names.into_keys().find(|name| inputs.get(name).is_some() && !is_address(name) && !is_own(name))
@@ -149,8 +150,8 @@ fn asks_for_more(
 pub fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
     match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
-            let what = "the reply to the refresh cannot be trusted".to_string();
-            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
+            let what = "the refresh reply cannot be trusted".to_string();
+            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login (`sub`)")
                 .hint(format!("log in again: tok login {}", profile.name))
                 .into())
         }
@@ -174,12 +175,12 @@ pub fn keep_or_insist(
 ) -> bool {
     let Err(trouble) = opened.write(&profile.name, credentials) else { return true };
     let (why, name) = (store_error(profile, &trouble), &profile.name);
-    host.terminal.insist(&format!("{name}: the new refresh token could not be kept: {why}"));
+    host.terminal.insist(&format!("{name}: the new refresh token could not be stored: {why}"));
     host.terminal.insist(&match in_journal {
         true => {
-            format!("the next call puts it into the store, once that takes it; if not, log in again: tok login {name}")
+            format!("the next call stores it if the store works then; if not, log in again: tok login {name}")
         }
-        false => format!("when this access token ends, log in again: tok login {name}"),
+        false => format!("when this access token expires, log in again: tok login {name}"),
     });
     false
 }

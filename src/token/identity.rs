@@ -2,6 +2,7 @@
 
 use crate::base::digest;
 use crate::base::secret::Secret;
+use crate::base::url::Url;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -63,6 +64,8 @@ pub enum KnownSecret {
 pub struct CurrentIdentity {
     /// The token URL, if its values are known.
     pub url: Option<String>,
+    /// Whether the issuer's metadata tell the token URL.
+    pub is_told: bool,
     /// The grant, if `--grant` or the profile names it.
     pub grant: Option<String>,
     /// The grants that may have obtained a token if none is named: the provider's first, and its fallback.
@@ -140,10 +143,18 @@ fn secret_digest(salt: &str, name: &str, secret: &KnownSecret) -> String {
 }
 
 impl TokenIdentity {
+    /// Whether `url` is where the same issuer has moved the token endpoint, below the same origin.
+    fn has_moved_to(&self, url: &str, now: &CurrentIdentity) -> bool {
+        let issuer = self.values.get("issuer");
+        let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
+        now.is_told && issuer.is_some() && issuer == now.values.get("issuer") && origin(url) == origin(&self.url)
+    }
+
     /// The current setting that contradicts these, if any; what is not known now contradicts nothing.
     pub fn contradiction(&self, now: &CurrentIdentity) -> Option<String> {
         if let Some(url) = &now.url
             && *url != self.url
+            && !self.has_moved_to(url, now)
         {
             return Some(format!("the token URL (was {}, now {})", shown(&self.url), shown(url)));
         }

@@ -294,7 +294,7 @@ fn bodies() -> Vec<Fault> {
         fault("a charset that is not the body's", 0, Once, "", || {
             always(Reply::new(200, "application/json; charset=utf-16", body()))
         }),
-        fault("UTF-16", 8, Once, "cannot be understood", move || {
+        fault("UTF-16", 8, Once, "cannot be read", move || {
             always(Reply::new(200, "application/json; charset=utf-16le", utf16(&body())))
         }),
         fault("Latin-1", 8, Once, "UTF-8", || {

@@ -606,7 +606,7 @@ fn what_was_kept_for_one_client_is_no_other_s() {
     assert!(out.stderr.contains("lacks client_secret") && out.stderr.contains("for the client one"), "{}", out.stderr);
     let out = sandbox.run("get oidc --fresh --client-id two");
     assert_eq!(out.code, 4, "{}", out.stderr);
-    assert!(out.stderr.contains("of the client one"), "{}", out.stderr);
+    assert!(out.stderr.contains("for the client one"), "{}", out.stderr);
     let sent: Vec<_> =
         issuer.server.requests().into_iter().skip(asked).filter(|r| r.path().contains("token")).collect();
     assert!(sent.is_empty(), "a secret went out: {}", sent.len());

@@ -33,8 +33,8 @@ fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
 
 /// Header and claims of a JWT whose RS256 signature OpenSSL accepts; else what is wrong.
 fn opened(jwt: &str) -> Result<(Value, Value), String> {
-    let (signed, signature) = jwt.rsplit_once('.').ok_or("no JWT")?;
-    let (header, claims) = signed.split_once('.').ok_or("no JWT")?;
+    let (signed, signature) = jwt.rsplit_once('.').ok_or("not a JWT")?;
+    let (header, claims) = signed.split_once('.').ok_or("not a JWT")?;
     let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string());
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
@@ -482,7 +482,7 @@ fn a_jwt_from_elsewhere_is_the_token_until_it_ends() {
     let soon = now() + 600;
     assert_eq!(get(&jwt(soon)).json()["expires_at_unix"], soon);
     get(&jwt(now() - 1)).fails(2).says("TOK_SNOWFLAKE_ASSERTION").says("has expired");
-    get(&format!("{CANARY} no jwt")).fails(2).says("is no JWT");
+    get(&format!("{CANARY} no jwt")).fails(2).says("is not a JWT");
     let end = now() + 10;
     let file = sandbox.file_arg("jwt", jwt(end));
     sandbox.run(&format!("login snowflake --account c --user b --assertion-file {file}")).ok();
@@ -490,7 +490,7 @@ fn a_jwt_from_elsewhere_is_the_token_until_it_ends() {
     sandbox
         .run("get snowflake")
         .fails(4)
-        .says("the kept assertion")
+        .says("the stored assertion")
         .says("has expired")
         .hints_at("tok login snowflake");
 }

@@ -22,7 +22,7 @@ impl SmallDisk {
         let aside = folder.with_file_name("aside");
         std::fs::rename(folder, &aside).unwrap();
         std::fs::create_dir(folder).unwrap();
-        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", path(folder)]);
+        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=256k,mode=700", "none", path(folder)]);
         if mounted {
             assert!(run("cp", &["-a", &format!("{}/.", path(&aside)), path(folder)]));
             return Some(SmallDisk(folder.into()));
@@ -84,7 +84,7 @@ fn data(sandbox: &Sandbox) -> PathBuf {
 #[track_caller]
 fn shown_with_a_warning(out: Output, token: &str) {
     assert_eq!((out.code, out.stdout.as_str()), (0, format!("{token}\n").as_str()), "{out}");
-    let out = out.says("the new refresh token could not be kept").says("tok login apiax");
+    let out = out.says("the new refresh token could not be stored").says("tok login apiax");
     assert!(out.stderr.lines().all(|line| line.starts_with("tok: warning: ")), "{out}");
 }
 

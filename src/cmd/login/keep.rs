@@ -28,6 +28,8 @@ pub(super) struct Login<'a> {
     pub is_refresh: bool,
     /// That refresh token.
     pub used: Option<Secret>,
+    /// It takes the place of another account.
+    pub replaces: bool,
     /// `--keep`
     pub keep: bool,
     /// The settings in force, with the secrets that came from the store.
@@ -74,7 +76,7 @@ impl Login<'_> {
             subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
-        if self.is_refresh {
+        if self.is_refresh && !self.replaces {
             // It leaves the kept secrets as they are.
             return Credentials { session, dpop_key, folder: None, ..old.clone() };
         }
@@ -85,11 +87,20 @@ impl Login<'_> {
         let client = self.inputs.get("client_id").map(|id| id.to_string());
         let is_same = old.secrets_for == home && (old.secrets_client.is_none() || old.secrets_client == client);
         let mut secrets = if is_same { old.secrets.clone() } else { Default::default() };
+        // A person's own goes with the person.
+        secrets.retain(|name, _| !(self.replaces && provider.param(name).is_some_and(|param| param.personal)));
         for name in provider.uses(self.grant).into_keys() {
             let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
-            let wanted = match self.profile.given.get(&name).map(|g| &g.source) {
-                Some(Source::Flag | Source::Asked) => self.keep || (needed && !param.personal),
+            let given = self.profile.given.get(&name).map(|g| &g.source);
+            // A new one takes the place of the stored one, which is no longer valid.
+            let has_changed = matches!(given, Some(Source::Flag | Source::Asked))
+                && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
+            if has_changed && param.personal && !self.keep {
+                secrets.remove(&name);
+            }
+            let wanted = match given {
+                Some(Source::Flag | Source::Asked) => self.keep || ((needed || has_changed) && !param.personal),
                 // What came from the environment is not kept, unless that is asked for.
                 Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
                 _ => false,
@@ -129,7 +140,10 @@ impl Login<'_> {
             && let Ok(Some(mut old)) = context.host.store(&choice)
             && old.forget(&profile.name).is_err()
         {
-            context.host.terminal.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
+            context
+                .host
+                .terminal
+                .warn(&format!("{}: the old entry in the {before} store could not be removed", profile.name));
         }
         Ok(())
     }
@@ -141,11 +155,11 @@ impl Login<'_> {
             (Some(_), true) => "the refresh token is kept",
             (Some(_), false) => "the refresh token and the secret are kept",
             (None, false) => "the secret is kept",
-            (None, true) => "nothing but the access token is kept",
+            (None, true) => "only the access token is kept",
         };
         let life = match self.issued.expires.at() {
-            Some(at) => format!("good for {}", crate::base::duration::show(at - self.received.secs())),
-            None => "without a known end".into(),
+            Some(at) => format!("valid for {}", crate::base::duration::show(at - self.received.secs())),
+            None => "expiry unknown".into(),
         };
         if profile.store == StoreChoice::None {
             host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
@@ -153,14 +167,14 @@ impl Login<'_> {
         let scopes = self.inputs.get("scope").unwrap_or_default();
         if self.issued.refresh_token.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
             host.terminal.warn(&format!(
-                "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
+                "{}: the provider returned no refresh token although offline_access was requested; log in again when this token expires",
                 profile.name
             ));
         }
         let place =
             if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
         host.terminal.tell(&format!(
-            "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
+            "logged in to {} as {} with {}: access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name
         ));
     }

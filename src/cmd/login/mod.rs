@@ -1,5 +1,6 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
+mod account;
 mod config;
 mod keep;
 mod prompt;
@@ -14,8 +15,8 @@ use crate::host::Host;
 use crate::oauth::poll::{self, Poll, PollReply};
 use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
-use crate::profile::{Profile, Source, Value, Wishes};
-use crate::provider::{Flow, Grant, Param};
+use crate::profile::{Given, Profile, Source, Value, Wishes};
+use crate::provider::{Flow, Grant};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
@@ -23,14 +24,19 @@ use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
+use crate::session::refresh;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::storage::secrets::{StoreError, StoreErrorKind};
+use crate::storage::secrets::StoreErrorKind;
 use crate::system::signals::{Hold, Stake};
+use crate::token::credentials::{Credentials, Session};
+use account::{Replaced, Wish};
 use anyhow::{Context as _, Result};
 use config::{check_config, edit, write_config};
 use keep::Login;
-use prompt::{cannot_ask, prompt};
+use prompt::{cannot_ask, prompt, prompt_again};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// Runs the login.
@@ -52,26 +58,91 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
-    let wishes = Wishes {
+    let of = of.unwrap_or(args.target.clone());
+    let mut wishes = Wishes {
         grant: args.grant.clone(),
         flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
-        provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
+        provider: args.keep_as.is_some().then_some(of.clone()),
     };
-    let profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
-    log_in(context, args, profile, store).context(name)
+    let mut again = same_command(context.host);
+    let (mut name, mut answers) = (name, BTreeMap::new());
+    loop {
+        let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
+        profile.given.append(&mut answers);
+        match log_in(context, args, profile, store.clone(), &again).context(name)? {
+            End::LoggedIn => return Ok(()),
+            End::Under(new, given) => {
+                // Its values are those that this call was given; the variables of the other name are not its own.
+                again = format!("{} --as {new}", without_name(context.host));
+                wishes.flags.clear();
+                wishes.provider = Some(of.clone());
+                (name, answers) = (new, given);
+            }
+        }
+    }
 }
 
-fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: Option<StoreChoice>) -> Result<()> {
+/// How a login ends that has not failed.
+enum End {
+    LoggedIn,
+    /// It is to be made under this name, with these values.
+    Under(String, BTreeMap<String, Given>),
+}
+
+impl End {
+    fn under(name: String, profile: Profile) -> End {
+        let mut given = profile.given;
+        given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked));
+        End::Under(name, given)
+    }
+}
+
+/// The command line of this call, quoted for a shell.
+fn same_command(host: &Host) -> String {
+    quoted(host.words.iter().skip(1))
+}
+
+/// The same without `--as NAME`.
+fn without_name(host: &Host) -> String {
+    let mut is_name = false;
+    quoted(host.words.iter().skip(1).filter(|word| {
+        let was_name = std::mem::replace(&mut is_name, *word == "--as");
+        !(was_name || is_name || word.to_str().is_some_and(|word| word.starts_with("--as=")))
+    }))
+}
+
+fn quoted<'w>(words: impl Iterator<Item = &'w OsString>) -> String {
+    let quoted = words.map(|word| {
+        let word = word.to_string_lossy();
+        shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or_default()
+    });
+    std::iter::once("tok".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn log_in(
+    context: &mut Context,
+    args: &LoginArgs,
+    mut profile: Profile,
+    store: Option<StoreChoice>,
+    again: &str,
+) -> Result<End> {
     let name = profile.name.clone();
     let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
+    // Before anything is sent, the metadata's request included.
+    let opened = open(context.host, &profile, false, again)?;
+    check_config(context, &name, &edit(&profile, &grant, is_refresh, store.clone()))?;
+    let held = account::held(context.host, &profile, &opened);
+    let mut replaces = false;
+    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
+        return Ok(End::under(new, profile));
+    }
     discover(context.host, &mut profile, &grant)?;
-    let opened = open(context.host, &profile, false)?;
-    let kept = usable_secrets(&profile, &opened)?;
+    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
             || kept.contains_key(name)
@@ -81,12 +152,15 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(&profile, &grant, &missing, &opened).into());
+        return Err(cannot_ask(context.host, &profile, &grant, &missing, &opened, again).into());
     }
-    for value in missing {
-        let given = prompt(context.host, &profile, &value)?;
-        profile.given.insert(value, given);
+    if context.host.terminal.interactive {
+        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.credentials)?;
     }
+    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
+        return Ok(End::under(new, profile));
+    }
+    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
@@ -109,13 +183,13 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         false => None,
     };
     let asked = match begun {
-        None => ask(context, &profile, &grant, is_refresh)?,
+        None => ask(context, &profile, &grant, is_refresh, replaces, again)?,
         Some((inputs, Begun::Ready)) => {
             let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile, true)?;
-            ask_with(context.host, &profile, &grant, inputs, opened, lock)?
+            let opened = open(context.host, &profile, true, again)?;
+            ask_with(context.host, &profile, &grant, inputs, opened, lock, again)?
         }
-        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit))?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit), again)?,
     };
     let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
 
@@ -126,7 +200,41 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         }
         _ => false,
     };
+    // Another login may have been quicker.
+    let held = account::held(context.host, &profile, &opened);
+    let subject = issued.id_token.as_ref().and_then(refresh::subject);
+    let before = held.session.as_ref().and_then(|session| session.subject.clone());
+    if let (Some(was), Some(now)) = (&before, &subject)
+        && was != now
+    {
+        if used.is_some() && used.as_ref() == held.session.as_ref().map(|session| &session.refresh_token) {
+            // OIDC Core §12.2
+            let why = "its ID token is for another person than the login's (`sub`)";
+            return Err(Error::new(Kind::Reply, "the reply to the refresh cannot be trusted", why).into());
+        }
+        if !args.replace && !replaces {
+            drop(record);
+            opened.drop_key(&name);
+            let url = profile.session_url(inputs.values()).unwrap_or_default();
+            let identity = profile.known()?.identity(&url, None, None);
+            let token = acquire::cached(&profile, &grant, &issued, received, identity.clone(), &inputs).ok();
+            let session = issued.refresh_token.map(|refresh_token| Session {
+                refresh_token,
+                identity,
+                since: received.secs(),
+                subject: subject.clone(),
+            });
+            let new = Credentials { session, ..opened.credentials.clone() };
+            return Err(account::other_subject(context.host, &mut profile, (was, now), (new, token), again).into());
+        }
+        replaces = true;
+    }
+    let replaced = match replaces {
+        true => Some(Replaced::of(context, &profile, held, &opened)?),
+        false => None,
+    };
     let login = Login {
+        replaces,
         url: profile.session_url(inputs.values()).unwrap_or_default(),
         used,
         keep: args.keep,
@@ -154,10 +262,62 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
+    if let Some(replaced) = replaced {
+        replaced.revoke(context.host, &opened.credentials);
+    }
     drop(hold);
     drop(lock);
     context.host.terminal.release_messages();
     login.report(context.host, &opened);
+    Ok(End::LoggedIn)
+}
+
+/// Settles what becomes of the account that the profile holds, where the login is for another: the name that the new
+/// one is to have; or `replaces` is set.
+fn other_account(
+    host: &mut Host,
+    args: &LoginArgs,
+    profile: &Profile,
+    held: &Credentials,
+    again: &str,
+    replaces: &mut bool,
+) -> Result<Option<String>> {
+    let Some(differs) = account::differs(profile, held).filter(|_| !*replaces) else { return Ok(None) };
+    if !args.replace
+        && let Wish::Keep(new) = account::ask(host, profile, &differs, again)?
+    {
+        return Ok(Some(new));
+    }
+    *replaces = true;
+    Ok(None)
+}
+
+/// Asks a person for what is missing, and for the secrets of which one is kept: it may have changed since.
+fn ask_for_values(
+    host: &mut Host,
+    profile: &mut Profile,
+    grant: &Grant,
+    missing: Vec<String>,
+    usable: &BTreeMap<String, Value>,
+    kept: &Credentials,
+) -> Result<()> {
+    let is_kept = |name: &String| match name.as_str() {
+        "refresh_token" => kept.session.is_some(),
+        name => usable.contains_key(name),
+    };
+    let uses = profile.provider.uses(grant);
+    let again = uses.keys().filter(|name| !profile.given.contains_key(*name) && is_kept(name)).cloned();
+    let mut names: Vec<String> = missing.iter().cloned().chain(again).collect();
+    names.sort_by_key(|name| profile.provider.params.iter().position(|param| param.name == *name));
+    for name in names {
+        let given = match missing.contains(&name) {
+            true => Some(prompt(host, profile, &name)?),
+            false => prompt_again(host, profile, &name)?,
+        };
+        if let Some(given) = given {
+            profile.given.insert(name, given);
+        }
+    }
     Ok(())
 }
 
@@ -190,11 +350,18 @@ struct Asked {
 }
 
 /// Runs a grant that needs no flow.
-fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
+fn ask(
+    context: &mut Context,
+    profile: &Profile,
+    grant: &Grant,
+    is_refresh: bool,
+    replaces: bool,
+    again: &str,
+) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let mut opened = open(context.host, profile, true)?;
-    let kept = usable_secrets(profile, &opened)?;
+    let mut opened = open(context.host, profile, true, again)?;
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.credentials.session.as_ref();
     let refresh_token = match given {
@@ -209,7 +376,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now())),
+        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now()), again),
         _ => match &used {
             Some(used) => {
                 let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
@@ -223,7 +390,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
             }
             None => exchange::ask(context.host, profile, &asking, &inputs),
         }
-        .and_then(|outcome| granted(profile, grant, outcome)),
+        .and_then(|outcome| granted(profile, grant, outcome, again)),
     };
     let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
     Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
@@ -237,11 +404,13 @@ fn ask_with(
     mut inputs: Inputs,
     opened: OpenStore,
     lock: Lock,
+    again: &str,
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let granted = exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome));
+    let granted =
+        exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome, again));
     let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
     Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
@@ -254,12 +423,12 @@ fn wait(
     mut inputs: Inputs,
     mut opened: OpenStore,
     (mut poll, limit): (Poll, Option<Duration>),
+    again: &str,
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.credentials)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let ended = |why: &str, kind: Kind| {
-        Error::new(kind, "the login has not come to an end", why).hint(profile.login_again(grant))
-    };
+    let ended =
+        |why: &str, kind: Kind| Error::new(kind, "login did not complete", why).hint(format!("run again: {again}"));
     let deadline = limit.map(|_| context.host.clock.deadline);
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
@@ -312,7 +481,7 @@ fn wait(
                     poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
                     poll::Why::Unreachable => match error.hint {
                         Some(_) => error,
-                        None => error.hint(profile.login_again(grant)),
+                        None => error.hint(format!("run again: {again}")),
                     },
                 }
                 .into());
@@ -322,16 +491,16 @@ fn wait(
 }
 
 /// The token, or the refusal in the words of a login.
-fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued, Time)> {
+fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> Result<(Issued, Time)> {
     match outcome {
         Outcome::Issued(issued, received) => Ok((issued, received)),
         Outcome::Dead(mut error) => {
-            error.hint = Some(again(profile, grant));
+            error.hint = Some(try_again(profile, grant, again));
             Err(error.into())
         }
         Outcome::Failed(mut error, code) => {
             if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
-                error.hint = Some(again(profile, grant));
+                error.hint = Some(try_again(profile, grant, again));
             }
             Err(error.into())
         }
@@ -340,38 +509,61 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued
 
 /// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
 /// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<OpenStore> {
+fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
     let mut opened = OpenStore::open(host, profile);
+    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
+    let clear = |opened: &mut OpenStore| {
+        let trouble = opened.trouble.as_ref().map(|error| error.trouble);
+        if trouble == Some(StoreErrorKind::Entry)
+            || (trouble == Some(StoreErrorKind::Corrupt) && profile.store != StoreChoice::File)
+        {
+            opened.trouble = None;
+        }
+    };
+    clear(&mut opened);
     if locked {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
+        clear(&mut opened);
         opened.prepare();
     } else {
         opened.check_ready();
     }
     match &opened.trouble {
-        // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-        Some(StoreError { trouble: StoreErrorKind::Corrupt, .. }) if profile.store != StoreChoice::File => {
-            opened.trouble = None;
-            Ok(opened)
+        Some(trouble) => {
+            let error = open_store::store_error(profile, trouble);
+            Err(match trouble.trouble {
+                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
+                    error.hint(format!("keep secrets in a file: {again} --store file"))
+                }
+                _ => error,
+            }
+            .into())
         }
-        Some(trouble) => Err(open_store::store_error(profile, trouble).into()),
         None => Ok(opened),
     }
 }
 
-fn usable_secrets(profile: &Profile, opened: &OpenStore) -> Result<std::collections::BTreeMap<String, Value>> {
+/// The kept secrets that this login may use. Those of a person are the old account's, where it `replaces` one.
+fn usable_secrets(profile: &Profile, kept: &Credentials, replaces: bool) -> Result<BTreeMap<String, Value>> {
     let url = profile.session_url(&profile.known_values()?);
-    Ok(opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref()))
+    let mut secrets = open_store::secrets_for(kept, url.as_deref(), profile.value("client_id").as_deref());
+    secrets.retain(|name, _| !(replaces && profile.provider.param(name).is_some_and(|p| p.personal)));
+    Ok(secrets)
 }
 
-/// What to try after a refusal.
-fn again(profile: &Profile, grant: &Grant) -> String {
+/// What to try after a refusal: the same command, once what was refused is right.
+fn try_again(profile: &Profile, grant: &Grant, again: &str) -> String {
     let uses = profile.provider.uses(grant);
-    let secrets: Vec<&Param> =
-        profile.provider.params.iter().filter(|p| p.secret && uses.contains_key(&p.name)).collect();
+    let used = |name: &&str| uses.contains_key(*name);
+    let names = profile.provider.params.iter().filter(|p| p.secret).map(|p| p.name.as_str());
+    let secrets: Vec<&str> = names.chain(["refresh_token"]).filter(used).collect();
     // The one that was given is the one that was refused.
-    let secret = secrets.iter().find(|p| profile.given.contains_key(&p.name)).or(secrets.first());
-    let with = secret.map(|p| format!(" --{}-file PATH", p.name.replace('_', "-"))).unwrap_or_default();
-    format!("try again with other values: tok login {} {}{with}", profile.name, grant.name)
+    let given = secrets.iter().find_map(|name| Some((*name, &profile.given.get(*name)?.source)));
+    match (given, secrets.first()) {
+        (Some((name, Source::Flag | Source::Asked)), _) => format!("check {name}, then run: {again}"),
+        (Some((name, source)), _) => format!("check {name}, which comes from {source}, then run: {again}"),
+        (None, Some(kept)) => format!("the kept {kept} may have changed: {again}{}", prompt::flag(profile, kept)),
+        (None, None) => format!("check the values, then run: {again}"),
+    }
 }

@@ -208,7 +208,7 @@ impl Store for FileStore {
             Some(entry) if entry.get().starts_with('{') => Ok(Some(Secret::new(entry.get()))),
             Some(_) => {
                 let why = format!("the entry of {} is not a JSON object", escape(profile));
-                Err(self.error(StoreErrorKind::Corrupt, why))
+                Err(self.error(StoreErrorKind::Entry, why))
             }
         }
     }
@@ -345,6 +345,6 @@ mod tests {
         assert_eq!(store.set("p", &Secret::new("7")).unwrap_err().trouble, StoreErrorKind::Refused);
         store.folder().unwrap();
         files::write_private(&store.path, br#"{"p":7}"#, Durable::No).unwrap();
-        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Corrupt);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Entry);
     }
 }

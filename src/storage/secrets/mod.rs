@@ -29,8 +29,10 @@ pub enum StoreErrorKind {
     Refused,
     /// It can be read and takes nothing more: a full disk, a limit, a file system that is read-only.
     Unwritable,
-    /// What it holds under this name is not an entry of ours.
+    /// What it holds cannot be read: the whole of a file, or this one entry if each stands by itself.
     Corrupt,
+    /// This entry is not one of ours; the others in the file can be read.
+    Entry,
 }
 
 /// How long a new entry may take to be put at least, whatever is left of the deadline: it may hold what cannot be had
