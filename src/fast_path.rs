@@ -127,7 +127,7 @@ mod unix {
             None => Expires::Unknown,
         };
         let seconds = |nanos: i64| nanos.div_euclid(1_000_000_000);
-        freshness(seconds(received), expires, seconds(now), head.min_ttl, head.asked).ok()?;
+        freshness(seconds(received), expires, seconds(now), head.min_ttl.into()).ok()?;
         scan.word(b",\"access_token\":")?;
         let token = scan.text(GRAPHIC)?;
         if !(1..=LONGEST_TOKEN).contains(&token.len()) {

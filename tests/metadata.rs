@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 use tok::base::error::{Kind, kind};
 use tok::host::Host;
-use tok::profile::discovery::{discover, jwks};
+use tok::profile::discovery::{Copies, discover, jwks};
 
 /// The home of a test that runs apart.
 const HOME: &str = "METADATA_TEST_HOME";
@@ -132,13 +132,16 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         let (mut host, said) = host();
         let token_endpoint = Ok(Some(format!("{}/token", server.origin)));
         for _ in 0..2 {
-            assert_eq!(discover(&mut host, &issuer, None, false).unwrap().endpoint("token_endpoint"), token_endpoint);
+            assert_eq!(
+                discover(&mut host, &issuer, None, Copies::Allowed).unwrap().endpoint("token_endpoint"),
+                token_endpoint
+            );
         }
         let head = server.asked.lock().unwrap()[0].to_lowercase();
         assert!(head.contains("\r\naccept: application/json\r\n") && head.contains("\r\nuser-agent: tok/"), "{head}");
         let both = ["/t/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t"];
         assert_eq!(server.asked(), both);
-        discover(&mut host, &issuer, None, true).unwrap();
+        discover(&mut host, &issuer, None, Copies::Refused).unwrap();
         assert_eq!(server.asked(), both);
         // Two minutes later, as it were.
         let files = copies(home);
@@ -147,11 +150,14 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         copy["fetched"] = (copy["fetched"].as_i64().unwrap() - 120_000_000_000).into();
         std::fs::write(&files[0], copy.to_string()).unwrap();
         server.set("/t/.well-known/openid-configuration", 500, "", "");
-        assert_eq!(discover(&mut host, &issuer, None, false).unwrap().endpoint("token_endpoint"), token_endpoint);
+        assert_eq!(
+            discover(&mut host, &issuer, None, Copies::Allowed).unwrap().endpoint("token_endpoint"),
+            token_endpoint
+        );
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
         assert!(said.contains("server error (status 500); a copy 2 min old is used\n"), "{said}");
         assert_eq!(
-            discover(&mut host, &issuer, None, true).map_err(|error| kind(&error)).unwrap_err(),
+            discover(&mut host, &issuer, None, Copies::Refused).map_err(|error| kind(&error)).unwrap_err(),
             Kind::Unavailable
         );
         assert_eq!(files.len(), 1);
@@ -163,13 +169,13 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
     apart("a_server_without_metadata_and_one_that_redirects_are_told_apart", |home| {
         let server = Server::start();
         let (mut host, _) = host();
-        let error = discover(&mut host, &server.origin, None, false).unwrap_err();
+        let error = discover(&mut host, &server.origin, None, Copies::Allowed).unwrap_err();
         let shown = error.to_string();
         assert!(shown.starts_with(&format!("{}: it publishes no metadata: nothing at ", server.origin)), "{shown}");
         assert_eq!((kind(&error), server.asked().len()), (Kind::Refused, 2));
         let line = "Location: https://e.example/x?code=hunter2\r\n";
         server.set("/.well-known/openid-configuration", 302, line, "");
-        let error = discover(&mut host, &server.origin, None, false).unwrap_err();
+        let error = discover(&mut host, &server.origin, None, Copies::Allowed).unwrap_err();
         assert!(
             kind(&error) == Kind::Reply
                 && format!("{error:#}").contains("to https://e.example/x?…, which is not followed")
@@ -177,10 +183,10 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         assert_eq!(server.asked().len(), 1);
         let nobody = refusing::Refusing::new();
         host.clock.set_timeout(Duration::from_secs(100));
-        let error = discover(&mut host, &nobody.url(), None, false).unwrap_err();
+        let error = discover(&mut host, &nobody.url(), None, Copies::Allowed).unwrap_err();
         assert_eq!(kind(&error), Kind::Unavailable, "{error}");
         for issuer in ["http://a.example", "https://u:hunter2@a.example"] {
-            let error = discover(&mut host, issuer, None, false).unwrap_err();
+            let error = discover(&mut host, issuer, None, Copies::Allowed).unwrap_err();
             assert!(kind(&error) == Kind::Config && !error.to_string().contains("hunter2"), "{error}");
         }
         assert!(copies(home).is_empty());
@@ -195,18 +201,18 @@ fn a_missing_key_is_asked_for_once_a_minute() {
         let (old, new) = (r#"{"keys":[]}"#, r#"{"keys":[{"kid":"2"}]}"#);
         server.set("/keys", 200, "", old);
         let (mut host, _) = host();
-        assert_eq!(jwks(&mut host, &url, None, false).unwrap(), old.as_bytes());
+        assert_eq!(jwks(&mut host, &url, None, Copies::Allowed).unwrap(), old.as_bytes());
         server.set("/keys", 200, "", new);
-        for fresh in [false, true, true] {
-            assert_eq!(jwks(&mut host, &url, None, fresh).unwrap(), old.as_bytes());
+        for again in [Copies::Allowed, Copies::Refused, Copies::Refused] {
+            assert_eq!(jwks(&mut host, &url, None, again).unwrap(), old.as_bytes());
         }
         assert_eq!(server.asked().len(), 1);
         let file = copies(home).remove(0);
         let mut copy: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         copy["fetched"] = (copy["fetched"].as_i64().unwrap() - 60_000_000_000).into();
         std::fs::write(&file, copy.to_string()).unwrap();
-        assert_eq!(jwks(&mut host, &url, None, true).unwrap(), new.as_bytes());
-        assert_eq!(jwks(&mut host, &url, None, true).unwrap(), new.as_bytes());
+        assert_eq!(jwks(&mut host, &url, None, Copies::Refused).unwrap(), new.as_bytes());
+        assert_eq!(jwks(&mut host, &url, None, Copies::Refused).unwrap(), new.as_bytes());
         assert_eq!(server.asked().len(), 1);
     });
 }

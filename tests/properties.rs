@@ -308,8 +308,8 @@ proptest! {
     }
 
     #[test]
-    fn freshness_can_tell_any_number(received: i64, at: i64, now: i64, min_ttl: i64, asked: bool) {
-        let fresh = tok::token::freshness::freshness(received, Expires::At(at), now, min_ttl, asked);
+    fn freshness_can_tell_any_number(received: i64, at: i64, now: i64, min_ttl: Option<i64>) {
+        let fresh = tok::token::freshness::freshness(received, Expires::At(at), now, min_ttl.into());
         prop_assert!(at > now || fresh.is_err(), "an expired token is never good");
     }
 }

@@ -6,6 +6,6 @@ pub fn is_header(name: &str, value: &str) -> bool {
 }
 
 /// Whether `name` can stand before the colon: visible ASCII. Stricter rules (RFC 9110 §5.1) are the provider file's.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -7,7 +7,9 @@ use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Format, TokenArgs};
 use crate::cmd::output::{self, Answer};
+use crate::oauth::dpop;
 use crate::oauth::reply::claims;
+use crate::profile::discovery::Copies;
 use crate::session::acquire::{Source, verify_id_token};
 use crate::session::inputs::{For, fill};
 use anyhow::{Context as _, Result};
@@ -76,14 +78,15 @@ fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     };
     let url = url.split('#').next().unwrap_or(url);
     crate::base::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
-    if !crate::token::is_token(method) {
+    if !crate::base::header::is_name(method) {
         return Err(Error::new(Kind::Usage, "--method", "its value is no method").into());
     }
     let fail = |why: String| Error::new(Kind::Other, "no DPoP proof", why);
     let key = crate::base::jose::Key::parse(key).map_err(fail)?;
     let (access, id) = (answer.token.access_token.expose(), crate::base::digest::random(16));
-    crate::oauth::dpop::proof(&key, method, url, Some(access), nonce.as_deref(), answer.now, &id)
-        .map_err(|why| fail(why).into())
+    let proof =
+        dpop::Proof { method, url, access_token: Some(access), nonce: nonce.as_deref(), now: answer.now, id: &id };
+    Ok(dpop::sign(&key, &proof).map_err(fail)?)
 }
 
 /// The answer with an ID token that is good now and verified.
@@ -122,7 +125,7 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
     }
     if !id.verified {
         let names = [("jwks_url".to_string(), false)].into();
-        got.profile.discover(context.host, names, false)?;
+        got.profile.discover(context.host, names, Copies::Allowed)?;
         let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
         let inputs = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
         let inputs = inputs.map(|mut inputs| {

@@ -4,6 +4,7 @@ use super::Context;
 use crate::base::error::{Error, Kind, kind};
 use crate::base::secret::Secret;
 use crate::cli::Logout;
+use crate::profile::discovery::Copies;
 use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::Call;
 use crate::session::exchange;
@@ -169,7 +170,9 @@ fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached:
     if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
         return Revoked::Nothing;
     }
-    if let Err(error) = profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), false) {
+    if let Err(error) =
+        profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), Copies::Allowed)
+    {
         return Revoked::Failed(error);
     }
     let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };

@@ -8,6 +8,7 @@ use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::oauth::reply::value;
 use crate::oauth::request;
+use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
@@ -163,7 +164,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     };
     let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
     let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
-    got.profile.discover(context.host, address, false)?;
+    got.profile.discover(context.host, address, Copies::Allowed)?;
     let (profile, token) = (&got.profile, &got.answer.token);
     // What discovery settles of client authentication stands in the profile.
     let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;

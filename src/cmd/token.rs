@@ -11,7 +11,7 @@ use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
 use crate::storage::head::{Call, HeadOf, Stamp};
 use crate::token::Token;
-use crate::token::freshness::{MIN_TTL, Stale, freshness};
+use crate::token::freshness::{MinTtl, Stale, freshness};
 use anyhow::{Context as _, Result};
 
 /// A token, and the profile that it is for.
@@ -38,16 +38,12 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
 /// As there.
 pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
     let known = profile.known()?;
-    let (min_ttl, asked) = match args.min_ttl.or(profile.min_ttl) {
-        Some(seconds) => (seconds, true),
-        None => (MIN_TTL, false),
-    };
+    let asked = args.min_ttl.or(profile.min_ttl);
+    let min_ttl = MinTtl::from(asked);
     let folders = context.host.folders()?.clone();
     let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
     let find = || cache.as_ref().and_then(|c| c.find(&known));
-    let good = |token: &Token, now: i64, min_ttl: i64, asked: bool| {
-        freshness(token.received.secs(), token.expires, now, min_ttl, asked)
-    };
+    let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
     let answer = |profile, token, source, now: i64| Got {
         answer: Answer { profile: name.clone(), token, source, now },
@@ -58,9 +54,9 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     if !args.fresh {
         let now = context.host.clock.now().secs();
         if let Some((file, token)) = find() {
-            match good(&token, now, min_ttl, asked) {
+            match good(&token, now, min_ttl) {
                 Ok(()) => {
-                    write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+                    write_head(context, &profile, cache.as_ref(), (file, &token), asked);
                     return Ok(answer(profile, token, Source::Cache, now));
                 }
                 Err(stale) => reason = Some(stale),
@@ -68,7 +64,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         }
     }
     if args.offline {
-        return Err(offline(&profile, reason, min_ttl).into());
+        return Err(offline(&profile, reason, min_ttl.seconds()).into());
     }
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
@@ -89,12 +85,12 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         let meanwhile = token.received >= started;
         // Where the settings have changed since, it may be for those of now, which were not in force when we began.
         let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
-        let is_good = (meanwhile && good(token, now, 0, true).is_ok())
-            || (!args.fresh && good(token, now, min_ttl, asked).is_ok());
+        let is_good = (meanwhile && good(token, now, MinTtl::Asked(0)).is_ok())
+            || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
     if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
-        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        write_head(context, &profile, cache.as_ref(), (file, &token), asked);
         return Ok(answer(profile, token, Source::Cache, now));
     }
     if let Some(reason) = reason {
@@ -105,7 +101,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     if let Some((file, waiting)) = find()
         && waiting.received == token.received
     {
-        write_head(context, &profile, &folders, cache.as_ref(), (file, &token), min_ttl, asked);
+        write_head(context, &profile, cache.as_ref(), (file, &token), asked);
     }
     drop(lock);
     let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
@@ -158,11 +154,9 @@ fn describe(stale: Stale) -> &'static str {
 fn write_head(
     context: &Context,
     profile: &Profile,
-    folders: &crate::storage::folders::Folders,
     cache: Option<&Cache>,
     (file, token): (TokenFile, &Token),
-    min_ttl: i64,
-    asked: bool,
+    min_ttl: Option<i64>,
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
     let own = context.host.env.own();
@@ -172,10 +166,10 @@ fn write_head(
     if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);
     }
-    let own = folders.provider(&profile.provider.name);
+    let Ok(own) = context.host.folders().map(|folders| folders.provider(&profile.provider.name)) else { return };
     // As they were read: by now others may stand there.
     let stamp = |path| Some(Stamp { path, of: context.host.settings.of(path)? });
     let (Some(config), Some(own)) = (stamp(&context.setup.config_path), stamp(own.as_path())) else { return };
     let started = context.host.clock.started.0;
-    cache.put_head(&mut call, &file, &HeadOf { min_ttl, asked, started, stamps: [config, own] });
+    cache.put_head(&mut call, &file, &HeadOf { min_ttl, started, stamps: [config, own] });
 }

@@ -23,7 +23,7 @@ pub fn parse(line: &str) -> Vec<Challenge> {
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
         let Some(first) = rest.chars().next() else { return all };
-        let end = rest.find(|c: char| !is_token(c)).unwrap_or(rest.len());
+        let end = rest.find(|c: char| !is_tchar(c)).unwrap_or(rest.len());
         if end == 0 {
             rest = &rest[first.len_utf8()..];
             continue;
@@ -71,7 +71,7 @@ fn value_of(text: &str) -> (String, &str) {
 }
 
 /// RFC 9110 §5.6.2, and the letters of a token68.
-fn is_token(c: char) -> bool {
+fn is_tchar(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/".contains(c)
 }
 

@@ -5,21 +5,28 @@ use crate::base::secret::Secret;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-/// A proof that the sender of the request `method url` has `key`; for the header `DPoP`. `now` is in seconds since
-/// 1970, `id` has at least 96 random bits. `access_token` goes with a request to a resource, `nonce` is the server's
-/// newest `DPoP-Nonce`.
+/// The request that a proof is for (RFC 9449 §4.2).
+pub struct Proof<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Its URL; query and fragment do not count.
+    pub url: &'a str,
+    /// The token that goes with a request to a resource.
+    pub access_token: Option<&'a str>,
+    /// The server's newest `DPoP-Nonce`.
+    pub nonce: Option<&'a str>,
+    /// When it is sent, in seconds since 1970.
+    pub now: i64,
+    /// At least 96 random bits.
+    pub id: &'a str,
+}
+
+/// Signs `proof` with `key`, for the header `DPoP`.
 ///
 /// # Errors
 /// Why this key cannot do that, as a sentence.
-pub fn proof(
-    key: &Key,
-    method: &str,
-    url: &str,
-    access_token: Option<&str>,
-    nonce: Option<&str>,
-    now: i64,
-    id: &str,
-) -> Result<Secret, String> {
+pub fn sign(key: &Key, proof: &Proof) -> Result<Secret, String> {
+    let Proof { method, url, access_token, nonce, now, id } = *proof;
     let jwk = key.public_jwk().ok_or("a DPoP proof needs a private key, not a shared secret (RFC 9449 §4.2)")?;
     let alg = key.algorithms().first().copied().ok_or("the key has no algorithm")?;
     let header = Map::from_iter([("typ".into(), "dpop+jwt".into()), ("jwk".into(), Value::Object(jwk))]);
@@ -74,7 +81,18 @@ mod tests {
         let (key, _) = Key::generate().expect("a key");
         let token = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
         let url = "https://resource.example.org/protectedresource";
-        let own = proof(&key, "GET", url, Some(token), None, 1562262618, "e1j3V_bKic8-LAEB").expect("a proof");
+        let own = sign(
+            &key,
+            &Proof {
+                method: "GET",
+                url,
+                access_token: Some(token),
+                nonce: None,
+                now: 1562262618,
+                id: "e1j3V_bKic8-LAEB",
+            },
+        )
+        .expect("a proof");
         let own = verify(own.expose(), &set(key.public_jwk().expect("public"))).expect("right");
         assert_eq!(own.claims, second.claims);
         assert_eq!(own.header["typ"], second.header["typ"]);
@@ -84,7 +102,9 @@ mod tests {
     fn a_proof_names_the_request_without_query_and_fragment() {
         let (key, _) = Key::generate().expect("a key");
         let made = |url: &str| {
-            let made = proof(&key, "POST", url, None, Some("n-1"), 7, "id").expect("a proof");
+            let made =
+                sign(&key, &Proof { method: "POST", url, access_token: None, nonce: Some("n-1"), now: 7, id: "id" })
+                    .expect("a proof");
             verify(made.expose(), &set(key.public_jwk().expect("public"))).expect("right")
         };
         let proof = made("https://a.example/t?x=1#y");
@@ -100,6 +120,12 @@ mod tests {
     fn a_shared_secret_proves_nothing() {
         let key = Key::shared(&Secret::new("x".repeat(64)));
         assert_eq!(key.algorithms()[0], Algorithm::Hs256);
-        assert!(proof(&key, "POST", "https://a.example", None, None, 0, "i").is_err_and(|why| why.contains("shared")));
+        assert!(
+            sign(
+                &key,
+                &Proof { method: "POST", url: "https://a.example", access_token: None, nonce: None, now: 0, id: "i" }
+            )
+            .is_err_and(|why| why.contains("shared"))
+        );
     }
 }

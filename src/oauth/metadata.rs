@@ -77,21 +77,20 @@ impl Metadata {
         endpoint(&self.0, key)
     }
 
-    /// The endpoint `key` for a client that shows a certificate (`mtls`) or not: the former may have another address
-    /// in `mtls_endpoint_aliases`, and takes the usual one else (RFC 8705 §5).
+    /// The endpoint `key` for a client that shows a certificate: it may have another address in
+    /// `mtls_endpoint_aliases`, and is the usual one else (RFC 8705 §5).
     ///
     /// # Errors
     /// As [`Metadata::endpoint`].
-    pub fn endpoint_with(&self, key: &str, mtls: bool) -> std::result::Result<Option<String>, String> {
+    pub fn mtls_endpoint(&self, key: &str) -> std::result::Result<Option<String>, String> {
         const ALIASES: &str = "mtls_endpoint_aliases";
         match self.0.get(ALIASES) {
-            Some(Value::Object(aliases)) if mtls => {
+            Some(Value::Object(aliases)) => {
                 let alias = endpoint(aliases, key).map_err(|why| format!("in {ALIASES}, {why}"))?;
                 alias.map_or_else(|| self.endpoint(key), |alias| Ok(Some(alias)))
             }
             Some(Value::Null) | None => self.endpoint(key),
-            Some(_) if mtls => Err(format!("{ALIASES} is not an object")),
-            Some(_) => self.endpoint(key),
+            Some(_) => Err(format!("{ALIASES} is not an object")),
         }
     }
 
@@ -297,14 +296,13 @@ mod tests {
         assert!(all.endpoint("h").unwrap_err().starts_with("h is http;"));
         assert!(all.endpoint("n").unwrap_err().starts_with("n is not a string"));
         assert_eq!(all.endpoint("f").unwrap_err(), "f has a fragment: https://b.example/#x");
-        assert_eq!(all.endpoint_with("a", true), Ok(Some("https://m.example/a".into())));
-        assert_eq!(all.endpoint_with("a", false), all.endpoint("a"));
-        assert_eq!(all.endpoint_with("local", true), all.endpoint("local"));
-        assert!(all.endpoint_with("h", true).unwrap_err().starts_with("in mtls_endpoint_aliases, h is no https"));
+        assert_eq!(all.mtls_endpoint("a"), Ok(Some("https://m.example/a".into())));
+        assert_eq!(all.mtls_endpoint("local"), all.endpoint("local"));
+        assert!(all.mtls_endpoint("h").unwrap_err().starts_with("in mtls_endpoint_aliases, h is no https"));
         assert_eq!((all.text("a"), all.text("e"), all.text("n")), (Some("https://b.example/a?x=1"), None, None));
         assert_eq!((all.list("l"), all.list("n")), (Some(vec!["x".into(), "y".into()]), None));
         assert_eq!((all.flag("t"), all.flag("n"), all.flag("none")), (Some(true), None, None));
         let odd = Metadata::parse(text.replace("{\"a\":", "[{\"a\":").replace("}}", "}]}").as_bytes(), ISSUER).unwrap();
-        assert!(odd.endpoint_with("a", true).is_err() && odd.endpoint_with("a", false).is_ok());
+        assert!(odd.mtls_endpoint("a").is_err() && odd.endpoint("a").is_ok());
     }
 }

@@ -16,13 +16,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// Whether a copy of a document will do that was fetched before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// As long as the server allows.
+    Allowed,
+    /// The document is asked for as it is published now.
+    Refused,
+}
+
+impl Copies {
+    /// How old a copy may be, in seconds, where only one younger than `seconds` will do.
+    fn youth(self, seconds: i64) -> Option<i64> {
+        (self == Copies::Refused).then_some(seconds)
+    }
+}
+
 impl Profile {
     /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
-    /// nothing where all are known, or where no issuer is. `fresh`: as it is published now.
+    /// nothing where all are known, or where no issuer is. `copies`: whether an earlier one will do.
     ///
     /// # Errors
     /// As [`discover`]; [`Kind::Reply`] where an endpoint that is needed cannot be used.
-    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, fresh: bool) -> Result<()> {
+    pub fn discover(&mut self, host: &mut Host, names: BTreeMap<String, bool>, copies: Copies) -> Result<()> {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
         let names = self.provider.closure(names);
@@ -31,11 +47,11 @@ impl Profile {
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
         }
-        let metadata = discover(host, &issuer, self.ca_file.as_deref(), fresh)?;
+        let metadata = discover(host, &issuer, self.ca_file.as_deref(), copies)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };
-            match metadata.endpoint_with(key, mutual) {
+            match if mutual { metadata.mtls_endpoint(key) } else { metadata.endpoint(key) } {
                 Ok(Some(url)) => {
                     let given = Given { text: Some(vec![Secret::new(url)]), source: Source::Metadata(issuer.clone()) };
                     self.given.insert(param.name.clone(), given);
@@ -90,15 +106,15 @@ impl Profile {
     }
 }
 
-/// The metadata of `issuer`: a copy for as long as the server allows, else from the server. `fresh` asks the server in
-/// any case. Where it cannot be reached and `fresh` is not set, a copy less than a day old will do, which is said with
+/// The metadata of `issuer`: a copy for as long as the server allows, else from the server. [`Copies::Refused`] asks the server
+/// in any case. Where it cannot be reached and [`Copies::Refused`] is not set, a copy less than a day old will do, which is said with
 /// `-v`.
 ///
 /// # Errors
 /// [`Kind::Config`] where the issuer cannot be one; [`Kind::Refused`] where it publishes no metadata; [`Kind::Reply`] where what it publishes is
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
 /// server could not be reached or has trouble; else as [`Host::send`].
-pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Metadata> {
+pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Metadata> {
     // Not shown: it may hold a password.
     let addresses = addresses(issuer).map_err(|why| {
         Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
@@ -106,7 +122,7 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
     })?;
     let place = place(host, "metadata", issuer);
     let read = |body: &[u8]| Metadata::parse(body, issuer);
-    let (now, youth) = (host.clock.now(), fresh.then_some(0));
+    let (now, youth) = (host.clock.now(), copies.youth(0));
     let mut ask = |url: &str| host.send(&request::get(url, request::JSON, ca_file));
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));
@@ -121,14 +137,14 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, fresh: bo
 }
 
 /// The key set at `url`, a JWKS document as it stands (RFC 7517 §5), kept as [`discover`] keeps metadata. A caller who
-/// misses a key in it asks again with `fresh`; a copy less than a minute old is then given once more, so that a forged
+/// misses a key in it asks again with [`Copies::Refused`]; a copy less than a minute old is then given once more, so that a forged
 /// key id cannot make every call a request. A server that forbids copies is asked each time.
 ///
 /// # Errors
 /// As [`discover`]; [`Kind::Reply`] too where the server has nothing there.
-pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, fresh: bool) -> Result<Vec<u8>> {
+pub fn jwks(host: &mut Host, url: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Vec<u8>> {
     let place = place(host, "jwks", url);
-    let (now, youth) = (host.clock.now(), fresh.then_some(MINUTE));
+    let (now, youth) = (host.clock.now(), copies.youth(MINUTE));
     let mut ask = |url: &str| host.send(&request::get(url, request::KEY_SET, ca_file));
     let (keys, note) = place.get(now, youth, &keys, &mut || only(url, &mut ask))?;
     note.iter().for_each(|note| host.terminal.detail(note));

@@ -78,13 +78,13 @@ impl Provider {
     /// # Errors
     /// [`crate::base::error::Kind::Config`] with line and column.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Provider> {
-        parse::provider(name, file, text, true)
+        parse::provider(name, file, text, parse::Check::Whole)
     }
 
     /// The built-in provider of that name. Its file was checked when this was built: by a test (`tests/providers.rs`).
     pub fn built_in(name: &str) -> Option<Result<Provider>> {
         let (name, text) = built_in().find(|(n, _)| *n == name)?;
-        Some(parse::provider(name, &format!("(built in) {name}.toml"), text, false))
+        Some(parse::provider(name, &format!("(built in) {name}.toml"), text, parse::Check::Built))
     }
 
     /// The grant of that name.

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
+use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
@@ -19,6 +20,7 @@ use crate::session::plan;
 use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Entry, Index};
+use crate::system::signals::Stake;
 use crate::token::credentials::{Kept, Session};
 use crate::token::identity::{Belongs, Known};
 use crate::token::{Expires, is_token};
@@ -146,7 +148,7 @@ pub fn obtain(
     if runs || opened.kept.session.is_some() {
         let refresh = profile.provider.refresh_grant().filter(|_| opened.kept.session.is_some());
         let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
-        profile.discover(host, names, false)?;
+        profile.discover(host, names, Copies::Allowed)?;
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
@@ -257,7 +259,7 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
     }
-    let hold = crate::system::signals::hold(false);
+    let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = match grant.flow {
         Flow::Signed => signed(profile, &inputs, host.clock.now()),
@@ -342,8 +344,8 @@ pub fn verify_id_token(
     let Some(url) = value("jwks_url").map(str::to_string).or_else(|| profile.value("jwks_url")) else {
         return Ok(unverified()?);
     };
-    for fresh in [false, true] {
-        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), fresh) {
+    for copies in [Copies::Allowed, Copies::Refused] {
+        let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), copies) {
             Ok(keys) => keys,
             Err(error) => {
                 host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
@@ -354,7 +356,8 @@ pub fn verify_id_token(
         match id_token::check(token.expose(), &keys, &expected) {
             Ok(_) => return Ok(true),
             // The server may have changed its keys since.
-            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey)) if !fresh => {}
+            Err(id_token::Refused::Signature(VerifyError::NoKey | VerifyError::UnreadableKey))
+                if copies == Copies::Allowed => {}
             Err(why) => return Err(refuse(why.to_string()).into()),
         }
     }

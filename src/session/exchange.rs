@@ -271,7 +271,15 @@ pub fn send<'f>(
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
-            let proof = dpop::proof(key, call.method.name(), &url, access, nonce.as_deref(), moment.now, &id);
+            let proof = dpop::Proof {
+                method: call.method.name(),
+                url: &url,
+                access_token: access,
+                nonce: nonce.as_deref(),
+                now: moment.now,
+                id: &id,
+            };
+            let proof = dpop::sign(key, &proof);
             let proof = proof.map_err(|why| Error::new(Kind::Other, "no DPoP proof", why))?;
             added.headers.push(("DPoP".into(), proof.expose().to_string().into()));
         }

@@ -324,7 +324,7 @@ fn finish(
     }
     session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(refresh::subject));
     host.terminal.detail(&format!("{}: an earlier call was ended before it could store its reply", profile.name));
-    let hold = crate::system::signals::hold(true);
+    let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
     let dpop_key = entry.dpop_key.clone();
     let token = |kept: &Kept| kept.session.as_ref().map(|session| session.refresh_token.clone());
     if token(&entry) != token(&opened.kept)

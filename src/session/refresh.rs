@@ -48,7 +48,7 @@ pub fn refresh(
         let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
         let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
         let entry = Kept { dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-        let hold = crate::system::signals::hold(true);
+        let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
         let mut record = journal::begin(host, profile, opened, &entry, belongs.clone())?;
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {

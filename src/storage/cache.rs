@@ -227,7 +227,6 @@ impl Cache {
             token: &file.name,
             of,
             min_ttl: answer.min_ttl,
-            asked: answer.asked,
             started: answer.started,
             stamps: answer.stamps,
         };

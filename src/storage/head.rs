@@ -62,10 +62,8 @@ impl Call<'_> {
 /// What a call resolves to, beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOf<'p> {
-    /// The life a token should have left, in seconds.
-    pub min_ttl: i64,
-    /// Whether that is asked for, and not the default.
-    pub asked: bool,
+    /// The remaining life that is asked for, in seconds; `None`: the default.
+    pub min_ttl: Option<i64>,
     /// When the call began, in nanoseconds since 1970: before it read the files that decide it.
     pub started: i64,
     /// The files that decide it, as they were read: the config and the user's file of the provider.
@@ -83,10 +81,8 @@ pub struct Head<'t> {
     pub token: &'t str,
     /// That file as it was: whole, and what the full path found good.
     pub of: Numbers,
-    /// The life a token should have left, in seconds.
-    pub min_ttl: i64,
-    /// Whether that is asked for, and not the default.
-    pub asked: bool,
+    /// The remaining life that is asked for, in seconds; `None`: the default.
+    pub min_ttl: Option<i64>,
     /// When the call that resolved it began, in nanoseconds since 1970.
     pub started: i64,
     /// The files that decide it.
@@ -97,9 +93,9 @@ pub struct Head<'t> {
 impl Head<'_> {
     /// The file's text: the fields in their order, without their names, which the short path would have to compare.
     pub fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let Head { build, call, token, of, min_ttl, asked, started, stamps } = self;
+        let Head { build, call, token, of, min_ttl, started, stamps } = self;
         let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
-        serde_json::to_vec(&(build, call, token, of, min_ttl, asked, started, stamps))
+        serde_json::to_vec(&(build, call, token, of, min_ttl, started, stamps))
     }
 }
 

@@ -30,10 +30,21 @@ const DYING: u32 = 1 << 31;
 /// While this lives, signals wait.
 pub struct Hold(u32);
 
-/// Makes signals wait. `rotating`: a refresh token may be spent, so not even a second signal ends the wait; else
-/// it does, as only time would be lost.
-pub fn hold(rotating: bool) -> Hold {
-    begin(if rotating { ROTATING } else { PLAIN })
+/// What would be lost if a signal ended the process now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stake {
+    /// Time alone: a second signal ends the wait.
+    Time,
+    /// A session, since its refresh token may be spent: not even a second signal ends the wait.
+    Session,
+}
+
+/// Makes signals wait.
+pub fn hold(stake: Stake) -> Hold {
+    begin(match stake {
+        Stake::Time => PLAIN,
+        Stake::Session => ROTATING,
+    })
 }
 
 /// Makes signals wait for a moment, in which nothing else is waited for.

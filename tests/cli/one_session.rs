@@ -314,12 +314,12 @@ fn fields_that_a_newer_build_keeps_in_an_entry_stay_there() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
     rename_in_entry(&sandbox, |entry| {
-        entry["journal"] = json!({ "key": [1.5, "é"], "more": null });
+        entry["later"] = json!({ "key": [1.5, "é"], "more": null });
         entry["got_with"]["more"] = json!([true]);
     });
     sandbox.run("get apiax --fresh").silent().line();
     let kept = entry(&sandbox, None, "apiax");
-    assert_eq!(kept["journal"], json!({ "key": [1.5, "é"], "more": null }));
+    assert_eq!(kept["later"], json!({ "key": [1.5, "é"], "more": null }));
     assert_eq!((&kept["refresh_token"], &kept["got_with"]["more"]), (&json!(format!("rt-{CANARY}-2")), &json!([true])));
 }
 

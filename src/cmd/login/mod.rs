@@ -13,6 +13,7 @@ use crate::cli::LoginArgs;
 use crate::host::Host;
 use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
+use crate::profile::discovery::Copies;
 use crate::profile::{Profile, Source, Value, Wishes};
 use crate::provider::{Flow, Grant, Param};
 use crate::session::acquire::{self};
@@ -25,7 +26,7 @@ use crate::session::plan;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
 use crate::storage::secrets::{StoreError, Trouble};
-use crate::system::signals::Hold;
+use crate::system::signals::{Hold, Stake};
 use anyhow::{Context as _, Result};
 use config::{check_config, edit, write_config};
 use keep::Login;
@@ -171,7 +172,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         profile.given.insert("issuer".into(), given);
     }
     // A login may be there to mend a change.
-    profile.discover(host, grant.names(), true)
+    profile.discover(host, grant.names(), Copies::Refused)
 }
 
 /// A grant that was answered with a token.
@@ -203,7 +204,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     inputs.bind(grant, &opened.kept)?;
-    let hold = crate::system::signals::hold(is_refresh);
+    let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
@@ -238,7 +239,7 @@ fn ask_with(
     lock: Lock,
 ) -> Result<Asked> {
     inputs.bind(grant, &opened.kept)?;
-    let hold = crate::system::signals::hold(false);
+    let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let outcome = exchange::ask(host, profile, &asking, &inputs)?;
     let (issued, received) = granted(profile, grant, outcome)?;
@@ -280,7 +281,7 @@ fn wait(
         let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
             Outcome::Issued(issued, received) => {
-                let hold = crate::system::signals::hold(false);
+                let hold = crate::system::signals::hold(Stake::Time);
                 opened.read(&profile.name);
                 opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {

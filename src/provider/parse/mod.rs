@@ -18,8 +18,17 @@ use crate::provider::Method;
 use std::sync::Arc;
 use toml::de::DeValue;
 
-/// Reads a whole provider file, and checks it as a whole where `checks` says so.
-pub fn provider(name: &str, file: &str, text: &str, checks: bool) -> Result<Provider> {
+/// Whether a provider file is checked as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It is.
+    Whole,
+    /// It was, when this program was built.
+    Built,
+}
+
+/// Reads a whole provider file.
+pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Provider> {
     let doc = Document::new(file, text);
     let parsed = doc.parse()?;
     let root = doc.table(parsed.get_ref(), 0..0);
@@ -64,7 +73,7 @@ pub fn provider(name: &str, file: &str, text: &str, checks: bool) -> Result<Prov
         for grant in &base.grants {
             provider.grants.push(inherited(grant, &shared, &root)?);
         }
-        return rest(&doc, &root, provider, checks);
+        return rest(&doc, &root, provider, check);
     };
     for (grant, at, value) in grants.1.all() {
         if !is_name(&grant) {
@@ -92,7 +101,7 @@ pub fn provider(name: &str, file: &str, text: &str, checks: bool) -> Result<Prov
     {
         provider.grants.push(inherited(same, &shared, &root)?);
     }
-    rest(&doc, &root, provider, checks)
+    rest(&doc, &root, provider, check)
 }
 
 /// What all grants of a file share.
@@ -106,7 +115,7 @@ struct Shared<'a, 'd, 't> {
 }
 
 /// What stands beside the grants, and the check of the whole.
-fn rest(doc: &Document, root: &Table, mut provider: Provider, checks: bool) -> Result<Provider> {
+fn rest(doc: &Document, root: &Table, mut provider: Provider, check: Check) -> Result<Provider> {
     for (key, place) in [
         ("revoke", &mut provider.revoke),
         ("introspect", &mut provider.introspect),
@@ -123,7 +132,7 @@ fn rest(doc: &Document, root: &Table, mut provider: Provider, checks: bool) -> R
     }
     root.done()?;
     check::mark_urls(&mut provider);
-    if checks {
+    if check == Check::Whole {
         check::provider(doc, root, &provider)?;
     }
     Ok(provider)

@@ -2,6 +2,7 @@
 //! each.
 
 use super::errors::Failure;
+use super::errors::Progress;
 use super::interim::Plain;
 use super::proxy::Proxy;
 use super::tls::Verifier;
@@ -184,7 +185,8 @@ impl<C: Fn() -> Time> Client<C> {
         // The connection is closed when this goes, which is after `received`.
         let place: Place = Arc::new(Mutex::new(Some(Plain::new(connection, seen.clone()).boxed())));
         let left = reply_by.saturating_duration_since(Instant::now());
-        let reply = call(request, way, headers, left, place.clone()).map_err(|error| way.failure(error, false))?;
+        let reply =
+            call(request, way, headers, left, place.clone()).map_err(|error| way.failure(error, Progress::Sent))?;
         let status = reply.status().as_u16();
         let body = match read_body(reply.into_body(), &seen) {
             Ok(body) => body,
@@ -192,9 +194,11 @@ impl<C: Fn() -> Time> Client<C> {
             Err(error) if status >= 500 || !(200..300).contains(&status) && !is_timeout(&error) => {
                 Zeroizing::new(Vec::new())
             }
-            Err(error) => return Err(way.failure(error, false).into()),
+            Err(error) => return Err(way.failure(error, Progress::Sent).into()),
         };
-        let Some(head) = seen.take_head() else { return Err(way.failure(ureq::Error::BodyStalled, false).into()) };
+        let Some(head) = seen.take_head() else {
+            return Err(way.failure(ureq::Error::BodyStalled, Progress::Sent).into());
+        };
         events.received(&head, &body);
         drop(place);
         response(&head, &body, (self.clock)()).map_err(|why| Failure::for_good(way.unreadable(why)).into())

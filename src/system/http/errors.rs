@@ -50,6 +50,15 @@ pub(super) enum Trouble {
     NotAProxy,
 }
 
+/// How far an attempt came that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Certainly nothing of the request was sent.
+    NothingSent,
+    /// Something of it may have been.
+    Sent,
+}
+
 impl From<ureq::Error> for Trouble {
     fn from(error: ureq::Error) -> Trouble {
         Trouble::Ureq(error)
@@ -90,7 +99,7 @@ impl Way {
     /// Why there is no connection; nothing was sent.
     pub(super) fn not_connected(&self, trouble: Trouble) -> Failure {
         match trouble {
-            Trouble::Ureq(error) => self.failure(error, true),
+            Trouble::Ureq(error) => self.failure(error, Progress::NothingSent),
             Trouble::Tls { error, proxy } => Failure::for_good(self.tls_failure(&error, proxy)),
             Trouble::ProxyAnswered(status) => self.proxy_failure(status),
             Trouble::ProxyClosed => {
@@ -101,10 +110,10 @@ impl Way {
     }
 
     /// Why there is no reply.
-    pub(super) fn failure(&self, error: ureq::Error, nothing_sent: bool) -> Failure {
+    pub(super) fn failure(&self, error: ureq::Error, progress: Progress) -> Failure {
         let for_good = Failure::for_good;
         match error {
-            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if nothing_sent => Failure {
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => Failure {
                 error: self.unreachable(format!("no connection within {}", seconds(CONNECT.min(self.whole)))),
                 again: true,
             },
@@ -114,9 +123,9 @@ impl Way {
                     Some(proxy) => format!("check {}, and this machine's network", proxy.variable),
                     None => "check the URL, and this machine's network".into(),
                 };
-                Failure { error: self.unreachable("no such host").hint(hint), again: nothing_sent }
+                Failure { error: self.unreachable("no such host").hint(hint), again: progress == Progress::NothingSent }
             }
-            ureq::Error::Io(error) => self.io_failure(&error, nothing_sent),
+            ureq::Error::Io(error) => self.io_failure(&error, progress),
             ureq::Error::Other(error) if error.is::<resolve::NoThread>() => for_good(super::connect::no_threads()),
             ureq::Error::Other(error) if error.is::<Broken>() => {
                 for_good(self.unreadable(match error.downcast_ref::<Broken>() {
@@ -142,7 +151,7 @@ impl Way {
         }
     }
 
-    fn io_failure(&self, error: &io::Error, nothing_sent: bool) -> Failure {
+    fn io_failure(&self, error: &io::Error, progress: Progress) -> Failure {
         use io::ErrorKind as E;
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|e| e.downcast_ref::<TlsError>()) {
@@ -155,7 +164,9 @@ impl Way {
             E::HostUnreachable => ("no route to the host".into(), true),
             E::NetworkUnreachable | E::NetworkDown | E::AddrNotAvailable => ("network unreachable".into(), true),
             E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe => ("the connection was reset".into(), true),
-            E::UnexpectedEof if nothing_sent => ("the connection was closed before it stood".into(), true),
+            E::UnexpectedEof if progress == Progress::NothingSent => {
+                ("the connection was closed before it stood".into(), true)
+            }
             E::UnexpectedEof => ("the connection was closed before the whole reply came".into(), false),
             E::TimedOut | E::WouldBlock => ("timed out".into(), true),
             _ => (escape(&error.to_string()).into(), false),
@@ -163,7 +174,7 @@ impl Way {
         let kind = error.kind();
         let mut error = self.unreachable(why);
         match (&self.proxy, kind) {
-            (Some(proxy), _) if nothing_sent => {
+            (Some(proxy), _) if progress == Progress::NothingSent => {
                 error = error.hint(format!("check {}; NO_PROXY lists hosts that need no proxy", proxy.variable));
             }
             (None, E::ConnectionRefused) => error = error.hint("check the URL's host and port"),
@@ -173,10 +184,10 @@ impl Way {
             _ => {}
         }
         // TLS 1.3 refuses a client after the handshake, and the alert may be lost with the connection.
-        if !nothing_sent && may_pass && self.identity.is_some() {
+        if progress == Progress::Sent && may_pass && self.identity.is_some() {
             error = error.hint(NOT_ACCEPTED);
         }
-        Failure { error, again: nothing_sent && may_pass }
+        Failure { error, again: progress == Progress::NothingSent && may_pass }
     }
 
     fn proxy_failure(&self, status: u16) -> Failure {
