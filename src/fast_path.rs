@@ -1,9 +1,9 @@
-//! The short path: `tok get NAME` and `tok header NAME` with a good cached token. It stands before the command line
-//! is built and reads two small files; any doubt, and the full path answers instead. What it prints is what the full
-//! path prints: a test compares.
+//! The short path: `tok get NAME` and `tok header NAME` with a valid cached token. It runs before the command line
+//! is built and reads two small files; in any doubt, the full path answers instead. It prints the same as the full
+//! path: a test compares.
 //!
-//! Options and `TOK_*` variables are not understood here, they are recognised: the same ones as in a call that the full
-//! path answered mean the same as then.
+//! Options and `TOK_*` variables are not interpreted here, only recognised: the same ones as in a call that the full
+//! path answered mean the same again.
 
 #[cfg(unix)]
 pub use unix::{answer, line};
@@ -11,7 +11,7 @@ pub use unix::{answer, line};
 #[cfg(unix)]
 mod unix {
     use crate::BUILD;
-    use crate::storage::head::{Call, Head, Stamp};
+    use crate::storage::head::{CachedHead, Invocation, Stamp};
     use crate::system::files;
     use crate::token::freshness::freshness;
     use crate::token::{Expires, LONGEST_TOKEN};
@@ -29,8 +29,8 @@ mod unix {
     /// that are written to.
     static ROOM: Mutex<([u8; LONGEST.0], [u8; LONGEST.1])> = Mutex::new(([0; LONGEST.0], [0; LONGEST.1]));
 
-    /// Hands the line to `write`, if the command line is one that was answered before and nothing speaks against it. `env`: the
-    /// environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
+    /// Hands the line to `write`, if this command line was answered before and the answer still holds.
+    /// `env`: the environment, `NAME=value` each. `now`: nanoseconds since 1970. Whether `write` took it.
     pub fn answer<'a>(
         args: impl Iterator<Item = &'a [u8]>,
         env: impl Iterator<Item = &'a [u8]>,
@@ -62,20 +62,23 @@ mod unix {
             _ => return None,
         };
         let name = from_utf8(name).ok().filter(|name| crate::base::name::is_name(name))?;
-        let mut call = Call { words: args.collect(), env: Vec::new() };
+        let mut call = Invocation { verb, words: args.collect(), env: Vec::new() };
         let (config, mut state) = folders(env, &mut call.env)?;
-        // In a folder that others can change somebody may have put a token for us.
-        for below in ["", "cache", name] {
+        // In a folder that others can change, someone else may have put a token. Below the one that is open only we
+        // can change what was looked at.
+        let root = files::Dir::open(state.path(), 0).ok()?;
+        let start = state.len + 1;
+        for below in ["cache", name] {
             state.join(below.as_bytes())?;
-            if !files::is_own_dir(state.path()) {
+            if !root.has_own_dir(state.below(start)) {
                 return None;
             }
         }
         let folder = state.len;
         state.join(call.head().as_bytes())?;
-        let (text, _) = files::read_private_into(state.path(), text)?;
-        let head: Head = serde_json::from_slice(text).ok()?;
-        // The head was written for the folders of then; those of now may be others.
+        let (text, _) = root.read_into(state.below(start), text)?;
+        let head: CachedHead = serde_json::from_slice(text).ok()?;
+        // The head was written for the folders at that time, which may have changed.
         let places: [(&[u8], bool); 2] = [(b"/config.toml", true), (b"/providers/", false)];
         for (stamp, (place, whole)) in head.stamps.iter().zip(places) {
             let below = stamp.path.as_os_str().as_bytes().strip_prefix(config.bytes())?;
@@ -91,7 +94,7 @@ mod unix {
         }
         state.len = folder;
         state.join(head.token.as_bytes())?;
-        let (bytes, of) = files::read_private_into(state.path(), buffer)?;
+        let (bytes, of) = root.read_into(state.below(start), buffer)?;
         match line(&head, bytes, header, now) {
             Some(line) if of == head.of => Some((bytes, line)),
             _ => {
@@ -101,13 +104,13 @@ mod unix {
         }
     }
 
-    fn is_same(stamp: &Stamp<'_>, head: &Head<'_>) -> bool {
+    fn is_same(stamp: &Stamp<'_>, head: &CachedHead<'_>) -> bool {
         !stamp.is_too_young(head.started) && Stamp::of(stamp.path).as_ref() == Some(stamp)
     }
 
     /// Makes the line of the token whose file holds `bytes`, in place, as long as it is good at `now` (nanoseconds
     /// since 1970). Only what stands before the token is looked at, as `cache.rs` writes it.
-    pub fn line(head: &Head<'_>, bytes: &mut [u8], header: bool, now: i64) -> Option<Range<usize>> {
+    pub fn line(head: &CachedHead<'_>, bytes: &mut [u8], header: bool, now: i64) -> Option<Range<usize>> {
         let mut scan = Scan { bytes, at: 0 };
         scan.word(b"{\"received\":")?;
         let received = scan.number()?;
@@ -154,16 +157,16 @@ mod unix {
     const GRAPHIC: u8 = 1;
     /// What a header's value may hold besides.
     const SPACE: u8 = 2;
-    /// What each byte is. One look instead of five comparisons, for each byte of a token.
+    /// The class of each byte: one lookup instead of five comparisons per byte of a token.
     const SORTS: [u8; 256] = {
-        let mut sorts = [0; 256];
+        let mut classes = [0; 256];
         let mut byte = b'!';
         while byte <= b'~' {
-            sorts[byte as usize] = if byte == b'"' || byte == b'\\' { 0 } else { GRAPHIC };
+            classes[byte as usize] = if byte == b'"' || byte == b'\\' { 0 } else { GRAPHIC };
             byte += 1;
         }
-        sorts[b' ' as usize] = SPACE;
-        sorts
+        classes[b' ' as usize] = SPACE;
+        classes
     };
 
     /// A file being read in the one form that it is written in.
@@ -191,10 +194,10 @@ mod unix {
         }
 
         /// Where the text between two quotes is; none with an escape in it, or with other characters than of these
-        /// `sorts`.
-        fn text(&mut self, sorts: u8) -> Option<Range<usize>> {
+        /// `classes`.
+        fn text(&mut self, classes: u8) -> Option<Range<usize>> {
             self.word(b"\"")?;
-            let length = self.rest().iter().position(|b| SORTS[usize::from(*b)] & sorts == 0)?;
+            let length = self.rest().iter().position(|b| SORTS[usize::from(*b)] & classes == 0)?;
             let text = self.at..self.at + length;
             self.at = text.end;
             self.word(b"\"").map(|()| text)
@@ -202,14 +205,14 @@ mod unix {
     }
 
     /// A path in the making.
-    pub(super) struct Place {
+    pub(super) struct PathBytes {
         bytes: [u8; 1024],
         len: usize,
     }
 
-    impl Place {
-        fn new() -> Place {
-            Place { bytes: [0; 1024], len: 0 }
+    impl PathBytes {
+        fn new() -> PathBytes {
+            PathBytes { bytes: [0; 1024], len: 0 }
         }
 
         fn bytes(&self) -> &[u8] {
@@ -218,6 +221,11 @@ mod unix {
 
         pub(super) fn path(&self) -> &Path {
             Path::new(OsStr::from_bytes(self.bytes()))
+        }
+
+        /// What follows the first `start` bytes.
+        fn below(&self, start: usize) -> &Path {
+            Path::new(OsStr::from_bytes(self.bytes().get(start..).unwrap_or_default()))
         }
 
         /// `None` where it becomes too long. `below` may be empty: then nothing is changed.
@@ -236,7 +244,10 @@ mod unix {
     }
 
     /// `<config>/tok` and `<state>/tok`, as `directories` finds them; variables of ours go to `own`.
-    pub(super) fn folders<'a>(env: impl Iterator<Item = &'a [u8]>, own: &mut Vec<&'a [u8]>) -> Option<(Place, Place)> {
+    pub(super) fn folders<'a>(
+        env: impl Iterator<Item = &'a [u8]>,
+        own: &mut Vec<&'a [u8]>,
+    ) -> Option<(PathBytes, PathBytes)> {
         let (mut home, mut config, mut state) = (None, None, None);
         for entry in env {
             if crate::base::env::is_own(OsStr::from_bytes(entry)) {
@@ -254,7 +265,7 @@ mod unix {
         // Without HOME the user database is asked: not here.
         let home = home.filter(|home| home.starts_with(b"/"))?;
         let of = |own: Option<&[u8]>, below: &[u8]| {
-            let mut place = Place::new();
+            let mut place = PathBytes::new();
             match own.filter(|path| path.starts_with(b"/") && cfg!(not(target_os = "macos"))) {
                 Some(path) => place.join(path)?,
                 None => {

@@ -1,21 +1,24 @@
-//! The world as one value: environment, folders, clock, terminal, network, stores. [`Host::real`] makes the real one;
-//! a test makes its own.
-#![expect(clippy::disallowed_methods, reason = "here the world is made")]
+//! Everything outside the process as one value: environment, folders, clock, terminal, network, stores. [`Host::real`]
+//! is the real one; a test makes its own.
+#![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
+
+#[cfg(test)]
+pub mod testing;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::secret::{Lines, Secret};
+use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::cli::{Color, Global};
-use crate::oauth::request::{Identity, Request, Response};
+use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Head, Http, Settings};
+use crate::system::http::{self, Events, Head, Http, NetworkSettings};
 use crate::system::process::{self, Failed};
-use crate::system::terminal::{Echo, Line, Terminal};
+use crate::system::terminal::{Echo, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -24,7 +27,7 @@ use zeroize::Zeroizing;
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
-/// The world, as this run sees it.
+/// Everything outside the process, as this run sees it.
 pub struct Host {
     /// The command line, the program's name first.
     pub words: Vec<OsString>,
@@ -34,7 +37,7 @@ pub struct Host {
     folders: Option<Folders>,
     /// The clocks, and how long this call may take.
     pub clock: Clock,
-    /// What a person sees and types.
+    /// Prompts and messages.
     pub terminal: Terminal,
     /// The files with settings that this run has read.
     pub settings: FilesRead,
@@ -70,7 +73,7 @@ impl Events for Notes<'_> {
 }
 
 impl Host {
-    /// The real world.
+    /// The real host.
     pub fn real() -> Host {
         let env: Env = std::env::vars_os().collect();
         let folders = Folders::of_platform();
@@ -92,9 +95,29 @@ impl Host {
     /// [`Kind::Other`] where the user has no home.
     pub fn folders(&self) -> Result<&Folders> {
         self.folders.as_ref().ok_or_else(|| {
-            Error::new(Kind::Other, "there is no place for config and tokens", "this user has no home folder")
+            Error::new(Kind::Other, "no folder for config and tokens", "this user has no home folder")
                 .hint("set HOME to an absolute path")
         })
+    }
+
+    /// Whether this is root by way of `sudo`, and was another user before.
+    pub fn is_sudo(&self) -> bool {
+        self.env.has("SUDO_USER")
+    }
+
+    /// Refuses to work as root in the home of whoever ran `sudo -E`: files would be made there that are root's.
+    ///
+    /// # Errors
+    /// [`Kind::Config`].
+    pub fn check_home(&self) -> Result<()> {
+        match &self.folders {
+            Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
+                let what = format!("the home folder {} belongs to another user", folders.home.display());
+                Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
+                    .hint("run it with sudo -H, so that root uses config and tokens of its own"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts the options of every command into force.
@@ -136,6 +159,17 @@ impl Host {
         Ok(text.map(str::to_string))
     }
 
+    /// The value in a variable, without one line break at its end, as from a file: `$(cat FILE)` drops it, `$'…\n'` and a
+    /// Kubernetes secret do not. An empty one is absent.
+    ///
+    /// # Errors
+    /// As [`Host::var`].
+    pub fn line_var(&self, name: &str) -> Result<Option<Zeroizing<String>>> {
+        let text = self.var(name)?.map(Zeroizing::new);
+        let text = text.map(|text| Zeroizing::new(without_line_break(&text).to_string()));
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
     /// Sends `request` before the call's deadline.
     ///
     /// # Errors
@@ -150,9 +184,10 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
+        let sudo = self.is_sudo();
         let http = self.http.get_or_insert_with(|| {
-            let settings = Settings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(Settings { verbose: self.terminal.verbose, ..settings }, clock::now)
+            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
         });
         let mut notes = Notes { events, lines: Vec::new() };
         let answer = http(request, deadline, &mut notes);
@@ -160,12 +195,12 @@ impl Host {
         answer
     }
 
-    /// Whether `identity` can be shown, before anything is sent.
+    /// Whether `client_certificate` can be shown, before anything is sent.
     ///
     /// # Errors
-    /// As [`http::check_identity`].
-    pub fn check_identity(&self, identity: &Identity) -> Result<()> {
-        http::check_identity(identity)
+    /// As [`http::check_client_certificate`].
+    pub fn check_client_certificate(&self, client_certificate: &ClientCertificate) -> Result<()> {
+        http::check_client_certificate(client_certificate)
     }
 
     /// The store of that choice; `None` for none.
@@ -200,12 +235,12 @@ impl Host {
         };
         let bytes = Zeroizing::new(bytes.map_err(|error| -> Failed {
             match error.kind() {
-                std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+                std::io::ErrorKind::NotFound => "no such file".to_string(),
                 std::io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-                std::io::ErrorKind::PermissionDenied => "it may not be read".to_string(),
+                std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
                 std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
                 std::io::ErrorKind::TimedOut => {
-                    return Failed { why: "nothing came from it in time".into(), timed_out: true };
+                    return Failed { why: "it was not read in time".into(), timed_out: true };
                 }
                 _ => "it cannot be read".to_string(),
             }
@@ -235,17 +270,24 @@ impl Host {
         answer
     }
 
-    /// A line from stdin, which was asked for. Without `until` a person takes their time, and it does not count.
+    /// Asks for a secret that may be a PEM: all lines of one are read.
     ///
     /// # Errors
-    /// As [`Terminal::line`].
-    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
-        let start = Instant::now();
-        let line = self.terminal.line(until);
-        if until.is_none() {
-            self.clock.excuse(start);
+    /// As [`Terminal::ask`].
+    pub fn ask_secret(&mut self, label: &str) -> Result<Option<Secret>> {
+        let Some(first) = self.ask(label, Echo::Off)? else { return Ok(None) };
+        if !first.expose().starts_with("-----BEGIN") || first.expose().contains("-----END") {
+            return Ok(Some(first));
         }
-        line
+        let mut text = Zeroizing::new(format!("{}\n", first.expose()));
+        while let Some(line) = self.ask("", Echo::Off)? {
+            text.push_str(line.expose());
+            if line.expose().starts_with("-----END") {
+                break;
+            }
+            text.push('\n');
+        }
+        Ok(Some(Secret::new(text.as_str())))
     }
 }
 

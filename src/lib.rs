@@ -18,7 +18,7 @@ use anyhow::Result;
 use base::error::{Kind, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
-use cli::Stop;
+use cli::{Stop, Verb};
 use host::Host;
 use std::ffi::OsString;
 use std::io::Write;
@@ -26,7 +26,7 @@ use std::io::Write;
 /// The id of this build: what another build has written down for itself is not trusted.
 pub const BUILD: &str = env!("TOK_BUILD_ID");
 
-/// Runs the command line `args` in the world `host`; the exit status.
+/// Runs the command line `args` on `host`; returns the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
     let Err(error) = parse_and_dispatch(args, host) else { return 0 };
     let error = match error.downcast_ref() {
@@ -58,5 +58,9 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     host.words = args;
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
+    // These leave nothing behind.
+    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_)) {
+        host.check_home()?;
+    }
     cmd::dispatch(&cli, setup, host)
 }

@@ -1,4 +1,4 @@
-//! The program: the short path, else the real world and `run`.
+//! The program: the short path, else `run` with the real host.
 #![cfg_attr(unix, no_main)]
 #![expect(clippy::disallowed_methods, reason = "a process begins here: its clock, its arguments, its end")]
 
@@ -9,14 +9,14 @@ use std::io::Write;
 #[global_allocator]
 static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// Where a process begins on Unix. Rust's own beginning takes as long as a whole cached answer; what the full path
-/// needs of it is made up for when that is taken.
+/// The entry point on Unix. Rust's own start-up takes as long as a whole cached answer; what the full path
+/// needs of it is done when that is taken.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 mod start {
     use std::ffi::{CStr, c_char, c_int};
 
-    /// The texts of a list that a null pointer ends.
+    /// The strings of a list that ends with a null pointer.
     fn texts(list: *const *const c_char) -> impl Iterator<Item = &'static CStr> + Clone {
         (0..).map_while(move |at| {
             // SAFETY: only `main` calls this, with the two lists that the system made: they end with a null pointer,
@@ -70,6 +70,7 @@ fn main() -> std::process::ExitCode {
 /// A panic's own message may quote a value, and an abort would dump memory.
 fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        tok::system::signals::give_stdin_back();
         let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
         let _ = writeln!(std::io::stderr(), "tok: internal error at {place} (please report it)");
         std::process::exit(1);
@@ -81,7 +82,7 @@ fn full(args: Vec<OsString>) -> u8 {
     // What it holds ends with the process.
     let mut host = std::mem::ManuallyDrop::new(tok::host::Host::real());
     let status = tok::run(args, &mut host);
-    // Without Rust's own beginning there is no end of it either.
+    // Rust's own start-up did not run, so neither does its shutdown.
     let _ = std::io::stdout().flush();
     status
 }

@@ -118,12 +118,7 @@ fn login(command: &Definition) -> Definition {
         .display_name("tok-login")
         .disable_help_flag(true)
         .override_usage("tok login PROFILE [GRANT] [OPTIONS]")
-        .arg(
-            clap::Arg::new("profile")
-                .required(true)
-                .value_name("PROFILE")
-                .help("A profile of the config, or a provider"),
-        )
+        .arg(clap::Arg::new("profile").required(true).value_name("PROFILE").help("Profile in the config, or provider"))
         .arg(clap::Arg::new("grant").value_name("GRANT").help(
             "One of its grants [default: the profile's, else the provider's first]. `tok providers PROFILE` lists them",
         ));

@@ -155,7 +155,7 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
             token_endpoint
         );
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
-        assert!(said.contains("server error (status 500); a copy 2 min old is used\n"), "{said}");
+        assert!(said.contains("server error (status 500); using a copy that is 2 min old\n"), "{said}");
         assert_eq!(
             discover(&mut host, &issuer, None, Copies::Refused).map_err(|error| kind(&error)).unwrap_err(),
             Kind::Unavailable
@@ -178,7 +178,7 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         let error = discover(&mut host, &server.origin, None, Copies::Allowed).unwrap_err();
         assert!(
             kind(&error) == Kind::Reply
-                && format!("{error:#}").contains("to https://e.example/x?…, which is not followed")
+                && format!("{error:#}").contains("to https://e.example/x?…, which tok does not follow")
         );
         assert_eq!(server.asked().len(), 1);
         let nobody = refusing::Refusing::new();

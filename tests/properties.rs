@@ -23,10 +23,10 @@ use tok::oauth::poll::Poll;
 use tok::oauth::reply::{self, Failure};
 use tok::oauth::request::Response;
 use tok::provider::{Provider, Rules};
-use tok::session::acquire::Source;
+use tok::session::acquire::TokenSource;
 use tok::token::Expires;
 use tok::token::Token;
-use tok::token::identity::{Belongs, Known, KnownSecret};
+use tok::token::identity::{CurrentIdentity, KnownSecret, TokenIdentity};
 
 #[test]
 fn the_corpus_of_every_fuzz_target_passes() {
@@ -66,7 +66,7 @@ fn few() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 /// Settings as they may be in force, from few values.
-fn known() -> impl Strategy<Value = Known> {
+fn known() -> impl Strategy<Value = CurrentIdentity> {
     let grant = || proptest::option::of("[gh]");
     let secret = prop_oneof![
         "[st]".prop_map(|text| KnownSecret::Text(Secret::new(text))),
@@ -75,7 +75,7 @@ fn known() -> impl Strategy<Value = Known> {
     let lists = btree_map("[lm]", vec("[xy]", 0..3), 0..3);
     let secrets = btree_map("[s-u]", secret, 0..3);
     (proptest::option::of("https://[ab]"), grant(), few(), secrets, lists, "[de]").prop_map(
-        |(url, grant, values, secrets, lists, definition)| Known {
+        |(url, grant, values, secrets, lists, definition)| CurrentIdentity {
             url,
             grant,
             refreshed: vec![],
@@ -85,14 +85,15 @@ fn known() -> impl Strategy<Value = Known> {
             secrets,
             lists,
             definition,
+            is_told: false,
         },
     )
 }
 
 /// What a token belongs to that is got with these settings.
-fn got_with(known: &Known, shape: bool) -> Belongs {
+fn got_with(known: &CurrentIdentity, shape: bool) -> TokenIdentity {
     let grant = known.grant.as_deref().or(Some("g"));
-    known.belongs(known.url.as_deref().unwrap_or("https://a"), grant, grant.filter(|_| shape))
+    known.identity(known.url.as_deref().unwrap_or("https://a"), grant, grant.filter(|_| shape))
 }
 
 /// `token` as it would be printed.
@@ -109,9 +110,9 @@ fn answer(token: &str) -> Answer {
         id_token: None,
         dpop_key: None,
         extra: serde_json::Map::new(),
-        belongs: Belongs::default(),
+        identity: TokenIdentity::default(),
     };
-    Answer { profile: "p".into(), token, source: Source::Grant, now: 0 }
+    Answer { profile: "p".into(), token, source: TokenSource::Grant, now: 0 }
 }
 
 /// The rules of a plain provider.
@@ -248,7 +249,7 @@ proptest! {
     #[test]
     fn what_is_not_known_contradicts_no_session(was in known(), now in known(), names in "[a-cs-u]{0,6}") {
         let session = got_with(&was, false);
-        prop_assert_eq!(session.contradiction(&Known::default()), None);
+        prop_assert_eq!(session.contradiction(&CurrentIdentity::default()), None);
         // To know less never finds a contradiction that was none.
         let mut less = now.clone();
         less.values.retain(|name, _| !names.contains(name.as_str()));
@@ -258,19 +259,19 @@ proptest! {
 
     #[test]
     fn another_url_value_or_secret_contradicts(known in known(), shape: bool) {
-        let belongs = got_with(&known, shape);
+        let identity = got_with(&known, shape);
         let mut now = known.clone();
         now.url = Some("https://elsewhere".into());
-        prop_assert!(belongs.contradiction(&now).is_some());
+        prop_assert!(identity.contradiction(&now).is_some());
         for name in known.values.keys() {
             let mut now = known.clone();
             now.values.insert(name.clone(), "z".into());
-            prop_assert!(belongs.contradiction(&now).is_some_and(|why| why.starts_with(name)));
+            prop_assert!(identity.contradiction(&now).is_some_and(|why| why.starts_with(name)));
         }
         for name in known.secrets.keys() {
             let mut now = known.clone();
             now.secrets.insert(name.clone(), KnownSecret::Text(Secret::new("hunter2")));
-            let why = belongs.contradiction(&now);
+            let why = identity.contradiction(&now);
             prop_assert!(why.is_some_and(|why| why.starts_with(name) && !why.contains("hunter2")));
         }
     }

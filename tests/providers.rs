@@ -254,7 +254,7 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
     if !values.get("scope").is_some_and(|scope| scope.split(' ').any(|scope| scope == "openid")) {
         values.remove("nonce");
     }
-    request::defaults(provider, &mut values).unwrap_or_else(|gap| panic!("{}: {gap:?}", path.display()));
+    request::defaults(provider, &mut values, &|_| false).unwrap_or_else(|gap| panic!("{}: {gap:?}", path.display()));
     values
 }
 

@@ -24,12 +24,12 @@ use tok::provider::template::Piece;
 use tok::provider::{Call, Provider, Template, built_in};
 use tok::session::journal::{Sealer, open};
 use tok::storage::choice::StoreChoice;
-use tok::storage::head::Head;
+use tok::storage::head::CachedHead;
 use tok::storage::secrets::split::Split;
 use tok::storage::secrets::{Store, StoreError};
 use tok::system::http;
 use tok::token::Token;
-use tok::token::credentials::Kept;
+use tok::token::credentials::Credentials;
 use tok::token::is_token;
 use zeroize::Zeroizing;
 
@@ -216,7 +216,7 @@ pub fn provider_file(data: &[u8]) {
             let value = if url { "https://host.example/x" } else { "a-1" };
             values.insert(name.clone(), Zeroizing::new(value.into()));
         }
-        if defaults(&provider, &mut values).is_ok()
+        if defaults(&provider, &mut values, &|_| false).is_ok()
             && let Ok(request) = built(&provider, &grant.call, &values)
         {
             assert_request(&request);
@@ -282,10 +282,10 @@ pub fn cache(data: &[u8]) {
         assert!(is_token(cached.access_token.expose()));
         let again = Token::parse(&cached.text()).expect("what was written is read");
         assert_eq!((again.received, again.expires), (cached.received, cached.expires));
-        assert_eq!((again.header, again.belongs), (cached.header.clone(), cached.belongs.clone()));
+        assert_eq!((again.header, again.identity), (cached.header.clone(), cached.identity.clone()));
         assert!(again.access_token == cached.access_token && again.scope == cached.scope);
     }
-    let Ok(head) = serde_json::from_slice::<Head<'_>>(head) else { return };
+    let Ok(head) = serde_json::from_slice::<CachedHead<'_>>(head) else { return };
     for stamp in &head.stamps {
         stamp.is_too_young(head.started);
     }
@@ -306,20 +306,20 @@ pub fn cache(data: &[u8]) {
 /// An entry of the store: read, written and read again it is the same, and a foreign one is not shown.
 pub fn kept(data: &[u8]) {
     let Some(text) = text(data) else { return };
-    let kept = match Kept::parse(&Secret::new(text)) {
-        Ok(kept) => kept,
+    let credentials = match Credentials::parse(&Secret::new(text)) {
+        Ok(credentials) => credentials,
         Err(error) => {
             assert_eq!(error.kind, Kind::Store);
             assert!(!format!("{error:?}").contains("hunter2"));
             return;
         }
     };
-    let again = Kept::parse(&kept.write()).expect("what was written is read");
-    assert_eq!(again.secrets, kept.secrets);
-    assert_eq!(again.secrets_for, kept.secrets_for);
-    assert_eq!(again.session.is_some(), kept.session.is_some());
-    if let (Some(a), Some(b)) = (again.session, kept.session) {
-        assert!(a.refresh_token == b.refresh_token && a.since == b.since && a.belongs == b.belongs);
+    let again = Credentials::parse(&credentials.write()).expect("what was written is read");
+    assert_eq!(again.secrets, credentials.secrets);
+    assert_eq!(again.secrets_for, credentials.secrets_for);
+    assert_eq!(again.session.is_some(), credentials.session.is_some());
+    if let (Some(a), Some(b)) = (again.session, credentials.session) {
+        assert!(a.refresh_token == b.refresh_token && a.since == b.since && a.identity == b.identity);
         assert!(!a.refresh_token.expose().is_empty());
     }
 }

@@ -5,14 +5,14 @@ use jiff::civil::DateTime;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::tz::TimeZone;
 
-/// The last second that is shown: 9999-12-30T22:00:00Z. A year later RFC 3339 has no form any more.
+/// The last second that is shown: 9999-12-30T22:00:00Z. RFC 3339 has no form for later years.
 pub const LAST: i64 = 253_402_207_200;
 
 /// Seconds since 1970 of an RFC 3339 date, or of one of the three forms of HTTP (RFC 9110 §5.6.7), the first of which
-/// is RFC 1123's; `None` where it is none of them.
+/// is RFC 1123's; `None` if it is none of them.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
-    // Only what can be a date is looked at: jiff's forms are wider than these.
+    // jiff accepts more forms than these.
     let (rfc3339, rest) = (text.get(..4)?.bytes().all(|b| b.is_ascii_digit()), text.get(4..)?);
     let parsed = if rfc3339 && rest.starts_with('-') {
         without_long_fraction(text).parse::<Timestamp>().ok()
@@ -20,7 +20,7 @@ pub fn parse(text: &str) -> Option<i64> {
         let rfc1123 = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok();
         rfc1123.or_else(|| older(text))
     };
-    // The last day of 9999, beyond what jiff holds, is how some servers write «never».
+    // The last day of 9999, beyond what jiff holds, is how some servers write "never".
     let never = ["9999-12-31T", "9999-12-31 ", "Fri, 31 Dec 9999 "].iter().any(|start| text.starts_with(start));
     parsed.map(Timestamp::as_second).or(never.then_some(LAST))
 }

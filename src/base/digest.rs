@@ -4,7 +4,7 @@ use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 
-/// SHA-256 of the parts, each with its length before it so that no two lists of parts are alike; lower-case hex.
+/// SHA-256 of the parts, each prefixed with its length so that no two lists of parts collide; lower-case hex.
 pub fn hex(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA256);
     for part in parts {
@@ -17,7 +17,7 @@ pub fn hex(parts: &[&[u8]]) -> String {
 /// `bytes` random bytes as lower-case hex.
 ///
 /// # Panics
-/// Where the system has no random numbers: nothing here may go on without.
+/// If the system's random number generator fails: nothing here may continue without it.
 pub fn random(bytes: usize) -> String {
     let mut buffer = vec![0; bytes];
     fill(&mut buffer);
@@ -33,7 +33,7 @@ pub fn fill(buffer: &mut [u8]) {
     SystemRandom::new().fill(buffer).expect("random numbers");
 }
 
-/// Whether the two are equal; the time it takes says only whether they are of one length.
+/// Whether the two are equal; the time taken only reveals whether their lengths are equal.
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }

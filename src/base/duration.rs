@@ -1,9 +1,9 @@
-//! `90`, `90s`, `15m`, `1h30m`, `7d`.
+//! Durations as people write them: `90`, `90s`, `15m`, `1h30m`, `7d`.
 
-/// The seconds that `text` means; the error says what is expected.
+/// `text` in seconds; the error says what is expected.
 pub fn parse(text: &str) -> Result<i64, String> {
     let wrong =
-        || format!("`{}` is no duration; write 90, 90s, 15m, 1h30m or 7d", crate::base::text::escape_to(text, 40));
+        || format!("`{}` is not a duration; write 90, 90s, 15m, 1h30m or 7d", crate::base::text::escape_to(text, 40));
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().map_err(|_| wrong());
     }
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<i64, String> {
             's' => 1,
             _ => return Err(wrong()),
         };
-        // Largest first and each once: `30m1h` is more likely a slip than a wish.
+        // Largest first and each once: `30m1h` is more likely a typo than intended.
         if unit >= last {
             return Err(wrong());
         }
@@ -34,7 +34,7 @@ pub fn parse(text: &str) -> Result<i64, String> {
     if text.is_empty() || !digits.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
-/// `seconds` as a person says it: the two largest units.
+/// `seconds` for people: the two largest units.
 pub fn show(seconds: i64) -> String {
     let mut rest = seconds.max(0);
     let mut parts = Vec::new();

@@ -37,12 +37,18 @@ impl Env {
         self.get(name).is_some_and(|value| !value.is_empty())
     }
 
-    /// Whether it is set, and empty.
+    /// Whether it is set but empty.
     pub fn is_set_but_empty(&self, name: &str) -> bool {
         self.get(name).is_some_and(OsStr::is_empty)
     }
 
-    /// The variables that another program gets: all but those of `tok`, which may be secrets.
+    /// The names of `tok`'s variables that are set and not empty.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let set = self.0.iter().filter(|(name, value)| is_own(name) && !value.is_empty());
+        set.filter_map(|(name, _)| name.to_str())
+    }
+
+    /// The variables that other programs get: all except `tok`'s own, which may be secrets.
     pub fn for_children(&self) -> impl Iterator<Item = (&OsString, &OsString)> + Clone {
         self.0.iter().filter(|(name, _)| !is_own(name))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, as the exit status tells it, and the two lines that a person reads.
+//! Errors: the exit status, and the two lines that a person reads.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Kind {
     /// Any other failure.
     Other = 1,
-    /// The command was typed wrongly.
+    /// The command line is wrong.
     Usage = 2,
     /// The config or a provider file is wrong, or the profile is not known.
     Config = 3,
@@ -26,13 +26,13 @@ pub enum Kind {
 /// A failure: `tok: <what>: <why>`, then `hint: <hint>`.
 #[derive(Clone, Debug)]
 pub struct Error {
-    /// Steers: the exit status.
+    /// Decides the exit status.
     pub kind: Kind,
     /// What failed, without a capital or a full stop.
     pub what: String,
     /// Why; may be empty where `what` says it all.
     pub why: String,
-    /// What to run now.
+    /// The next step: a command to run, or what to check.
     pub hint: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Error {
         Error { kind, what: what.into(), why: why.into(), hint: None }
     }
 
-    /// The same with a hint: a command to run, or what to look at.
+    /// The same with a hint: a command to run, or what to check.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self

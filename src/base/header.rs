@@ -1,6 +1,6 @@
 //! HTTP header lines (RFC 9110 §5).
 
-/// Whether these two make one header line.
+/// Whether `name` and `value` form exactly one header line.
 pub fn is_header(name: &str, value: &str) -> bool {
     is_name(name) && !value.contains(['\r', '\n', '\0'])
 }

@@ -1,4 +1,4 @@
-//! What everything else stands on: text, time, errors, digests. No world, no domain.
+//! What every other module uses: text, time, errors, digests. No I/O, nothing about tokens.
 
 pub mod date;
 pub mod digest;

@@ -1,4 +1,4 @@
-//! What names may be: of profiles, providers and grants, of values, and of the variables that give these.
+//! The syntax of names: of profiles, providers and grants, of values, and of their variables.
 
 /// Whether `name` may name a profile, a provider or a grant: `[a-z0-9][a-z0-9-]{0,62}`, `help` excepted.
 pub fn is_name(name: &str) -> bool {
@@ -15,5 +15,5 @@ pub fn is_value_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// The keys of a profile in the config that are its own, and so no value's name.
+/// The config keys of a profile itself, which cannot be a value's name.
 pub const CONFIG_KEYS: &[&str] = &["provider", "grant", "store", "cache", "min_ttl", "ca_file", "hosts", "profile"];

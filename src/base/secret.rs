@@ -3,12 +3,12 @@
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Text that must not be shown: no `Display`, `Debug` says nothing, the memory is wiped when it goes.
+/// Text that must not be shown: no `Display`, an empty `Debug`, and its memory is wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text in; from here on only [`Secret::expose`] gives it out.
+    /// Wraps the text; only [`Secret::expose`] returns it.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(Zeroizing::new(text.into()))
     }
@@ -19,13 +19,14 @@ impl Secret {
         &self.0
     }
 
-    /// Reads what a file or a command gives: UTF-8 without NUL. One line break at its end is dropped.
+    /// Reads the content of a file or a command's output: UTF-8 without NUL. One trailing line break is dropped.
     ///
     /// # Errors
-    /// Why it cannot be one, in words without it.
+    /// Why it cannot be a secret, without repeating it.
     pub fn read(bytes: &[u8], lines: Lines) -> Result<Secret, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_string())?;
-        let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+        // A byte order mark is an editor's, and never meant.
+        let text = without_line_break(text.strip_prefix('\u{feff}').unwrap_or(text));
         if text.is_empty() {
             return Err("it is empty".into());
         }
@@ -34,10 +35,15 @@ impl Secret {
         }
         match text.matches('\n').count() + 1 {
             1 if !text.contains(['\r', '\0']) => Ok(Secret::new(text)),
-            1 => Err("it holds a control character".into()),
-            lines => Err(format!("it has {lines} lines; a secret is one line")),
+            1 => Err("it contains a control character".into()),
+            lines => Err(format!("it has {lines} lines; a secret must be a single line")),
         }
     }
+}
+
+/// `text` without the one line break at its end, if it has one.
+pub fn without_line_break(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
 }
 
 /// How many lines a secret may have: a PEM has several.
@@ -70,6 +76,7 @@ mod tests {
         assert_eq!(text(b"abc\n"), Ok("abc".into()));
         assert_eq!(text(b"abc\r\n"), Ok("abc".into()));
         assert_eq!(text(b" a b "), Ok(" a b ".into()));
+        assert_eq!(text(b"\xef\xbb\xbfabc\n"), Ok("abc".into()));
         for bytes in [&b""[..], b"\n", b"a\nb", b"a\n\n", b"\xff", b"a\0b", b"a\rb"] {
             assert!(text(bytes).is_err(), "{bytes:?}");
         }

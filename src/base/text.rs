@@ -1,4 +1,4 @@
-//! Text from elsewhere, made safe for a terminal: the only escape function of the program.
+//! Untrusted text made safe for a terminal: the only escape function of the program.
 
 /// The longest piece of remote text that a message shows, in characters.
 pub const SHOWN: usize = 300;
@@ -23,11 +23,11 @@ pub fn escape_to(text: &str, limit: usize) -> String {
     out
 }
 
-/// The longest line on stderr, in characters: a few pieces of remote text with their words around them.
+/// The longest line on stderr, in characters: a few pieces of remote text and the message around them.
 const LINE: usize = 2000;
 
-/// `text` as one line of a message, whatever is in it: the last net before stderr. What is escaped already stays as
-/// it is.
+/// `text` as one line of a message, whatever is in it: the last safeguard before stderr. What is already escaped stays
+/// as it is.
 pub fn line(text: &str) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -40,7 +40,7 @@ pub fn line(text: &str) -> String {
     out
 }
 
-/// `text` as lines of an answer to a person: the last net before stdout. Its line breaks stay.
+/// `text` as lines for a person: the last safeguard before stdout. Its line breaks stay.
 pub fn lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -65,7 +65,7 @@ pub fn styled_lines(text: &str) -> String {
     out + &lines(rest)
 }
 
-/// A JSON value as a line whose text does nothing to a terminal: what JSON itself would let through (DEL, C1, bidi,
+/// A JSON value as one line that is safe for a terminal: what JSON itself lets through (DEL, C1, bidi,
 /// zero-width) is escaped as JSON escapes. Nothing is cut: to a program the value is the same.
 pub fn json(value: &serde_json::Value) -> String {
     let mut out = String::new();
@@ -85,7 +85,7 @@ fn push(out: &mut String, c: char) {
     if is_unsafe(c) { out.extend(c.escape_default()) } else { out.push(c) }
 }
 
-/// Whether `c` could do more on a terminal than show itself.
+/// Whether `c` could affect a terminal beyond being displayed.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -93,14 +93,14 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The one of `names` that was most likely meant by `typed`, if one is near enough.
+/// The one of `names` that `typed` most likely meant, if one is close enough.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let enough = |name: &str| (name.len().max(typed.len()) / 3).max(1);
-    // The first word of a name of several is that name, however long the rest.
+    // The first word of a name counts as the name, however long the rest.
     let is_first_word = |name: &str| name.strip_prefix(typed).is_some_and(|rest| rest.starts_with(['-', '_']));
     names
         .into_iter()
-        // The lengths alone may tell; to compare a name of a megabyte takes a minute.
+        // Compare the lengths first: comparing a name of a megabyte takes a minute.
         .filter(|name| typed.len() <= 4 * name.len() + 4)
         .map(|name| (if is_first_word(name) { 1 } else { strsim::osa_distance(typed, name) }, name))
         .filter(|(distance, name)| *distance <= enough(name))

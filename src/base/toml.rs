@@ -1,4 +1,4 @@
-//! Reads a TOML file that a person wrote: strictly, and with file, line and column in every complaint.
+//! Reads a TOML file that a person wrote: strictly, and with file, line and column in every error.
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, nearest};
@@ -7,18 +7,18 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// The text of a file and the name by which a person knows it.
+/// The text of a file, and its name for messages.
 pub struct Document<'t> {
     /// Shown before line and column.
     pub name: String,
     /// The text.
     pub text: &'t str,
-    /// Where the lines begin, in bytes; found out for the first place that is asked for.
+    /// Where the lines begin, in bytes; computed when first needed.
     lines: OnceCell<Vec<usize>>,
 }
 
 impl<'t> Document<'t> {
-    /// The document `text` that people know as `name`.
+    /// The document `text`, called `name` in messages.
     pub fn new(name: impl Into<String>, text: &'t str) -> Document<'t> {
         Document { name: name.into(), text, lines: OnceCell::new() }
     }
@@ -26,17 +26,17 @@ impl<'t> Document<'t> {
     /// Parses the text.
     ///
     /// # Errors
-    /// [`Kind::Config`] with line and column where it is no TOML.
+    /// [`Kind::Config`] with line and column if it is not valid TOML.
     pub fn parse(&self) -> Result<Spanned<DeTable<'t>>> {
         DeTable::parse(self.text).map_err(|error| self.error(error.span().unwrap_or(0..0), escape(error.message())))
     }
 
-    /// A complaint about the place `span` (bytes).
+    /// An error at `span` (bytes).
     pub fn error(&self, span: Range<usize>, why: impl Into<String>) -> Error {
         Error::new(Kind::Config, self.place(span), why)
     }
 
-    /// The place `span` (bytes) as people know it: `FILE:LINE:COLUMN`.
+    /// `span` (bytes) as `FILE:LINE:COLUMN`.
     pub fn place(&self, span: Range<usize>) -> String {
         let lines = self.lines.get_or_init(|| self.text.match_indices('\n').map(|(at, _)| at + 1).collect());
         let before = self.text.get(..span.start).unwrap_or(self.text);
@@ -46,7 +46,7 @@ impl<'t> Document<'t> {
         format!("{}:{}:{column}", self.name, line + 1)
     }
 
-    /// The table `table` that stands at `span`, to be read key by key.
+    /// The table `table` at `span`, to be read key by key.
     pub fn table<'d>(&'d self, table: &'d DeTable<'t>, span: Range<usize>) -> Table<'d, 't> {
         Table { doc: self, table, span, asked: RefCell::default(), is_read: Cell::new(false) }
     }
@@ -65,46 +65,46 @@ pub struct Table<'d, 't> {
 
 impl<'d, 't> Table<'d, 't> {
     /// The value of `key`, if it is there.
-    pub fn get(&self, key: &'static str) -> Option<Value<'d, 't>> {
+    pub fn get(&self, key: &'static str) -> Option<TomlValue<'d, 't>> {
         self.asked.borrow_mut().push(key);
         self.look(key)
     }
 
-    /// [`Table::get`] that does not count as asking.
-    pub fn look(&self, key: &str) -> Option<Value<'d, 't>> {
-        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| Value { doc: self.doc, value: v })
+    /// Like [`Table::get`], but the key does not count as known.
+    pub fn look(&self, key: &str) -> Option<TomlValue<'d, 't>> {
+        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| TomlValue { doc: self.doc, value: v })
     }
 
     /// All keys and values in the order of the file, with the key's place. They count as known.
-    pub fn all(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
+    pub fn all(&self) -> Vec<(String, Range<usize>, TomlValue<'d, 't>)> {
         self.is_read.set(true);
         let entry = |(k, v)| {
             let k: &Spanned<DeString> = k;
-            (k.get_ref().to_string(), k.span(), Value { doc: self.doc, value: v })
+            (k.get_ref().to_string(), k.span(), TomlValue { doc: self.doc, value: v })
         };
         self.table.iter().map(entry).collect()
     }
 
-    /// The keys that nobody asked for yet.
-    pub fn rest(&self) -> Vec<(String, Range<usize>, Value<'d, 't>)> {
+    /// The keys that were not asked for yet.
+    pub fn rest(&self) -> Vec<(String, Range<usize>, TomlValue<'d, 't>)> {
         let asked = self.asked.borrow();
         let mut all = self.all();
         all.retain(|(k, ..)| !asked.contains(&k.as_str()));
         all
     }
 
-    /// A complaint about this table.
+    /// An error about this table.
     pub fn error(&self, why: impl Into<String>) -> Error {
         self.doc.error(self.span.clone(), why)
     }
 
-    /// A complaint about another place of the same file.
+    /// An error at another place of the same file.
     pub fn error_at(&self, span: Range<usize>, why: impl Into<String>) -> Error {
         self.doc.error(span, why)
     }
 
     /// # Errors
-    /// [`Kind::Config`] for a key that nobody asked for, with the nearest right name.
+    /// [`Kind::Config`] for a key that was not asked for, with the nearest known name.
     pub fn done(&self) -> Result<()> {
         let asked = self.asked.borrow();
         for (key, _) in self.table.iter() {
@@ -116,16 +116,16 @@ impl<'d, 't> Table<'d, 't> {
     }
 }
 
-/// A complaint about a name that does not exist, with the one that was probably meant, or all where they are few.
+/// An error about an unknown name, with the one that was probably meant, or all that are expected.
 pub fn unknown<'a>(
     doc: &Document<'_>,
     span: Range<usize>,
-    sort: &str,
+    kind: &str,
     typed: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Error {
     let names: Vec<&str> = names.into_iter().collect();
-    let mut why = format!("there is no {sort} `{}` here", escape(typed));
+    let mut why = format!("unknown {kind} `{}`", escape(typed));
     if let Some(name) = nearest(typed, names.iter().copied()) {
         why.push_str(&format!("; did you mean `{name}`?"));
     } else if !names.is_empty() {
@@ -136,12 +136,12 @@ pub fn unknown<'a>(
 
 /// A value being read.
 #[derive(Clone, Copy)]
-pub struct Value<'d, 't> {
+pub struct TomlValue<'d, 't> {
     doc: &'d Document<'t>,
     value: &'d Spanned<DeValue<'t>>,
 }
 
-impl<'d, 't> Value<'d, 't> {
+impl<'d, 't> TomlValue<'d, 't> {
     /// The value as it was parsed.
     pub fn raw(&self) -> &'d DeValue<'t> {
         self.value.get_ref()
@@ -152,7 +152,7 @@ impl<'d, 't> Value<'d, 't> {
         self.value.span()
     }
 
-    /// A complaint about this value.
+    /// An error about this value.
     pub fn error(&self, why: impl Into<String>) -> Error {
         self.doc.error(self.span(), why)
     }
@@ -190,16 +190,16 @@ impl<'d, 't> Value<'d, 't> {
     pub fn integer(&self) -> Result<i64> {
         match self.raw() {
             DeValue::Integer(i) => {
-                i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| self.error("this integer is too large"))
+                i64::from_str_radix(i.as_str(), i.radix()).map_err(|_| self.error("integer too large"))
             }
             _ => Err(self.wrong("an integer")),
         }
     }
 
     /// A list.
-    pub fn list(&self) -> Result<Vec<Value<'d, 't>>> {
+    pub fn list(&self) -> Result<Vec<TomlValue<'d, 't>>> {
         match self.raw() {
-            DeValue::Array(items) => Ok(items.iter().map(|value| Value { doc: self.doc, value }).collect()),
+            DeValue::Array(items) => Ok(items.iter().map(|value| TomlValue { doc: self.doc, value }).collect()),
             _ => Err(self.wrong("a list")),
         }
     }

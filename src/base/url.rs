@@ -17,7 +17,7 @@ pub struct Url<'a> {
     pub scheme: &'a str,
     /// The host as written; an IPv6 address keeps its brackets.
     pub host: &'a str,
-    /// The port, the scheme's where none is written.
+    /// The port, or the scheme's default if none is written.
     pub port: u16,
     /// Path, query and fragment.
     pub rest: &'a str,
@@ -36,37 +36,37 @@ impl<'a> Url<'a> {
     pub fn parse(text: &'a str) -> Result<Url<'a>, String> {
         let (scheme, after) = Url::parse_start(text)?;
         if text.bytes().any(|b| !(0x21..=0x7e).contains(&b) || b == b'\\') {
-            return Err("has a space, a backslash or another character that must be percent-encoded".into());
+            return Err("contains a space, a backslash or another character that must be percent-encoded".into());
         }
         let end = after.find(['/', '?', '#']).unwrap_or(after.len());
         let (authority, rest) = after.split_at(end);
         if authority.contains('@') {
-            return Err("holds a user name or a password; give those as values of their own".into());
+            return Err("contains a user name or password; pass those as separate values".into());
         }
         let (host, port) = match authority.strip_prefix('[') {
             Some(inside) => {
-                let close = inside.find(']').ok_or("has no valid host")?;
-                inside[..close].parse::<core::net::Ipv6Addr>().map_err(|_| "has no valid host")?;
+                let close = inside.find(']').ok_or("has an invalid host")?;
+                inside[..close].parse::<core::net::Ipv6Addr>().map_err(|_| "has an invalid host")?;
                 (&authority[..close + 2], &authority[close + 2..])
             }
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
         };
         let port = match port.strip_prefix(':') {
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                digits.parse().ok().filter(|p| *p != 0).ok_or("has no valid port")?
+                digits.parse().ok().filter(|p| *p != 0).ok_or("has an invalid port")?
             }
-            Some(_) => return Err("has no valid port".into()),
-            None if !port.is_empty() => return Err("has no valid host".into()),
+            Some(_) => return Err("has an invalid port".into()),
+            None if !port.is_empty() => return Err("has an invalid host".into()),
             None if scheme == "https" => 443,
             None => 80,
         };
         let named = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_');
         if !host.starts_with('[') && (host.is_empty() || !named || host.starts_with(['-', '.'])) {
-            return Err("has no valid host".into());
+            return Err("has an invalid host".into());
         }
         let url = Url { scheme, host, port, rest };
         if scheme == "http" && !url.is_loopback() {
-            return Err("is http; only https is used, but for a loopback address".into());
+            return Err("is http; only https is allowed, except for loopback addresses".into());
         }
         Ok(url)
     }
@@ -80,16 +80,16 @@ impl<'a> Url<'a> {
             Some((scheme @ ("https" | "http"), rest)) => Ok((scheme, rest)),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok(("https", rest)),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok(("http", rest)),
-            _ => Err("is no https URL".into()),
+            _ => Err("is not an https URL".into()),
         }
     }
 
-    /// Whether it stays on this machine.
+    /// Whether its host is this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(self.host.trim_start_matches('[').trim_end_matches(']'))
     }
 
-    /// Scheme, host and port in one form: `https://example.com`, `http://127.0.0.1:8080` (RFC 6454 §6.1).
+    /// Scheme, host and port in normal form: `https://example.com`, `http://127.0.0.1:8080` (RFC 6454 §6.1).
     pub fn origin(&self) -> String {
         let host = self.host.to_ascii_lowercase();
         match (self.scheme, self.port) {
@@ -99,8 +99,8 @@ impl<'a> Url<'a> {
     }
 }
 
-/// Checks a value that begins a URL: https or loopback, without user info, query and fragment; a slash at its end
-/// is dropped, since a path follows.
+/// Checks a value that is the beginning of a URL: https or loopback, without user info, query and fragment; a trailing
+/// slash is dropped, since a path follows.
 ///
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
@@ -112,7 +112,7 @@ pub fn base(text: &str) -> Result<&str, String> {
     Ok(text.strip_suffix('/').unwrap_or(text))
 }
 
-/// Checks a value that is a URL as a whole: as [`base`], but a query may be part of it (RFC 6749 §3.2).
+/// Checks a value that is a whole URL: as [`base`], but a query is allowed (RFC 6749 §3.2).
 ///
 /// # Errors
 /// What is wrong, in words that follow the name of the value.

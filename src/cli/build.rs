@@ -2,15 +2,16 @@
 
 use super::types::{Cli, timeout};
 use crate::base::text::escape;
+use clap::builder::PossibleValue;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use std::path::PathBuf;
 
-/// The columns that help is wrapped at: the terminal's, but never more than are good to read and never fewer than two
+/// The columns that help is wrapped at: the terminal's, limited to what is readable and to what two
 /// columns of text need.
 const COLUMNS: std::ops::RangeInclusive<usize> = 40..=100;
 
-/// As cargo and gh have it: headings bold, what is typed in bold cyan.
+/// As in cargo: headings bold, literals in bold cyan.
 const STYLES: Styles = Styles::plain()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -37,9 +38,9 @@ pub struct ValueRow {
     pub kind: ValueKind,
     /// One line for `--help`.
     pub help: String,
-    /// The values allowed; empty: any.
+    /// The allowed values; empty: any.
     pub choices: Vec<String>,
-    /// Where nothing else gives it, for `--help`.
+    /// The default, for `--help`.
     pub default: Option<String>,
 }
 
@@ -54,7 +55,7 @@ pub struct GrantRow {
     pub values: Vec<ValueRow>,
 }
 
-/// What can be logged in to.
+/// What `tok login` accepts.
 #[derive(Clone, Debug)]
 pub struct TargetRow {
     /// A profile or a provider.
@@ -65,7 +66,7 @@ pub struct TargetRow {
     pub grants: Vec<GrantRow>,
 }
 
-/// What profiles and providers bring to the command line.
+/// What profiles and providers add to the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// The values that `get` and `header` take.
@@ -81,7 +82,7 @@ pub fn command(catalog: &Catalog, columns: Option<usize>) -> Command {
         command = command.term_width(columns.clamp(*COLUMNS.start(), *COLUMNS.end()));
     }
     if !catalog.values.is_empty() {
-        let values = || catalog.values.iter().map(|row| value_arg(row, "Values of the provider")).collect::<Vec<_>>();
+        let values = || catalog.values.iter().map(|row| value_arg(row, "Provider values")).collect::<Vec<_>>();
         command = command.mut_subcommand("get", |c| c.args(values())).mut_subcommand("header", |c| c.args(values()));
     }
     if !catalog.targets.is_empty() {
@@ -102,7 +103,7 @@ fn login_command(target: &TargetRow) -> Command {
     let usage = format!("tok login {} [GRANT] [OPTIONS]", target.name);
     let mut command = Command::new(target.name.clone())
         .about(about.clone())
-        .long_about(format!("Log in to {about}: run one of its grants and keep what it returns"))
+        .long_about(format!("Log in to {about} and remember the session"))
         .args(all.iter().map(|row| value_arg(row, "Values")))
         .args(login_args())
         .disable_help_subcommand(true)
@@ -127,22 +128,28 @@ fn login_args() -> Vec<Arg> {
         Arg::new("as")
             .long("as")
             .value_name("NAME")
-            .help("Keep it as this profile, as for a second account at one provider"),
+            .help("Save it as this profile, for example for a second account at a provider"),
+        Arg::new("replace")
+            .long("replace")
+            .action(ArgAction::SetTrue)
+            .help("Replace the account that the profile holds, and revoke its session if the provider can"),
         Arg::new("keep")
             .long("keep")
             .action(ArgAction::SetTrue)
-            .help("Keep the secrets too, so that `tok get` can run this grant again by itself"),
+            .help("Store the secrets too, so that `tok get` can run this grant again on its own"),
         Arg::new("store")
             .long("store")
             .value_name("STORE")
-            .help("Where to keep what is secret: keyring, file, none or helper:NAME (docker-credential-NAME)"),
+            .help("Where to store secrets: keyring, file, none or helper:NAME (docker-credential-NAME)"),
         Arg::new("no_browser")
             .long("no-browser")
             .action(ArgAction::SetTrue)
-            .help("Open no browser: show the address, and take the one where the login ended"),
-        Arg::new("timeout").long("timeout").value_name("DUR").value_parser(timeout).help(
-            "How long the whole call may take, waiting for others included [default: 30s, and 5m for a person's part]",
-        ),
+            .help("Do not open a browser: show the URL to open, and prompt for the one the login ends at"),
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("DUR")
+            .value_parser(timeout)
+            .help("Time limit for the whole call, waiting included [default: 30s, and 5m while a person logs in]"),
     ]
 }
 
@@ -154,7 +161,7 @@ fn value_arg(row: &ValueRow, heading: &str) -> Arg {
             .value_name("PATH")
             .value_parser(clap::value_parser!(PathBuf))
             .value_hint(clap::ValueHint::FilePath)
-            .help(format!("{}: the file that holds it, or - for stdin", help(row)))
+            .help(format!("{}, from this file (- for stdin)", help(row)))
     } else {
         let arg = Arg::new(row.name.clone()).long(dashed).value_name("VALUE").action(ArgAction::Append);
         let repeated = if row.kind == ValueKind::List { "; may be repeated" } else { "" };
@@ -162,7 +169,9 @@ fn value_arg(row: &ValueRow, heading: &str) -> Arg {
         if row.choices.is_empty() {
             arg
         } else {
-            arg.value_parser(clap::builder::PossibleValuesParser::new(row.choices.clone()))
+            // Empty, it is switched off.
+            let choices = row.choices.iter().map(PossibleValue::new).chain([PossibleValue::new("").hide(true)]);
+            arg.value_parser(clap::builder::PossibleValuesParser::new(choices))
         }
     };
     arg.help_heading(heading.to_string())

@@ -1,4 +1,4 @@
-//! The command line as types: its definition, how it is read, and what is said of a mistake in it. What profiles and
+//! The command line as types: its definition, its parser and its error messages. What profiles and
 //! providers bring comes in as plain rows ([`Catalog`]); nothing else of the program is known here, so that man pages
 //! and completions can be made from it alone.
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What can be read of a command line without a catalog: mistakes are passed over.
+/// What can be read of a command line without a catalog: mistakes are ignored.
 #[derive(Clone, Debug, Default)]
 pub struct FirstLook {
     /// The options of every command.
@@ -86,6 +86,7 @@ fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
     }
     // An option may stand before the grant or after it; the nearer one wins.
     for level in levels {
+        login.replace |= level.get_flag("replace");
         login.keep |= level.get_flag("keep");
         login.no_browser |= level.get_flag("no_browser");
         login.keep_as = level.get_one::<String>("as").cloned().or(login.keep_as);

@@ -1,10 +1,11 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Fetches tokens: an access token or a header line on stdout, the refresh token in the OS keyring.
+/// Fetch tokens: print an access token or a header line, keep the refresh token in the OS keyring.
 #[derive(Parser, Debug)]
 #[command(
     name = "tok",
@@ -14,7 +15,7 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "First: tok login PROVIDER (see them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
+    after_help = "First: tok login PROVIDER (list them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
 )]
 pub struct Cli {
     /// Options of every command.
@@ -28,19 +29,19 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Say what is done, and more where given twice. Secrets are never shown
+    /// Show what is done; repeat for more detail. Secrets are never shown
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
-    /// The config file [default: config.toml in tok's config folder]
+    /// Config file [default: config.toml in tok's config folder]
     #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
     pub config: Option<PathBuf>,
-    /// Never ask, even on a terminal
+    /// Never prompt, even on a terminal
     #[arg(long, global = true, help_heading = "Global options")]
     pub no_input: bool,
-    /// Colour of messages
+    /// When to colour messages
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true, help_heading = "Global options")]
     pub color: Color,
 }
@@ -57,27 +58,28 @@ pub enum Color {
     Never,
 }
 
-/// The commands. `defer`: the arguments of one are made when it is the one that is read, which halves the start-up.
+/// The commands. `defer`: the arguments of a command are only built when it is used, which halves the start-up time.
 #[derive(Subcommand, Debug)]
 #[command(defer = true)]
 pub enum Verb {
-    /// Print a valid access token: cached, refreshed, or by a grant that needs nobody
+    /// Print a valid access token, renewing it if needed
     ///
-    /// The cached token is printed while it is good. Then the refresh token gets another, else a grant whose values
-    /// are all known. Nothing is ever asked: where a login is needed, the exit status is 4 and the error names the
-    /// command.
+    /// Prints the cached token while it is valid, else renews it: with the refresh token, or with a non-interactive
+    /// grant whose values are all known. Never prompts: if a login is needed, the exit status is 4 and the error
+    /// names the command to run.
     Get(Get),
     /// Print the request header line with the token: `Authorization: Bearer …`
     ///
-    /// Gets the token as `tok get` does, and prints the header that this provider's API wants: for `curl -H @-`, and
-    /// for whatever else reads a header line.
+    /// Gets the token as `tok get` does, and prints the header that the provider's API expects: for `curl -H @-`, or
+    /// for any other program that reads a header line.
     Header(Header),
-    /// Log in: run one grant and keep what it returns
+    /// Log in and remember the session
     ///
-    /// Without GRANT the profile's is run, else the provider's first. A secret is never an argument: it comes from a
-    /// file (--…-file, - for stdin), from the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path),
-    /// from the config, or is asked for without echo. Nothing is printed on stdout, and a login that fails changes
-    /// nothing.
+    /// Without GRANT, runs the profile's grant, else the provider's first. A secret is never an argument: it comes from
+    /// a file (--…-file, - for stdin), the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path), the
+    /// config, or a prompt without echo. Prints nothing on stdout. A login that fails changes nothing.
+    ///
+    /// An empty value switches off what a default or the server's metadata would give: --par-url '', --prompt ''.
     #[command(
         subcommand_required = true,
         arg_required_else_help = true,
@@ -87,27 +89,27 @@ pub enum Verb {
         override_usage = "tok login PROFILE [GRANT] [OPTIONS]"
     )]
     Login(LoginArgs),
-    /// Log out: revoke where the provider can, then forget tokens and kept secrets
+    /// Log out: revoke the tokens if the provider can, then delete them and the stored secrets
     ///
-    /// Forgets the refresh token, the kept secrets and the cached tokens. They are forgotten here too where the
-    /// provider could not be told; the exit status is 6 then.
+    /// Deletes the refresh token, the stored secrets and the cached tokens. They are deleted even if revoking
+    /// them fails; the exit status is then 6.
     Logout(Logout),
-    /// List what is configured or kept
+    /// List profiles and their sessions
     ///
-    /// No keyring is opened for it.
+    /// Does not open a keyring.
     List(List),
-    /// Show one profile in full: its values and where they come from, its token's claims and times
+    /// Show one profile: its values and where they come from, its token's claims and times
     ///
-    /// The value of a secret is never shown. A JWT's claims are decoded, which does not verify them.
+    /// Secrets are never shown. A JWT's claims are decoded, not verified.
     Show(Show),
     /// List the known providers, or show one
     ///
-    /// With NAME: its grants, the values they take, and where its documents are.
+    /// With NAME: its grants, the values they take, and where its documentation is.
     Providers(Providers),
-    /// Print the completion script of a shell
+    /// Print a shell completion script
     ///
-    /// For bash, now: source <(tok completions bash). The script asks tok itself, so profiles and providers complete as
-    /// they are at that moment.
+    /// For the current bash: source <(tok completions bash). The script asks tok itself, so it always knows the
+    /// current profiles and providers.
     Completions(Completions),
 }
 
@@ -118,16 +120,16 @@ pub struct Get {
     /// The token that is asked for.
     #[command(flatten)]
     pub token: TokenArgs,
-    /// What is printed
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Token)]
     pub output: Format,
-    /// The same as `--output json`
+    /// Same as `--output json`
     #[arg(long, conflicts_with = "output")]
     pub json: bool,
-    /// The variable that `--output env` sets
+    /// Variable that `--output env` sets
     #[arg(long, value_name = "VAR", default_value = "ACCESS_TOKEN", value_parser = variable_name)]
     pub name: String,
-    /// Write to this file instead of stdout: all at once, and readable by you alone (0600)
+    /// Write to this file instead of stdout, atomically and readable only by you (0600)
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
 }
@@ -139,7 +141,7 @@ pub enum Format {
     Token,
     /// The request header line
     Header,
-    /// Everything that is known of it, as JSON
+    /// Everything known about it, as JSON
     Json,
     /// `export ACCESS_TOKEN='…'`, for a shell's `eval`
     Env,
@@ -163,13 +165,13 @@ pub struct Header {
 #[derive(Args, Clone, Debug, Default)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct ApiCall {
-    /// The method of the request it is for, where the token needs a proof (DPoP)
+    /// Method of the request the header is for, if the token needs a proof (DPoP)
     #[arg(long, value_name = "METHOD", requires = "url")]
     pub method: Option<String>,
-    /// The URL of the request it is for, where the token needs a proof (DPoP)
+    /// URL of the request the header is for, if the token needs a proof (DPoP)
     #[arg(long, value_name = "URL", requires = "method")]
     pub url: Option<String>,
-    /// The DPoP-Nonce that the API has answered with
+    /// DPoP-Nonce from the API's last reply
     #[arg(long, value_name = "NONCE", requires = "method")]
     pub nonce: Option<String>,
 }
@@ -178,28 +180,28 @@ pub struct ApiCall {
 #[derive(Args, Clone, Debug, Default)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct TokenArgs {
-    /// A profile of the config, or a provider
+    /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
     pub profile: String,
-    /// Get a new token: none that was issued before this call began
+    /// Get a new token, issued after this call began
     #[arg(long, conflicts_with = "offline")]
     pub fresh: bool,
     /// Print the cached token or fail: no network, no keyring
     #[arg(long)]
     pub offline: bool,
-    /// How long the token must still be good [default: 60s, or a tenth of its whole life where that is less]
+    /// Minimum remaining lifetime [default: 60s, or a tenth of the token's whole lifetime if that is less]
     #[arg(long, value_name = "DUR", value_parser = crate::base::duration::parse)]
     pub min_ttl: Option<i64>,
-    /// Ask for this scope in place of the configured ones; may be repeated
+    /// Request this scope instead of the configured ones; may be repeated
     #[arg(long, value_name = "SCOPE", action = ArgAction::Append)]
     pub scope: Vec<String>,
-    /// The grant to use [default: the profile's, else the provider's first]
+    /// Grant to use [default: the profile's, else the provider's first]
     #[arg(long, value_name = "GRANT")]
     pub grant: Option<String>,
-    /// Neither read nor write the secret store and the cache
+    /// Do not read or write the secret store or the cache
     #[arg(long)]
     pub no_store: bool,
-    /// How long the whole call may take, waiting for others included [default: 30s]
+    /// Time limit for the whole call, waiting included [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
     /// Values of the provider, by name: the catalog says which there are.
@@ -214,6 +216,8 @@ pub enum Flag {
     Plain(Vec<String>),
     /// `--x-file PATH`
     File(PathBuf),
+    /// What a person typed for `--x-file -`; `None`: nothing.
+    Typed(Option<Secret>),
 }
 
 // `tok login`: its subcommands are those of the catalog, and so is what they take.
@@ -229,6 +233,9 @@ pub struct LoginArgs {
     /// `--as`
     #[arg(skip)]
     pub keep_as: Option<String>,
+    /// `--replace`
+    #[arg(skip)]
+    pub replace: bool,
     /// `--keep`
     #[arg(skip)]
     pub keep: bool,
@@ -250,13 +257,13 @@ pub struct LoginArgs {
 #[derive(Args, Clone, Debug)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Logout {
-    /// A profile of the config, or a provider
+    /// Profile in the config, or provider
     #[arg(value_name = "PROFILE", required_unless_present = "all")]
     pub profile: Option<String>,
-    /// Log out of every profile of which something is kept
+    /// Log out of every profile that has a session or stored secrets
     #[arg(long, conflicts_with = "profile")]
     pub all: bool,
-    /// How long the whole call may take [default: 30s]
+    /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
 }
@@ -265,7 +272,7 @@ pub struct Logout {
 #[derive(Args, Clone, Debug)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct List {
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -274,19 +281,19 @@ pub struct List {
 #[derive(Args, Clone, Debug)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Show {
-    /// A profile of the config, or a provider
+    /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
     pub profile: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Ask the provider what it knows of the access token (RFC 7662)
+    /// Ask the provider what it knows about the access token (RFC 7662)
     #[arg(long)]
     pub introspect: bool,
     /// Ask the provider who the access token is for (OpenID Connect)
     #[arg(long)]
     pub userinfo: bool,
-    /// How long the whole call may take [default: 30s]
+    /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
 }
@@ -295,13 +302,13 @@ pub struct Show {
 #[derive(Args, Clone, Debug)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Providers {
-    /// The provider to show
+    /// Provider to show
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Print its provider file: a start for one of your own
+    /// Print its provider file, as a starting point for your own
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub toml: bool,
 }
@@ -310,12 +317,12 @@ pub struct Providers {
 #[derive(Args, Clone, Debug)]
 #[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Completions {
-    /// The shell
+    /// Shell
     #[arg(value_name = "SHELL", value_enum)]
     pub shell: Shell,
 }
 
-/// The shells that can be completed.
+/// Shells that can be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     /// GNU bash

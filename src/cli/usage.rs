@@ -1,4 +1,4 @@
-//! What is said where a command line cannot be run: in our words, by what clap knows of the mistake, never by what it
+//! Errors of a command line, worded by tok from what clap knows about the mistake, never from what clap
 //! would print.
 
 use crate::base::error::{Error, Kind};
@@ -30,7 +30,8 @@ impl std::fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
-/// What `error` means to a person. `command` is the one that was read, with its arguments made, `words` what was typed behind its name.
+/// What `error` means to a person. `command` is the one that was read, with its arguments made, `words` what was typed
+/// behind its name.
 pub fn stop(error: &clap::Error, command: &Command, words: &[String]) -> Stop {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(error.render()),
@@ -42,7 +43,7 @@ pub fn stop(error: &clap::Error, command: &Command, words: &[String]) -> Stop {
     }
 }
 
-/// The word that names no subcommand where one is expected, if that is the mistake.
+/// The word that is not a subcommand where one is expected, if that is the error.
 pub fn typed(error: &clap::Error) -> Option<&str> {
     match error.kind() {
         ErrorKind::InvalidSubcommand => text(error, ContextKind::InvalidSubcommand),
@@ -95,9 +96,9 @@ fn mistake(error: &clap::Error, command: &Command, path: &str) -> Error {
             why = error.source().map(|why| escape(&why.to_string())).unwrap_or_default();
             format!("invalid value `{}` for {option}", escape_to(value, 60))
         }
-        ErrorKind::TooManyValues => format!("{option} takes no value"),
+        ErrorKind::TooManyValues => format!("{option} does not take a value"),
         ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-            format!("{option} has too few or too many values")
+            format!("wrong number of values for {option}")
         }
         ErrorKind::ArgumentConflict => match texts(error, ContextKind::PriorArg).join(", ") {
             prior if prior == option => format!("{option} cannot be used more than once"),
@@ -107,7 +108,7 @@ fn mistake(error: &clap::Error, command: &Command, path: &str) -> Error {
             format!("missing argument: {}", texts(error, ContextKind::InvalidArg).join(", "))
         }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".into(),
-        _ => "wrong usage".into(),
+        _ => "invalid usage".into(),
     };
     let hint = match near {
         Some(near) => format!("did you mean {near}? See: {path} --help"),
@@ -165,7 +166,7 @@ mod tests {
                 "tok get p --timeout 0",
                 "invalid value `0` for --timeout <DUR>: must be at least 1s | see: tok get --help",
             ),
-            ("tok get p --offline=x", "--offline takes no value | see: tok get --help"),
+            ("tok get p --offline=x", "--offline does not take a value | see: tok get --help"),
             ("tok get p --offline --fresh", "--offline cannot be used with --fresh | see: tok get --help"),
             ("tok get p --grant a --grant b", "--grant <GRANT> cannot be used more than once | see: tok get --help"),
             ("tok get --help", "help"),

@@ -1,4 +1,4 @@
-//! What profiles and providers bring to the command line, and how it is read with that.
+//! What profiles and providers add to the command line, and how it is read with that.
 
 use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
@@ -34,8 +34,8 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     };
     let mut catalog = Catalog::default();
     if !finders.is_empty() {
-        // A config that cannot be read is told when it is used; help works all the same. Its path is empty then, which
-        // no command takes for the config's.
+        // A config that cannot be read is reported when it is used; help works regardless. Its path is empty then,
+        // which no command takes for the config's.
         let setup = load(host, &look).unwrap_or_default();
         for find in finders {
             catalog = find(&setup, &look, host);
@@ -54,7 +54,7 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     })
 }
 
-/// The command with its arguments made, to be looked at.
+/// The command with its arguments built, for inspection.
 fn built(catalog: &Catalog) -> clap::Command {
     let mut command = cli::command(catalog, None);
     command.build();
@@ -67,7 +67,7 @@ fn load(host: &Host, look: &FirstLook) -> Result<Setup> {
     Ok(Setup { config_path, config, library: Library::new(host) })
 }
 
-/// What the profiles and providers that are named bring.
+/// What the named profiles and providers add.
 fn of_named(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     // A subcommand is there once, however often its name is said.
     let names: BTreeSet<&str> = look.words.iter().skip(1).map(String::as_str).filter(|word| is_name(word)).collect();
@@ -96,10 +96,10 @@ fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> an
     let wishes = Wishes { grant, ..Default::default() };
     let resolved = load(host, look).and_then(|setup| Profile::resolve(host, &setup, &name, &wishes));
     let unknown = || Error::new(Kind::Usage, format!("`{}` is not a grant of {name}", escape_to(typed, 40)), "");
-    resolved.err().unwrap_or_else(|| unknown().hint(format!("see: tok login {name} --help")).into())
+    resolved.err().unwrap_or_else(|| unknown().hint(format!("list them: tok login {name} --help")).into())
 }
 
-/// What all known providers and profiles bring; broken files bring nothing.
+/// What all known providers and profiles add; broken files add nothing.
 pub fn catalog(host: &Host, library: &Library, config: &Config) -> Catalog {
     let mut catalog = Catalog::default();
     let names: BTreeSet<String> = library.names().into_iter().chain(config.profiles.keys().cloned()).collect();
@@ -109,7 +109,7 @@ pub fn catalog(host: &Host, library: &Library, config: &Config) -> Catalog {
     catalog
 }
 
-/// What the built-in providers bring: for man pages.
+/// What the built-in providers add, for the man pages.
 pub fn built_in_catalog() -> Catalog {
     let mut catalog = Catalog::default();
     let mut names: Vec<&str> = built_in().map(|(name, _)| name).collect();
@@ -134,7 +134,7 @@ fn add_named(catalog: &mut Catalog, host: &Host, library: &Library, config: &Con
     add(catalog, name, &about, provider);
 }
 
-/// What one provider brings, under the name of a profile.
+/// What one provider adds, under the name of a profile.
 fn add(catalog: &mut Catalog, name: &str, about: &str, provider: &Provider) {
     for row in provider.params.iter().filter_map(|p| row_of(provider, &p.name)) {
         if row.name == "scope" || is_taken(&row.name) {
@@ -142,7 +142,7 @@ fn add(catalog: &mut Catalog, name: &str, about: &str, provider: &Provider) {
         }
         match catalog.values.iter_mut().find(|known| known.name == row.name) {
             None => catalog.values.push(row),
-            // Of several providers none speaks for the others.
+            // The help of one provider is not shown for several.
             Some(known) => {
                 if known.help != row.help {
                     known.help.clear();
@@ -194,6 +194,7 @@ fn is_taken(name: &str) -> bool {
     const OWN: &[&str] = &[
         "as",
         "keep",
+        "replace",
         "config",
         "store",
         "grant",

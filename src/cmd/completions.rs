@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use std::ffi::OsString;
 
-/// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is no setting.
+/// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is not a setting.
 pub const VARIABLE: &str = "_TOK_COMPLETE";
 
 /// The registration script of `shell`.
@@ -24,9 +24,22 @@ pub fn script(shell: Shell) -> Result<String> {
         .completer(shell.name())
         .map(|completer| completer.write_registration(VARIABLE, "tok", "tok", "tok", &mut text));
     match (written, String::from_utf8(text)) {
+        (Some(Ok(())), Ok(text)) if shell == Shell::Zsh => Ok(zsh(text)),
         (Some(Ok(())), Ok(text)) => Ok(text),
-        _ => Err(Error::new(Kind::Other, format!("there is no completion for {}", shell.name()), "").into()),
+        _ => Err(Error::new(Kind::Other, format!("no completions for {}", shell.name()), "").into()),
     }
+}
+
+/// The script of clap for zsh, so that it also works as a file `_tok` in `fpath`: zsh then runs it as the function that
+/// completes, at the first Tab of a shell, and clap's would only define one (clap issue 5924).
+fn zsh(text: String) -> String {
+    let Some(name) = text.split_once("function ").and_then(|(_, rest)| rest.split_once("()")).map(|(name, _)| name)
+    else {
+        return text;
+    };
+    let register = format!("compdef {name} tok");
+    let both = format!("if [[ \"${{funcstack[1]-}}\" == _tok ]]; then\n    {name} \"$@\"\nelse\n    {register}\nfi");
+    text.replacen(&register, &both, 1)
 }
 
 /// Answers a shell that asks for completions of `args`; whether one did.

@@ -1,5 +1,5 @@
 //! `tok get` and `tok header`: a valid access token, cached if still good, else by the refresh token, else by a grant
-//! that needs nobody.
+//! (non-interactive).
 
 use super::Context;
 use super::token::{Got, find_or_acquire, resolve, token};
@@ -10,13 +10,13 @@ use crate::cmd::output::{self, Answer};
 use crate::oauth::dpop;
 use crate::oauth::reply::claims;
 use crate::profile::discovery::Copies;
-use crate::session::acquire::{Source, verify_id_token};
+use crate::session::acquire::{TokenSource, verify_id_token};
 use crate::session::inputs::{For, fill};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How the token is handed out.
+/// How the token is printed.
 pub struct Out<'a> {
     /// In this format.
     pub format: Format,
@@ -50,7 +50,8 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
                 |error| {
                     let late = error.kind() == std::io::ErrorKind::TimedOut;
                     let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    Error::new(kind, format!("{} cannot be written", path.display()), error.to_string()).into()
+                    let why = crate::system::files::why(&error);
+                    Error::new(kind, format!("{} cannot be written", path.display()), why).into()
                 },
             )
         }
@@ -62,24 +63,24 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
 fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
     let name = &answer.profile;
     let Some(key) = &answer.token.dpop_key else {
-        let what = "the token is bound to a key (DPoP) that is not known here";
-        return Err(Error::new(Kind::Reply, what, "no header with it would be accepted")
-            .hint("ask for a token bound to a key of your own: --dpop true, where the provider takes it")
+        let what = "the token is bound to a key (DPoP) that tok does not have";
+        return Err(Error::new(Kind::Reply, what, "a header with it would be rejected")
+            .hint("request a token bound to tok's own key: --dpop true, if the provider supports it")
             .into());
     };
     let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
         return Err(Error::new(
             Kind::Usage,
             "the token is bound to a key (DPoP)",
-            "each request needs a proof of its own, for its method and URL",
+            "each request needs its own proof, for its method and URL",
         )
-        .hint(format!("tok header {name} --method GET --url https://…"))
+        .hint(format!("print the header and its proof: tok header {name} --method GET --url URL"))
         .into());
     };
     let url = url.split('#').next().unwrap_or(url);
     crate::base::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
     if !crate::base::header::is_name(method) {
-        return Err(Error::new(Kind::Usage, "--method", "its value is no method").into());
+        return Err(Error::new(Kind::Usage, "--method", "its value is not an HTTP method").into());
     }
     let fail = |why: String| Error::new(Kind::Other, "no DPoP proof", why);
     let key = crate::base::jose::Key::parse(key).map_err(fail)?;
@@ -96,21 +97,19 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
         end.is_none_or(|end| end <= got.answer.now)
     };
     // A newer one may come with a newer access token.
-    if is_over(&got) && got.answer.source == Source::Cache && !args.offline {
+    if is_over(&got) && got.answer.source == TokenSource::Cache && !args.offline {
         got = {
             let profile = resolve(context, args)?;
             find_or_acquire(context, &TokenArgs { fresh: true, ..args.clone() }, profile)?
         };
     }
     let name = &got.answer.profile.clone();
-    let again = format!("log in again, with openid among the scopes: tok login {name}");
+    let again = format!("log in again with the scope openid: tok login {name}");
     let Some(id) = got.answer.token.id_token.clone() else {
-        return Err(Error::new(Kind::LoginNeeded, "there is no ID token", "none came with the access token")
-            .hint(again)
-            .into());
+        return Err(Error::new(Kind::LoginNeeded, "no ID token", "none came with the access token").hint(again).into());
     };
     if is_over(&got) {
-        return Err(Error::new(Kind::LoginNeeded, "the ID token has ended", "none came with the last refresh")
+        return Err(Error::new(Kind::LoginNeeded, "the ID token has expired", "none came with the last refresh")
             .hint(again)
             .into());
     }
@@ -118,9 +117,9 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
         return Err(Error::new(
             Kind::LoginNeeded,
             "the ID token has not been verified",
-            "the issuer's keys may have to be asked for, and --offline forbids it",
+            "this may need the issuer's keys from the network, and --offline is given",
         )
-        .hint(format!("with the network: tok get {name} -o id-token"))
+        .hint(format!("use the network: tok get {name} -o id-token"))
         .into());
     }
     if !id.verified {
@@ -139,9 +138,9 @@ fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Resul
             return Err(Error::new(
                 Kind::Reply,
                 "the ID token cannot be verified",
-                "the issuer's keys are not known, or cannot be had now",
+                "the issuer's keys are unknown or cannot be fetched now",
             )
-            .hint("the values that are needed: issuer, client_id and jwks_url (which the issuer's metadata tell)")
+            .hint("it needs issuer, client_id and jwks_url (usually from the issuer's metadata)")
             .into());
         }
     }

@@ -1,4 +1,4 @@
-//! `tok list`: what is configured or kept, from the config, the index and the cache; no store is opened.
+//! `tok list`: profiles and their sessions, from the config, the index and the cache; no store is opened.
 
 use super::Context;
 use super::table::with_heading;
@@ -6,7 +6,7 @@ use crate::base::text::{escape, json};
 use crate::cli::List;
 use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
-use crate::storage::index::{Entry, Index};
+use crate::storage::index::{Index, IndexEntry};
 use crate::token::Expires;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -65,12 +65,12 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let now = context.host.clock.now().secs();
     let text = if args.json { to_json(&rows) } else { to_text(&rows, now, context.host.columns()) };
     if rows.is_empty() && !args.json {
-        context.host.terminal.tell("nothing is configured or kept yet; see what there is: tok providers");
+        context.host.terminal.tell("no profiles or sessions yet; list the providers: tok providers");
     }
     context.print(&text)
 }
 
-fn row(context: &Context, profile: &Profile, noted: &Entry) -> Row {
+fn row(context: &Context, profile: &Profile, noted: &IndexEntry) -> Row {
     let cache = context.host.folders().ok().map(|f| Cache::new(f.cache(&profile.name)));
     let token = profile.known().ok().zip(cache).and_then(|(known, cache)| cache.find(&known));
     Row {
@@ -80,7 +80,11 @@ fn row(context: &Context, profile: &Profile, noted: &Entry) -> Row {
         access: token.map(|(_, token)| token.expires),
         refresh_token: noted.refresh_token,
         refresh_expires_at: noted.refresh_expires_at,
-        store: profile.store.to_string(),
+        // What is kept is where it was put, whatever this call would choose.
+        store: match noted.refresh_token || !noted.secrets.is_empty() {
+            true => noted.store.clone(),
+            false => profile.store.to_string(),
+        },
     }
 }
 
@@ -113,8 +117,8 @@ fn to_text(rows: &[Row], now: i64, columns: Option<usize>) -> String {
         let access = match row.access {
             None => "-".to_string(),
             Some(Expires::At(at)) => left(at),
-            Some(Expires::Never) => "no end".into(),
-            Some(Expires::Unknown) => "end unknown".into(),
+            Some(Expires::Never) => "never expires".into(),
+            Some(Expires::Unknown) => "expiry unknown".into(),
         };
         let refresh = match (row.refresh_token, row.refresh_expires_at) {
             (false, _) => "-".to_string(),

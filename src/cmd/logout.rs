@@ -1,21 +1,16 @@
-//! `tok logout`: revokes where the provider can, then forgets refresh token, kept secrets and cached tokens.
+//! `tok logout`: revokes where the provider can, then removes refresh token, kept secrets and cached tokens.
 
 use super::Context;
 use crate::base::error::{Error, Kind, kind};
-use crate::base::secret::Secret;
 use crate::cli::Logout;
-use crate::profile::discovery::Copies;
-use crate::profile::{Profile, Source, Value, Wishes};
-use crate::provider::Call;
-use crate::session::exchange;
-use crate::session::inputs::{self, For};
+use crate::profile::{Profile, Wishes};
 use crate::session::journal;
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
+use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
-use crate::storage::secrets::Trouble;
-use crate::token::Token;
+use crate::storage::secrets::StoreErrorKind;
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 
@@ -28,8 +23,8 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         return one(context, name).with_context(|| name.clone());
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
-    let cached = context.host.folders().ok().and_then(|f| std::fs::read_dir(f.state.join("cache")).ok());
-    names.extend(cached.into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()));
+    let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
+    names.extend(cached.into_iter().flatten());
     names.extend(context.setup.config.profiles.keys().cloned());
     names.retain(|name| crate::base::name::is_name(name));
     let mut first = None;
@@ -67,21 +62,21 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         Err(error) => {
             let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
             let store = noted.as_ref().and_then(|n| StoreChoice::parse(&n.store).ok()).unwrap_or(StoreChoice::Keyring);
-            let mut opened = Opened::open_as(context.host, name, &store);
+            let mut opened = OpenStore::open_as(context.host, name, &store);
             opened.follow(context.host, name)?;
             if let Some(elsewhere) = opened.cache_elsewhere(name) {
                 any |= elsewhere.clear().map_err(|e| not_removed(&e.to_string()))?;
             }
             any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, format!("{error:#}"), e.why))?;
             opened.indexes(context.host, name).iter().for_each(Index::forget);
-            say(context, name, any, "it could not be revoked, as the profile is broken");
+            say(context, name, any, "; not revoked at the provider, as the profile cannot be used");
             return Ok(());
         }
     };
     let mut tokens = cache.all();
     let mut any = cache.clear().map_err(|e| not_removed(&e.to_string()))?;
 
-    let mut opened = Opened::open(context.host, &profile);
+    let mut opened = OpenStore::open(context.host, &profile);
     opened.follow(context.host, name)?;
     if let Some(elsewhere) = opened.cache_elsewhere(name) {
         tokens.extend(elsewhere.all());
@@ -90,26 +85,27 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
-        // Nothing was ever kept where no keyring is; what cannot be read can be removed.
-        let harmless = match trouble.trouble {
-            Trouble::Missing => !holds,
-            Trouble::Corrupt => profile.store != StoreChoice::File,
+        // An entry that cannot be read can be removed; a file that cannot be read holds those of others too.
+        broken = match trouble.trouble {
+            StoreErrorKind::Entry => true,
+            StoreErrorKind::Corrupt => profile.store != StoreChoice::File,
             _ => false,
         };
-        broken = trouble.trouble == Trouble::Corrupt;
+        // Nothing was ever kept where no keyring is.
+        let harmless = broken || (trouble.trouble == StoreErrorKind::Missing && !holds);
         if !harmless {
             let mut error = open_store::store_error(&profile, &trouble);
-            error.why = format!("cached tokens are forgotten, what it keeps is not: {}", error.why);
+            error.why = format!("cached tokens were removed, but not what the store keeps: {}", error.why);
             return Err(error.into());
         }
     }
     // What a killed call left is revoked too. A store that does not take it will not take the end of the session either.
     let _ = journal::recover(context.host, &profile, &mut opened, None);
-    let revoked = revoke(context, &mut profile, &opened, &tokens);
-    any |= !opened.kept.is_empty() || broken;
+    let revoked = revoke(context.host, &mut profile, &opened.credentials, &tokens);
+    any |= !opened.credentials.is_empty() || broken;
     if opened.trouble.is_none() || broken {
         // Also where nothing is kept: a killed process may have left something half written.
-        let empty = crate::token::credentials::Kept::default();
+        let empty = crate::token::credentials::Credentials::default();
         opened.write(name, empty).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }
     if let Some(noted) = &noted
@@ -122,19 +118,24 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     opened.indexes(context.host, name).iter().for_each(Index::forget);
     drop(lock);
     match revoked {
-        Revoked::Yes => say(context, name, any, "revoked"),
+        Revoked::Yes => say(context, name, any, " and revoked at the provider"),
         Revoked::Cannot if any => context.host.terminal.warn(&format!(
-            "{name}: forgotten here, not revoked there: {} has no way to revoke, and what it issued lives to its end",
+            "{name}: {NOT_REVOKED}: {} has no revocation endpoint; its tokens stay valid until they expire",
             profile.provider.name
         )),
-        Revoked::Cannot => say(context, name, any, ""),
-        Revoked::Nothing => say(context, name, any, ""),
+        Revoked::Cannot | Revoked::Nothing => say(context, name, any, ""),
         Revoked::Failed(error) => {
-            return Err(Error::new(Kind::Unavailable, "forgotten here, not revoked there", error.to_string()).into());
+            let unreached = Error::new(Kind::Unavailable, NOT_REVOKED, error.to_string());
+            return Err(unreached
+                .hint("tokens stay valid until they expire, or until you end the session at the provider")
+                .into());
         }
     }
     Ok(())
 }
+
+/// Said where something may still be good at the provider.
+const NOT_REVOKED: &str = "removed locally; not revoked at the provider";
 
 fn resolve(context: &Context, name: &str, provider: Option<&str>) -> Result<Profile> {
     let in_config = context.setup.config.profiles.get(name).is_some_and(|p| p.provider.is_some());
@@ -143,61 +144,13 @@ fn resolve(context: &Context, name: &str, provider: Option<&str>) -> Result<Prof
 }
 
 fn not_removed(why: &str) -> Error {
-    Error::new(Kind::Other, "a cached token cannot be removed", why)
+    Error::new(Kind::Other, "a cached token could not be removed", why)
 }
 
-fn say(context: &mut Context, name: &str, any: bool, how: &str) {
-    let text = match (any, how) {
-        (false, _) => format!("{name}: nothing was kept"),
-        (true, "") => format!("{name}: forgotten here"),
-        (true, "revoked") => format!("{name}: revoked, and forgotten here"),
-        (true, how) => format!("{name}: forgotten here; {how}"),
+fn say(context: &mut Context, name: &str, any: bool, more: &str) {
+    let text = match any {
+        false => format!("{name}: not logged in; nothing to remove"),
+        true => format!("{name}: removed locally{more}"),
     };
     context.host.terminal.tell(&text);
-}
-
-enum Revoked {
-    Yes,
-    Cannot,
-    Nothing,
-    Failed(anyhow::Error),
-}
-
-/// Revokes the session, or the access tokens of a profile without one (RFC 7009).
-fn revoke(context: &mut Context, profile: &mut Profile, opened: &Opened, cached: &[Token]) -> Revoked {
-    let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
-    let session = opened.kept.session.as_ref();
-    if session.is_none() && (!names.contains_key("access_token") || cached.is_empty()) {
-        return Revoked::Nothing;
-    }
-    if let Err(error) =
-        profile.discover(context.host, names.into_keys().map(|name| (name, false)).collect(), Copies::Allowed)
-    {
-        return Revoked::Failed(error);
-    }
-    let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
-    // A server without an address for it.
-    let address = |name: &str| profile.value(name).is_some();
-    if call.url.names().any(|(name, optional)| optional && !address(name)) {
-        return Revoked::Cannot;
-    }
-    let url = profile.known_values().ok().and_then(|values| profile.session_url(&values));
-    let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
-    let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
-    let tokens: Vec<(&str, Value)> = match session {
-        Some(session) => vec![("refresh_token", open_store::refresh_token(session))],
-        None => cached.iter().map(|token| ("access_token", access(token))).collect(),
-    };
-    for token in tokens {
-        let hint = Value::found(Secret::new(token.0), Source::Default);
-        let extra = [token, ("token_type_hint", hint)];
-        let inputs = match inputs::fill(context.host, profile, For::Call(call), &secrets, &extra) {
-            Ok(inputs) => inputs,
-            Err(error) => return Revoked::Failed(error),
-        };
-        if let Err(error) = exchange::revoke(context.host, profile, call, &inputs) {
-            return Revoked::Failed(error);
-        }
-    }
-    Revoked::Yes
 }

@@ -20,11 +20,13 @@ use crate::session::guard;
 use crate::storage::lock::Lock;
 use crate::system::signals;
 use anyhow::Result;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-/// What every command has at hand.
+/// What every command works with.
 pub struct Context<'h> {
-    /// The world.
+    /// The host.
     pub host: &'h mut Host,
     /// What the user has set up.
     pub setup: Setup,
@@ -32,12 +34,12 @@ pub struct Context<'h> {
     pub plain: bool,
 }
 
-/// What a command makes of a config that `--config` or `TOK_CONFIG` names and that is not there.
+/// What a command does if the config that `--config` or `TOK_CONFIG` names does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// It is an error.
     Refused,
-    /// The command makes one.
+    /// The command creates it.
     Allowed,
 }
 
@@ -55,8 +57,12 @@ impl<'h> Context<'h> {
             (None, None) => None,
         };
         if let (Some(by), Missing::Refused, false) = (named, missing, config_path.exists()) {
-            let what = format!("there is no config {}", config_path.display());
-            return Err(Error::new(Kind::Config, what, format!("{by} names it")).hint("tok login makes one").into());
+            let what = format!("no config file {}", config_path.display());
+            let path = config_path.to_string_lossy();
+            let quoted = shlex::try_quote(&path).unwrap_or(path.clone());
+            return Err(Error::new(Kind::Config, what, format!("{by} names it"))
+                .hint(format!("create it: tok login PROVIDER --config {quoted}"))
+                .into());
         }
         let setup = match setup.filter(|setup| setup.config_path == config_path) {
             Some(setup) => setup,
@@ -68,7 +74,7 @@ impl<'h> Context<'h> {
     }
 
     /// Everything about one profile, one process at a time, for all whose state folder is this one; see
-    /// [`crate::session::open_store::Opened::follow`] for the others.
+    /// [`crate::session::open_store::OpenStore::follow`] for the others.
     ///
     /// # Errors
     /// As [`guard::lock`].
@@ -77,7 +83,7 @@ impl<'h> Context<'h> {
         Ok(guard::lock(self.host, &state, name)?)
     }
 
-    /// Writes the answer to stdout. A closed stdout is no error: nobody wants to know.
+    /// Writes the answer to stdout. A closed stdout is not an error: no one reads it.
     ///
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
@@ -148,4 +154,18 @@ fn is_plain(host: &Host, global: &Global, verb: &str, args: &TokenArgs) -> bool 
     let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store;
     let is_same = args.values.values().all(|value| matches!(value, Flag::Plain(_)));
     is_usual && is_same && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
+}
+
+/// `flags`, with what a person types for a secret that is to come from stdin, where that is a terminal.
+///
+/// # Errors
+/// [`Kind::Other`] where the terminal fails.
+pub fn typed(host: &mut Host, flags: &BTreeMap<String, Flag>) -> Result<BTreeMap<String, Flag>> {
+    let mut flags = flags.clone();
+    for (name, flag) in &mut flags {
+        if matches!(flag, Flag::File(path) if path == Path::new("-")) && host.terminal.stdin_terminal {
+            *flag = Flag::Typed(host.ask_secret(name)?);
+        }
+    }
+    Ok(flags)
 }

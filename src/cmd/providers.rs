@@ -33,19 +33,19 @@ fn unknown(library: &Library, name: &str) -> Error {
     let names = library.names();
     let error = Error::new(
         Kind::Config,
-        format!("there is no provider `{}`", crate::base::text::escape_to(name, 80)),
-        format!("known are {}", names.join(", ")),
+        format!("unknown provider `{}`", crate::base::text::escape_to(name, 80)),
+        format!("known: {}", names.join(", ")),
     );
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("add a provider file of your own; `tok providers NAME --toml` prints one to start from"),
+        None => error.hint("add your own provider file; to start from one: tok providers oauth2 --toml"),
     }
 }
 
 fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     let own = host.folders().ok().map(|f| f.provider(name));
     if crate::base::name::is_name(name)
-        && let Some(text) = own.map(|path| read_trusted(&path)).transpose()?.flatten()
+        && let Some(text) = own.map(|path| read_trusted(host, &path)).transpose()?.flatten()
     {
         return Ok(text);
     }

@@ -14,8 +14,9 @@ use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
+use crate::session::revoke::discover_client;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
@@ -60,6 +61,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         let mut entry = json!({ "secret": param.secret, "from": source.map(|s| s.to_string()) });
         if !param.secret {
             entry["value"] = json!(value);
+            if profile.is_off(&param.name) {
+                entry["off"] = json!(true);
+            }
         }
         values.insert(param.name.clone(), entry);
     }
@@ -159,22 +163,22 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     let name = question.name();
     let unknown = |profile: &Profile| {
         let failed = format!("{} cannot be asked for {name}", profile.provider.name);
-        Error::new(Kind::Config, failed, "there is no address for it")
-            .hint(format!("give one in the config: {name}_url = \"https://…\""))
+        Error::new(Kind::Config, failed, "its URL is not known")
+            .hint(format!("add it to the config: {name}_url = \"https://…\""))
     };
     let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
     let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
     got.profile.discover(context.host, address, Copies::Allowed)?;
+    // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
+    let opened = match question {
+        Question::Introspection => OpenStore::open(context.host, &got.profile),
+        Question::Userinfo => OpenStore::nothing(),
+    };
+    discover_client(context.host, &mut got.profile, &opened.credentials);
     let (profile, token) = (&got.profile, &got.answer.token);
     // What discovery settles of client authentication stands in the profile.
     let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
-    // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
-    let opened = match question {
-        Question::Introspection => Opened::open(context.host, profile),
-        Question::Userinfo => Opened::nothing(),
-    };
-    let url = profile.session_url(&profile.known_values()?);
-    let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
+    let secrets = open_store::kept_values(&opened.credentials, profile.value("client_id").as_deref());
     let home = profile.token_home(token);
     let extra = [("access_token", profile::Value::kept(token.access_token.clone(), Some(home.clone())))];
     let mut inputs = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
@@ -202,25 +206,25 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     match wrong(question, &object, token.id_token.as_ref().and_then(|id| refresh::subject(&id.text)).as_deref()) {
         None => Ok(object),
         Some(why) => {
-            let what = format!("the reply of {to} cannot be used");
+            let what = format!("the reply from {to} cannot be used");
             Err(Error::new(Kind::Reply, what, why)
-                .hint(format!("see whether {to} is the right place: tok show {}", profile.name))
+                .hint(format!("check that {to} is the right server: tok show {}", profile.name))
                 .into())
         }
     }
 }
 
-/// What is wrong with an answer. `subject`: whom the ID token is for.
+/// What is wrong with a reply. `subject`: the person that the ID token is for.
 fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
     match question {
         // RFC 7662 §2.2
         Question::Introspection => match value::member(answer, "active").and_then(value::flag) {
             Some(_) => None,
-            None => Some("it does not say whether the token is good (`active`)"),
+            None => Some("it does not say whether the token is active (`active`)"),
         },
         // OIDC Core §5.3.2: it must be the person of the ID token.
         Question::Userinfo => match value::text(answer, &["sub"]) {
-            None => Some("it does not say whom it is about (`sub`)"),
+            None => Some("it does not name a person (`sub`)"),
             Some(sub) if subject.is_some_and(|subject| subject != sub) => {
                 Some("it is about another person than the ID token (`sub`)")
             }
@@ -269,6 +273,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
         let shown = match (&value["value"], value["secret"] == true) {
             (_, true) => format!("(secret) {from}"),
             (Value::String(text), false) => format!("{}  ({from})", escape(text)),
+            _ if value["off"] == true => format!("switched off  ({from})"),
             _ if value["from"].is_string() => format!("({from})"),
             _ => from,
         };
@@ -281,20 +286,20 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
     line(
         "refresh token",
         match (&kept["refresh_token"], &kept["refresh_expires_at"]) {
-            (Value::Bool(true), Value::String(at)) => format!("kept, until about {at}"),
-            (Value::Bool(true), _) => "kept".into(),
+            (Value::Bool(true), Value::String(at)) => format!("stored, expires about {at}"),
+            (Value::Bool(true), _) => "stored".into(),
             _ => "none".into(),
         },
     );
     if let Value::String(home) = &kept["for"] {
-        line("kept for", escape(home));
+        line("session for", escape(home));
     }
     match &object["access_token"] {
         Value::Object(token) => {
             let end = match (&token["expires_at"], &token["never_expires"]) {
                 (Value::String(at), _) => format!("until {at}"),
-                (_, Value::Bool(true)) => "without end".into(),
-                _ => "end unknown".into(),
+                (_, Value::Bool(true)) => "never expires".into(),
+                _ => "expiry unknown".into(),
             };
             line("access token", format!("received {}, {end}", plain(&token["received_at"])));
             for (label, key) in

@@ -2,7 +2,7 @@
 
 use crate::base::text::line;
 
-/// The fewest columns in which a last cell is wrapped beside the others; with fewer each cell gets a line of its own.
+/// The fewest columns in which a last cell is wrapped beside the others; with fewer, each cell is put on its own line.
 const NARROW: usize = 24;
 
 /// What stands between two columns.
@@ -61,7 +61,7 @@ fn side_by_side<const N: usize>(rows: &[[String; N]], columns: Option<usize>) ->
     Some(text)
 }
 
-/// Each cell on a line of its own, all but the first indented and named by the heading.
+/// Each cell on its own line, all but the first indented and named by the heading.
 fn one_below_the_other<const N: usize>(heading: Option<&[String; N]>, rows: &[[String; N]], columns: usize) -> String {
     let mut text = String::new();
     for row in rows {
@@ -80,7 +80,7 @@ fn one_below_the_other<const N: usize>(heading: Option<&[String; N]>, rows: &[[S
     text
 }
 
-/// `text` in lines of at most `room` characters, broken at spaces alone: a longer word has a line of its own. At least
+/// `text` in lines of at most `room` characters, broken at spaces alone: a longer word has its own line. At least
 /// one line.
 pub fn wrap(text: &str, room: usize) -> Vec<String> {
     if width(text) <= room {

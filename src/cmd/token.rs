@@ -6,10 +6,11 @@ use crate::base::error::{Error, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
 use crate::profile::{Profile, Wishes};
-use crate::session::acquire::{Source, obtain};
+use crate::session::acquire::{TokenSource, obtain};
 use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
-use crate::storage::head::{Call, HeadOf, Stamp};
+use crate::storage::head::{HeadOf, Invocation, Stamp};
+use crate::system::files::is_unwritable;
 use crate::token::Token;
 use crate::token::freshness::{MinTtl, Stale, freshness};
 use anyhow::{Context as _, Result};
@@ -41,8 +42,8 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let asked = args.min_ttl.or(profile.min_ttl);
     let min_ttl = MinTtl::from(asked);
     let folders = context.host.folders()?.clone();
-    let cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
-    let find = || cache.as_ref().and_then(|c| c.find(&known));
+    let mut cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
+    let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
     let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
     let answer = |profile, token, source, now: i64| Got {
@@ -53,11 +54,11 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let mut reason = None;
     if !args.fresh {
         let now = context.host.clock.now().secs();
-        if let Some((file, token)) = find() {
+        if let Some((file, token)) = find(&cache) {
             match good(&token, now, min_ttl) {
                 Ok(()) => {
                     write_head(context, &profile, cache.as_ref(), (file, &token), asked);
-                    return Ok(answer(profile, token, Source::Cache, now));
+                    return Ok(answer(profile, token, TokenSource::Cache, now));
                 }
                 Err(stale) => reason = Some(stale),
             }
@@ -69,11 +70,18 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
 
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
+    let mut no_store = args.no_store;
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
+        // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
+        Err(error) if kind(&error) == Kind::Other && !no_store && is_unwritable(&folders.state) => {
+            context.host.terminal.detail(&format!("{error:#}; going on without store and cache"));
+            (cache, no_store) = (None, true);
+            None
+        }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
         Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
-            context.host.terminal.detail(&format!("{error:#}; going on without a lock"));
+            context.host.terminal.detail(&format!("{error:#}; continuing without a lock"));
             None
         }
         Err(error) => return Err(error),
@@ -81,34 +89,34 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let (now, started) = (context.host.clock.now().secs(), context.host.clock.started);
     let stand = context.host.settings.are_unchanged();
     let answers = |token: &Token, now: i64| {
-        // Issued while we waited: that is as fresh as it gets, however short its life.
+        // Issued while we waited: no token can be fresher, however short its lifetime.
         let meanwhile = token.received >= started;
         // Where the settings have changed since, it may be for those of now, which were not in force when we began.
-        let is_of_then = stand || !meanwhile || token.belongs.is_within(&known);
+        let is_of_then = stand || !meanwhile || token.identity.is_within(&known);
         let is_good = (meanwhile && good(token, now, MinTtl::Asked(0)).is_ok())
             || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
-    if let Some((file, token)) = find().filter(|(_, token)| answers(token, now)) {
+    if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
-        return Ok(answer(profile, token, Source::Cache, now));
+        return Ok(answer(profile, token, TokenSource::Cache, now));
     }
     if let Some(reason) = reason {
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), args.no_store, &answers)?;
-    if let Some((file, waiting)) = find()
+    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
+    if let Some((file, waiting)) = find(&cache)
         && waiting.received == token.received
     {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
     }
     drop(lock);
-    let now = if source == Source::Cache { context.host.clock.now().secs() } else { token.received.secs() };
+    let now = if source == TokenSource::Cache { context.host.clock.now().secs() } else { token.received.secs() };
     Ok(answer(profile, token, source, now))
 }
 
-/// Neither a session nor a token waits anywhere.
+/// Nothing is stored or cached anywhere.
 fn nothing_is_kept(profile: &Profile) -> bool {
     profile.store == StoreChoice::None && !profile.cache
 }
@@ -118,7 +126,7 @@ fn nothing_is_kept(profile: &Profile) -> bool {
 /// # Errors
 /// As [`Profile::resolve`].
 pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
-    let mut flags = args.values.clone();
+    let mut flags = super::typed(context.host, &args.values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
@@ -128,25 +136,25 @@ pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
     let why = match reason {
-        None => "none waits here for these settings".to_string(),
+        None => "none for these settings".to_string(),
         Some(Stale::Soon(left)) => {
             format!(
-                "it has {} left, and {} are asked for",
+                "it has {} left, and {} is required",
                 crate::base::duration::show(left),
                 crate::base::duration::show(min_ttl)
             )
         }
         Some(stale) => describe(stale).to_string(),
     };
-    Error::new(Kind::LoginNeeded, "there is no cached token to hand out", why)
-        .hint(format!("get one with the network: tok get {}", profile.name))
+    Error::new(Kind::LoginNeeded, "no cached token", why)
+        .hint(format!("get one from the provider: tok get {}", profile.name))
 }
 
 fn describe(stale: Stale) -> &'static str {
     match stale {
         Stale::Expired => "the cached token has expired",
         Stale::Soon(_) => "the cached token expires too soon",
-        Stale::ClockSetBack => "the cached token comes from the future: the clock was set back",
+        Stale::ClockSetBack => "the cached token is from the future: the clock was set back",
     }
 }
 
@@ -160,8 +168,10 @@ fn write_head(
 ) {
     let Some(cache) = cache.filter(|_| context.plain) else { return };
     let own = context.host.env.own();
-    let words = context.host.words.iter().skip(3).map(|word| word.as_encoded_bytes()).collect();
-    let mut call = Call { words, env: own.iter().map(|entry| entry.as_slice()).collect() };
+    let mut all = context.host.words.iter().skip(1).map(|word| word.as_encoded_bytes());
+    let verb = all.next().unwrap_or_default();
+    let mut call =
+        Invocation { verb, words: all.skip(1).collect(), env: own.iter().map(|entry| entry.as_slice()).collect() };
     // The header of a token that is bound to a key is another each time.
     if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);

@@ -9,38 +9,39 @@ use crate::oauth::reply::form_decode;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-/// The parameters that count. RFC 6749 §3.1 forbids each of them to come twice.
+/// The parameters used. RFC 6749 §3.1 forbids repeating them.
 const NAMES: [&str; 5] = ["code", "state", "iss", "error", "error_description"];
 
-/// What the redirect of this login looks like.
+/// What the redirect of this login must look like.
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub struct ExpectedRedirect {
     /// The `state` of the authorization request.
     pub state: Secret,
-    /// The issuer that was asked; where it is not known, `iss` is not looked at.
+    /// The issuer the request was sent to; if unknown, `iss` is not checked.
     pub issuer: Option<String>,
-    /// The metadata said `authorization_response_iss_parameter_supported` (RFC 9207 §3): a redirect without `iss` is
-    /// none of this issuer's.
+    /// The metadata said `authorization_response_iss_parameter_supported` (RFC 9207 §3): a redirect without `iss`
+    /// is not from this issuer.
     pub issuer_required: bool,
     /// The path of the redirect URI, beginning with a slash.
     pub path: String,
 }
 
-/// The answer to this login's authorization request: it carries the right `state`.
+/// The response to this login's authorization request, with the right `state`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Callback {
     /// The authorization code.
     Code(Secret),
-    /// The provider refuses (RFC 6749 §4.1.2.1). As it came: not safe for a terminal.
+    /// An error response (RFC 6749 §4.1.2.1), unescaped: not safe for a terminal.
     Denied {
         /// `error`
         code: String,
         /// `error_description`
         description: Option<String>,
     },
-    /// It is not from the issuer that was asked (RFC 9207 §2.4): the code in it must not go to this token endpoint.
+    /// It is not from the issuer the request was sent to (RFC 9207 §2.4): its code must not be sent to this token
+    /// endpoint.
     MixUp {
-        /// `iss`, as it came; `None` where it is missing and must not.
+        /// `iss`, unescaped; `None` if it is missing but required.
         issuer: Option<String>,
     },
 }
@@ -49,7 +50,7 @@ impl Callback {
     /// The authorization code.
     ///
     /// # Errors
-    /// [`Kind::Refused`] or, where the provider says it is for now, [`Kind::Unavailable`]; [`Kind::Reply`] where the
+    /// [`Kind::Refused`] or, if the provider says it is temporary, [`Kind::Unavailable`]; [`Kind::Reply`] if the
     /// answer is from another issuer.
     pub fn code(self) -> Result<Secret> {
         match self {
@@ -63,14 +64,14 @@ impl Callback {
                     Some(text) => format!("{} ({})", escape(&code), escape(&text)),
                     None => escape(&code),
                 };
-                Err(Error::new(kind, "the provider ended the login", why))
+                Err(Error::new(kind, "the login failed at the provider", why))
             }
             Callback::MixUp { issuer } => {
                 let why = match issuer {
-                    Some(issuer) => format!("it is from {}, which was not asked", escape(&issuer)),
-                    None => "it does not say which issuer it is from, as it must here".into(),
+                    Some(issuer) => format!("it is from {}, not from the configured issuer", escape(&issuer)),
+                    None => "it lacks the `iss` parameter, which this provider always sends".into(),
                 };
-                let error = Error::new(Kind::Reply, "the answer to the login cannot be trusted", why);
+                let error = Error::new(Kind::Reply, "the login response cannot be trusted", why);
                 Err(error.hint(
                     "log in again; if it happens again, compare the configured issuer with the provider's (RFC 9207)",
                 ))
@@ -79,15 +80,26 @@ impl Callback {
     }
 }
 
-/// A request that is no answer to this login, and why: it is turned away, and the wait goes on.
+/// Why a request is not the response to this login: it is rejected, and the wait goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign(pub &'static str);
+
+/// The error that a request for `target` names, where it says nothing of which login it is about. Some servers leave
+/// out `state` there, against RFC 6749 §4.1.2.1. As it came: not safe for a terminal.
+pub fn stateless_error(target: &str, expected: &ExpectedRedirect) -> Option<String> {
+    let (path, query) = target.split_once('?')?;
+    let mut given = parameters(query).ok().filter(|_| path == expected.path)?;
+    let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
+    let (state, error, description) = (text("state"), text("error")?, text("error_description"));
+    let description = description.map(|text| format!(" ({})", *text)).unwrap_or_default();
+    state.is_none().then(|| format!("{}{description}", *error))
+}
 
 /// What a request for `target` (path and query, as in a request line) means.
 ///
 /// # Errors
-/// [`Foreign`]: it is not about this login, or nobody could tell.
-pub fn read(target: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
+/// [`Foreign`]: it is not about this login, as far as can be told.
+pub fn read(target: &str, expected: &ExpectedRedirect) -> std::result::Result<Callback, Foreign> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     if path != expected.path {
         return Err(Foreign("its path is not the redirect's"));
@@ -95,11 +107,11 @@ pub fn read(target: &str, expected: &Expected) -> std::result::Result<Callback, 
     read_query(query, expected)
 }
 
-fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback, Foreign> {
+fn read_query(query: &str, expected: &ExpectedRedirect) -> std::result::Result<Callback, Foreign> {
     let mut given = parameters(query)?;
     let state = given.remove("state").ok_or(Foreign("it has no state"))?;
     if !constant_time_eq(state.as_bytes(), expected.state.expose().as_bytes()) {
-        return Err(Foreign("its state is of another login"));
+        return Err(Foreign("its state is from another login"));
     }
     let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
     let plain = |value: Zeroizing<String>| value.to_string();
@@ -117,33 +129,35 @@ fn read_query(query: &str, expected: &Expected) -> std::result::Result<Callback,
         return Ok(Callback::MixUp { issuer: issuer.map(plain) });
     }
     match (error, code) {
-        // A code beside an error is not spent.
+        // A code next to an error is not used.
         (Some(code), _) => Ok(Callback::Denied { code: plain(code), description: description.map(plain) }),
         // RFC 6749 A.11
         (None, Some(code)) if code.bytes().all(|b| (0x20..=0x7e).contains(&b)) => {
             Ok(Callback::Code(Secret::new(code.as_str())))
         }
-        (None, _) => Err(Foreign("its code has characters that no code has")),
+        (None, _) => Err(Foreign("its code contains invalid characters")),
     }
 }
 
-/// What a person pasted: the whole address to which the browser was sent, or what follows its question mark.
+/// What a person pasted: the whole redirect URL, or its query.
 ///
 /// # Errors
-/// [`Kind::Usage`], in words that do not repeat it.
-pub fn pasted(text: &str, expected: &Expected) -> Result<Callback> {
+/// [`Kind::Usage`], without repeating it.
+pub fn pasted(text: &str, expected: &ExpectedRedirect) -> Result<Callback> {
     let wrong = |why: &str| {
-        Error::new(Kind::Usage, "this is not the address that the login ended at", why)
-            .hint("paste all of the browser's address line, as it is after the login")
+        Error::new(Kind::Usage, "this is not the URL that the login ended at", why)
+            .hint("paste the whole URL from the browser's address bar, as it is after the login")
     };
-    let text = text.trim().trim_matches(['"', '\'', '<', '>']);
+    // A terminal or a mail breaks it into lines; a URL itself contains no space.
+    let whole: Zeroizing<String> = Zeroizing::new(text.split_whitespace().collect());
+    let text = whole.trim_matches(['"', '\'', '<', '>']);
     let text = text.split('#').next().unwrap_or(text);
     let (address, query) = text.split_once('?').unwrap_or(("", text));
     if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name))) {
         return Err(match text {
             "" => wrong("it is empty"),
             _ if address.is_empty() && !text.contains("://") => {
-                wrong("a code alone does not tell whether it is of this login: the state is missing")
+                wrong("the state is missing: a code alone may be from another login")
             }
             _ => wrong("it has neither a code nor an error"),
         });
@@ -167,7 +181,7 @@ fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizi
         let (name, value) = (decode(name)?, decode(value)?);
         let Some(name) = NAMES.iter().find(|known| **known == *name) else { continue };
         if found.insert(*name, value).is_some() {
-            return Err(Foreign("it has a parameter twice"));
+            return Err(Foreign("a parameter appears twice"));
         }
     }
     Ok(found)
@@ -177,8 +191,8 @@ fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizi
 mod tests {
     use super::*;
 
-    fn expected() -> Expected {
-        Expected {
+    fn expected() -> ExpectedRedirect {
+        ExpectedRedirect {
             state: Secret::new("st-1"),
             issuer: Some("https://as.example".into()),
             issuer_required: false,
@@ -261,9 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_a_state_is_named_and_is_no_answer() {
+        let named = |target: &str| stateless_error(target, &expected());
+        assert_eq!(named("/callback?error=invalid_request"), Some("invalid_request".into()));
+        assert_eq!(named("/callback?state=&error=a&error_description=b+c"), Some("a (b c)".into()));
+        for target in
+            ["/callback?error=a&state=st-1", "/callback?error=a&state=x", "/callback?code=a", "/x?error=a", "/callback"]
+        {
+            assert_eq!(named(target), None, "{target}");
+        }
+        assert!(read("/callback?error=invalid_request", &expected()).is_err());
+    }
+
+    #[test]
     fn an_answer_of_another_issuer_is_not_taken() {
         let read = |query: &str, required: bool| {
-            read(&format!("/callback?state=st-1&{query}"), &Expected { issuer_required: required, ..expected() })
+            read(
+                &format!("/callback?state=st-1&{query}"),
+                &ExpectedRedirect { issuer_required: required, ..expected() },
+            )
         };
         let mixed = |issuer: Option<&str>| Ok(Callback::MixUp { issuer: issuer.map(Into::into) });
         assert_eq!(read("code=abc&iss=https%3A%2F%2Fas.example", true), code("abc"));
@@ -279,7 +309,7 @@ mod tests {
         assert!(error.kind == Kind::Reply && !error.why.contains('\u{1b}'), "{error:?}");
         // A wrong state comes first: anybody could end the login otherwise.
         assert!(super::read("/callback?state=st-2&code=abc&iss=https://evil.example", &expected()).is_err());
-        let unknown = Expected { issuer: None, ..expected() };
+        let unknown = ExpectedRedirect { issuer: None, ..expected() };
         assert_eq!(super::read("/callback?state=st-1&code=abc&iss=https://as.example", &unknown), code("abc"));
     }
 
@@ -292,10 +322,11 @@ mod tests {
             "localhost:8400/callback?state=st-1&code=abc",
             "?code=abc&state=st-1",
             "code=abc&state=st-1",
+            "http://127.0.0.1:8400/callb\n  ack?code=a\r\nbc&state=st-1",
         ] {
             assert_eq!(pasted(text, &expected()).ok(), code("abc").ok(), "{text}");
         }
-        let root = Expected { path: "/".into(), ..expected() };
+        let root = ExpectedRedirect { path: "/".into(), ..expected() };
         for text in ["http://127.0.0.1:8400/?code=abc&state=st-1", "http://127.0.0.1:8400?code=abc&state=st-1"] {
             assert_eq!(pasted(text, &root).ok(), code("abc").ok(), "{text}");
         }
@@ -308,11 +339,11 @@ mod tests {
         for (text, why) in [
             ("", "it is empty"),
             (" \n", "it is empty"),
-            ("4x0AbCdsecret", "a code alone"),
-            ("c2VjcmV0==", "a code alone"),
-            ("4/0Asecret", "a code alone"),
+            ("4x0AbCdsecret", "the state is missing"),
+            ("c2VjcmV0==", "the state is missing"),
+            ("4/0Asecret", "the state is missing"),
             ("code=secret", "it has no state"),
-            ("code=secret&state=st-2", "its state is of another login"),
+            ("code=secret&state=st-2", "its state is from another login"),
             ("https://as.example/authorize?state=st-1&client_id=secret", "its path"),
             ("http://127.0.0.1:8400/callback?state=st-1", "it has neither"),
             ("http://127.0.0.1:8400/callback", "it has neither"),

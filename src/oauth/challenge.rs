@@ -1,9 +1,9 @@
-//! `WWW-Authenticate`: the challenges of a server (RFC 9110 §11.6.1), with what RFC 6750 §3 and RFC 9728 §5.1 put there.
+//! `WWW-Authenticate`: a server's challenges (RFC 9110 §11.6.1), as used by RFC 6750 §3 and RFC 9728 §5.1.
 
 /// A challenge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
-    /// The scheme, as it came; empty where the parameters follow none.
+    /// The scheme, unchanged; empty if the parameters follow none.
     pub scheme: String,
     /// The parameters in order; names in lower case, values without their quotes. Not safe for a terminal.
     pub parameters: Vec<(String, String)>,
@@ -16,7 +16,7 @@ impl Challenge {
     }
 }
 
-/// The challenges of one header line. What makes no sense is passed over.
+/// The challenges of one header line. What cannot be parsed is skipped.
 pub fn parse(line: &str) -> Vec<Challenge> {
     let mut all: Vec<Challenge> = Vec::new();
     let mut rest = line;
@@ -52,7 +52,7 @@ pub fn parse(line: &str) -> Vec<Challenge> {
     }
 }
 
-/// A token or a quoted string, and what follows it. A quoted string that has no end goes to the line's.
+/// A token or a quoted string, and what follows it. An unterminated quoted string extends to the end of the line.
 fn value_of(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(text.len());

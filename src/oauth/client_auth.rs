@@ -2,33 +2,33 @@
 
 use crate::base::jose::{Algorithm, Key};
 use crate::base::secret::Secret;
-use crate::oauth::request::{Added, Identity, Pair, Unready, Values};
+use crate::oauth::request::{Added, ClientCertificate, Pair, Unready, Values};
 use crate::provider::{Assertion, Auth};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// RFC 7523 §2.2
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How long a client's assertion is good, in seconds: as long as a request may take with clocks that differ.
+/// How long a client's assertion is good, in seconds: long enough for a request between machines whose clocks differ.
 const LIFETIME: i64 = 120;
-/// How far back it is dated, in seconds, for a server whose clock is behind: many take no `iat` of their future.
+/// How far back it is dated, in seconds, for a server whose clock is behind: many reject an `iat` in the future.
 pub const BACKDATE: i64 = 30;
 
-/// What is signed differs each time.
+/// What differs in each signature.
 #[derive(Clone, Debug)]
 pub struct Moment {
     /// The clock, in seconds since 1970.
     pub now: i64,
-    /// A number that nobody has used (`jti`).
+    /// A unique identifier (`jti`).
     pub id: String,
 }
 
-/// The way that the values at hand allow and the server knows (`supported`, its
-/// `token_endpoint_auth_methods_supported`; empty where it does not say).
+/// The method that the available values allow and the server supports (`supported`, its
+/// `token_endpoint_auth_methods_supported`; empty if it does not say).
 pub fn choose(values: &Values, supported: &[String]) -> Auth {
     let has = |name: &str| values.contains_key(name);
     let mut ways: Vec<(Auth, &str)> = Vec::new();
-    // Where an assertion is sent, the key is taken for its own.
+    // If an assertion is sent, the key is taken to be for that.
     if has("private_key") && !has("assertion") {
         if has("certificate") {
             ways.push((Auth::Tls, "tls_client_auth"));
@@ -49,9 +49,9 @@ pub fn choose(values: &Values, supported: &[String]) -> Auth {
     }
 }
 
-/// Whom the assertion of a client may be for, in the order in which it is tried, at the endpoint `url`: what a person
-/// says (`assertion_audience`); else the endpoint's own URL (RFC 7523 §3, RFC 9126 §2), and, where that is refused, the
-/// issuer, which servers by FAPI 2.0 and draft-ietf-oauth-rfc7523bis take alone. An assertion for one endpoint is never
+/// The audiences of a client's assertion for the endpoint `url`, in the order in which they are tried: what a person
+/// sets (`assertion_audience`); else the endpoint's own URL (RFC 7523 §3, RFC 9126 §2), and, if that is refused, the
+/// issuer, the only one accepted under FAPI 2.0 and draft-ietf-oauth-rfc7523bis. An assertion for one endpoint is never
 /// sent to another, so no server can use it elsewhere.
 pub fn audiences(values: &Values, url: &str, issuer: Option<&str>) -> Vec<String> {
     match (values.get("assertion_audience"), issuer) {
@@ -61,10 +61,10 @@ pub fn audiences(values: &Values, url: &str, issuer: Option<&str>) -> Vec<String
     }
 }
 
-/// What `auth` adds to a request of a client. `audience`: whom an assertion is for, of [`audiences`].
+/// What `auth` adds to a client's request. `audience`: one of [`audiences`].
 ///
 /// # Errors
-/// A value that is missing, or that cannot be used so.
+/// A value is missing or cannot be used.
 pub fn add(auth: Auth, values: &Values, audience: &str, moment: &Moment) -> Result<Added, Unready> {
     let value = |name: &str| values.get(name).ok_or_else(|| Unready::Missing(name.into()));
     let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
@@ -88,7 +88,7 @@ pub fn add(auth: Auth, values: &Values, audience: &str, moment: &Moment) -> Resu
         Auth::Tls | Auth::TlsSelfSigned => {
             added.fields.push(field("client_id", value("client_id")?));
             let key = Secret::new(value("private_key")?.as_str());
-            added.identity = Some(Identity { certificate: value("certificate")?.to_string(), key });
+            added.client_certificate = Some(ClientCertificate { certificate: value("certificate")?.to_string(), key });
         }
     }
     Ok(added)
@@ -100,8 +100,8 @@ fn key(values: &Values) -> Result<Key, Unready> {
     Key::parse(&Secret::new(text.as_str())).map_err(|why| Unready::Wrong("private_key".into(), why))
 }
 
-/// `client_assertion` and what goes with it. `client_id` is left out where the assertion says it (RFC 7521 §4.2), but
-/// many servers look for it all the same, and all allow it.
+/// `client_assertion` and what goes with it. `client_id` may be left out, as the assertion contains it (RFC 7521 §4.2),
+/// but many servers look for it all the same, and all allow it.
 fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Moment) -> Result<Vec<Pair>, Unready> {
     let client = values.get("client_id").ok_or_else(|| Unready::Missing("client_id".into()))?;
     let mut claims = Map::new();
@@ -119,7 +119,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     ])
 }
 
-/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat` and `exp`, and `jti` where it wants one.
+/// The assertion of a grant (RFC 7523 §2.1): its claims with `iat` and `exp`, and `jti` if the provider file says so.
 ///
 /// # Errors
 /// As [`add`].
@@ -140,7 +140,7 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     }
     let issued = moment.now - how.backdate;
     claims.insert("iat".into(), issued.into());
-    // Servers that bound the life of an assertion count from `iat`.
+    // Servers that limit the lifetime of an assertion count from `iat`.
     claims.insert("exp".into(), (issued + how.lifetime).into());
     if how.jti {
         claims.insert("jti".into(), moment.id.as_str().into());
@@ -148,7 +148,7 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     signed(values, &key, "private_key", &claims, how.algorithm)
 }
 
-/// `claims` as a JWT, signed with `key`, which is the value `of`. `wanted`: the one algorithm that the server takes.
+/// `claims` as a JWT, signed with `key`, which is the value `of`. `wanted`: the only algorithm that the server accepts.
 fn signed(
     values: &Values,
     key: &Key,
@@ -160,7 +160,7 @@ fn signed(
     let can = || key.algorithms().iter().map(|a| a.name()).collect::<Vec<_>>().join(", ");
     let algorithm = match (wanted, values.get("algorithm")) {
         (Some(wanted), _) if !key.algorithms().contains(&wanted) => {
-            let why = format!("is a key for {}, and the server takes {} alone", can(), wanted.name());
+            let why = format!("is a key for {}, but the server only accepts {}", can(), wanted.name());
             return Err(wrong(of, why));
         }
         (Some(wanted), _) => wanted,
@@ -168,7 +168,7 @@ fn signed(
             let known =
                 Algorithm::parse(name).ok_or_else(|| wrong("algorithm", "is not a signing algorithm".into()))?;
             if !key.algorithms().contains(&known) {
-                return Err(wrong("algorithm", format!("is none that this key can sign with: {}", can())));
+                return Err(wrong("algorithm", format!("does not match the key, which can sign with {}", can())));
             }
             known
         }
@@ -188,7 +188,7 @@ fn signed(
 }
 
 /// Basic client authentication (RFC 7617). By RFC 6749 §2.3.1 both parts are encoded first; a space goes as `%20`,
-/// which every server that decodes takes, and one of them refuses `+`.
+/// which every server that decodes accepts; some refuse `+`.
 fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
     use base64::Engine;
     let part = |name: &str| {
@@ -199,7 +199,7 @@ fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
     if auth == Auth::BasicRaw && id.contains(':') {
         return Err(Unready::Wrong(
             "client_id".into(),
-            "has a colon, which raw Basic authentication cannot carry".into(),
+            "contains a colon, which raw Basic authentication does not allow".into(),
         ));
     }
     let joined = Zeroizing::new(format!("{}:{}", *id, *secret));
@@ -247,7 +247,7 @@ mod tests {
         how.jti = true;
         assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_055, "jti": "x"})));
         how.algorithm = Some(Algorithm::Rs256);
-        let why = "is a key for ES256, and the server takes RS256 alone".to_string();
+        let why = "is a key for ES256, but the server only accepts RS256".to_string();
         assert_eq!(said(&how), Err(Unready::Wrong("private_key".into(), why)));
         how.claims = vec![("iss".into(), claims("{username}"))];
         assert_eq!(said(&how), Err(Unready::Missing("username".into())));

@@ -24,7 +24,7 @@ pub struct Proof<'a> {
 /// Signs `proof` with `key`, for the header `DPoP`.
 ///
 /// # Errors
-/// Why this key cannot do that, as a sentence.
+/// Why this key cannot sign, as a sentence.
 pub fn sign(key: &Key, proof: &Proof) -> Result<Secret, String> {
     let Proof { method, url, access_token, nonce, now, id } = *proof;
     let jwk = key.public_jwk().ok_or("a DPoP proof needs a private key, not a shared secret (RFC 9449 §4.2)")?;

@@ -1,4 +1,4 @@
-//! The check of an ID token (OpenID Connect Core §3.1.3.7).
+//! Validates an ID token (OpenID Connect Core §3.1.3.7).
 
 use crate::base::digest::constant_time_eq;
 use crate::base::jose::{Algorithm, Jwks, VerifyError, base64url, decode, verify};
@@ -9,17 +9,17 @@ use crate::oauth::reply::value::member;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// What the two clocks may differ by, in seconds, where it is about the end of a token's life.
+/// The allowed clock difference, in seconds, for a token's expiry.
 const SLACK: i64 = 60;
-/// By how many seconds a token may come from «the future»: a clock that is this slow harms nobody.
+/// How many seconds a token may be "from the future": a clock that is this slow does no harm.
 const AHEAD: i64 = 300;
 
-/// What the ID token must fit.
-pub struct Expected<'a> {
-    /// The server's `issuer` as its metadata name it, compared to the letter; the tenant's place in it is filled
+/// What the ID token must match.
+pub struct ExpectedClaims<'a> {
+    /// The server's `issuer` as in its metadata, compared exactly; the tenant's place in it is filled
     /// by the token's `tid` ([`metadata::of_tenant`]).
     pub issuer: &'a str,
-    /// The client that asked.
+    /// The requesting client.
     pub client_id: &'a str,
     /// What was sent as `nonce`.
     pub nonce: Option<&'a str>,
@@ -34,9 +34,9 @@ pub struct Expected<'a> {
 /// Why an ID token is not accepted. Displayed, it is in words that follow the name of the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is no JWT, or its signature is not right. With [`VerifyError::NoKey`] the server may have newer keys.
+    /// It is not a JWT, or its signature is invalid. With [`VerifyError::NoKey`] the server may have newer keys.
     Signature(VerifyError),
-    /// A claim is missing or wrong: what.
+    /// A claim is missing or wrong.
     Claim(String),
 }
 
@@ -53,38 +53,38 @@ impl fmt::Display for Refused {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(token: &str, jwks: &Jwks, expected: &Expected<'_>) -> Result<Map<String, Value>, Refused> {
+pub fn check(token: &str, jwks: &Jwks, expected: &ExpectedClaims<'_>) -> Result<Map<String, Value>, Refused> {
     let verified = verify(token, jwks).map_err(Refused::Signature)?;
     checked(&verified.claims, verified.algorithm, expected).map_err(Refused::Claim)?;
     Ok(verified.claims)
 }
 
-/// As [`check`] where the server's keys cannot be had: all but the signature. What came straight from the server over
-/// TLS may be taken so (OpenID Connect Core §3.1.3.7, point 6), but is not verified.
+/// As [`check`] if the server's keys are unavailable: everything except the signature. What came directly from the
+/// server over TLS may be accepted this way (OpenID Connect Core §3.1.3.7, point 6), but is not verified.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check_unsigned(token: &str, expected: &Expected<'_>) -> Result<(), Refused> {
+pub fn check_unsigned(token: &str, expected: &ExpectedClaims<'_>) -> Result<(), Refused> {
     let (claims, algorithm) = decode(token).map_err(Refused::Signature)?;
     checked(&claims, algorithm, expected).map_err(Refused::Claim)
 }
 
-fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expected<'_>) -> Result<(), String> {
-    let issuer = text(claims, "iss")?.ok_or("does not say who issued it (`iss`)")?;
+fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &ExpectedClaims<'_>) -> Result<(), String> {
+    let issuer = text(claims, "iss")?.ok_or("has no issuer (`iss`)")?;
     let asked = metadata::of_tenant(expected.issuer, text(claims, "tid")?);
     if !metadata::is_one(&asked) || issuer != asked {
         return Err(format!("was issued by {}, not by {}", escape_to(issuer, 200), escape_to(&asked, 200)));
     }
     if text(claims, "sub")?.is_none() {
-        return Err("does not say whom it is about (`sub`)".into());
+        return Err("has no subject (`sub`)".into());
     }
     audience(claims, expected.client_id)?;
-    let expires = seconds(claims, "exp")?.ok_or("does not say when it expires (`exp`)")?;
+    let expires = seconds(claims, "exp")?.ok_or("has no expiry (`exp`)")?;
     let now = expected.now;
     if now >= expires.saturating_add(SLACK) {
         return Err("has expired, or this machine's clock is ahead (`exp`)".into());
     }
-    let issued = seconds(claims, "iat")?.ok_or("does not say when it was issued (`iat`)")?;
+    let issued = seconds(claims, "iat")?.ok_or("has no time of issue (`iat`)")?;
     if issued > now.saturating_add(AHEAD) {
         return Err("was issued in the future, or this machine's clock is behind (`iat`)".into());
     }
@@ -92,32 +92,32 @@ fn checked(claims: &Map<String, Value>, algorithm: Algorithm, expected: &Expecte
         return Err("is not valid yet, or this machine's clock is behind (`nbf`)".into());
     }
     if let Some(nonce) = expected.nonce {
-        let own = text(claims, "nonce")?.ok_or("does not repeat the `nonce` of this login")?;
+        let own = text(claims, "nonce")?.ok_or("lacks the `nonce` of this login")?;
         if !constant_time_eq(own.as_bytes(), nonce.as_bytes()) {
-            return Err("belongs to another login (its `nonce` is not the one that was sent)".into());
+            return Err("is from another login (its `nonce` is not the one that was sent)".into());
         }
     }
     if let Some(max_age) = expected.max_age {
-        let since = seconds(claims, "auth_time")?.ok_or("does not say when the person logged in (`auth_time`)")?;
+        let since = seconds(claims, "auth_time")?.ok_or("has no time of login (`auth_time`)")?;
         if now.saturating_sub(since) > max_age.saturating_add(SLACK) {
-            return Err("is about a login longer ago than allowed (`auth_time`)".into());
+            return Err("is from a login longer ago than allowed (`auth_time`)".into());
         }
     }
     if let (Some(token), Some(own)) = (expected.access_token, text(claims, "at_hash")?) {
         let digest = ring::digest::digest(algorithm.digest(), token.as_bytes());
         let half = base64url(&digest.as_ref()[..digest.as_ref().len() / 2]);
         if !constant_time_eq(own.as_bytes(), half.as_bytes()) {
-            return Err("belongs to another access token (`at_hash`)".into());
+            return Err("is for another access token (`at_hash`)".into());
         }
     }
     Ok(())
 }
 
-/// `aud` and `azp`, points 3 to 5. Of several audiences, the one that asked must be named in `azp`.
+/// `aud` and `azp`, points 3 to 5. With several audiences, `azp` must name this client.
 fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), String> {
     const WRONG: &str = "has an audience that is neither a string nor a list of strings (`aud`)";
     let audiences = match member(claims, "aud") {
-        None => return Err("does not say for whom it is (`aud`)".into()),
+        None => return Err("has no audience (`aud`)".into()),
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(all)) => all.iter().map(Value::as_str).collect::<Option<_>>().ok_or(WRONG)?,
         Some(_) => return Err(WRONG.into()),
@@ -127,7 +127,7 @@ fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), String> 
     }
     match text(claims, "azp")? {
         Some(party) if party != client_id => Err("was issued to another client (`azp`)".into()),
-        None if audiences.len() > 1 => Err("is for several clients and does not say which one asked (`azp`)".into()),
+        None if audiences.len() > 1 => Err("is for several clients and does not name this one (`azp`)".into()),
         _ => Ok(()),
     }
 }
@@ -140,8 +140,8 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    fn expected() -> Expected<'static> {
-        Expected {
+    fn expected() -> ExpectedClaims<'static> {
+        ExpectedClaims {
             issuer: "https://id.example",
             client_id: "me",
             nonce: Some("n-0S6_WzA2Mj"),
@@ -158,8 +158,8 @@ mod tests {
         claims.as_object().cloned().expect("an object")
     }
 
-    /// The verdict on the claims with these members set, or taken out where they are null.
-    fn verdict(change: Value, expected: &Expected<'_>) -> String {
+    /// The verdict on the claims with these members set, or taken out if they are null.
+    fn verdict(change: Value, expected: &ExpectedClaims<'_>) -> String {
         let mut claims = claims();
         for (name, value) in change.as_object().cloned().unwrap_or_default() {
             match value {
@@ -186,7 +186,7 @@ mod tests {
         ] {
             assert_eq!(verdict(change.clone(), &expected()), "", "{change}");
         }
-        assert_eq!(verdict(json!({ "nonce": null }), &Expected { nonce: None, ..expected() }), "");
+        assert_eq!(verdict(json!({ "nonce": null }), &ExpectedClaims { nonce: None, ..expected() }), "");
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn null_is_absent_for_every_claim_that_need_not_be_there() {
         let names = ["azp", "nbf", "auth_time", "at_hash", "nonce", "tid", "acr", "amr"];
-        let with = Expected { nonce: None, access_token: Some("t"), ..expected() };
+        let with = ExpectedClaims { nonce: None, access_token: Some("t"), ..expected() };
         for empty in [Value::Null, "".into()] {
             let mut claims = claims();
             claims.extend(names.map(|name| (name.to_string(), empty.clone())));
@@ -231,7 +231,7 @@ mod tests {
     /// Entra, `common`: the metadata's issuer is a template.
     #[test]
     fn the_tenant_of_an_issuer_is_the_tokens() {
-        let common = Expected { issuer: "https://login.example/{tenantid}/v2.0", ..expected() };
+        let common = ExpectedClaims { issuer: "https://login.example/{tenantid}/v2.0", ..expected() };
         let of = |iss: &str, tid: Value| verdict(json!({ "iss": iss, "tid": tid }), &common);
         assert_eq!(of("https://login.example/9-a/v2.0", "9-a".into()), "");
         for (iss, tid) in [
@@ -248,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_login_may_be_asked_to_be_recent() {
-        let recent = Expected { max_age: Some(100), ..expected() };
-        assert!(verdict(json!({}), &recent).contains("when the person logged in"));
+        let recent = ExpectedClaims { max_age: Some(100), ..expected() };
+        assert!(verdict(json!({}), &recent).contains("no time of login"));
         assert_eq!(verdict(json!({ "auth_time": NOW - 160 }), &recent), "");
         assert!(verdict(json!({ "auth_time": NOW - 161 }), &recent).contains("longer ago"));
     }
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_access_token_must_be_the_one_that_came_with_it() {
         let token = Some("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y");
-        let with = Expected { access_token: token, ..expected() };
+        let with = ExpectedClaims { access_token: token, ..expected() };
         assert_eq!(verdict(json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }), &with), "");
         assert_eq!(verdict(json!({}), &with), "");
         assert!(verdict(json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RR" }), &with).contains("access token"));
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(unsigned(token.expose()), Ok(()));
         assert!(matches!(unsigned("eyJhbGciOiJub25lIn0.e30."), Err(Refused::Signature(VerifyError::Algorithm))));
         assert!(matches!(unsigned("eyJhbGciOiJFUzI1NiJ9.e30.eA"), Err(Refused::Claim(_))));
-        let late = Expected { now: NOW + 360, ..expected() };
+        let late = ExpectedClaims { now: NOW + 360, ..expected() };
         assert!(matches!(check(token.expose(), &set(&key), &late), Err(Refused::Claim(why)) if why.contains("exp")));
     }
 }

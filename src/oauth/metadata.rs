@@ -1,5 +1,5 @@
-//! What an authorization server says of itself (RFC 8414, OpenID Connect Discovery 1.0) and its public keys (RFC 7517):
-//! where they are and what may be believed of them. They are fetched by `profile/discovery.rs`.
+//! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0) and public keys (RFC 7517):
+//! where they are and how they are checked. `profile/discovery.rs` fetches them.
 
 use crate::base::text::escape;
 use crate::base::url::Url;
@@ -7,20 +7,20 @@ use crate::oauth::reply::document;
 use crate::oauth::reply::value::{flag, member, names};
 use serde_json::{Map, Value};
 
-/// Where the metadata of `issuer` may be, in the order in which it is asked for: OpenID Connect Discovery 1.0 §4.1
+/// Where the metadata of `issuer` may be, in the order in which the URLs are tried: OpenID Connect Discovery 1.0 §4.1
 /// appends to the issuer, RFC 8414 §3.1 inserts behind its host, and so did others with the older name (§5 there). One
-/// slash at the issuer's end is dropped by all three.
+/// trailing slash of the issuer is dropped by all three.
 ///
 /// # Errors
 /// What is wrong with the issuer, in words that follow its name: it is neither https nor loopback, or has a query or a
-/// fragment (RFC 8414 §2), or is itself the address of metadata.
+/// fragment (RFC 8414 §2), or is itself a metadata URL.
 pub fn addresses(issuer: &str) -> std::result::Result<Vec<String>, String> {
     let path = Url::parse(issuer)?.rest;
     if path.contains(['?', '#']) {
         return Err("has a query or a fragment".into());
     }
     if path.contains("/.well-known/") {
-        return Err("is the address of metadata; leave away /.well-known/ and the name behind it".into());
+        return Err("is a metadata URL; remove /.well-known/ and the name after it".into());
     }
     let host = issuer.strip_suffix(path).unwrap_or(issuer);
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -34,8 +34,8 @@ pub fn addresses(issuer: &str) -> std::result::Result<Vec<String>, String> {
     Ok(all)
 }
 
-/// The metadata of an authorization server, known to be of the issuer that was asked for. What is not used does no
-/// harm, however odd it is: each member is checked when it is read.
+/// The metadata of an authorization server, checked to be from the expected issuer. Unused members do no
+/// harm, however odd they are: each member is checked when it is read.
 #[derive(Clone, Debug)]
 pub struct Metadata(Map<String, Value>);
 
@@ -43,16 +43,14 @@ impl Metadata {
     /// Reads `body` as the metadata of `issuer`.
     ///
     /// # Errors
-    /// Why it is none: no JSON object, or of another issuer ([`is_same`], RFC 8414 §3.3).
+    /// Why it is rejected: not a JSON object, or of another issuer ([`is_same`], RFC 8414 §3.3).
     pub fn parse(body: &[u8], issuer: &str) -> std::result::Result<Metadata, String> {
         let object = object(body)?;
         match member(&object, "issuer") {
             Some(Value::String(said)) if is_same(said, issuer) => Ok(Metadata(object)),
-            Some(Value::String(said)) => {
-                Err(format!("it is of the issuer {}, not of {}", escape(said), escape(issuer)))
-            }
-            Some(_) => Err("the issuer in it is not a string".into()),
-            None => Err("it names no issuer".into()),
+            Some(Value::String(said)) => Err(format!("it is for the issuer {}, not {}", escape(said), escape(issuer))),
+            Some(_) => Err("its `issuer` is not a string".into()),
+            None => Err("it has no `issuer`".into()),
         }
     }
 
@@ -61,18 +59,19 @@ impl Metadata {
         self.text("issuer").unwrap_or_default()
     }
 
-    /// The ways of client authentication that the endpoint `endpoint` (`revocation_endpoint`) takes, by its own list
+    /// The client authentication methods that the endpoint `endpoint` (`revocation_endpoint`) supports, by its own list
     /// (RFC 8414 §2). An endpoint without one is taken to be as the token endpoint is: RFC 8414 says
-    /// `client_secret_basic` there, but servers that leave the list out take what they take elsewhere.
+    /// `client_secret_basic` there, but servers that leave the list out support what they support elsewhere.
     pub fn client_authentication(&self, endpoint: &str) -> Vec<String> {
         let own = self.list(&format!("{endpoint}_auth_methods_supported"));
         own.or_else(|| self.list("token_endpoint_auth_methods_supported")).unwrap_or_default()
     }
 
-    /// The URL `key` (`token_endpoint`, `jwks_uri`); `None` where the server has none.
+    /// The URL `key` (`token_endpoint`, `jwks_uri`); `None` if the server has none.
     ///
     /// # Errors
-    /// What is wrong with it, `key` named: no string, neither https nor loopback, a fragment (RFC 6749 §3.1, §3.2).
+    /// What is wrong with it, including `key`: not a string, neither https nor loopback, a fragment (RFC 6749 §3.1,
+    /// §3.2).
     pub fn endpoint(&self, key: &str) -> std::result::Result<Option<String>, String> {
         endpoint(&self.0, key)
     }
@@ -94,13 +93,13 @@ impl Metadata {
         }
     }
 
-    /// The string `key`; `None` where it is absent, empty or something else.
+    /// The string `key`; `None` if it is absent, empty or something else.
     pub fn text(&self, key: &str) -> Option<&str> {
         member(&self.0, key)?.as_str()
     }
 
-    /// The strings of the list `key`, or of the one string that some servers write there; `None` where there is no
-    /// list, which says less than an empty one.
+    /// The strings of the list `key`, or of the one string that some servers write there; `None` if there is no
+    /// list, which is different from an empty one.
     pub fn list(&self, key: &str) -> Option<Vec<String>> {
         names(member(&self.0, key)?)
     }
@@ -120,7 +119,7 @@ impl Metadata {
 }
 
 /// What stands for the tenant in the issuer of Entra's `common`, `organizations` and the like: an ID token's `iss` has
-/// that token's `tid` in its place (Microsoft identity platform, «Claims in an ID token», `iss`).
+/// that token's `tid` in its place (Microsoft identity platform, "Claims in an ID token", `iss`).
 const TENANT: &str = "{tenantid}";
 
 /// Whether `said`, the issuer as its metadata name it, is the issuer `asked`, as a person has it: to the letter, but
@@ -135,7 +134,7 @@ fn is_same(said: &str, asked: &str) -> bool {
 pub fn is_of(said: &str, issuer: &str) -> bool {
     let fits = |text: &str, template: &str| {
         let Some((before, after)) = template.split_once(TENANT) else { return false };
-        // In the path alone: a tenant is no host.
+        // Only in the path: a tenant is not a host.
         if before.split_once("://").is_none_or(|(_, rest)| !rest.contains('/')) {
             return false;
         }
@@ -145,7 +144,7 @@ pub fn is_of(said: &str, issuer: &str) -> bool {
     said == issuer || fits(said, issuer)
 }
 
-/// `issuer` with `tenant` (an ID token's `tid`) where it has a place for it.
+/// `issuer` with `tenant` (an ID token's `tid`) filled in, if it has a place for it.
 pub fn of_tenant(issuer: &str, tenant: Option<&str>) -> String {
     let is_id = |tenant: &&str| !tenant.is_empty() && tenant.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     match tenant.filter(is_id) {
@@ -181,7 +180,7 @@ pub fn object(body: &[u8]) -> std::result::Result<Map<String, Value>, String> {
 pub fn keys(body: &[u8]) -> std::result::Result<Vec<u8>, String> {
     match object(body)?.get("keys") {
         Some(Value::Array(_)) => Ok(body.to_vec()),
-        _ => Err("there is no list of keys in it".into()),
+        _ => Err("it has no list of keys (`keys`)".into()),
     }
 }
 
@@ -231,17 +230,17 @@ mod tests {
     fn metadata_is_believed_only_from_its_own_issuer() {
         let why = |body: &str| Metadata::parse(body.as_bytes(), ISSUER).unwrap_err();
         assert!(Metadata::parse(said(ISSUER).as_bytes(), ISSUER).is_ok());
-        assert_eq!(why(&said("https://e\u{1b}")), "it is of the issuer https://e\\u{1b}, not of https://a.example/t");
+        assert_eq!(why(&said("https://e\u{1b}")), "it is for the issuer https://e\\u{1b}, not https://a.example/t");
         for near in ["https://a.example/t/", "https://a.example/{tenantid}"] {
             assert_eq!(Metadata::parse(said(near).as_bytes(), ISSUER).unwrap().issuer(), near);
         }
-        assert!(why(&said("https://A.example/t")).ends_with("not of https://a.example/t"));
+        assert!(why(&said("https://A.example/t")).ends_with("not https://a.example/t"));
         for (body, part) in [
             ("", "is empty"),
             (" <!doctype html>", "HTML"),
             ("{\"issuer\":", "not JSON"),
             ("[1]", "not a JSON object"),
-            ("{}", "names no issuer"),
+            ("{}", "no `issuer`"),
             ("{\"issuer\":1}", "not a string"),
         ] {
             assert!(why(body).contains(part), "{body}");
@@ -298,7 +297,7 @@ mod tests {
         assert_eq!(all.endpoint("f").unwrap_err(), "f has a fragment: https://b.example/#x");
         assert_eq!(all.mtls_endpoint("a"), Ok(Some("https://m.example/a".into())));
         assert_eq!(all.mtls_endpoint("local"), all.endpoint("local"));
-        assert!(all.mtls_endpoint("h").unwrap_err().starts_with("in mtls_endpoint_aliases, h is no https"));
+        assert!(all.mtls_endpoint("h").unwrap_err().starts_with("in mtls_endpoint_aliases, h is not an https"));
         assert_eq!((all.text("a"), all.text("e"), all.text("n")), (Some("https://b.example/a?x=1"), None, None));
         assert_eq!((all.list("l"), all.list("n")), (Some(vec!["x".into(), "y".into()]), None));
         assert_eq!((all.flag("t"), all.flag("n"), all.flag("none")), (Some(true), None, None));

@@ -1,4 +1,4 @@
-//! Proof Key for Code Exchange (RFC 7636), with `S256` alone.
+//! Proof Key for Code Exchange (RFC 7636), only with `S256`.
 
 use crate::base::jose::base64url;
 use crate::base::secret::Secret;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// A new `code_verifier`: 32 random bytes as base64url, 43 characters (RFC 7636 §4.1).
 ///
 /// # Panics
-/// Where the system has no random numbers: nothing here may go on without.
+/// If the system's random number generator fails: nothing here may continue without it.
 pub fn verifier() -> Secret {
     let mut bytes = Zeroizing::new([0; 32]);
     crate::base::digest::fill(bytes.as_mut_slice());

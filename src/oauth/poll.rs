@@ -1,72 +1,72 @@
-//! How often a token endpoint is asked whether a person has decided, and when that ends (RFC 8628 §3.4 and §3.5,
+//! How often a token endpoint is polled for a person's decision, and when polling ends (RFC 8628 §3.4 and §3.5,
 //! CIBA Core §10.1 and §11). Pure.
 
 use std::time::{Duration, Instant};
 
-/// The wait between requests where the provider names none (RFC 8628 §3.2).
+/// The wait between requests if the provider names none (RFC 8628 §3.2).
 const INTERVAL: i64 = 5;
-/// The longest wait that a provider may ask for at the start, in seconds: longer ones are slips of a unit.
+/// The longest wait that a provider may ask for at the start, in seconds: longer ones are in the wrong unit.
 const LONGEST_INTERVAL: i64 = 60;
 /// The longest wait of a back-off, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// What `slow_down` adds (RFC 8628 §3.5).
 const SLOWER: Duration = Duration::from_secs(5);
-/// The life of a code whose `expires_in` is missing, though RFC 8628 §3.2 requires it, in seconds.
+/// The lifetime of a code whose `expires_in` is missing, though RFC 8628 §3.2 requires it, in seconds.
 const LIFE: i64 = 600;
-/// The longest life of a code that is believed, in seconds.
+/// The longest accepted lifetime of a code, in seconds.
 const LONGEST_LIFE: i64 = 86_400;
 
-/// What came of a request for the token, where it was no token.
+/// The outcome of a token request that returned no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PollReply {
     /// `authorization_pending`: the person has not decided.
     Pending,
-    /// `slow_down`: as pending, and requests come too often.
+    /// `slow_down`: as pending, and requests are too frequent.
     SlowDown,
     /// `access_denied`: the person refused.
     Denied,
-    /// `expired_token`: the code has ended.
+    /// `expired_token`: the code has expired.
     Expired,
-    /// `transaction_failed` (CIBA Core §11): it came to nothing.
+    /// `transaction_failed` (CIBA Core §11).
     Failed,
     /// No reply came, or the server failed for now.
     Unreachable,
 }
 
-impl Answer {
-    /// What an `error` of a token endpoint means here; `None` for one that has nothing to do with polling and is
-    /// told as any other refusal.
-    pub fn of(error: &str) -> Option<Answer> {
+impl PollReply {
+    /// What an `error` of a token endpoint means here; `None` for one that has nothing to do with polling, which is
+    /// reported like any other refusal.
+    pub fn of(error: &str) -> Option<PollReply> {
         Some(match error {
-            "authorization_pending" => Answer::Pending,
-            "slow_down" => Answer::SlowDown,
-            "access_denied" => Answer::Denied,
-            "expired_token" => Answer::Expired,
-            "transaction_failed" => Answer::Failed,
+            "authorization_pending" => PollReply::Pending,
+            "slow_down" => PollReply::SlowDown,
+            "access_denied" => PollReply::Denied,
+            "expired_token" => PollReply::Expired,
+            "transaction_failed" => PollReply::Failed,
             _ => return None,
         })
     }
 }
 
-/// Why there is no further request.
+/// Why polling ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The person refused.
     Denied,
-    /// The code ended before the person decided.
+    /// The code expired before the person decided.
     Expired,
     /// The provider gave up (CIBA).
     Failed,
-    /// The code ended while the provider could not be reached.
+    /// The code expired while the provider could not be reached.
     Unreachable,
 }
 
-/// What to do after an answer.
+/// What to do after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Ask again after this wait, counted from the answer.
+pub enum NextPoll {
+    /// Ask again after this wait, counted from the reply.
     Wait(Duration),
-    /// Ask no more.
+    /// Stop.
     GiveUp(Why),
 }
 
@@ -75,15 +75,15 @@ pub enum Step {
 pub struct Poll {
     interval: Duration,
     expires_at: Instant,
-    /// How many requests in a row found nobody.
+    /// How many requests in a row failed to reach the provider.
     unreached: u32,
 }
 
 impl Poll {
     /// The pace for a code received at `now`, with the reply's `interval` and `expires_in` in seconds.
     ///
-    /// An `interval` of 0 is 1: RFC 8628 §3.2 lets a provider say so, but does not ask for a flood. A negative one is
-    /// as good as none, and so is an `expires_in` that is not above 0: the provider itself says when a code has ended.
+    /// An `interval` of 0 is 1: RFC 8628 §3.2 lets a provider say so, but does not ask for a flood. A negative one
+    /// counts as absent, and so does an `expires_in` that is not above 0: the provider itself reports an expired code.
     pub fn new(now: Instant, interval: Option<i64>, expires_in: Option<i64>) -> Poll {
         let interval = interval.filter(|i| *i >= 0).unwrap_or(INTERVAL).clamp(1, LONGEST_INTERVAL);
         let life = expires_in.filter(|life| *life > 0).unwrap_or(LIFE).min(LONGEST_LIFE);
@@ -95,32 +95,32 @@ impl Poll {
         self.interval
     }
 
-    /// When the code ends.
+    /// When the code expires.
     pub fn expires_at(&self) -> Instant {
         self.expires_at
     }
 
-    /// What to do after `answer`, which came at `now`. A request that would come after the code's end is not made.
-    pub fn next(&mut self, answer: Answer, now: Instant) -> Step {
-        self.unreached = if answer == Answer::Unreachable { self.unreached.saturating_add(1) } else { 0 };
+    /// What to do after `answer`, which came at `now`. A request after the code's expiry is not made.
+    pub fn next(&mut self, answer: PollReply, now: Instant) -> NextPoll {
+        self.unreached = if answer == PollReply::Unreachable { self.unreached.saturating_add(1) } else { 0 };
         match answer {
-            Answer::Denied => return Step::GiveUp(Why::Denied),
-            Answer::Expired => return Step::GiveUp(Why::Expired),
-            Answer::Failed => return Step::GiveUp(Why::Failed),
-            Answer::SlowDown => self.interval += SLOWER,
-            Answer::Pending | Answer::Unreachable => {}
+            PollReply::Denied => return NextPoll::GiveUp(Why::Denied),
+            PollReply::Expired => return NextPoll::GiveUp(Why::Expired),
+            PollReply::Failed => return NextPoll::GiveUp(Why::Failed),
+            PollReply::SlowDown => self.interval += SLOWER,
+            PollReply::Pending | PollReply::Unreachable => {}
         }
         let left = self.expires_at.saturating_duration_since(now);
-        // Where a back-off would sleep past the end, the plain interval still allows another try.
+        // If a back-off would sleep past the expiry, the plain interval still allows another try.
         let wait = Some(self.backed_off()).filter(|wait| *wait < left).unwrap_or(self.interval);
         match answer {
-            _ if wait < left => Step::Wait(wait),
-            Answer::Unreachable => Step::GiveUp(Why::Unreachable),
-            _ => Step::GiveUp(Why::Expired),
+            _ if wait < left => NextPoll::Wait(wait),
+            PollReply::Unreachable => NextPoll::GiveUp(Why::Unreachable),
+            _ => NextPoll::GiveUp(Why::Expired),
         }
     }
 
-    /// The interval, doubled for each request in a row that found nobody (RFC 8628 §3.5).
+    /// The interval, doubled for each failed request in a row (RFC 8628 §3.5).
     fn backed_off(&self) -> Duration {
         let doubled = self.interval.saturating_mul(2_u32.saturating_pow(self.unreached));
         doubled.min(LONGEST_BACKOFF.max(self.interval))
@@ -133,22 +133,22 @@ fn seconds(seconds: i64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::Answer::{Denied, Expired, Failed, Pending, SlowDown, Unreachable};
+    use super::PollReply::{Denied, Expired, Failed, Pending, SlowDown, Unreachable};
     use super::*;
 
     /// The waits in seconds after each answer, each request made when its wait is over.
-    fn waits(interval: Option<i64>, expires_in: Option<i64>, answers: &[Answer]) -> Vec<Result<u64, Why>> {
+    fn waits(interval: Option<i64>, expires_in: Option<i64>, answers: &[PollReply]) -> Vec<Result<u64, Why>> {
         let mut now = Instant::now();
         let mut poll = Poll::new(now, interval, expires_in);
         now += poll.first();
         let mut steps = Vec::new();
         for answer in answers {
             match poll.next(*answer, now) {
-                Step::Wait(wait) => {
+                NextPoll::Wait(wait) => {
                     now += wait;
                     steps.push(Ok(wait.as_secs()));
                 }
-                Step::GiveUp(why) => steps.push(Err(why)),
+                NextPoll::GiveUp(why) => steps.push(Err(why)),
             }
         }
         steps
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(waits(None, Some(900), &answers), [10, 20, 10, 15, 30].map(Ok));
         // 2^40 and what follows does not overflow.
         let mut poll = Poll::new(Instant::now(), None, None);
-        (0..99).for_each(|_| assert!(matches!(poll.next(Unreachable, Instant::now()), Step::Wait(_))));
+        (0..99).for_each(|_| assert!(matches!(poll.next(Unreachable, Instant::now()), NextPoll::Wait(_))));
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         // At 5 s: 10 s would be too late, 5 s is not.
         assert_eq!(waits(None, Some(12), &[Unreachable, Unreachable]), [Ok(5), Err(Why::Unreachable)]);
         let late = Instant::now() + Duration::from_secs(5);
-        assert_eq!(Poll::new(Instant::now(), None, Some(1)).next(Pending, late), Step::GiveUp(Why::Expired));
+        assert_eq!(Poll::new(Instant::now(), None, Some(1)).next(Pending, late), NextPoll::GiveUp(Why::Expired));
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
             ("Slow_down", None),
             ("", None),
         ] {
-            assert_eq!(Answer::of(code), answer, "{code}");
+            assert_eq!(PollReply::of(code), answer, "{code}");
         }
     }
 }

@@ -9,23 +9,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// When a request may be sent again (the contract's «Retries»).
+/// When a request may be sent again (the contract's "Retries").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// After a connect error and after 429, 502, 503, 504.
     Freely,
-    /// It carries a refresh token that may be spent: where nothing was sent, or after 429 or 503.
+    /// It carries a refresh token that may be used only once: if nothing was sent, or after 429 or 503.
     Rotating,
-    /// It carries a person's own secret; a second try may lock the account: only where nothing was sent.
+    /// It carries a person's own secret; a second try may lock the account: only if nothing was sent.
     Personal,
 }
 
-/// A request, whole: nothing is added to it but what HTTP itself needs. Holds secrets, so `Debug` shows none.
+/// A complete request: only what HTTP itself needs is added. It contains secrets, so `Debug` hides them.
 #[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The URL, `https` or loopback `http`; may hold secrets in its query.
+    /// The URL, `https` or loopback `http`; its query may contain secrets.
     pub url: Zeroizing<String>,
     /// Header lines in order, `User-Agent` and `Accept` among them.
     pub headers: Vec<(String, Zeroizing<String>)>,
@@ -33,24 +33,24 @@ pub struct Request {
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// When it may be sent again.
     pub repeat: Repeat,
-    /// The certificate the client shows in TLS, where the server asks for one; it goes over https alone.
-    pub identity: Option<Identity>,
-    /// The profile's `ca_file`: certificates that count besides the system's.
+    /// The client certificate for TLS, if the server asks for one; only over https.
+    pub client_certificate: Option<ClientCertificate>,
+    /// The profile's `ca_file`: trusted certificates in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 /// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
 #[derive(Clone)]
-pub struct Identity {
+pub struct ClientCertificate {
     /// The certificate in PEM form, the client's own first, then those between it and the root.
     pub certificate: String,
     /// Its private key in PEM form, PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub key: Secret,
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").finish_non_exhaustive()
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
     }
 }
 
@@ -60,15 +60,15 @@ impl fmt::Debug for Request {
     }
 }
 
-/// A reply. Holds tokens, so `Debug` shows none.
+/// A reply. It contains tokens, so `Debug` hides them.
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// Header lines in order; names as sent, values as Latin-1 where they are not UTF-8.
+    /// Header lines in order; names as sent, values read as Latin-1 if they are not UTF-8.
     pub headers: Vec<(String, String)>,
     /// The body, at most 1 MiB.
     pub body: Zeroizing<Vec<u8>>,
-    /// When the whole reply had arrived.
+    /// When the complete reply had arrived.
     pub received: Time,
 }
 
@@ -90,26 +90,26 @@ impl fmt::Debug for Response {
 pub enum Unready {
     /// This value is missing.
     Missing(String),
-    /// This value cannot stand where it is needed: why.
+    /// This value cannot be used: why.
     Wrong(String, String),
-    /// This header would hold a line break or NUL.
+    /// This header would contain a line break or NUL.
     Header(String),
 }
 
 /// The values that fill a request: by name, defaults among them once [`defaults`] has added them.
 pub type Values = BTreeMap<String, Zeroizing<String>>;
 
-/// Adds the defaults of `provider` where a value is missing. Templates are expanded in defaults only: what a person
-/// gives is taken as it is.
+/// Adds the defaults of `provider` for missing values. Templates are expanded only in defaults: what a person
+/// gives is taken as it is. `is_off` says of which values there is to be none.
 ///
 /// # Errors
-/// [`Unready::Wrong`] where a value inside a default's host is no part of a host's name.
-pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready> {
+/// [`Unready::Wrong`] if a value inside a default's host is not valid in a host name.
+pub fn defaults(provider: &Provider, values: &mut Values, is_off: &dyn Fn(&str) -> bool) -> Result<(), Unready> {
     // A default may hold another value that has a default: as many rounds as there are values suffice.
     for _ in 0..=provider.params.len() {
         let before = values.len();
         for param in &provider.params {
-            if values.contains_key(&param.name) {
+            if values.contains_key(&param.name) || is_off(&param.name) {
                 continue;
             }
             if let Some(inside) = &param.inside
@@ -136,9 +136,9 @@ pub fn defaults(provider: &Provider, values: &mut Values) -> Result<(), Unready>
 
 /// The text at `place` in a value that is JSON; else what is wrong, in words that follow the name of the value.
 fn within(whole: &str, place: &str) -> Result<Zeroizing<String>, String> {
-    let json: serde_json::Value = serde_json::from_str(whole).map_err(|_| "is no JSON")?;
+    let json: serde_json::Value = serde_json::from_str(whole).map_err(|_| "is not JSON")?;
     let text = json.pointer(place).and_then(|found| found.as_str()).filter(|text| !text.is_empty());
-    text.map(|text| Zeroizing::new(text.to_string())).ok_or_else(|| format!("is JSON without a text at {place}"))
+    text.map(|text| Zeroizing::new(text.to_string())).ok_or_else(|| format!("is JSON without a string at {place}"))
 }
 
 fn fill(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
@@ -149,7 +149,7 @@ fn fill(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unrea
     }
 }
 
-/// [`fill`], or `None` where an optional value is missing.
+/// [`fill`], or `None` if an optional value is missing.
 fn fill_entry(template: &Template, values: &Values) -> Result<Option<Zeroizing<String>>, Unready> {
     match template.fill(|name| values.get(name).map(|v| v.as_str())) {
         Ok(text) => Ok(Some(Zeroizing::new(text))),
@@ -184,11 +184,11 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
             url.push_str(crate::base::url::base(value).map_err(|why| wrong(&why))?);
         } else if url.split_once("://").is_none_or(|(_, rest)| !rest.contains(['/', '?', '#'])) {
             if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-                return Err(wrong("stands inside a host name, so it may hold only letters, digits and hyphens"));
+                return Err(wrong("is part of a host name, so it may only contain letters, digits and hyphens"));
             }
             url.push_str(value);
         } else if matches!(value, "." | "..") {
-            return Err(wrong("stands in a path, where dots alone lead elsewhere"));
+            return Err(wrong("is part of a path and must not be `.` or `..`"));
         } else {
             url.push_str(&crate::base::url::encode(value));
         }
@@ -211,7 +211,7 @@ pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
     }
 }
 
-/// What client authentication and proofs add to a request.
+/// What client authentication and DPoP add to a request.
 #[derive(Clone, Default)]
 pub struct Added {
     /// Fields of the body, before the call's own.
@@ -219,13 +219,13 @@ pub struct Added {
     /// Header lines.
     pub headers: Vec<Pair>,
     /// The client's certificate.
-    pub identity: Option<Identity>,
+    pub client_certificate: Option<ClientCertificate>,
 }
 
 /// The request that `call` of `provider` describes.
 ///
 /// # Errors
-/// A value that is missing, or that cannot stand where it is needed.
+/// A value is missing or cannot be used.
 pub fn build(
     provider: &Provider,
     call: &Call,
@@ -299,18 +299,18 @@ pub fn build(
             address.push_str(&format!("{}={}", crate::base::url::encode(name), crate::base::url::encode(value)));
         }
     }
-    let identity = added.identity;
-    Ok(Request { method: call.method, url: address, headers, body, repeat, identity, ca_file: None })
+    let client_certificate = added.client_certificate;
+    Ok(Request { method: call.method, url: address, headers, body, repeat, client_certificate, ca_file: None })
 }
 
 /// How a form is sent (RFC 6749 appendix B).
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
-/// What most replies are.
+/// The media type of most replies.
 pub const JSON: &str = "application/json";
-/// What a key set is (RFC 7517 §8.5.1), and what most servers call it.
+/// The media type of a key set (RFC 7517 §8.5.1), and the one most servers use.
 pub const KEY_SET: &str = "application/jwk-set+json, application/json";
 
-/// What every request says of itself.
+/// The `User-Agent` of every request.
 fn own_headers(accept: &str) -> Vec<Pair> {
     vec![
         ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
@@ -326,7 +326,7 @@ pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
         headers: own_headers(accept),
         body: None,
         repeat: Repeat::Freely,
-        identity: None,
+        client_certificate: None,
         ca_file: ca_file.map(Path::to_path_buf),
     }
 }
@@ -339,11 +339,11 @@ fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, 
     for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
         let wrong = |why: String| Unready::Wrong(list.clone(), why);
         let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(wrong("is not of the form NAME=VALUE".into()));
+            return Err(wrong("is not in the form NAME=VALUE".into()));
         };
         let has = call.body.iter().map(|(n, _)| n).chain(call.query.iter().map(|(n, _)| n)).any(|n| n == name);
         if has || ["client_id", "client_secret", "client_assertion", "client_assertion_type"].contains(&name) {
-            return Err(wrong(format!("names `{}`, which this request has already", crate::base::text::escape(name))));
+            return Err(wrong(format!("sets `{}`, which this request already has", crate::base::text::escape(name))));
         }
         more.push((name.to_string(), Zeroizing::new(value.to_string())));
     }
@@ -353,7 +353,7 @@ fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, 
 /// A name and its text.
 pub type Pair = (String, Zeroizing<String>);
 
-/// A field, dropped where an optional value is missing, and as many of them as a list has items where each is one.
+/// A field: dropped if an optional value is missing, repeated for each item of a list with `repeat`.
 fn fill_field(provider: &Provider, name: &str, template: &Template, values: &Values) -> Result<Vec<Pair>, Unready> {
     let Some(value) = fill_entry(template, values)? else { return Ok(Vec::new()) };
     let repeated = match template.0.as_slice() {
@@ -377,7 +377,7 @@ fn pairs(provider: &Provider, body: &[(String, Field)], values: &Values) -> Resu
             Field::Text(template) => pairs.extend(fill_field(provider, name, template, values)?),
             Field::Plain(serde_json::Value::String(text)) => pairs.push((name.clone(), Zeroizing::new(text.clone()))),
             Field::Plain(value) => pairs.push((name.clone(), Zeroizing::new(value.to_string()))),
-            // The check of the provider file lets these through for JSON alone.
+            // The check of the provider file allows these only in JSON.
             Field::List(_) | Field::Table(_) => {}
         }
     }
@@ -440,12 +440,12 @@ fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<se
     })
 }
 
-/// A list of `NAME=VALUE` as a table; `None` where it is empty.
+/// A list of `NAME=VALUE` as a table; `None` if it is empty.
 fn table(param: &Param, text: &str) -> Result<Option<serde_json::Value>, Unready> {
     let mut object = serde_json::Map::new();
     for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
         let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Unready::Wrong(param.name.clone(), "is not of the form NAME=VALUE".into()));
+            return Err(Unready::Wrong(param.name.clone(), "is not in the form NAME=VALUE".into()));
         };
         object.insert(name.into(), value.into());
     }
@@ -469,7 +469,7 @@ mod tests {
     fn built(request: &str, given: &[(&str, &str)]) -> Result<Request, Unready> {
         let (provider, call) = call(request);
         let mut values: Values = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect();
-        defaults(&provider, &mut values)?;
+        defaults(&provider, &mut values, &|_| false)?;
         build(&provider, &call, &values, Repeat::Freely, Added::default())
     }
 
@@ -527,7 +527,7 @@ mod tests {
         let found = |given: &[(&str, &str)]| {
             let pairs = given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string())));
             let mut values: Values = pairs.collect();
-            defaults(&provider, &mut values).map(|()| values.get("part").map(|part| part.to_string()))
+            defaults(&provider, &mut values, &|_| false).map(|()| values.get("part").map(|part| part.to_string()))
         };
         assert_eq!(found(&[("whole", r#"{"a":{"b":"x\ny"}}"#)]), Ok(Some("x\ny".into())));
         assert_eq!(found(&[("whole", "{}"), ("part", "mine")]), Ok(Some("mine".into())));
@@ -569,7 +569,7 @@ mod tests {
             let (provider, call) = call(&format!("{request}\nencode = \"{encode}\""));
             let values = [("x".to_string(), Zeroizing::new("1".to_string()))];
             let mut values: Values = values.into_iter().collect();
-            defaults(&provider, &mut values).expect("defaults");
+            defaults(&provider, &mut values, &|_| false).expect("defaults");
             let basic = ("authorization".to_string(), Zeroizing::new("Basic eA==".to_string()));
             let added = Added { headers: vec![basic], ..Added::default() };
             let made = build(&provider, &call, &values, Repeat::Freely, added).expect("a request");

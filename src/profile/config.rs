@@ -3,7 +3,7 @@
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::{is_name, is_value_name};
 use crate::base::secret::Secret;
-use crate::base::toml::{Document, Table, Value, unknown};
+use crate::base::toml::{Document, Table, TomlValue, unknown};
 use crate::storage::choice::StoreChoice;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,10 @@ pub enum ConfigValue {
 
 /// What stands at the top and may stand in each profile.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct ConfigSettings {
     /// `store`
     pub store: Option<StoreChoice>,
-    /// `cache`: whether access tokens wait on disk.
+    /// `cache`: whether access tokens are cached on disk.
     pub cache: Option<bool>,
     /// `min_ttl` in seconds.
     pub min_ttl: Option<i64>,
@@ -48,8 +48,8 @@ pub struct ProfileConfig {
     pub grant: Option<String>,
     /// The hosts whose questions `credential` answers.
     pub hosts: Vec<String>,
-    /// Settings of this profile.
-    pub settings: Settings,
+    /// ConfigSettings of this profile.
+    pub settings: ConfigSettings,
     /// Values with the places of their keys (`FILE:LINE:COLUMN`).
     pub values: BTreeMap<String, (ConfigValue, String)>,
     /// Where `provider` stands.
@@ -61,8 +61,8 @@ pub struct ProfileConfig {
 /// The config.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Settings of all profiles.
-    pub settings: Settings,
+    /// ConfigSettings of all profiles.
+    pub settings: ConfigSettings,
     /// The profiles by name.
     pub profiles: BTreeMap<String, ProfileConfig>,
 }
@@ -83,7 +83,7 @@ impl Config {
                     return Err(doc.error(
                         at,
                         format!(
-                            "`{}` cannot name a profile: lower-case letters, digits and `-`, at most 63",
+                            "`{}` is not a profile name: use lower-case letters, digits and `-`, at most 63",
                             crate::base::text::escape(&name)
                         ),
                     ));
@@ -96,8 +96,8 @@ impl Config {
     }
 }
 
-fn settings(table: &Table, home: Option<&Path>) -> Result<Settings> {
-    Ok(Settings {
+fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
+    Ok(ConfigSettings {
         store: table.get("store").map(|v| StoreChoice::parse(v.text()?).map_err(|why| v.error(why))).transpose()?,
         cache: table.get("cache").map(|v| v.choice(&[("disk", true), ("off", false)])).transpose()?,
         min_ttl: table
@@ -109,16 +109,20 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<Settings> {
 }
 
 /// A path in a file is absolute or begins with `~/`: nothing is ever looked for in the working folder.
-fn path(value: Value, text: &str, home: Option<&Path>) -> Result<PathBuf> {
+fn path(value: TomlValue, text: &str, home: Option<&Path>) -> Result<PathBuf> {
     if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), home) {
         return Ok(home.join(rest));
     }
     let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err(value.error("a path here is absolute or begins with ~/")) }
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(value.error("expected an absolute path, or one that begins with ~/"))
+    }
 }
 
 fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<ProfileConfig> {
-    let place = |value: Option<Value>| value.map(|v| doc.place(v.span())).unwrap_or_default();
+    let place = |value: Option<TomlValue>| value.map(|v| doc.place(v.span())).unwrap_or_default();
     let (provider, grant) = (table.get("provider"), table.get("grant"));
     let mut profile = ProfileConfig {
         provider: provider.map(|v| v.text().map(str::to_string)).transpose()?,
@@ -130,7 +134,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         grant_at: place(grant),
     };
     for (name, at, value) in table.rest() {
-        // Whether the provider knows this value is asked when the profile is used; a name that can be none is told
+        // Whether the provider knows this value is asked when the profile is used; an impossible name is refused
         // at once.
         if !is_value_name(&name) || name.ends_with("_file") {
             let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
@@ -143,20 +147,20 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
 }
 
 /// `host[:port]` or an origin: exact, as a suffix that matches too much gives a token away (CVE-2024-53858).
-fn hosts(value: Value) -> Result<Vec<String>> {
+fn hosts(value: TomlValue) -> Result<Vec<String>> {
     for item in value.list()? {
         let text = item.text()?;
         let origin = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
         match crate::base::url::Url::parse(&origin) {
             Ok(url) if url.rest.is_empty() => {}
             Ok(_) => return Err(item.error("expected host, host:port or an origin, without a path")),
-            Err(why) => return Err(item.error(format!("expected host, host:port or an origin; this {why}"))),
+            Err(why) => return Err(item.error(format!("expected host, host:port or an origin; it {why}"))),
         }
     }
     value.texts()
 }
 
-fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {
+fn config_value(value: &TomlValue, home: Option<&Path>) -> Result<ConfigValue> {
     match value.raw() {
         DeValue::Array(_) => Ok(ConfigValue::List(value.texts()?)),
         DeValue::Table(_) => {
@@ -166,14 +170,14 @@ fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {
             table.done()?;
             let one = || {
                 value.error(
-                    "a value is text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
+                    "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
                 )
             };
             match (env, file, command, keyring) {
                 (Some(v), None, None, None) => {
                     let name = v.text()?;
                     if name.is_empty() || name.contains(['=', '\0']) {
-                        return Err(v.error("this names no environment variable"));
+                        return Err(v.error("not the name of an environment variable"));
                     }
                     Ok(ConfigValue::Env(name.into()))
                 }
@@ -198,11 +202,8 @@ fn config_value(value: &Value, home: Option<&Path>) -> Result<ConfigValue> {
         DeValue::Boolean(flag) => Ok(ConfigValue::Text(Secret::new(flag.to_string()))),
         DeValue::Integer(_) => Ok(ConfigValue::Text(Secret::new(value.integer()?.to_string()))),
         _ => {
-            let text = value.text()?;
-            if text.is_empty() {
-                return Err(value.error("this value is empty"));
-            }
-            Ok(ConfigValue::Text(Secret::new(text)))
+            // Whether it may be empty, to switch a default off, is known where the value is.
+            Ok(ConfigValue::Text(Secret::new(value.text()?)))
         }
     }
 }
@@ -248,14 +249,14 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
         table.set_implicit(true);
         Item::Table(table)
     });
-    let profiles = profiles.as_table_like_mut().ok_or_else(|| wrong("`profile` is no table".into()))?;
+    let profiles = profiles.as_table_like_mut().ok_or_else(|| wrong("`profile` is not a table".into()))?;
     let profile = profiles.entry(name).or_insert_with(|| {
         let mut table = Table::new();
         let gap = if text.trim().is_empty() { "" } else { "\n" };
         table.decor_mut().set_prefix(format!("{end}{gap}"));
         Item::Table(table)
     });
-    let profile = profile.as_table_like_mut().ok_or_else(|| wrong(format!("`profile.{name}` is no table")))?;
+    let profile = profile.as_table_like_mut().ok_or_else(|| wrong(format!("`profile.{name}` is not a table")))?;
     let mut wanted = vec![("provider".to_string(), PlainValue::Text(edit.provider.clone()))];
     wanted.extend(edit.grant.iter().map(|g| ("grant".into(), PlainValue::Text(g.clone()))));
     wanted.extend(edit.store.iter().map(|s| ("store".into(), PlainValue::Text(s.to_string()))));
@@ -318,13 +319,13 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_place_and_the_right_name() {
-        assert_eq!(why("stor = \"file\""), "config.toml:1:1: there is no key `stor` here; did you mean `store`?");
+        assert_eq!(why("stor = \"file\""), "config.toml:1:1: unknown key `stor`; did you mean `store`?");
         assert!(why("\n\n[profile.Shop]\n").starts_with("config.toml:3:10: `Shop` cannot name a profile"));
         assert!(why("store = 3").starts_with("config.toml:1:9: expected a string, found an integer"));
         assert!(why("store = ").starts_with("config.toml:1:"));
         assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));
         assert!(why("[profile.a]\nx = { comand = [] }").contains("did you mean `command`?"));
-        assert!(why("[profile.a]\nx_file = \"a\"").contains("no key `x_file`"));
+        assert!(why("[profile.a]\nx_file = \"a\"").contains("unknown key `x_file`"));
     }
 
     #[test]

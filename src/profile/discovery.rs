@@ -10,7 +10,7 @@ use crate::oauth::metadata::{Metadata, addresses, keys, object};
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
 use crate::provider::{Auth, Grant, Param};
-use crate::storage::documents::{MINUTE, Place};
+use crate::storage::documents::{DocumentCache, MINUTE};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,7 +33,7 @@ impl Copies {
 }
 
 impl Profile {
-    /// Asks the issuer for the endpoints that a call with these `names` needs and nobody has given (RFC 8414). Does
+    /// Asks the issuer for the endpoints that a call with these `names` needs and that are not given (RFC 8414). Does
     /// nothing where all are known, or where no issuer is. `copies`: whether an earlier one will do.
     ///
     /// # Errors
@@ -42,7 +42,10 @@ impl Profile {
         let values = self.known_values()?;
         let Some(issuer) = values.get("issuer").map(|issuer| issuer.to_string()) else { return Ok(()) };
         let names = self.provider.closure(names);
-        let lacks = |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name);
+        let params = self.provider.params.iter();
+        let off: Vec<String> = params.filter(|p| self.is_off(&p.name)).map(|p| p.name.clone()).collect();
+        let lacks =
+            |param: &Param| param.metadata.is_some() && !values.contains_key(&param.name) && !off.contains(&param.name);
         let needed = |param: &Param| names.get(&param.name).is_some_and(|optional| !optional);
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
@@ -59,7 +62,7 @@ impl Profile {
                 Err(why) if needed(param) => {
                     let what = format!("the metadata of {issuer} cannot be used");
                     return Err(Error::new(Kind::Reply, what, why)
-                        .hint(format!("give it as it should be: --{} URL", param.name.replace('_', "-")))
+                        .hint(format!("give the right one: --{} URL", param.name.replace('_', "-")))
                         .into());
                 }
                 Ok(None) | Err(_) => {}
@@ -91,7 +94,7 @@ impl Profile {
         self.provider.grants.iter().any(|grant| tls(grant.call.auth))
     }
 
-    /// What the metadata lack of `missing`, as an error: nobody can type what the server does not have.
+    /// What the metadata lack of `missing`, as an error: no person can supply what the server does not have.
     pub fn not_offered(&self, grant: &Grant, missing: &[String]) -> Option<Error> {
         self.metadata.as_ref()?;
         let value = missing.iter().find(|name| self.param(name).is_some_and(|p| p.metadata.is_some()))?;
@@ -100,8 +103,8 @@ impl Profile {
         let what = format!("{issuer} does not offer the grant {}", grant.name);
         let flag = value.replace('_', "-");
         Some(
-            Error::new(Kind::Reply, what, format!("its metadata name no {key}"))
-                .hint(format!("if it has one all the same, give it: --{flag} URL")),
+            Error::new(Kind::Reply, what, format!("its metadata have no {key}"))
+                .hint(format!("if it has one, give it: --{flag} URL")),
         )
     }
 }
@@ -113,12 +116,12 @@ impl Profile {
 /// # Errors
 /// [`Kind::Config`] where the issuer cannot be one; [`Kind::Refused`] where it publishes no metadata; [`Kind::Reply`] where what it publishes is
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
-/// server could not be reached or has trouble; else as [`Host::send`].
+/// server could not be reached or answers with a server error; else as [`Host::send`].
 pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Metadata> {
     // Not shown: it may hold a password.
     let addresses = addresses(issuer).map_err(|why| {
         Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
-            .hint("give the issuer as the server's operator names it, such as https://login.example.com")
+            .hint("give the issuer as the server's operator writes it, such as https://login.example.com")
     })?;
     let place = place(host, "metadata", issuer);
     let read = |body: &[u8]| Metadata::parse(body, issuer);
@@ -185,7 +188,7 @@ fn search(issuer: &str, addresses: &[String], ask: Ask) -> error::Result<(Metada
         match (Metadata::parse(&response.body, issuer), object(&response.body)) {
             (Ok(metadata), _) => return Ok((metadata, response)),
             (Err(why), Ok(_)) => {
-                let hint = "look at the issuer; both must be the same to the letter";
+                let hint = "check the issuer; both must be identical";
                 return Err(unusable(address, Kind::Reply, why).hint(hint));
             }
             (Err(_), Err(why)) => {
@@ -193,7 +196,7 @@ fn search(issuer: &str, addresses: &[String], ask: Ask) -> error::Result<(Metada
             }
         }
     }
-    let hint = "look at the issuer; for a server without metadata give the endpoints themselves, --token-url first";
+    let hint = "check the issuer; for a server without metadata, give its endpoints: --token-url URL and others";
     Err(odd
         .unwrap_or_else(|| {
             let why = format!("it publishes no metadata: nothing at {}", absent.join(", "));
@@ -206,14 +209,14 @@ fn search(issuer: &str, addresses: &[String], ask: Ask) -> error::Result<(Metada
 fn only(url: &str, ask: Ask) -> error::Result<(Vec<u8>, Response)> {
     let response = fetch(url, ask)?;
     if response.status >= 400 {
-        return Err(unusable(url, Kind::Reply, format!("there is nothing (status {})", response.status)));
+        return Err(unusable(url, Kind::Reply, format!("nothing there (status {})", response.status)));
     }
     let keys = keys(&response.body).map_err(|why| unusable(url, Kind::Reply, why))?;
     Ok((keys, response))
 }
 
-fn place(host: &Host, kind: &str, of: &str) -> Place {
-    Place::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
+fn place(host: &Host, kind: &str, of: &str) -> DocumentCache {
+    DocumentCache::within(host.folders().ok().map(|folders| folders.metadata()), kind, of)
 }
 
 #[cfg(test)]
@@ -256,8 +259,8 @@ mod tests {
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
             (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
-            (&[(200, &said("https://e.example"))], Kind::Reply, "of the issuer https://e.example, not of", 1),
-            (&[(200, "{}")], Kind::Reply, "names no issuer", 1),
+            (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
+            (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
             (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
             (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
         ] {

@@ -37,7 +37,7 @@ impl Library {
         Library { folder, ..Library::default() }
     }
 
-    /// The provider `name`: the user's file of that name, else the built-in one. `Ok(None)`: there is no such provider.
+    /// The provider `name`: the user's file of that name, else the built-in one. `Ok(None)`: no such provider.
     ///
     /// # Errors
     /// [`Kind::Config`] where the file is wrong.
@@ -90,6 +90,16 @@ impl Library {
     }
 }
 
+#[cfg(test)]
+impl Library {
+    /// The built-in providers, and this one.
+    pub fn of(provider: Provider) -> Library {
+        let library = Library::default();
+        library.read.borrow_mut().insert(provider.name.clone(), Rc::new(Loaded { provider, file: None }));
+        library
+    }
+}
+
 /// Whether these may share a variable: `a` and `a-b` both have a `TOK_A_B_…`.
 fn is_near(one: &str, other: &str) -> bool {
     let begins = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('-'));
@@ -119,7 +129,7 @@ pub(super) fn check_variables(
             if let Some(theirs) = its.provider.params.iter().find(|p| variable(other, &p.name) == taken) {
                 return Err(Error::new(
                     Kind::Config,
-                    format!("{taken} would mean two values"),
+                    format!("{taken} would set two values"),
                     format!("{} of profile {name}, and {} of profile {other}", mine.name, theirs.name),
                 )
                 .hint("rename one of the profiles")
@@ -134,18 +144,16 @@ pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider
     let providers = library.names();
     if own.provider.is_some() {
         let near = nearest(provider, providers.iter().map(String::as_str));
-        let why = format!("there is no provider `{}`", crate::base::text::escape(provider));
+        let why = format!("unknown provider `{}`", crate::base::text::escape(provider));
         let why = near.map_or(why.clone(), |n| format!("{why}; did you mean `{n}`?"));
-        return Error::new(Kind::Config, &own.provider_at, why).hint("see them all: tok providers");
+        return Error::new(Kind::Config, &own.provider_at, why).hint("list them: tok providers");
     }
     let names: Vec<&str> = providers.iter().chain(config.profiles.keys()).map(String::as_str).collect();
     let name = crate::base::text::escape_to(name, 80);
-    let error = Error::new(Kind::Config, format!("there is no profile or provider `{name}`"), "");
+    let error = Error::new(Kind::Config, format!("no profile or provider `{name}`"), "");
     match nearest(&name, names) {
-        Some(near) => error.hint(format!("did you mean {near}? See them all: tok list, tok providers")),
-        None if config.profiles.contains_key(&name) => {
-            error.hint(format!("the profile names no provider: add provider = \"…\" to [profile.{name}]"))
-        }
-        None => error.hint("see them all: tok list, tok providers"),
+        Some(near) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),
+        None if config.profiles.contains_key(&name) => error.hint(format!("add provider = \"…\" to [profile.{name}]")),
+        None => error.hint("list them: tok list, tok providers"),
     }
 }

@@ -2,8 +2,11 @@
 
 pub mod config;
 pub mod discovery;
+mod flags;
 pub mod library;
 mod owner;
+#[cfg(test)]
+pub mod testing;
 mod values;
 
 pub use crate::cli::Flag;
@@ -18,7 +21,7 @@ use crate::oauth::metadata::Metadata;
 use crate::profile::config::{Config, ProfileConfig};
 use crate::provider::{Grant, Provider};
 use crate::storage::choice::StoreChoice;
-use crate::system::files::{self, Numbers};
+use crate::system::files::{self, Numbers, TrustError};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,17 +36,17 @@ pub struct Profile {
     pub provider_file: Option<PathBuf>,
     /// The profile in the config, empty where there is none.
     pub config: ProfileConfig,
-    /// Where its session and secrets are kept.
+    /// The store for its session and secrets.
     pub store: StoreChoice,
-    /// Whether its access tokens wait on disk.
+    /// Whether its access tokens are cached on disk.
     pub cache: bool,
-    /// The life a token should have left, where a setting says so; in seconds.
+    /// The minimum remaining lifetime in seconds, if a setting gives one.
     pub min_ttl: Option<i64>,
     /// Certificates trusted besides the system's.
     pub ca_file: Option<PathBuf>,
     /// `--grant`
     pub asked: Option<String>,
-    /// The values found without asking anybody.
+    /// The values that are known without a prompt, a command or the keyring.
     pub given: BTreeMap<String, Given>,
     /// Variables that are set but empty.
     pub empty: Vec<String>,
@@ -96,19 +99,19 @@ pub fn config_path(host: &Host, flag: Option<&Path>) -> Result<PathBuf> {
 ///
 /// # Errors
 /// [`Kind::Config`] for one that somebody else could have written, or that cannot be read.
-pub fn read_trusted(path: &Path) -> Result<Option<String>> {
-    Ok(read(path)?.map(|(text, _)| text))
+pub fn read_trusted(host: &Host, path: &Path) -> Result<Option<String>> {
+    Ok(read(host, path)?.map(|(text, _)| text))
 }
 
 /// [`read_trusted`] of a file with settings: the host notes what was read.
 fn read_settings(host: &Host, path: &Path) -> Result<Option<String>> {
-    let read = read(path)?;
+    let read = read(host, path)?;
     host.settings.note(path, read.as_ref().map(|(_, numbers)| *numbers));
     Ok(read.map(|(text, _)| text))
 }
 
 /// [`read_trusted`] with the file's numbers before it was read.
-fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
+fn read(host: &Host, path: &Path) -> Result<Option<(String, Numbers)>> {
     let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
     match files::read_trusted(path, LIMIT) {
         Ok(None) => Ok(None),
@@ -117,14 +120,12 @@ fn read(path: &Path) -> Result<Option<(String, Numbers)>> {
             Err(_) => Err(wrong("it is not UTF-8 text".into()).into()),
         },
         Err(error) => {
-            let unsafe_file = matches!(error, files::ReadError::Unsafe(_));
+            let hint = match &error {
+                TrustError::Untrusted(untrusted) => untrusted.hint(host.is_sudo()),
+                _ => None,
+            };
             let error = wrong(error.to_string());
-            Err(if unsafe_file {
-                error.hint(format!("make it yours alone: chmod go-w {}", path.display()))
-            } else {
-                error
-            }
-            .into())
+            Err(hint.map_or(error.clone(), |hint| error.hint(hint)).into())
         }
     }
 }
@@ -139,7 +140,7 @@ pub fn load_config(host: &Host, path: &Path) -> Result<Config> {
 }
 
 impl Profile {
-    /// The profile `name`, with its values as far as they are known without asking anybody.
+    /// The profile `name`, with its values as far as they are known without a prompt, a command or the keyring.
     ///
     /// # Errors
     /// [`Kind::Config`] where it is not known or something is wrong in the config; [`Kind::Usage`] for a flag that its
@@ -151,10 +152,10 @@ impl Profile {
             (Some(wish), Some(has)) if wish != has => {
                 return Err(Error::new(
                     Kind::Usage,
-                    format!("{name} is a profile of {has}, not of {wish}"),
+                    format!("{name} is a profile of {has}, not {wish}"),
                     "a profile has one provider",
                 )
-                .hint(format!("choose another name with --as, or take [profile.{name}] out of the config"))
+                .hint(format!("choose another name with --as, or delete [profile.{name}] from the config"))
                 .into());
             }
             (Some(wish), _) => wish.clone(),
@@ -218,7 +219,7 @@ impl Profile {
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()
         {
-            let what = format!("{}: there is no grant `{}`", self.config.grant_at, crate::base::text::escape(grant));
+            let what = format!("{}: unknown grant `{}`", self.config.grant_at, crate::base::text::escape(grant));
             return Err(wrong(Kind::Config, what, grant).into());
         }
         Ok(())
@@ -230,7 +231,7 @@ impl Profile {
         named.and_then(|name| self.provider.grant(name)).unwrap_or(&self.provider.grants[0])
     }
 
-    /// How to log in once more: the command, or in words where it was told what nobody has written down.
+    /// How to log in again: the command, or words if the last one had values that no file has.
     pub fn login_again(&self, grant: &Grant) -> String {
         let typed =
             |(name, given): (&String, &Given)| given.source == Source::Flag && !self.config.values.contains_key(name);
@@ -240,12 +241,26 @@ impl Profile {
         }
     }
 
-    /// Where to see what it was sent, if that can be seen.
+    /// The command that logs in with the options of this call. A secret is none of them: it is asked for.
+    pub fn login_command(&self, grant: Option<&Grant>) -> String {
+        let mut words = vec!["tok".to_string(), "login".into(), self.name.clone()];
+        words.extend(grant.map(|grant| grant.name.clone()));
+        for (name, given) in &self.given {
+            if given.source == Source::Flag && self.param(name).is_some_and(|param| !param.secret) {
+                let flag = format!("--{}", name.replace('_', "-"));
+                words.extend(given.text.iter().flatten().flat_map(|text| [flag.clone(), text.expose().to_string()]));
+            }
+        }
+        // What no shell can quote, a NUL, is in no command line.
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| format!("tok login {}", self.name))
+    }
+
+    /// The command that shows the values that were sent, if there is one.
     pub fn to_see(&self) -> String {
         if self.is_kept() { format!(": tok show {}", self.name) } else { String::new() }
     }
 
-    /// Whether its name means something to the next command.
+    /// Whether the next command knows it by name.
     fn is_kept(&self) -> bool {
         self.name == self.provider.name || self.config.provider.is_some()
     }

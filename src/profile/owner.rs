@@ -9,21 +9,24 @@ use crate::oauth::metadata::Metadata;
 use crate::oauth::request::{self, Values};
 use crate::provider::Call;
 use crate::token::Token;
-use crate::token::identity::{Known, KnownSecret};
+use crate::token::identity::{CurrentIdentity, KnownSecret};
 use anyhow::Result;
 use zeroize::Zeroizing;
 
 impl Profile {
     /// The settings in force, to compare a kept token with.
-    pub fn known(&self) -> Result<Known> {
+    pub fn known(&self) -> Result<CurrentIdentity> {
         let values = self.known_values()?;
-        let mut known = Known {
+        let mut known = CurrentIdentity {
             url: self.session_url(&values),
+            is_told: self.session_call().url.names().any(
+                |(name, _)| matches!(self.given.get(name), Some(given) if matches!(given.source, Source::Metadata(_))),
+            ),
             grant: self.asked.clone().or(self.config.grant.clone()),
             refresh_grant: self.provider.refresh.as_ref().map(|r| r.grant.clone()),
             refreshed: self.provider.refresh_grant().map(|g| g.names().into_keys().collect()).unwrap_or_default(),
             definition: self.provider.digest.clone(),
-            ..Known::default()
+            ..CurrentIdentity::default()
         };
         known.usual_grants.push(self.default_grant().name.clone());
         known.usual_grants.extend(self.provider.refresh.as_ref().and_then(|r| r.fallback.clone()));
@@ -81,7 +84,7 @@ impl Profile {
     /// Where the access token `token` may go: to the origin it was got from, to those that its issuer's metadata name,
     /// and to the hosts of the provider and the profile.
     pub fn token_home(&self, token: &Token) -> Home {
-        let from = Url::parse(&token.belongs.url).map(|url| url.origin()).ok();
+        let from = Url::parse(&token.identity.url).map(|url| url.origin()).ok();
         let told = self.metadata.iter().flat_map(Metadata::origins);
         let hosts = self.provider.usage.hosts.iter().chain(&self.config.hosts).filter_map(|host| origin_of_host(host));
         Home::any_of(from.into_iter().chain(told).chain(hosts))

@@ -3,8 +3,7 @@
 use super::Profile;
 use super::config::ConfigValue;
 use crate::base::error::{Error, Kind};
-use crate::base::secret::Lines;
-use crate::base::secret::Secret;
+use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
 use crate::cli::Flag;
 use crate::host::{Host, Stdin};
@@ -36,13 +35,13 @@ pub enum Source {
     Command(Vec<String>),
     /// An entry of the keyring that the config names.
     Keyring(String, String),
-    /// The store: what a login kept.
+    /// The store: what a login stored there.
     Store,
-    /// What the issuer publishes.
+    /// The issuer's metadata.
     Metadata(String),
     /// The provider's default.
     Default,
-    /// A person, just now.
+    /// A prompt.
     Asked,
 }
 
@@ -108,7 +107,7 @@ pub struct Value {
 impl Value {
     /// A value of the store, which goes to `home` alone.
     pub fn kept(text: Secret, home: Option<Home>) -> Value {
-        // What nobody knows the home of goes nowhere.
+        // A value of unknown origin is sent nowhere.
         Value { text, source: Source::Store, home: Some(home.unwrap_or(Home(Vec::new()))) }
     }
 
@@ -121,7 +120,8 @@ impl Value {
 /// A value that was found.
 #[derive(Clone, Debug)]
 pub struct Given {
-    /// Its text, or several; `None` while a command or the keyring would have to be asked.
+    /// Its text, or several; `None` while a command or the keyring would have to be asked. Without any there is to be
+    /// no such value, not even a default: it is switched off.
     pub text: Option<Vec<Secret>>,
     /// Where it comes from.
     pub source: Source,
@@ -148,6 +148,9 @@ impl Profile {
             if matches!(given, ConfigValue::List(_)) && !param.list {
                 return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")).into());
             }
+            if matches!(given, ConfigValue::Text(text) if text.expose().is_empty()) && !self.may_be_off(param) {
+                return Err(Error::new(Kind::Config, at, format!("`{name}` is empty")).into());
+            }
         }
         Ok(())
     }
@@ -166,13 +169,15 @@ impl Profile {
             }
         }
         if flags.values().filter(|f| matches!(f, Flag::File(p) if p == Path::new("-"))).count() > 1 {
-            return Err(Error::new(Kind::Usage, "stdin can give one value", "`-` stands for it more than once").into());
+            return Err(
+                Error::new(Kind::Usage, "only one value can come from stdin", "`-` is given more than once").into()
+            );
         }
         let mut params = self.provider.params.clone();
         params.extend(refresh_token_param(&self.provider, "refresh_token").cloned());
         for param in &params {
             let found = match flags.get(&param.name) {
-                Some(flag) => Some(from_flag(host, param, flag)?),
+                Some(flag) => Some(self.given_by(host, param, flag)?),
                 None => match self.in_environment(host, param)? {
                     Some(given) => Some(given),
                     None => self.in_config(host, param)?,
@@ -201,16 +206,14 @@ impl Profile {
     pub(super) fn in_environment(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let name = variable(&self.name, &param.name);
         let file = format!("{name}_FILE");
-        self.empty.extend([&name, &file].into_iter().filter(|n| host.env.is_set_but_empty(n)).cloned());
-        Ok(match (host.var(&name)?, host.var(&file)?) {
+        let text = host.line_var(&name)?;
+        let is_empty = |n: &&String| host.env.is_set_but_empty(n) || (**n == name && text.is_none() && host.env.has(n));
+        self.empty.extend([&name, &file].into_iter().filter(is_empty).cloned());
+        Ok(match (text, host.var(&file)?) {
             (None, None) => None,
             (Some(_), Some(_)) => {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("{name} and {file} are both set"),
-                    "they mean the same value",
-                )
-                .into());
+                let what = format!("{name} and {file} are both set");
+                return Err(Error::new(Kind::Usage, what, "they mean the same value").into());
             }
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
@@ -225,14 +228,17 @@ impl Profile {
     pub(super) fn in_config(&mut self, host: &Host, param: &Param) -> Result<Option<Given>> {
         let Some((value, at)) = self.config.values.get(&param.name) else { return Ok(None) };
         Ok(Some(match value {
+            ConfigValue::Text(text) if text.expose().is_empty() => {
+                Given { text: Some(Vec::new()), source: Source::Config }
+            }
             ConfigValue::Text(text) => Given { text: Some(split(param, text.expose())), source: Source::Config },
             ConfigValue::List(items) => {
                 Given { text: Some(items.iter().map(Secret::new).collect()), source: Source::Config }
             }
-            ConfigValue::Env(name) => match host.var(name)? {
+            ConfigValue::Env(name) => match host.line_var(name)? {
                 Some(text) => Given { text: Some(split(param, &text)), source: Source::ConfigEnv(name.clone()) },
                 None => {
-                    if host.env.is_set_but_empty(name) {
+                    if host.env.get(name).is_some() {
                         self.empty.push(name.clone());
                     }
                     return Ok(None);
@@ -267,13 +273,13 @@ impl Profile {
             checked.map_err(|why| self.blame(&param.name, &given.source, &why))?;
         }
         if !param.choices.is_empty() && !param.choices.iter().any(|c| c == text.expose()) {
-            let why = format!("is none of {}", param.choices.join(", "));
+            let why = format!("is not one of {}", param.choices.join(", "));
             return Err(self.blame(&param.name, &given.source, &why).into());
         }
         Ok(())
     }
 
-    /// A complaint about a value, in the words of where it comes from.
+    /// The error for a value, naming where it comes from.
     pub fn blame(&self, name: &str, source: &Source, why: &str) -> Error {
         let (kind, what) = match source {
             Source::Flag => {
@@ -282,7 +288,7 @@ impl Profile {
             }
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked => (Kind::Usage, name.to_string()),
-            Source::Store => (Kind::LoginNeeded, format!("the kept {name}")),
+            Source::Store => (Kind::LoginNeeded, format!("the stored {name}")),
             Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
@@ -305,7 +311,7 @@ impl Profile {
         }
     }
 
-    /// A value that cannot be used, by where it comes from: it may stand in another.
+    /// The error for a value that cannot be used, naming where it comes from: it may be part of another.
     pub(super) fn wrong(&self, name: &str, why: String) -> Error {
         let param = self.param(name);
         if let Some(given) = self.given.get(name) {
@@ -313,10 +319,8 @@ impl Profile {
             let is_whole = self.provider.params.iter().any(|p| p.inside.as_ref().is_some_and(|i| i.value == name));
             let in_url = |p: &&Param| p.url && p.default.iter().flat_map(|d| d.names()).any(|(n, _)| n == name);
             return match (param, self.provider.params.iter().find(in_url)) {
-                (Some(param), _) if is_whole => error.hint(format!("what is wanted: {}", param.help)),
-                (_, Some(url)) => {
-                    error.hint(format!("or give the address whole: --{} URL", url.name.replace('_', "-")))
-                }
+                (Some(param), _) if is_whole => error.hint(format!("expected: {}", param.help)),
+                (_, Some(url)) => error.hint(format!("or give the whole URL: --{} URL", url.name.replace('_', "-"))),
                 _ => error,
             };
         }
@@ -330,20 +334,22 @@ impl Profile {
         }
     }
 
-    /// The values known without asking anybody, the defaults among them; what a command or the keyring would give
+    /// The values known without a prompt, a command or the keyring, the defaults among them; what a command or the keyring would give
     /// is missing.
     pub fn known_values(&self) -> Result<Values> {
         let mut values = Values::new();
         for (name, given) in &self.given {
-            if let (Some(texts), Some(param)) = (&given.text, self.param(name)) {
+            if let (Some(texts), Some(param)) = (&given.text, self.param(name))
+                && !texts.is_empty()
+            {
                 values.insert(name.clone(), join(param, texts));
             }
         }
-        request::defaults(&self.provider, &mut values).map_err(|u| self.unready(u))?;
+        request::defaults(&self.provider, &mut values, &|name| self.is_off(name)).map_err(|u| self.unready(u))?;
         Ok(values)
     }
 
-    /// The plain value of that name, where it is known without asking anybody.
+    /// The plain value of that name, where it is known without a prompt, a command or the keyring.
     pub fn value(&self, name: &str) -> Option<String> {
         self.known_values().ok()?.get(name).map(|value| value.to_string())
     }
@@ -360,6 +366,7 @@ impl Profile {
     pub fn fetch(&self, host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
         let (Some(given), Some(param)) = (self.given.get(name), self.param(name)) else { return Ok(None) };
         let secret = match (&given.text, &given.source) {
+            (Some(texts), _) if texts.is_empty() => return Ok(None),
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
@@ -373,7 +380,7 @@ impl Profile {
                 found.ok_or_else(|| {
                     let what = format!("{name} is missing");
                     let why = format!("the keyring has no entry of service {service} and user {user}");
-                    Error::new(Kind::LoginNeeded, what, why).hint("the config names it; see that it is there")
+                    Error::new(Kind::LoginNeeded, what, why).hint("the config names this entry: add it to the keyring")
                 })?
             }
             (None, _) => return Ok(None),
@@ -416,47 +423,9 @@ pub(super) fn refresh_token_param<'a>(provider: &Provider, name: &str) -> Option
 /// A file or a command that gave no value: `kind`, or [`Kind::Unavailable`] where the time ran out.
 pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
     match failed.timed_out {
-        true => Error::new(Kind::Unavailable, what, failed.why).hint("allow it more time with --timeout"),
+        true => Error::new(Kind::Unavailable, what, failed.why).hint("allow more time with --timeout"),
         false => Error::new(kind, what, failed.why),
     }
-}
-
-pub(super) fn from_flag(host: &Host, param: &Param, flag: &Flag) -> Result<Given> {
-    let dashed = param.name.replace('_', "-");
-    let texts = match flag {
-        Flag::Plain(_) if param.secret => {
-            return Err(Error::new(
-                Kind::Usage,
-                format!("--{dashed} would show a secret"),
-                "arguments are seen by everybody",
-            )
-            .hint(format!("give a file, or - for stdin: --{dashed}-file PATH"))
-            .into());
-        }
-        Flag::File(_) if !param.secret => {
-            return Err(Error::new(Kind::Usage, format!("there is no --{dashed}-file"), "this value is no secret")
-                .hint(format!("give it as it is: --{dashed} VALUE"))
-                .into());
-        }
-        Flag::Plain(texts) if texts.iter().any(|t| t.is_empty()) => {
-            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "its value is empty").into());
-        }
-        Flag::Plain(texts) if texts.len() > 1 && !param.list => {
-            return Err(Error::new(Kind::Usage, format!("--{dashed}"), "it is given more than once").into());
-        }
-        // It is kept in the config, which is read from anywhere.
-        Flag::Plain(texts) if param.file && !is_pem(&texts[0]) => {
-            let path = std::path::absolute(&texts[0]);
-            let path = path.ok().and_then(|path| path.into_os_string().into_string().ok());
-            vec![Secret::new(path.unwrap_or_else(|| texts[0].clone()))]
-        }
-        Flag::Plain(texts) => texts.iter().flat_map(|t| split(param, t)).collect(),
-        Flag::File(path) => {
-            let read = host.read_secret_file(path, Stdin::Allowed, lines(param));
-            vec![read.map_err(|failed| unread(Kind::Usage, format!("the file of --{dashed}-file"), failed))?]
-        }
-    };
-    Ok(Given { text: Some(texts), source: Source::Flag })
 }
 
 /// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
@@ -468,7 +437,7 @@ pub fn is_exposed(param: &Param, file: &Path) -> bool {
 pub fn exposed(name: &str, file: &Path) -> String {
     let shown = file.to_string_lossy();
     let quoted = shlex::try_quote(&shown).unwrap_or(shown.clone());
-    format!("{name} is in a file that others may read or change: chmod 600 {quoted}")
+    format!("{name} is in a file that others can read or change: chmod 600 {quoted}")
 }
 
 /// A list as text becomes its items; any other value is one.
@@ -491,6 +460,9 @@ pub fn is_pem(text: &str) -> bool {
 }
 
 /// How many lines a value may have.
-fn lines(param: &Param) -> Lines {
+pub(super) fn lines(param: &Param) -> Lines {
     if param.lines || param.file { Lines::Many } else { Lines::One }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
-//! The providers that come with the program.
+//! The built-in providers.
 
 macro_rules! built_in {
     ($($name:literal)*) => {
-        /// Each one's name and file, one after another. All in one text: in a list of texts each is an address, which
-        /// every start of the program has to settle, and a cached token would take longer with each provider.
+        /// Names and files, one after another. All in one string: in a list of strings each is an address, which
+        /// must be relocated at every start, and a cached token would take longer with each provider.
         const TEXT: &str = concat!($($name, include_str!(concat!("../providers/", $name, ".toml"))),*);
         /// The lengths of names and files, in bytes.
         const LENGTHS: &[(usize, usize)] =

@@ -1,11 +1,12 @@
-//! What must hold of a provider file as a whole: every name in it stands for something.
+//! Checks a provider file as a whole: every name in it must exist.
 
 use super::template::Piece;
-use super::{Auth, Call, Encode, Field, Flow, Provider, Template};
+use super::{Auth, Call, Encode, Field, Flow, Param, Provider, Template};
 use crate::base::error::{Error, Result};
 use crate::base::toml::{Document, Table, unknown};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Marks the values that begin a URL.
+/// Marks the values that are the beginning of a URL.
 pub fn mark_urls(provider: &mut Provider) {
     let begins: Vec<String> = provider
         .grants
@@ -24,9 +25,20 @@ pub fn mark_urls(provider: &mut Provider) {
     }
 }
 
+/// How deep defaults may lead to others.
+const DEEPEST: usize = 16;
+/// How many other values a value may be made of, each counted as often as it stands there.
+const MOST_PARTS: usize = 64;
+/// The longest text that a default may have of itself, in bytes.
+const LONGEST: usize = 16 << 10;
+/// How many texts with places for values a request may have.
+const MOST_PLACES: usize = 1000;
+
 /// Checks `provider`, read from `root`.
 pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()> {
     let at = Places { doc, root };
+    // First: the other checks follow defaults to their ends.
+    expansions(&at, provider)?;
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
         let known = [&["refresh_token"], grant.flow.finds()].concat();
@@ -40,24 +52,26 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
             let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
             if matches!(claim.as_str(), "iat" | "exp" | "jti") {
-                return Err(at.error(&place, "this claim is made here: `lifetime`, `backdate` and `jti` say how"));
+                return Err(at.error(&place, "tok sets this claim itself; use `lifetime`, `backdate` and `jti`"));
             }
             names(&at, &place, provider, template, &["key_fingerprint"])?;
         }
         for (name, template) in &grant.defaults {
             let place = ["grants", &grant.name, "defaults"];
             if provider.param(name).is_none_or(|p| p.secret) {
-                return Err(at.error(&place, format!("`{name}` is no value that could have a default")));
+                return Err(
+                    at.error(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"))
+                );
             }
             names(&at, &place, provider, template, &[])?;
         }
         if grant.flow == Flow::Signed && grant.assertion.is_none() {
-            return Err(at.error(&place, "what is signed is missing: [grants.NAME.assertion]"));
+            return Err(at.error(&place, "missing [grants.NAME.assertion]: what to sign"));
         }
         if grant.assertion.is_some() {
             for name in ["private_key", "assertion"] {
                 if provider.param(name).is_none_or(|p| !p.secret) {
-                    return Err(at.error(&place, format!("this needs [params.{name}], a secret")));
+                    return Err(at.error(&place, format!("requires [params.{name}] with `secret = true`")));
                 }
             }
         }
@@ -70,9 +84,16 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         }
     }
     for param in &provider.params {
+        if let Some(choice) = param.choices.iter().find(|choice| !is_choice(choice)) {
+            let why = format!(
+                "`{}` cannot be a choice: letters, digits and any of {CHOICE}",
+                crate::base::text::escape_to(choice, 80)
+            );
+            return Err(at.error(&["params", &param.name, "choices"], why));
+        }
         for (key, needs_list) in [("repeat", param.repeat), ("pairs", param.pairs)] {
             if needs_list && !param.list {
-                return Err(at.error(&["params", &param.name, key], "this is of a list: `list = true` is missing"));
+                return Err(at.error(&["params", &param.name, key], format!("`{key}` requires `list = true`")));
             }
         }
         if let Some(default) = &param.default {
@@ -84,15 +105,12 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
             let names = provider.params.iter().map(|p| p.name.as_str());
             return Err(at.unknown(&["params", &param.name, "inside"], "value", &inside.value, names));
         }
-        if provider.closure(param.leads_to().into_iter().collect()).contains_key(&param.name) {
-            return Err(at.error(&["params", &param.name, "default"], "this default holds itself"));
-        }
     }
     let mut in_use: Vec<(&str, bool)> = provider.usage.value.names().collect();
     in_use.retain(|(name, _)| *name != "access_token");
     names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"])?;
     if in_use.len() == provider.usage.value.names().count() {
-        return Err(at.error(&["use", "value"], "the header's value must hold {access_token}"));
+        return Err(at.error(&["use", "value"], "the header's value must contain {access_token}"));
     }
     if let Some(refresh) = &provider.refresh {
         let grants = || provider.grants.iter().map(|g| g.name.as_str());
@@ -100,14 +118,14 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
             return Err(at.unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()));
         };
         if !provider.uses(grant).contains_key("refresh_token") {
-            return Err(at.error(&["refresh", "grant"], "this grant takes no {refresh_token}"));
+            return Err(at.error(&["refresh", "grant"], "this grant does not use {refresh_token}"));
         }
         if let Some(fallback) = &refresh.fallback {
             if provider.grant(fallback).is_none() {
                 return Err(at.unknown(&["refresh", "fallback"], "grant", fallback, grants()));
             }
             if *fallback == refresh.grant {
-                return Err(at.error(&["refresh", "fallback"], "a refresh cannot fall back on itself"));
+                return Err(at.error(&["refresh", "fallback"], "`fallback` must not be the same grant as `grant`"));
             }
         }
     }
@@ -124,11 +142,135 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
     Ok(())
 }
 
+/// What a choice may hold besides letters and digits. It is completed in shells and stands in help: nothing of it may
+/// mean something there.
+const CHOICE: &str = "- _ . : / @ + = , % [ ]";
+
+fn is_choice(text: &str) -> bool {
+    let is_safe = |c: char| c.is_alphanumeric() || (c != ' ' && CHOICE.contains(c));
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_safe)
+}
+
+/// Bounds what the values and requests can grow to when defaults are filled in.
+fn expansions(at: &Places, provider: &Provider) -> Result<()> {
+    let params: BTreeMap<&str, &Param> = provider.params.iter().map(|p| (p.name.as_str(), p)).collect();
+    let mut sizes = BTreeMap::new();
+    for param in &provider.params {
+        let place = ["params", param.name.as_str(), "default"];
+        size(&params, &mut sizes, &param.name, 0).map_err(|why| at.error(&place, why))?;
+    }
+    let parts_of = |template: &Template| -> usize {
+        let named = template.names().map(|(name, _)| sizes.get(name).map_or(1, |size: &Size| size.parts.max(1)));
+        named.sum()
+    };
+    let why = || format!("this holds values {MOST_PARTS} times and more: that is more than a request needs");
+    for grant in &provider.grants {
+        for (name, template) in &grant.defaults {
+            if parts_of(template) > MOST_PARTS {
+                return Err(at.error(&["grants", &grant.name, "defaults", name], why()));
+            }
+        }
+    }
+    let grants = provider.grants.iter().flat_map(|grant| {
+        let own = vec!["grants", grant.name.as_str()];
+        let begin = [own.clone(), vec!["begin"]].concat();
+        [Some((own, &grant.call)), grant.begin.as_ref().map(|call| (begin, call))]
+    });
+    let others = [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)];
+    let others = others.into_iter().map(|(place, call)| call.as_ref().map(|call| (vec![place], call)));
+    for (place, call) in grants.chain(others).flatten() {
+        let (mut places, mut most) = (0, 0);
+        call.each_template(&mut |template| {
+            places += 1;
+            most = parts_of(template).max(most);
+        });
+        if most > MOST_PARTS {
+            return Err(at.error(&place, why()));
+        }
+        if places > MOST_PLACES {
+            return Err(at.error(&place, format!("a request has at most {MOST_PLACES} fields")));
+        }
+    }
+    Ok(())
+}
+
+/// What a value is at most, where it is not given itself.
+#[derive(Clone, Copy)]
+struct Size {
+    /// How deep defaults lead on.
+    depth: usize,
+    /// How many values stand in it.
+    parts: usize,
+    /// How long its own text is.
+    length: usize,
+}
+
+/// The size of the value `name`; else what is wrong with its default.
+fn size<'p>(
+    params: &BTreeMap<&'p str, &'p Param>,
+    sizes: &mut BTreeMap<&'p str, Size>,
+    name: &str,
+    depth: usize,
+) -> std::result::Result<Size, String> {
+    if let Some(size) = sizes.get(name) {
+        return Ok(*size);
+    }
+    let Some((name, param)) = params.get_key_value(name) else { return Ok(Size { depth: 0, parts: 1, length: 0 }) };
+    // One that refers to itself never ends either.
+    if depth > DEEPEST {
+        return Err(match holds_itself(params, name) {
+            true => "this default refers to itself".into(),
+            false => format!("this default leads to others more than {DEEPEST} times over"),
+        });
+    }
+    let mut all = Size { depth: 0, parts: 0, length: 0 };
+    let pieces = param.default.iter().flat_map(|default| &default.0);
+    all.length = pieces.map(|piece| if let Piece::Text(text) = piece { text.len() } else { 0 }).sum();
+    let leads_to = param.leads_to();
+    for (inner, _) in &leads_to {
+        let inner = size(params, sizes, inner, depth + 1)?;
+        all.depth = all.depth.max(inner.depth + 1);
+        all.parts = all.parts.saturating_add(inner.parts);
+        all.length = all.length.saturating_add(inner.length);
+    }
+    if leads_to.is_empty() && param.default.is_none() {
+        all.parts = 1;
+    }
+    if all.depth > DEEPEST {
+        return Err(format!("this default leads to others more than {DEEPEST} times over"));
+    }
+    if all.parts > MOST_PARTS {
+        return Err(format!("this default refers to other values more than {MOST_PARTS} times"));
+    }
+    if all.length > LONGEST {
+        return Err(format!("this default is longer than {} KiB when it is filled in", LONGEST >> 10));
+    }
+    sizes.insert(name, all);
+    Ok(all)
+}
+
+/// Whether the default of `name` leads back to it.
+fn holds_itself(params: &BTreeMap<&str, &Param>, name: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut queue = vec![name.to_string()];
+    while let Some(next) = queue.pop() {
+        for (inner, _) in params.get(next.as_str()).map(|param| param.leads_to()).unwrap_or_default() {
+            if inner == name {
+                return true;
+            }
+            if seen.insert(inner.clone()) {
+                queue.push(inner);
+            }
+        }
+    }
+    false
+}
+
 fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) -> Result<()> {
     let inside = |key| [place, &[key]].concat();
     names(at, &inside("url"), provider, &call.url, &[])?;
     if let Some(Piece::Text(text)) = call.url.0.first() {
-        // What stands before the first value is told now; the whole when it is known.
+        // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;
         let wrong = if whole {
             crate::base::url::Url::parse(text).err()
@@ -136,12 +278,12 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
             crate::base::url::Url::parse_start(text).err()
         };
         if let Some(why) = wrong {
-            return Err(at.error(&inside("url"), format!("this URL {why}; it begins with https:// or with a value")));
+            return Err(at.error(&inside("url"), format!("this URL {why}; it must begin with https:// or a value")));
         }
     }
     // It would never be sent, nor the query that is put after it.
     if call.url.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('#'))) {
-        return Err(at.error(&inside("url"), "a URL here has no fragment (`#`)"));
+        return Err(at.error(&inside("url"), "this URL must not have a fragment (`#`)"));
     }
     for (_, template) in &call.headers {
         names(at, &inside("headers"), provider, template, known)?;
@@ -167,13 +309,13 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         }
     }
     if call.encode == Encode::None && !call.body.is_empty() {
-        return Err(at.error(&inside("body"), "`encode = \"none\"` sends no body"));
+        return Err(at.error(&inside("body"), "a body is not allowed with `encode = \"none\"`"));
     }
     if call.auth != Auth::None {
         let needed = call.auth.names().iter().filter(|(name, optional)| !optional || *name == "client_id");
         for (name, _) in needed {
             if provider.param(name).is_none() {
-                return Err(at.error(&inside("auth"), format!("this needs [params.{name}]")));
+                return Err(at.error(&inside("auth"), format!("requires [params.{name}]")));
             }
         }
     }
@@ -185,7 +327,7 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
     if let Some(name) = &call.more
         && provider.param(name).is_none_or(|p| !p.list || p.secret)
     {
-        return Err(at.error(&inside("more"), format!("`{name}` is no value that is a list")));
+        return Err(at.error(&inside("more"), format!("`{name}` must be a list in [params] and not a secret")));
     }
     Ok(())
 }
@@ -228,8 +370,8 @@ impl Places<'_, '_, '_> {
         self.doc.error(self.span(path), why)
     }
 
-    fn unknown<'n>(&self, path: &[&str], sort: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
-        unknown(self.doc, self.span(path), sort, typed, names)
+    fn unknown<'n>(&self, path: &[&str], kind: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
+        unknown(self.doc, self.span(path), kind, typed, names)
     }
 }
 
@@ -251,9 +393,11 @@ mod tests {
         for key in ["repeat", "pairs"] {
             let text = format!("[params.x]\n{key} = true\n[grants.g]\nurl = \"https://a.example\"\n");
             let said = error(&text);
-            assert!(said.contains("t.toml:2:") && said.contains("`list = true` is missing"), "{said}");
+            assert!(said.contains("t.toml:2:") && said.contains("requires `list = true`"), "{said}");
         }
-        assert!(error("[params.x]\nuntil = \"\"\n[grants.g]\nurl = \"https://a.example\"\n").contains("ends nothing"));
+        assert!(
+            error("[params.x]\nuntil = \"\"\n[grants.g]\nurl = \"https://a.example\"\n").contains("must not be empty")
+        );
     }
 
     #[test]
@@ -277,23 +421,107 @@ mod tests {
         };
         assert!(Provider::parse("t", "t.toml", &text("claims = { iss = \"{key_fingerprint}\" }")).is_ok());
         for (rest, says) in [
-            ("claims = { exp = \"1\" }", "`lifetime`, `backdate` and `jti` say how"),
-            ("claims = { iss = \"{nobody}\" }", "no value `nobody`"),
-            ("claims = {}\nalgorithm = \"HS256\"", "no algorithm of a private key"),
-            ("claims = {}\nalgorithm = \"none\"", "no algorithm of a private key"),
+            ("claims = { exp = \"1\" }", "use `lifetime`, `backdate` and `jti`"),
+            ("claims = { iss = \"{absent}\" }", "unknown value `absent`"),
+            ("claims = {}\nalgorithm = \"HS256\"", "not an algorithm for a private key"),
+            ("claims = {}\nalgorithm = \"none\"", "not an algorithm for a private key"),
             ("claims = {}\nlifetime = \"soon\"", "t.toml:10:"),
-            ("jti = false", "`claims` are missing"),
+            ("jti = false", "missing `claims`"),
         ] {
             let said = error(&text(rest));
             assert!(said.contains(says), "{rest}: {said}");
         }
         let without = "[params.assertion]\nsecret = true\n[grants.g]\nurl = \"https://a.example\"\n[grants.g.assertion]\nclaims = {}\n";
-        assert!(error(without).contains("[params.private_key], a secret"));
+        assert!(error(without).contains("[params.private_key] with `secret = true`"));
         let unsigned = "[grants.g]\nflow = \"signed\"\nurl = \"https://a.example\"\n";
         assert!(error(unsigned).contains("[grants.NAME.assertion]"));
         let outside = "[params.x]\n[grants.g]\nurl = \"https://a.example\"\nbody = { a = \"{key_fingerprint}\" }\n";
-        assert!(error(outside).contains("no value `key_fingerprint`"));
+        assert!(error(outside).contains("unknown value `key_fingerprint`"));
         let nowhere = "[params.x]\ninside = { value = \"y\", at = \"/a\" }\n[grants.g]\nurl = \"https://a.example\"\n";
-        assert!(error(nowhere).contains("no value `y`"));
+        assert!(error(nowhere).contains("unknown value `y`"));
+    }
+
+    /// A provider whose values have these defaults.
+    fn with_defaults(defaults: impl IntoIterator<Item = (String, String)>) -> String {
+        let params: String =
+            defaults.into_iter().map(|(name, text)| format!("[params.{name}]\ndefault = \"{text}\"\n")).collect();
+        format!("{params}[grants.g]\nurl = \"https://a.example\"\nbody = {{ a = \"{{v0}}\" }}\n")
+    }
+
+    #[test]
+    fn what_defaults_grow_to_is_bounded() {
+        let doubling = |n: usize| {
+            with_defaults(
+                (0..n)
+                    .map(|i| (format!("v{i}"), format!("{{v{0}}}{{v{0}}}", i + 1)))
+                    .chain([(format!("v{n}"), "x".into())]),
+            )
+        };
+        let chain = |n: usize| {
+            with_defaults(
+                (0..n).map(|i| (format!("v{i}"), format!("{{v{}}}", i + 1))).chain([(format!("v{n}"), "x".into())]),
+            )
+        };
+        let backwards = |n: usize| {
+            with_defaults(
+                (0..n)
+                    .rev()
+                    .map(|i| (format!("v{i}"), format!("{{v{}}}", i + 1)))
+                    .chain([(format!("v{n}"), "x".into())]),
+            )
+        };
+        let begun = std::time::Instant::now();
+        for text in [chain(2_000), backwards(2_000), doubling(2_000)] {
+            assert!(error(&text).contains("more than 16 times over"), "{}", error(&text));
+        }
+        // An unbounded check would take minutes, and filling one in more memory than there is.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+        let given = format!("{}[params.v7]\n", doubling(7).replace("[params.v7]\ndefault = \"x\"\n", ""));
+        assert!(error(&given).contains("refers to other values more than 64 times"));
+        let long = with_defaults([("v0".into(), "{v1}{v1}".into()), ("v1".into(), "x".repeat(9 << 10))]);
+        assert!(error(&long).contains("longer than 16 KiB"), "{}", error(&long));
+        let itself = with_defaults([("v0".into(), "{v1}".into()), ("v1".into(), "{v0}".into())]);
+        assert!(error(&itself).contains("this default refers to itself"));
+        for fine in [chain(16), doubling(6)] {
+            assert!(Provider::parse("t", "t.toml", &fine).is_ok(), "{fine}");
+        }
+        let wide = format!(
+            "[params.v0]\n[grants.g]\nurl = \"https://a.example\"\nbody = {{ a = \"{}\" }}\n",
+            "{v0}".repeat(100)
+        );
+        assert!(error(&wide).contains("64 times"), "{}", error(&wide));
+    }
+
+    #[test]
+    fn a_choice_means_nothing_to_a_shell_or_a_terminal() {
+        let text = |choice: &str| {
+            let choice = serde_json::Value::from(choice).to_string();
+            format!("[params.x]\nchoices = [\"a\", {choice}]\n[grants.g]\nurl = \"https://a.example\"\n")
+        };
+        for choice in ["eu", "[::1]", "Europe.West-1", "a=b", "50%", "é", "a/b@c+d,e_f"] {
+            assert!(Provider::parse("t", "t.toml", &text(choice)).is_ok(), "{choice}");
+        }
+        for choice in [
+            "$(touch /tmp/x)",
+            "`id`",
+            "a b",
+            "a;b",
+            "a'b",
+            "a\"b",
+            "a\\b",
+            "*",
+            "~",
+            "{a,b}",
+            "\u{1b}[31m",
+            "a\nb",
+            "",
+            "-x",
+            "!x",
+            "a|b",
+            "\u{202e}",
+        ] {
+            let said = error(&text(choice));
+            assert!(said.contains("cannot be a choice") && said.contains("t.toml:2:"), "{choice}: {said}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What follows from a provider file: its grants and values by name, what a call needs, how a value is sent.
+//! Queries on a provider file: its grants and values by name, what a call needs, how a value is sent.
 
 use super::template::Template;
 use super::types::*;
@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 impl Flow {
-    /// Whether a person must help.
+    /// Whether it needs a person.
     pub fn needs_person(self) -> bool {
         matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
     }
 
-    /// The values that say how it goes.
+    /// The values that control it.
     pub fn takes(self) -> &'static [&'static str] {
         match self {
             Flow::AuthorizationCode => {
@@ -24,7 +24,7 @@ impl Flow {
         }
     }
 
-    /// The values that it finds by itself.
+    /// The values that it determines itself.
     pub fn finds(self) -> &'static [&'static str] {
         match self {
             Flow::Direct | Flow::Signed => &[],
@@ -41,7 +41,7 @@ impl Auth {
         matches!(self, Auth::ClientSecretJwt | Auth::PrivateKeyJwt)
     }
 
-    /// The values it takes, with whether each can be done without.
+    /// The values it takes, and whether each is optional.
     pub(super) fn names(self) -> &'static [(&'static str, bool)] {
         match self {
             Auth::None => &[],
@@ -73,7 +73,7 @@ impl Auth {
 }
 
 impl Provider {
-    /// Reads the file `text` of the provider `name`; `file` is shown in complaints.
+    /// Reads the file `text` of the provider `name`; `file` is shown in errors.
     ///
     /// # Errors
     /// [`crate::base::error::Kind::Config`] with line and column.
@@ -81,7 +81,7 @@ impl Provider {
         parse::provider(name, file, text, parse::Check::Whole)
     }
 
-    /// The built-in provider of that name. Its file was checked when this was built: by a test (`tests/providers.rs`).
+    /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).
     pub fn built_in(name: &str) -> Option<Result<Provider>> {
         let (name, text) = built_in().find(|(n, _)| *n == name)?;
         Some(parse::provider(name, &format!("(built in) {name}.toml"), text, parse::Check::Built))
@@ -97,7 +97,7 @@ impl Provider {
         self.params.iter().find(|p| p.name == name)
     }
 
-    /// The endpoint that `call` goes to, by its name in the issuer's metadata (RFC 8414 §2), where it has one.
+    /// The endpoint that `call` goes to, by its name in the issuer's metadata (RFC 8414 §2), if it has one.
     pub fn endpoint(&self, call: &Call) -> Option<&str> {
         call.url.names().find_map(|(name, _)| self.param(name)?.metadata.as_deref())
     }
@@ -108,7 +108,7 @@ impl Provider {
     }
 
     /// The values that `grant` uses, directly or through the default of another, with whether each is optional; not
-    /// those that its flow finds.
+    /// those that its flow determines.
     pub fn uses(&self, grant: &Grant) -> BTreeMap<String, bool> {
         let mut all = grant.names();
         if let Some(assertion) = &grant.assertion {
@@ -157,7 +157,7 @@ impl Provider {
         all
     }
 
-    /// The values that anything it does takes: a file that is like another need not offer all of that one's grants.
+    /// The values that its requests take: a file that is like another need not offer all of that one's grants.
     pub fn used_params(&self) -> Vec<&Param> {
         let mut used = self.uses_besides();
         used.extend(self.grants.iter().flat_map(|grant| self.uses(grant)));
@@ -171,14 +171,14 @@ impl Provider {
         grants.chain(others).flatten()
     }
 
-    /// Whether a person's own secret goes into `grant`: it is never sent twice by itself.
+    /// Whether `grant` sends a person's own secret: it is never repeated automatically.
     pub fn is_personal(&self, grant: &Grant) -> bool {
         self.uses(grant).keys().any(|name| self.param(name).is_some_and(|p| p.personal))
     }
 }
 
 impl Param {
-    /// The values that it is made of where it is not given itself, with whether each can be done without.
+    /// The values that it is derived from if it is not given, and whether each is optional.
     pub fn leads_to(&self) -> Vec<(String, bool)> {
         let default =
             self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
@@ -193,7 +193,7 @@ impl Param {
 }
 
 impl Assertion {
-    /// The values it uses, with whether each can be done without.
+    /// The values it uses, and whether each is optional.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all: BTreeMap<String, bool> = BTreeMap::new();
         let fixed = [("private_key", false), ("key_id", true), ("algorithm", true), ("certificate", true)];
@@ -217,13 +217,13 @@ impl Grant {
         for (name, _) in self.push.iter().flat_map(Template::names) {
             all.entry(name.into()).or_insert(true);
         }
-        if self.client != Client::Optional && self.call.auth != Auth::None {
+        if self.client != ClientRequirement::Optional && self.call.auth != Auth::None {
             all.insert("client_id".into(), false);
         }
         all
     }
 
-    /// The request that pushes the parameters of the address that a browser is sent to (RFC 9126 §2.1).
+    /// The request that pushes the parameters of the authorization URL (RFC 9126 §2.1).
     pub fn pushed(&self) -> Option<Call> {
         let (push, begin) = (self.push.as_ref()?, self.begin.as_ref()?);
         Some(Call {
@@ -238,7 +238,7 @@ impl Grant {
         })
     }
 
-    /// The values that it needs where `known` says which are at hand; not those that its flow finds.
+    /// The values that it needs, given by `known` which are available; not those that its flow determines.
     pub fn needs(&self, known: &dyn Fn(&str) -> bool) -> BTreeMap<String, bool> {
         let mut all = self.names();
         if let Some(assertion) = &self.assertion
@@ -250,7 +250,7 @@ impl Grant {
                 *known = *known && optional;
             }
         }
-        if self.client == Client::Confidential
+        if self.client == ClientRequirement::Confidential
             && self.call.auth == Auth::Auto
             && !["client_secret", "private_key"].iter().any(|name| known(name))
         {
@@ -262,7 +262,7 @@ impl Grant {
 }
 
 impl Call {
-    /// Puts what `value` says into effect, where client authentication or DPoP are named by values.
+    /// Applies what `value` says, if client authentication or DPoP are named by values.
     pub fn settle<'v>(&mut self, value: impl Fn(&str) -> Option<&'v str>) {
         let filled = |template: &Option<Template>| template.as_ref().and_then(|t| t.fill(&value).ok());
         if let Some(name) = filled(&self.auth_by) {
@@ -273,18 +273,22 @@ impl Call {
         }
     }
 
+    /// Calls `f` with every template of its URL, header lines, query and body.
+    pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
+        f(&self.url);
+        self.headers.iter().chain(&self.query).for_each(|(_, template)| f(template));
+        self.body.iter().for_each(|(_, field)| field.each_template(f));
+    }
+
     /// The values it uses, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = BTreeMap::new();
-        let mut add = |template: &Template| {
+        self.each_template(&mut |template| {
             for (name, optional) in template.names() {
                 let known = all.entry(name.to_string()).or_insert(optional);
                 *known = *known && optional;
             }
-        };
-        add(&self.url);
-        self.headers.iter().chain(&self.query).for_each(|(_, t)| add(t));
-        self.body.iter().for_each(|(_, f)| f.each_template(&mut add));
+        });
         for (name, optional) in self.auth.names() {
             let known = all.entry(name.to_string()).or_insert(*optional);
             *known = *known && *optional;
@@ -312,7 +316,7 @@ impl Field {
 }
 
 impl Method {
-    /// As it stands in a request.
+    /// Its name in a request.
     pub fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",

@@ -3,13 +3,13 @@
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
-    /// Text that stands for itself.
+    /// Literal text.
     Text(String),
-    /// A value; where an optional one is missing the whole entry is dropped.
+    /// A value; if an optional one is missing, the whole entry is dropped.
     Value {
         /// The name of the value.
         name: String,
-        /// The value that stands in where that one is missing: `{name|other}`.
+        /// The value used if that one is missing: `{name|other}`.
         or: Option<String>,
         /// Whether it was written `{name?}`.
         optional: bool,
@@ -46,7 +46,7 @@ impl Template {
                 plain.push('}');
             } else {
                 let Some(end) = rest.find('}') else {
-                    return Err("a `{` without its `}`; a brace itself is written `{{`".into());
+                    return Err("unclosed `{`; write `{{` for a literal brace".into());
                 };
                 let inside = &rest[..end];
                 rest = &rest[end + 1..];
@@ -55,7 +55,7 @@ impl Template {
                 if !crate::base::name::is_value_name(name) || or.is_some_and(|or| !crate::base::name::is_value_name(or))
                 {
                     return Err(format!(
-                        "`{{{}}}` is no value: a name is lower-case letters, digits and `_`; a brace itself is written `{{{{`",
+                        "`{{{}}}` is not a value: names are lower-case letters, digits and `_`; write `{{{{` for a literal brace",
                         crate::base::text::escape(inside)
                     ));
                 }
@@ -72,7 +72,7 @@ impl Template {
         Ok(Template(pieces))
     }
 
-    /// The values it needs, with whether each can be done without.
+    /// The values it needs, and whether each is optional.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().flat_map(|piece| match piece {
             Piece::Value { name, or: None, optional } => vec![(name.as_str(), *optional)],
@@ -81,12 +81,12 @@ impl Template {
         })
     }
 
-    /// Whether it is one value and nothing else, and `is` says yes to its name.
+    /// Whether it is a single value whose name satisfies `is`.
     pub fn is_alone(&self, is: impl Fn(&str) -> bool) -> bool {
         matches!(self.0.as_slice(), [Piece::Value { name, .. }] if is(name))
     }
 
-    /// The text with the values of `value` in their places. Values are taken as they are: a secret may hold `{b}`.
+    /// The text with the values of `value` filled in. Values are used literally: a secret may contain `{b}`.
     pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Result<String, Gap> {
         let mut out = String::new();
         for piece in &self.0 {

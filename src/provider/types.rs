@@ -11,25 +11,26 @@ pub struct Provider {
     pub name: String,
     /// What people call it.
     pub title: String,
-    /// The address of its documents.
+    /// The URL of its documentation.
     pub docs: Option<String>,
     /// The values its grants need, in the order of the file.
     pub params: Vec<Param>,
     /// Its grants; the first is the default.
     pub grants: Vec<Grant>,
-    /// How a refresh token is used, if it gives any.
+    /// How a refresh token is used, if it issues any.
     pub refresh: Option<Refresh>,
     /// How a token is revoked, if it can be (RFC 7009).
     pub revoke: Option<Call>,
-    /// How a token is asked about, if it can be (RFC 7662).
+    /// How a token is introspected, if it can be (RFC 7662).
     pub introspect: Option<Call>,
-    /// Who a token is for, if that can be asked (OIDC Core §5.3).
+    /// How to ask who a token is for, if that can be asked (OIDC Core §5.3).
     pub userinfo: Option<Call>,
-    /// Its endpoints come from what the issuer publishes (RFC 8414), so the issuer is asked for, and not each of them.
+    /// Its endpoints come from what the issuer publishes (RFC 8414), so only the issuer is prompted for, not each
+    /// endpoint.
     pub discover: bool,
-    /// How an API wants the access token.
+    /// How an API expects the access token.
     pub usage: Use,
-    /// A digest of the file: a token got by another definition is not this one's.
+    /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
 }
 
@@ -40,37 +41,37 @@ pub struct Param {
     pub name: String,
     /// Never a flag, never printed.
     pub secret: bool,
-    /// A person's own secret: never kept without `--keep`, its grant never sent twice by itself.
+    /// A person's own secret: never stored without `--keep`, its grant never repeated automatically.
     pub personal: bool,
-    /// Where nothing else gives it; may hold other values.
+    /// The default; may refer to other values.
     pub default: Option<Template>,
-    /// The values allowed; empty: any.
+    /// The allowed values; empty: any.
     pub choices: Vec<String>,
     /// Several values, joined by `separator` on the wire.
     pub list: bool,
-    /// Between the values of a list.
+    /// The separator of a list.
     pub separator: String,
     /// One line for `--help`.
     pub help: String,
-    /// It begins a URL, so it must be one.
+    /// It is the beginning of a URL, so it must be one.
     pub url: bool,
     /// A secret that may have several lines, such as a PEM.
     pub lines: bool,
-    /// No secret, and too long to type: a path, or the text itself where that begins with `-----BEGIN`.
+    /// Not a secret, but too long to type: a path, or the text itself if that begins with `-----BEGIN`.
     pub file: bool,
-    /// Each item of the list is a field of its own (RFC 8707 §2), not all in one.
+    /// Each item of the list is a separate field (RFC 8707 §2).
     pub repeat: bool,
-    /// Its name in the issuer's metadata (RFC 8414 §2), where nothing else gives it.
+    /// Its name in the issuer's metadata (RFC 8414 §2), used if nothing else gives it.
     pub metadata: Option<String>,
-    /// The list in the issuer's metadata that says which items of a grant's default can be asked for.
+    /// The list in the issuer's metadata that says which items of a grant's default are supported.
     pub supported: Option<String>,
-    /// Where it stands in another value, which is JSON.
+    /// Its place in another value, which is JSON.
     pub inside: Option<Inside>,
     /// It is sent in upper case, however it was typed.
     pub upper: bool,
-    /// It is sent only as far as this text, if that is in it.
+    /// It is cut at this text, if it contains it.
     pub until: Option<String>,
-    /// Each item of the list is `NAME=VALUE`, and JSON has a table of them.
+    /// Each item of the list is `NAME=VALUE`, sent as a JSON object.
     pub pairs: bool,
 }
 
@@ -90,27 +91,27 @@ pub struct Grant {
     pub name: String,
     /// One line for `--help`.
     pub help: String,
-    /// What happens before the request, or in its place.
+    /// What happens before the request, or instead of it.
     pub flow: Flow,
-    /// The request that a flow begins with; of [`Flow::AuthorizationCode`] the address that a browser is sent to.
+    /// The request that a flow begins with; for [`Flow::AuthorizationCode`] the authorization URL.
     pub begin: Option<Call>,
-    /// Where the parameters of that address are pushed first, if the server takes them (RFC 9126).
+    /// Where the parameters of that URL are pushed first, if the server supports it (RFC 9126).
     pub push: Option<Template>,
     /// The request for the token.
     pub call: Call,
     /// How to read the reply.
     pub response: Arc<Rules>,
-    /// How the value `assertion` is made where none is given.
+    /// How the value `assertion` is made if none is given.
     pub assertion: Option<Assertion>,
-    /// Whether the client must name itself, or prove who it is.
-    pub client: Client,
-    /// Values where nothing else gives them, for this grant alone.
+    /// Whether the client must be named or authenticated.
+    pub client: ClientRequirement,
+    /// Default values for this grant only.
     pub defaults: Vec<(String, Template)>,
     /// What a person should know before using it.
     pub warning: Option<String>,
 }
 
-/// What a grant does beside sending its request.
+/// What a grant does besides sending its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Nothing.
@@ -119,33 +120,33 @@ pub enum Flow {
     AuthorizationCode,
     /// A person logs in elsewhere, with a code shown here (RFC 8628).
     DeviceCode,
-    /// A person is asked by the provider, on a device of theirs (OpenID CIBA, poll mode).
+    /// The provider sends an approval request to a person's device (OpenID CIBA, poll mode).
     Ciba,
     /// Nothing is sent: the assertion is the token.
     Signed,
 }
 
-/// What a grant asks of the client.
+/// What a grant requires of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// It may be unnamed.
+pub enum ClientRequirement {
+    /// Nothing.
     Optional,
-    /// It has a `client_id`.
+    /// A `client_id`.
     Named,
-    /// It proves who it is (RFC 6749 §4.4: confidential clients only).
+    /// Authentication (RFC 6749 §4.4: confidential clients only).
     Confidential,
 }
 
-/// An assertion that is signed here (RFC 7523 §3).
+/// An assertion that tok signs (RFC 7523 §3).
 #[derive(Clone, Debug)]
 pub struct Assertion {
     /// Its claims; `iat` and `exp` are added.
     pub claims: Vec<(String, Template)>,
     /// Whether `jti` is added too (RFC 7519 §4.1.7).
     pub jti: bool,
-    /// The one algorithm that the server takes.
+    /// The only algorithm that the server accepts.
     pub algorithm: Option<Algorithm>,
-    /// How long it is good, in seconds from its `iat` on.
+    /// How long it is valid, in seconds from its `iat`.
     pub lifetime: i64,
     /// How far back it is dated, in seconds, for a server whose clock is behind.
     pub backdate: i64,
@@ -158,9 +159,9 @@ pub struct Call {
     pub url: Template,
     /// The method.
     pub method: Method,
-    /// How the body travels.
+    /// How the body is encoded.
     pub encode: Encode,
-    /// Header lines besides those that every request has.
+    /// Header lines in addition to those of every request.
     pub headers: Vec<(String, Template)>,
     /// The query.
     pub query: Vec<(String, Template)>,
@@ -168,17 +169,17 @@ pub struct Call {
     pub body: Vec<(String, Field)>,
     /// Client authentication.
     pub auth: Auth,
-    /// Names the client authentication by a value: [`Call::settle`] puts it into `auth`.
+    /// A value that names the client authentication: [`Call::settle`] puts it into `auth`.
     pub auth_by: Option<Template>,
     /// Whether the token is to be bound to a key (RFC 9449).
     pub dpop: bool,
-    /// Says so by a value: [`Call::settle`] puts it into `dpop`.
+    /// A value that says so: [`Call::settle`] puts it into `dpop`.
     pub dpop_by: Option<Template>,
-    /// The list whose items `NAME=VALUE` are sent besides.
+    /// The list whose items `NAME=VALUE` are sent in addition.
     pub more: Option<String>,
 }
 
-/// How the fields of a body travel.
+/// How the fields of a body are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encode {
     /// `application/x-www-form-urlencoded`
@@ -194,11 +195,11 @@ pub enum Encode {
 /// Client authentication (RFC 6749 §2.3, OIDC Core §9, RFC 8705 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Nothing is added: the file says all.
+    /// Nothing is added: the file says everything.
     None,
-    /// What the values at hand and the server allow.
+    /// What the available values and the server allow.
     Auto,
-    /// `client_id` alone.
+    /// Only `client_id`.
     Public,
     /// HTTP Basic of the percent-encoded id and secret (RFC 6749 §2.3.1).
     Basic,
@@ -216,7 +217,7 @@ pub enum Auth {
     TlsSelfSigned,
 }
 
-/// The names of [`Auth`] as a value has them.
+/// The names of [`Auth`] in a value.
 pub const AUTHS: &[(&str, Auth)] = &[
     ("auto", Auth::Auto),
     ("none", Auth::Public),
@@ -246,8 +247,8 @@ pub enum Field {
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// What the body is.
-    pub format: Format,
-    /// What must hold beside a 2xx status.
+    pub format: BodyFormat,
+    /// What must hold in addition to a 2xx status.
     pub success: Vec<Test>,
     /// Where the access token is.
     pub access_token: Find,
@@ -263,22 +264,22 @@ pub struct Rules {
     pub expires: Vec<Expiry>,
     /// Where the refresh token's expiry is.
     pub refresh_expires: Vec<Expiry>,
-    /// When the reply names no expiry.
+    /// Used if the reply names no expiry.
     pub lifetime: Option<Lifetime>,
-    /// A refresh token's life in seconds, counted from the login.
+    /// A refresh token's lifetime in seconds, counted from the login.
     pub refresh_lifetime: Option<i64>,
     /// Where an error's code is.
     pub error_code: Vec<String>,
     /// Where an error's message is.
     pub error_message: Vec<String>,
-    /// What else is worth carrying: name and pointers, the first found wins.
+    /// What else is kept of the reply: name and pointers, the first found wins.
     pub extra: Vec<(String, Vec<String>)>,
 }
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// By its content: JSON, else form.
+pub enum BodyFormat {
+    /// Detected by its content: JSON, else form.
     Auto,
     /// JSON.
     Json,
@@ -311,9 +312,9 @@ pub enum Test {
 pub enum Condition {
     /// One of these.
     In(Vec<serde_json::Value>),
-    /// There, and none of these.
+    /// Present, and none of these.
     NotIn(Vec<serde_json::Value>),
-    /// There.
+    /// Present.
     Present,
 }
 
@@ -350,7 +351,7 @@ pub enum Unit {
 /// What a zero in an expiry means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zero {
-    /// Nothing is said.
+    /// The expiry is unknown.
     Unknown,
     /// It never expires.
     Never,
@@ -358,7 +359,7 @@ pub enum Zero {
     Now,
 }
 
-/// A token's life where the reply names none.
+/// A token's lifetime if the reply names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
     /// In seconds.
@@ -374,18 +375,18 @@ pub struct Refresh {
     pub grant: String,
     /// Which refusals mean that the refresh token is dead; any one suffices.
     pub dead: Vec<Test>,
-    /// The grant to run then, if it needs nobody.
+    /// The non-interactive grant to run then, if any.
     pub fallback: Option<String>,
 }
 
-/// How an API wants the access token.
+/// How an API expects the access token.
 #[derive(Clone, Debug)]
 pub struct Use {
     /// The header's name.
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The hosts that may be called with it, beside the profile's.
+    /// The hosts that may be called with it, besides the profile's.
     pub hosts: Vec<String>,
 }
 /// The HTTP methods a provider file may name.

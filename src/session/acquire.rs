@@ -12,104 +12,45 @@ use crate::oauth::request::Unready;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::exchange::{Asking, Outcome, ask, elsewhere};
+use crate::session::exchange::{Asking, Outcome, ask};
+use crate::session::explain::login_needed;
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::journal;
-use crate::session::open_store::{Opened, origin, store_error};
+use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::storage::cache::Cache;
-use crate::storage::index::{Entry, Index};
+use crate::storage::index::{Index, IndexEntry};
 use crate::system::signals::Stake;
-use crate::token::credentials::{Kept, Session};
-use crate::token::identity::{Belongs, Known};
+use crate::token::credentials::{Credentials, Session};
+use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
-/// missing and cannot be read.
-pub fn login_needed(
-    profile: &Profile,
-    grant: &Grant,
-    missing: &[String],
-    opened: &Opened,
-    contradiction: Option<&str>,
-    url: Option<&str>,
-) -> Error {
-    let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
-    let variables = variables.join(" and ");
-    if let Some(trouble) = &opened.trouble {
-        let error = store_error(profile, trouble);
-        // Whoever has never logged in need not care for the store at all.
-        return match error.hint.clone() {
-            Some(hint) if !variables.is_empty() => error.hint(format!("{hint}; or need no store: set {variables}")),
-            _ => error,
-        };
-    }
-    let login = format!("tok login {} {}", profile.name, grant.name);
-    if let Some(differs) = contradiction {
-        return Error::new(
-            Kind::LoginNeeded,
-            "the kept session is not for what this call asks",
-            format!("it differs in {differs}"),
-        )
-        .hint(format!("log in for it, with the values given here: {login}; with --as NAME to keep both"));
-    }
-    let kept_elsewhere = missing.iter().any(|name| opened.kept.secrets.contains_key(name));
-    if let (true, Some(home), Some(to)) = (kept_elsewhere, &opened.kept.secrets_for, url.and_then(origin))
-        && *home != to
-    {
-        let name = missing.iter().find(|name| opened.kept.secrets.contains_key(*name));
-        return elsewhere(profile, name.map_or("secret", String::as_str), home, &to);
-    }
-    let what = match missing {
-        [one] if one == "refresh_token" => "no refresh token is kept".to_string(),
-        _ => "a login is needed".to_string(),
-    };
-    let values: Vec<&str> = missing.iter().map(String::as_str).collect();
-    let mut why = match values.is_empty() {
-        true => format!("the grant {} needs a person, and no session is kept", grant.name),
-        false => format!("the grant {} lacks {}", grant.name, values.join(" and ")),
-    };
-    if let (true, Some(client)) = (kept_elsewhere, &opened.kept.secrets_client) {
-        why.push_str(&format!("; what is kept is of the client {}", crate::base::text::escape_to(client, 80)));
-    }
-    for variable in &profile.empty {
-        why.push_str(&format!("; {variable} is set but empty"));
-    }
-    let hint = match variables.is_empty() {
-        false if grant.flow.needs_person() => format!("run: {login} — and give it there, or set {variables}"),
-        true if grant.flow.needs_person() => format!("run: {login}"),
-        true => format!("run: {login} --refresh-token-file PATH, or another grant: tok login {}", profile.name),
-        false => format!("run: {login} — or set {variables}"),
-    };
-    Error::new(Kind::LoginNeeded, what, why).hint(hint)
-}
-
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum TokenSource {
     /// It waited on disk.
     Cache,
-    /// A refresh token got it.
+    /// A refresh.
     Refresh,
-    /// Another grant got it.
+    /// Another grant.
     Grant,
 }
 
-/// What a token is to be got for.
+/// What a token is requested for.
 pub struct Wanted<'a> {
     /// The profile; what it needs of its issuer's metadata is known.
     pub profile: &'a Profile,
     /// The settings in force.
-    pub known: &'a Known,
+    pub known: &'a CurrentIdentity,
     /// Where access tokens wait; `None`: nowhere.
     pub cache: Option<&'a Cache>,
 }
 
-/// Gets a token from the provider: by the refresh token, else by a grant that needs nobody. The caller holds the
+/// Gets a token from the provider: with the refresh token, else with a non-interactive grant. The caller holds the
 /// profile's lock in its own state folder; where the session is guarded by another, its lock is taken here, and its
 /// cache holds the session's tokens: one that `answers` at that time, in seconds since 1970, is taken. `no_store`:
 /// neither read nor write the store.
@@ -122,14 +63,14 @@ pub fn obtain(
     cache: Option<&Cache>,
     no_store: bool,
     answers: &dyn Fn(&Token, i64) -> bool,
-) -> Result<(Token, Source)> {
+) -> Result<(Token, TokenSource)> {
     let grant = profile.default_grant().clone();
-    // A store that can hold nothing of use is not opened: no keyring for a client's credentials from the environment.
+    // A store that cannot hold anything useful is not opened: no keyring for client credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
-    let mut opened = if no_store || self_sufficient { Opened::nothing() } else { Opened::open(host, profile) };
+    let mut opened = if no_store || self_sufficient { OpenStore::nothing() } else { OpenStore::open(host, profile) };
     opened.follow(host, &profile.name)?;
     if let Some(trouble) = &opened.trouble {
-        // Files that others can read are an alarm, not a lack.
+        // Files that others can read are an error, not a missing value.
         if profile.store == crate::storage::choice::StoreChoice::File {
             return Err(store_error(profile, trouble).into());
         }
@@ -139,14 +80,14 @@ pub fn obtain(
     if let Some(place) = elsewhere.as_ref().or(cache.filter(|_| finished)) {
         let known = profile.known()?;
         if let Some((_, token)) = place.find(&known).filter(|(_, token)| answers(token, host.clock.now().secs())) {
-            return Ok((token, Source::Cache));
+            return Ok((token, TokenSource::Cache));
         }
     }
-    // Nobody is asked for endpoints that would not be used.
-    let kept = |name: &str| opened.kept.secrets.contains_key(name);
+    // Metadata is not fetched for endpoints that would not be used.
+    let kept = |name: &str| opened.credentials.secrets.contains_key(name);
     let runs = !grant.flow.needs_person() && lacks(profile, &grant, &kept).is_empty();
-    if runs || opened.kept.session.is_some() {
-        let refresh = profile.provider.refresh_grant().filter(|_| opened.kept.session.is_some());
+    if runs || opened.credentials.session.is_some() {
+        let refresh = profile.provider.refresh_grant().filter(|_| opened.credentials.session.is_some());
         let names = refresh.map(Grant::names).unwrap_or_else(|| grant.names());
         profile.discover(host, names, Copies::Allowed)?;
     }
@@ -154,7 +95,7 @@ pub fn obtain(
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
     let obtained = obtain_with(host, &wanted, &grant, opened);
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
-        // It waits there alone, where all find it; an older one here would answer first.
+        // It is cached there only, where all calls find it; an older one here would be found first.
         own.drop_answers(&known, token.received.secs());
     }
     obtained
@@ -177,38 +118,37 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Opened) -> Result<(Token, Source)> {
+fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, TokenSource)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = opened.kept.session.as_ref().and_then(|s| s.belongs.contradiction(known));
+    let contradiction = opened.credentials.session.as_ref().and_then(|s| s.identity.contradiction(known));
     if let Some(differs) = &contradiction {
-        host.terminal.detail(&format!("{}: the kept session is left alone; it differs in {differs}", profile.name));
+        host.terminal
+            .detail(&format!("{}: not using the session: it was made with a different {differs}", profile.name));
     }
     let situation = plan::Situation {
         provider,
         asked: profile.asked.as_deref(),
         configured: profile.config.grant.as_deref(),
-        refresh_token: opened.kept.session.is_some(),
+        refresh_token: opened.credentials.session.is_some(),
         contradiction: contradiction.as_deref(),
         known: &is_known,
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
         match refresh::refresh(host, wanted, &mut opened, &secrets)? {
-            Some(token) => return Ok((token, Source::Refresh)),
+            Some(token) => return Ok((token, TokenSource::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    return Err(Error::new(
-                        Kind::LoginNeeded,
-                        "the session has ended, and a login is needed",
-                        "the provider no longer takes the refresh token",
-                    )
-                    .hint(format!("run: tok login {} {}", profile.name, grant.name))
-                    .into());
+                    let ended = "the session has ended";
+                    let error =
+                        Error::new(Kind::LoginNeeded, ended, "the provider no longer accepts the refresh token")
+                            .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    return Err(opened.bring_again(host, profile, error, true).into());
                 }
             }
         }
@@ -216,11 +156,15 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     match step {
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
-            Ok((token, Source::Grant))
+            Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
-            _ => login_needed(profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref()),
+            _ => {
+                let error =
+                    login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
+                opened.bring_again(host, profile, error, contradiction.is_none())
+            }
         }
         .into()),
         // `after_death` has no refresh token to offer.
@@ -228,23 +172,23 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     }
 }
 
-/// Runs a grant that needs nobody. `apart`: what is kept is another's, and stays as it is.
+/// Runs a non-interactive grant. `apart`: the stored session is for other settings, and stays as it is.
 fn run(
     host: &mut Host,
     wanted: &Wanted,
     grant: &Grant,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
     apart: bool,
 ) -> Result<Token> {
     let profile = wanted.profile;
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     if profile.provider.refresh.is_some() && !apart {
-        opened.check_ready();
+        opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {
-        let text = format!("{}: {}; going on without it", profile.name, store_error(profile, trouble));
+        let text = format!("{}: {}; continuing without it", profile.name, store_error(profile, trouble));
         if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
     }
     let is_kept_personal = profile.provider.is_personal(grant)
@@ -253,8 +197,11 @@ fn run(
     if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
         return Err(Error::new(
             Kind::LoginNeeded,
-            "a login is needed",
-            format!("the provider has refused the grant {} with what is kept, and it is not sent twice", grant.name),
+            "not logged in",
+            format!(
+                "the provider refused the grant {} with the stored values; tok does not send them twice",
+                grant.name
+            ),
         )
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
@@ -278,10 +225,10 @@ fn run(
     };
     let url = profile.session_url(inputs.values()).unwrap_or_default();
     let known = inputs.known(profile, wanted.known);
-    let mut belongs = known.belongs(&url, Some(&grant.name), Some(&grant.name));
-    belongs.apart = apart || given_beside_kept(host, profile, opened);
+    let mut identity = known.identity(&url, Some(&grant.name), Some(&grant.name));
+    identity.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+    let token = cached(profile, grant, &issued, received, identity, &inputs)?;
     // A session for scopes of this call alone would answer calls that ask for others.
     let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
@@ -294,12 +241,13 @@ fn run(
     {
         let session = Session {
             refresh_token: refresh_token.clone(),
-            belongs: known.belongs(&url, Some(&grant.name), None),
+            identity: known.identity(&url, Some(&grant.name), None),
             since: received.secs(),
             subject: issued.id_token.as_ref().and_then(refresh::subject),
         };
-        let kept = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-        refresh::keep_or_insist(host, profile, opened, kept, false);
+        let credentials =
+            Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
+        refresh::keep_or_insist(host, profile, opened, credentials, false);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -325,7 +273,7 @@ pub fn verify_id_token(
     let (Some(issuer), Some(client_id)) = (known.as_deref().or(value("issuer")), value("client_id")) else {
         return Ok(false);
     };
-    let expected = id_token::Expected {
+    let expected = id_token::ExpectedClaims {
         issuer,
         client_id,
         nonce: value("nonce"),
@@ -335,7 +283,7 @@ pub fn verify_id_token(
     };
     let refuse = |why: String| {
         Error::new(Kind::Reply, format!("the ID token of {issuer} cannot be trusted"), why)
-            .hint("see that the clock is right, and that the issuer and the client are the ones that were meant")
+            .hint("check this machine's clock, the issuer and client_id")
     };
     let unverified = || {
         let checked = id_token::check_unsigned(token.expose(), &expected);
@@ -348,7 +296,7 @@ pub fn verify_id_token(
         let keys = match crate::profile::discovery::jwks(host, &url, profile.ca_file.as_deref(), copies) {
             Ok(keys) => keys,
             Err(error) => {
-                host.terminal.detail(&format!("{}: the ID token is not verified: {error:#}", profile.name));
+                host.terminal.detail(&format!("{}: ID token not verified: {error:#}", profile.name));
                 return Ok(unverified()?);
             }
         };
@@ -364,13 +312,13 @@ pub fn verify_id_token(
     Ok(false)
 }
 
-/// Whether this call gives a secret of its own where a login has kept one of that name: what it brings is for this
+/// Whether this call gives its own secret where a login has stored one of that name: the token is then for this
 /// call's settings alone.
-fn given_beside_kept(host: &Host, profile: &Profile, opened: &Opened) -> bool {
+fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool {
     // The store may not have been opened, and the index of this state folder may know nothing.
     let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
     opened
-        .kept
+        .credentials
         .secrets
         .keys()
         .chain(&noted)
@@ -385,7 +333,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
         Outcome::Failed(profile.unready(unready), None)
     };
     let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
-        return wrong("is no JWT");
+        return wrong("is not a JWT");
     };
     let expires = match crate::oauth::reply::claims::seconds(&claims, "exp").unwrap_or_default() {
         Some(at) if at <= now.secs() => return wrong("has expired"),
@@ -406,7 +354,7 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
     Outcome::Issued(issued, now)
 }
 
-/// The token as it waits and is shown.
+/// The token as it is cached and shown.
 ///
 /// # Errors
 /// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is not bound to the key as
@@ -416,15 +364,15 @@ pub fn cached(
     grant: &Grant,
     issued: &Issued,
     received: Time,
-    belongs: Belongs,
+    identity: TokenIdentity,
     inputs: &Inputs,
 ) -> Result<Token> {
     let usage = &profile.provider.usage;
     let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
     if inputs.dpop_key.is_some() && !bound {
         let what = "the token cannot be used";
-        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as was asked (--dpop true)")
-            .hint("the server may know no DPoP: --dpop false")
+        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as --dpop true requires")
+            .hint("if the server does not support DPoP, use --dpop false")
             .into());
     }
     let value = usage.value.fill(|name| match name {
@@ -451,31 +399,31 @@ pub fn cached(
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
         dpop_key: inputs.dpop_key.clone(),
         extra: issued.extra.clone(),
-        belongs,
+        identity,
     })
 }
 
-/// Puts the token where the next call finds it, if it may wait there; an older one goes in any case.
+/// Caches the token, if it may be cached; always removes an older one.
 pub fn put(host: &mut Host, wanted: &Wanted, grant: &Grant, token: &Token) {
     let Some(cache) = wanted.cache else { return };
     let now = token.received.secs();
     let waits = match token.expires {
         Expires::At(at) => at > now,
         Expires::Never => true,
-        // To get it again would need a person again.
+        // Another one would need a person again.
         Expires::Unknown => wanted.profile.provider.is_personal(grant) || grant.flow.needs_person(),
     };
     if !waits {
         cache.drop_answers(wanted.known, now);
     } else if cache.put(wanted.known, token).is_none() {
         host.terminal
-            .detail(&format!("{}: the token cannot wait on disk; the next call asks again", wanted.profile.name));
+            .detail(&format!("{}: the token cannot be cached; the next call requests another", wanted.profile.name));
     }
 }
 
-/// Writes down what is kept, so that `list` and `show` need no store.
-pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
-    let session = opened.kept.session.as_ref();
+/// Writes the index, so that `list` and `show` need not open a store.
+pub fn index(host: &Host, profile: &Profile, opened: &OpenStore, issued: &Issued) {
+    let session = opened.credentials.session.as_ref();
     let refresh_expires_at = session.and_then(|s| match issued.refresh_expires {
         Expires::At(at) => Some(at),
         Expires::Never => None,
@@ -484,15 +432,19 @@ pub fn index(host: &Host, profile: &Profile, opened: &Opened, issued: &Issued) {
             grant.response.refresh_lifetime.map(|life| s.since.saturating_add(life))
         }
     });
-    let note = |entry: &mut Entry| {
+    let note = |entry: &mut IndexEntry| {
         entry.provider = profile.provider.name.clone();
-        entry.grant = session.and_then(|s| s.belongs.grant.clone());
+        entry.grant = session.and_then(|s| s.identity.grant.clone());
+        entry.brought = session.is_some_and(|s| s.identity.grant.is_none());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
         entry.refused = None;
         entry.refresh_expires_at = refresh_expires_at;
-        entry.secrets = opened.kept.secrets.keys().cloned().collect();
-        entry.origin = session.and_then(|s| origin(&s.belongs.url)).or_else(|| opened.kept.secrets_for.clone());
+        entry.secrets = opened.credentials.secrets.keys().cloned().collect();
+        entry.origin = session.and_then(|s| origin(&s.identity.url)).or_else(|| opened.credentials.secrets_for.clone());
     };
     opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
 }
+
+#[cfg(test)]
+mod tests;

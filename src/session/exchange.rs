@@ -9,24 +9,24 @@ use crate::oauth::dpop;
 use crate::oauth::metadata;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
-use crate::profile::Profile;
+use crate::profile::{Profile, Source, discovery};
 use crate::provider::{Auth, Call, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
-use crate::session::redact::Words;
+use crate::session::redact::Redactor;
 use crate::system::http::Events;
 use anyhow::Result;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-/// What came of asking the provider.
+/// The outcome of a request to the provider.
 pub enum Outcome {
     /// A token.
     Issued(Issued, Time),
     /// The provider refused, in a way that its `dead` names.
     Dead(Error),
-    /// Anything else that went wrong; the provider's code for it, if it gave one.
+    /// Any other error, with the provider's code for it if it gave one.
     Failed(Error, Option<String>),
 }
 
@@ -50,7 +50,7 @@ pub fn ask(host: &mut Host, profile: &Profile, asking: &Asking, inputs: &Inputs)
     ask_and_tell(host, profile, asking, inputs, &mut ())
 }
 
-/// [`ask`], and `events` is told of the request on its way.
+/// [`ask`], with `events` for the request.
 ///
 /// # Errors
 /// As [`ask`].
@@ -99,7 +99,7 @@ fn narrowed(profile: &Profile, inputs: &Inputs, issued: &Issued) -> Option<Strin
     (!names.is_empty()).then(|| format!("the token was granted without the scope {}", names.join(" ")))
 }
 
-/// What a request that brings no token is told by.
+/// How the reply to a request for something other than a token is read.
 pub struct Told<'a> {
     /// What is asked for, as `the grant device-code`.
     pub name: &'a str,
@@ -161,13 +161,13 @@ pub fn knows_more(call: &Call, code: Option<&str>) -> bool {
     code == Some("invalid_client") && call.auth == Auth::Auto
 }
 
-/// A refusal, or a reply that says nothing, for a person.
+/// The error for a refusal or an unreadable reply.
 fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, sent: &Sent) -> Error {
     let to = &sent.to;
     let what = match failure.kind {
         Kind::Refused => format!("{to} refused {name}"),
-        Kind::Unavailable => format!("{to} cannot answer now"),
-        _ => format!("the reply of {to} cannot be understood"),
+        Kind::Unavailable => format!("{to} is unavailable"),
+        _ => format!("the reply from {to} cannot be read"),
     };
     let is_client = failure.code.as_deref() == Some("invalid_client");
     let signed = sent.auth.signs() || sent.values.contains_key("assertion");
@@ -175,17 +175,17 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
         Kind::Refused if signed && let Some(differs) = sent.ahead.and_then(clocks) => differs,
         Kind::Refused if knows_more(call, failure.code.as_deref()) || (is_client && sent.auth.signs()) => {
             match sent.auth {
-                Auth::Basic => "check client_id and client_secret; or the server wants them in the body: --client-auth post",
-                Auth::Post => "check client_id and client_secret; or the server wants them in a header: --client-auth basic",
+                Auth::Basic => "check client_id and client_secret; or the server expects them in the body: --client-auth post",
+                Auth::Post => "check client_id and client_secret; or the server expects them in a header: --client-auth basic",
                 Auth::PrivateKeyJwt => "check client_id, private_key and key_id; or the server expects another algorithm (--algorithm NAME) or audience (--assertion-audience URL)",
-                Auth::Public | Auth::None => "check client_id; or the server wants a secret (--client-secret-file PATH) or a key (--private-key-file PATH)",
-                _ => "check client_id and what goes with it; another way to prove it: --client-auth",
+                Auth::Public | Auth::None => "check client_id; or the server expects a secret (--client-secret-file PATH) or a key (--private-key-file PATH)",
+                _ => "check client_id and its credentials, or choose another method with --client-auth",
             }
             .to_string()
         }
-        Kind::Refused => format!("check the values it was sent{}", profile.to_see()),
+        Kind::Refused => format!("check the values that were sent{}", profile.to_see()),
         Kind::Unavailable => "try again later".to_string(),
-        _ => format!("see whether {to} is the right place{}", profile.to_see()),
+        _ => format!("check that {to} is the right server{}", profile.to_see()),
     };
     Error::new(failure.kind, what, secrets(profile, sent).hide(&failure.why)).hint(hint)
 }
@@ -196,7 +196,7 @@ fn clocks(ahead: i64) -> Option<String> {
     let by = crate::base::duration::show(ahead.saturating_abs());
     let way = if ahead > 0 { "ahead of" } else { "behind" };
     (ahead.saturating_abs() > CLOCKS_DIFFER)
-        .then(|| format!("set this machine's clock: it is {by} {way} the server's, by the reply's Date"))
+        .then(|| format!("set this machine's clock: it is {by} {way} the server's (by the reply's Date header)"))
 }
 
 /// From how many seconds on a difference of clocks may be why an assertion is refused: a `Date` has no fraction, and
@@ -220,7 +220,7 @@ pub struct Sent<'f> {
 /// What a server takes once: sent again, it may end all that came of it (RFC 6749 §4.1.2 and §10.5).
 const ONCE: &[&str] = &["refresh_token", "code", "device_code", "auth_req_id"];
 
-/// Sends `call`: the reply and what it may quote, or why there is none. `events` is told of each attempt.
+/// Sends `call`: the reply and what it may quote, or why there is none. `events` gets each attempt.
 ///
 /// # Errors
 /// What keeps the request from being sent.
@@ -249,17 +249,19 @@ pub fn send<'f>(
         }
         named => named,
     };
-    let url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
-    let to = origin(&url).unwrap_or_default();
+    let mut url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
+    let mut to = origin(&url).unwrap_or_default();
     check_homes(profile, call, inputs, &to)?;
+    // The values with the address of an endpoint that has moved.
+    let mut elsewhere: Option<Values> = None;
     let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
-            Error::new(Kind::Store, "the kept DPoP key cannot be used".to_string(), why)
+            Error::new(Kind::Store, "the stored DPoP key cannot be used".to_string(), why)
                 .hint(format!("log in again: tok login {}", profile.name))
         })?),
         _ => None,
     };
-    // The server may want a number of its own in the proof: it is told once (RFC 9449 §8).
+    // The server may require a nonce in the proof; one retry with it (RFC 9449 §8).
     let mut nonce: Option<String> = None;
     let issuer = profile.issuer().or_else(|| inputs.get("issuer").map(str::to_string));
     let issuer = issuer.filter(|issuer| metadata::is_one(issuer));
@@ -287,7 +289,9 @@ pub fn send<'f>(
         let fields = added.iter().flat_map(|added| &added.fields).filter(|(name, _)| name == "client_assertion");
         let proofs = added.iter().flat_map(|added| &added.headers).filter(|(name, _)| name == "DPoP");
         let mut credentials: Vec<Zeroizing<String>> = fields.chain(proofs).map(|(_, text)| text.clone()).collect();
-        let request = added.and_then(|added| request::build(&profile.provider, call, inputs.values(), repeat, added));
+        let request = added.and_then(|added| {
+            request::build(&profile.provider, call, elsewhere.as_ref().unwrap_or(inputs.values()), repeat, added)
+        });
         let mut request = request.map_err(|unready| not_ready(profile, unready))?;
         request.ca_file = profile.ca_file.clone();
         let response = match host.send_until(&request, host.clock.deadline, events) {
@@ -295,8 +299,7 @@ pub fn send<'f>(
             Err(error) => return Ok(Err(error)),
         };
         if let (Some(_), None, Some(asked)) = (&key, &nonce, wants_nonce(&response)) {
-            host.terminal
-                .detail(&format!("{}: {to} wants a number of its own in the proof; once more with it", profile.name));
+            host.terminal.detail(&format!("{}: {to} requires a DPoP nonce; sending again with it", profile.name));
             nonce = Some(asked);
             continue;
         }
@@ -308,9 +311,27 @@ pub fn send<'f>(
                 .is_err_and(|failure| failure.code.as_deref() == Some("invalid_client"))
             && let Some(next) = audiences.next()
         {
-            host.terminal
-                .detail(&format!("{}: {to} refused an assertion for {audience}; once more, for {next}", profile.name));
+            host.terminal.detail(&format!(
+                "{}: {to} refused an assertion for {audience}; trying again for {next}",
+                profile.name
+            ));
             audience = next;
+            continue;
+        }
+        // The old address has taken nothing: there was no such resource (RFC 9110 §15.5.5). If it was a refresh token and
+        // a server had taken it all the same, its session would be lost without a second request too.
+        if matches!(response.status, 404 | 410)
+            && elsewhere.is_none()
+            && let Some(values) = moved(host, profile, call, inputs)
+            && repeat != Repeat::Personal
+        {
+            let new = request::url(call, &values).map_err(|unready| not_ready(profile, unready))?;
+            let new_to = origin(&new).unwrap_or_default();
+            check_homes(profile, call, inputs, &new_to)?;
+            host.terminal.detail(&format!("{}: {to} has moved this endpoint; once more, at {new_to}", profile.name));
+            audiences = client_auth::audiences(&values, &new, issuer.as_deref()).into_iter();
+            audience = audiences.next().unwrap_or_default();
+            (url, to, elsewhere) = (new, new_to, Some(values));
             continue;
         }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
@@ -321,7 +342,28 @@ pub fn send<'f>(
     }
 }
 
-/// The number that a server wants in the proof (RFC 9449 §8 and §9).
+/// The values of `call` with the address that the issuer's metadata name now, where the one in use came from them and
+/// they name another. They are kept for the next call.
+fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Option<Values> {
+    let told = |name: &&str| matches!(profile.given.get(*name).map(|g| &g.source), Some(Source::Metadata(_)));
+    let name = call.url.names().map(|(name, _)| name).find(told)?;
+    let Some(Source::Metadata(issuer)) = profile.given.get(name).map(|given| given.source.clone()) else { return None };
+    let key = profile.param(name)?.metadata.as_ref()?;
+    let mutual = matches!(call.auth, Auth::Tls | Auth::TlsSelfSigned);
+    let fresh = match discovery::discover(host, &issuer, profile.ca_file.as_deref(), discovery::Copies::Refused) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            host.terminal.detail(&format!("{}: its metadata cannot be had: {error:#}", profile.name));
+            return None;
+        }
+    };
+    let now = if mutual { fresh.mtls_endpoint(key) } else { fresh.endpoint(key) }.ok().flatten()?;
+    let mut values = inputs.values().clone();
+    let was = values.insert(name.to_string(), now.to_string().into())?;
+    (was.as_str() != now).then_some(values)
+}
+
+/// The nonce that a server requires in the proof (RFC 9449 §8 and §9).
 fn wants_nonce(response: &Response) -> Option<String> {
     let nonce = response.header("dpop-nonce")?;
     let said = |text: &str| text.contains("use_dpop_nonce");
@@ -339,19 +381,25 @@ pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) 
     let (response, sent) = send(host, profile, call, inputs, &mut ())??;
     match response.status {
         200..300 => Ok(()),
-        status => Err(Error::new(Kind::Unavailable, format!("{} answered with status {status}", sent.to), "").into()),
+        status => {
+            let kind = match reply::Class::of(status) {
+                reply::Class::Refused => Kind::Refused,
+                _ => Kind::Unavailable,
+            };
+            Err(Error::new(kind, format!("{} answered with status {status}", sent.to), "").into())
+        }
     }
 }
 
 /// What was sent that a reply must not show.
-fn secrets(profile: &Profile, sent: &Sent) -> Words {
+fn secrets(profile: &Profile, sent: &Sent) -> Redactor {
     // What a flow has found is as good as a secret, but for the address that a refusal may be about.
     let is_secret = |name: &str| profile.param(name).map_or(name != "redirect_uri", |p| p.secret);
     let values = sent.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
-    Words::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
+    Redactor::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
 }
 
-/// Refuses a call that would carry a value away from its home: whatever the grant or the command, this is asked before
+/// Refuses a call that would send a value to another origin than its home. Every grant and command checks this before
 /// anything is sent to the origin `to`.
 ///
 /// # Errors
@@ -364,12 +412,15 @@ pub fn check_homes(profile: &Profile, call: &Call, inputs: &Inputs, to: &str) ->
     }
 }
 
-/// A value that was kept for one place would go to another.
+/// The error for a stored value that would go to another origin.
 pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
     let what = match home {
-        "" => format!("nothing is known of where the kept {name} may go, and this call is for {to}"),
-        _ => format!("the kept {name} goes to {home} alone, and this call is for {to}"),
+        "" => format!("the stored {name} may not be sent to {to}: its origin is unknown"),
+        _ => format!("the stored {name} goes to {home} only, not to {to}"),
     };
     Error::new(Kind::LoginNeeded, what, "nothing was sent")
-        .hint(format!("log in there, with the value that names the place: tok login {}", profile.name))
+        .hint(format!("log in to that server: {}", profile.login_command(None)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,24 +18,24 @@ pub fn lock(host: &mut Host, state: &Path, name: &str) -> error::Result<Lock> {
     let deadline = host.clock.deadline;
     let unusable = |path: &Path, error: io::Error| {
         Error::new(Kind::Other, format!("{} cannot be used", path.display()), error.to_string())
-            .hint("tok needs files and a folder of its own that nobody else can write; see its owner and mode")
+            .hint("check its owner and mode: only you may have write access")
     };
     files::private_dir(state).map_err(|error| unusable(state, error))?;
     let mut say = |holder: Option<u32>| {
         let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
         host.terminal.tell(&format!("{name}: waiting for {who}…"));
     };
-    Lock::take(&state.join("locks"), name, deadline, &mut say).map_err(|error| match error {
+    Lock::take(&state.join("locks"), 1, name, deadline, &mut say).map_err(|error| match error {
         LockError::TimedOut { holder } => {
             let who = holder.map_or("another process".to_string(), |pid| format!("process {pid}"));
             let seconds = crate::base::duration::show(host.clock.timeout.as_secs() as i64);
             Error::new(
                 Kind::Unavailable,
                 format!("{who} holds the lock"),
-                format!("waited {seconds} for it; only one at a time may ask the provider"),
+                format!("waited {seconds} for it; only one process at a time may ask the provider"),
             )
             .hint(holder.map_or("wait longer with --timeout".into(), |pid| {
-                format!("wait longer with --timeout, or look at it: ps -p {pid}")
+                format!("wait longer with --timeout, or see what it is: ps -p {pid}")
             }))
         }
         LockError::Failed(path, error) => unusable(&path, error),
@@ -53,7 +53,7 @@ pub fn folder(path: &Path) -> Option<Folder> {
 
 /// Which state folder guards a session.
 #[derive(Debug, PartialEq)]
-pub enum Place {
+pub enum StateFolder {
     /// The call's own.
     Own,
     /// Another, which is there and ours.
@@ -63,21 +63,21 @@ pub enum Place {
 }
 
 /// Which state folder guards a session whose entry names `named`, for a call whose own is `state`.
-pub fn place(state: Option<&Path>, named: Option<&Folder>) -> Place {
+pub fn place(state: Option<&Path>, named: Option<&Folder>) -> StateFolder {
     let Some(named) = named else {
-        return Place::Unusable("the entry in the store names no state folder".into());
+        return StateFolder::Unusable("the entry in the store names no state folder".into());
     };
-    let unusable = |why: &str| Place::Unusable(format!("the state folder of its session, {}, {why}", named.path));
+    let unusable = |why: &str| StateFolder::Unusable(format!("the state folder of its session, {}, {why}", named.path));
     let path = Path::new(&named.path);
     if !path.is_absolute() {
         return unusable("is not an absolute path");
     }
     let own = state.and_then(folder);
     if own.as_ref().is_some_and(|own| is_same(own, named)) {
-        return Place::Own;
+        return StateFolder::Own;
     }
     match files::own_dir(path) {
-        Ok(numbers) if numbers == (named.device, named.inode) => Place::Other(named.clone()),
+        Ok(numbers) if numbers == (named.device, named.inode) => StateFolder::Other(named.clone()),
         Ok((device, _)) if device != named.device => unusable("is on another device now"),
         Ok(_) => unusable("is another folder now"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => unusable("does not exist"),
@@ -133,15 +133,15 @@ mod tests {
         let own = at("own");
         let named = folder(&at("other")).expect("it is ours");
         let of = |named: &Folder| place(Some(&own), Some(named));
-        assert_eq!(of(&named), Place::Other(named.clone()));
-        assert_eq!(of(&folder(&own).expect("it is ours")), Place::Own);
+        assert_eq!(of(&named), StateFolder::Other(named.clone()));
+        assert_eq!(of(&folder(&own).expect("it is ours")), StateFolder::Own);
         // The same folder by another name: a link to the home, another mount.
         symlink(&own, at("link")).expect("a link");
         let linked = Folder { path: at("link").to_str().expect("UTF-8").into(), ..folder(&own).expect("it is ours") };
-        assert_eq!(of(&linked), Place::Own);
+        assert_eq!(of(&linked), StateFolder::Own);
 
         let why = |named: &Folder| match of(named) {
-            Place::Unusable(why) => why,
+            StateFolder::Unusable(why) => why,
             other => panic!("{other:?}"),
         };
         assert!(why(&Folder { device: named.device + 1, ..named.clone() }).ends_with("is on another device now"));
@@ -153,6 +153,6 @@ mod tests {
         assert!(why(&named).ends_with("does not exist"));
         symlink(at("moved"), at("other")).expect("a link");
         assert!(why(&named).contains("symbolic link"));
-        assert!(matches!(place(Some(&own), None), Place::Unusable(_)));
+        assert!(matches!(place(Some(&own), None), StateFolder::Unusable(_)));
     }
 }

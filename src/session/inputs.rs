@@ -8,8 +8,8 @@ use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Unready, Values};
 use crate::profile::{Home, Profile, Source, Value, is_pem};
 use crate::provider::{Call, Grant, Provider};
-use crate::token::credentials::Kept;
-use crate::token::identity::Known;
+use crate::token::credentials::Credentials;
+use crate::token::identity::CurrentIdentity;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,7 +75,7 @@ pub fn fill(
     if let For::Grant(grant) = what {
         defaults(profile, grant, &mut inputs.values);
     }
-    request::defaults(provider, &mut inputs.values).map_err(|u| profile.unready(u))?;
+    request::defaults(provider, &mut inputs.values, &|name| profile.is_off(name)).map_err(|u| profile.unready(u))?;
     inputs.inherit(provider);
     for param in provider.params.iter().filter(|p| p.file) {
         let Some(value) = inputs.values.get(&param.name).filter(|value| !is_pem(value)) else { continue };
@@ -100,7 +100,7 @@ pub fn fill(
 /// The grant's own defaults. Of a list only what the server knows is asked for: some refuse all for one unknown item.
 fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
     for (name, template) in &grant.defaults {
-        if values.contains_key(name) {
+        if values.contains_key(name) || profile.is_off(name) {
             continue;
         }
         let Ok(text) = template.fill(|name| values.get(name).map(|v| v.as_str())) else { continue };
@@ -129,7 +129,7 @@ pub fn is_of_this_call(source: &Source) -> bool {
     matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_))
 }
 
-/// [`Unready`] in the words of somebody who wants a token.
+/// [`Unready`] as the error of a call for a token.
 pub fn not_ready(profile: &Profile, unready: Unready) -> Error {
     match unready {
         Unready::Missing(value) => Error::new(Kind::LoginNeeded, format!("{value} is missing"), "").hint(format!(
@@ -207,7 +207,7 @@ impl Inputs {
     }
 
     /// `known`, with the non-personal secrets that came from the store.
-    pub fn known(&self, profile: &Profile, known: &Known) -> Known {
+    pub fn known(&self, profile: &Profile, known: &CurrentIdentity) -> CurrentIdentity {
         let is_shared = |name: &&str| profile.provider.param(name).is_some_and(|p| p.secret && !p.personal);
         let kept = self.kept_names().filter(is_shared);
         known.with_secrets(kept.filter_map(|name| Some((name, self.get(name)?))))
@@ -217,9 +217,9 @@ impl Inputs {
     ///
     /// # Errors
     /// [`Kind::Other`] where there is no randomness.
-    pub fn bind(&mut self, grant: &Grant, kept: &Kept) -> Result<()> {
+    pub fn bind(&mut self, grant: &Grant, credentials: &Credentials) -> Result<()> {
         if grant.call.dpop {
-            self.dpop_key = Some(match &kept.dpop_key {
+            self.dpop_key = Some(match &credentials.dpop_key {
                 Some(key) => key.clone(),
                 None => {
                     crate::base::jose::Key::generate()
@@ -231,3 +231,6 @@ impl Inputs {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! reply and the store costs no session. Whoever opens the store next finishes what was begun ([`recover`]).
 //!
 //! The key stands in the store's entry, and a new one after each change of the entry. So a journal can be opened by
-//! whoever holds the session that the reply belongs to, and by nobody after that.
+//! whoever holds the session that the reply belongs to, and by no one after that.
 
 use crate::base::digest;
 use crate::base::error::{self, Error, Kind};
@@ -13,13 +13,13 @@ use crate::oauth::reply;
 use crate::profile::Profile;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
-use crate::session::open_store::{Opened, store_error};
+use crate::session::open_store::{OpenStore, store_error};
 use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::journal::{self as file, Journal};
 use crate::system::http::{self, Events, Head};
-use crate::token::credentials::Kept;
-use crate::token::identity::Belongs;
+use crate::token::credentials::Credentials;
+use crate::token::identity::TokenIdentity;
 use anyhow::Result;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ const FRONT: usize = MAGIC.len() + 4 + NONCE_LEN;
 /// Room that is there before anything is sent, in bytes, for a reply of the usual length.
 const ROOM: usize = 32 << 10;
 
-/// A reply that was sealed, and what was in force when its request was sent.
+/// A sealed reply, and what was in force when its request was sent.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// When it had arrived.
@@ -59,7 +59,7 @@ pub struct Sealer {
 }
 
 /// What a journal is bound to beside its key: the profile, and the session that its entry holds.
-pub fn bound_to(profile: &str, entry: &Kept) -> String {
+pub fn bound_to(profile: &str, entry: &Credentials) -> String {
     let (since, token) = match &entry.session {
         Some(session) => (session.since.to_string(), session.refresh_token.expose()),
         None => (String::new(), ""),
@@ -85,7 +85,7 @@ fn length(bytes: &[u8]) -> [u8; 4] {
 
 impl Sealer {
     /// Seals with the key whose text is `hex`; what is sealed can be opened only with what it is `bound` to. `None` where
-    /// the text is no key.
+    /// the text is not a key.
     pub fn new(hex: &str, bound: String, context: Secret) -> Option<Sealer> {
         let mut nonce = [0; NONCE_LEN];
         digest::fill(&mut nonce);
@@ -158,11 +158,11 @@ fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What whoever finishes a refresh has to know of it.
 #[derive(Serialize, Deserialize)]
-struct Context {
+struct SealedContext {
     /// The entry, with the refresh token that was sent: what stays if the reply brings no other.
     entry: Zeroizing<String>,
     /// What the access token belongs to.
-    token: Belongs,
+    token: TokenIdentity,
 }
 
 /// A refresh on its way: what of it is written down, and how long its reply is waited for.
@@ -236,18 +236,24 @@ impl Drop for Record {
 ///
 /// # Errors
 /// [`Kind::Store`] where neither a journal nor the store can be made ready: nothing may be sent then.
-pub fn begin(host: &mut Host, profile: &Profile, opened: &mut Opened, entry: &Kept, token: Belongs) -> Result<Record> {
+pub fn begin(
+    host: &mut Host,
+    profile: &Profile,
+    opened: &mut OpenStore,
+    entry: &Credentials,
+    token: TokenIdentity,
+) -> Result<Record> {
     let clock = host.clock.clone();
     let mut record = Record { journal: None, clock, sent: false, answered: false, written: false, stays: false };
     if !opened.can_keep_key() {
         return Ok(record);
     }
     opened.ensure_key(&profile.name).map_err(|trouble| store_error(profile, &trouble))?;
-    let context = Context { entry: entry.write().expose().to_string().into(), token };
+    let context = SealedContext { entry: entry.write().expose().to_string().into(), token };
     let context = Secret::new(serde_json::to_string(&context).unwrap_or_default());
-    let ready = match (&opened.kept.journal, opened.guarding_state()) {
+    let ready = match (&opened.credentials.journal, opened.guarding_state()) {
         (Some(own), Some(state)) => Journal::open(state, &file::name(&profile.name, &own.key)).map(|journal| {
-            let sealer = Sealer::new(&own.key, bound_to(&profile.name, &opened.kept), context);
+            let sealer = Sealer::new(&own.key, bound_to(&profile.name, &opened.credentials), context);
             sealer.map(|sealer| (journal, sealer))
         }),
         _ => Ok(None),
@@ -256,10 +262,15 @@ pub fn begin(host: &mut Host, profile: &Profile, opened: &mut Opened, entry: &Ke
         Ok(ready) => record.journal = ready,
         Err(error) => {
             opened.check_store().map_err(|trouble| store_error(profile, &trouble))?;
-            host.terminal.detail(&format!("{}: no journal can be written: {error}", profile.name));
+            host.terminal.detail(&format!("{}: the journal cannot be written: {error}", profile.name));
         }
     }
-    Ok(record)
+    // The last thing before the token is sent: room for the new one is taken.
+    opened.prepare();
+    match &opened.trouble {
+        Some(trouble) => Err(store_error(profile, trouble).into()),
+        None => Ok(record),
+    }
 }
 
 /// Finishes a refresh of `profile` that was killed between the reply and the store: what the reply brought goes into the
@@ -269,8 +280,8 @@ pub fn begin(host: &mut Host, profile: &Profile, opened: &mut Opened, entry: &Ke
 /// # Errors
 /// [`Kind::Store`] where the store does not take it: the token that it holds is spent, and must not be sent.
 /// [`Kind::Reply`] as the refresh itself.
-pub fn recover(host: &mut Host, profile: &Profile, opened: &mut Opened, cache: Option<&Cache>) -> Result<bool> {
-    let (Some(own), Some(state)) = (&opened.kept.journal, opened.guarding_state()) else { return Ok(false) };
+pub fn recover(host: &mut Host, profile: &Profile, opened: &mut OpenStore, cache: Option<&Cache>) -> Result<bool> {
+    let (Some(own), Some(state)) = (&opened.credentials.journal, opened.guarding_state()) else { return Ok(false) };
     let name = file::name(&profile.name, &own.key);
     if let Some(past) = &own.past {
         file::remove(state, &profile.name, past);
@@ -279,7 +290,7 @@ pub fn recover(host: &mut Host, profile: &Profile, opened: &mut Opened, cache: O
         file::remove(state, &profile.name, &name);
         return Ok(false);
     };
-    let found = open(&own.key, &bound_to(&profile.name, &opened.kept), &bytes);
+    let found = open(&own.key, &bound_to(&profile.name, &opened.credentials), &bytes);
     let finished = match found.as_ref().and_then(|sealed| Some((sealed, context(sealed)?))) {
         Some((sealed, context)) => finish(host, profile, opened, cache, sealed, context),
         None => {
@@ -299,23 +310,23 @@ pub fn recover(host: &mut Host, profile: &Profile, opened: &mut Opened, cache: O
     finished
 }
 
-fn context(sealed: &Sealed) -> Option<(Kept, Belongs)> {
-    let context: Context = serde_json::from_str(sealed.context.expose()).ok()?;
-    let entry = Kept::parse(&Secret::new(context.entry.as_str())).ok()?;
+fn context(sealed: &Sealed) -> Option<(Credentials, TokenIdentity)> {
+    let context: SealedContext = serde_json::from_str(sealed.context.expose()).ok()?;
+    let entry = Credentials::parse(&Secret::new(context.entry.as_str())).ok()?;
     Some((entry, context.token))
 }
 
 fn finish(
     host: &mut Host,
     profile: &Profile,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     cache: Option<&Cache>,
     sealed: &Sealed,
-    (mut entry, belongs): (Kept, Belongs),
+    (mut entry, identity): (Credentials, TokenIdentity),
 ) -> Result<bool> {
     let Some(grant) = profile.provider.refresh_grant() else { return Ok(false) };
     let Ok(response) = http::response(&sealed.head, &sealed.body, sealed.received) else { return Ok(false) };
-    // A refusal: whoever goes on now finds out for themselves.
+    // A refusal: the next refresh finds out for itself.
     let Ok(mut issued) = reply::read(&grant.response, &[], &response) else { return Ok(false) };
     let Some(session) = &mut entry.session else { return Ok(false) };
     refresh::same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
@@ -323,26 +334,27 @@ fn finish(
         session.refresh_token = new.clone();
     }
     session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(refresh::subject));
-    host.terminal.detail(&format!("{}: an earlier call was ended before it could store its reply", profile.name));
+    host.terminal.detail(&format!("{}: finished the refresh of an earlier call that was killed
+/// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told", profile.name));
     let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
     let dpop_key = entry.dpop_key.clone();
-    let token = |kept: &Kept| kept.session.as_ref().map(|session| session.refresh_token.clone());
-    if token(&entry) != token(&opened.kept)
+    let token = |credentials: &Credentials| credentials.session.as_ref().map(|session| session.refresh_token.clone());
+    if token(&entry) != token(&opened.credentials)
         && let Err(trouble) = opened.write(&profile.name, entry.clone())
     {
-        opened.kept = entry;
+        opened.credentials = entry;
         return Err(store_error(profile, &trouble).into());
     }
     // What else the header is made of is not known here; the token is then asked for anew.
     let is_plain = profile.provider.usage.value.names().all(|(name, _)| name == "access_token");
     if let (Some(cache), Ok(known), true) = (cache, profile.known(), is_plain)
-        && belongs.contradiction(&known).is_none()
+        && identity.contradiction(&known).is_none()
     {
         let before = cache.find(&known).and_then(|(_, token)| token.id_token);
         let stays = issued.id_token.is_none();
         issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
         let inputs = Inputs::bound(dpop_key);
-        if let Ok(mut token) = acquire::cached(profile, grant, &issued, sealed.received, belongs, &inputs) {
+        if let Ok(mut token) = acquire::cached(profile, grant, &issued, sealed.received, identity, &inputs) {
             if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                 id.verified = before.verified;
             }
@@ -370,9 +382,12 @@ mod tests {
         Head { status: 200, lines: Zeroizing::new(b"Content-Type: application/json\r\n".to_vec()) }
     }
 
-    fn entry(token: &str, since: i64) -> Kept {
-        let (belongs, refresh_token) = (Belongs::default(), Secret::new(token));
-        Kept { session: Some(Session { refresh_token, belongs, since, subject: None }), ..Kept::default() }
+    fn entry(token: &str, since: i64) -> Credentials {
+        let (identity, refresh_token) = (TokenIdentity::default(), Secret::new(token));
+        Credentials {
+            session: Some(Session { refresh_token, identity, since, subject: None }),
+            ..Credentials::default()
+        }
     }
 
     #[test]
@@ -433,7 +448,7 @@ mod tests {
             bound_to("q", &entry("rt-1", 5)),
             bound_to("p", &entry("rt-2", 5)),
             bound_to("p", &entry("rt-1", 6)),
-            bound_to("p", &Kept::default()),
+            bound_to("p", &Credentials::default()),
         ] {
             assert_ne!(own, other);
         }

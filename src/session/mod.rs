@@ -2,7 +2,9 @@
 
 pub mod acquire;
 pub mod exchange;
+pub mod explain;
 pub mod guard;
+pub mod hints;
 pub mod inputs;
 pub mod journal;
 pub mod open_store;
@@ -10,3 +12,4 @@ pub mod person;
 pub mod plan;
 pub mod redact;
 pub mod refresh;
+pub mod revoke;

@@ -1,4 +1,4 @@
-//! A store that was opened for a profile: what it holds, and what its trouble means to a person.
+//! A store that was opened for a profile: what it holds, and its failures as errors.
 
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
@@ -6,22 +6,22 @@ use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
-use crate::session::guard::{self, Elsewhere, Place};
+use crate::session::guard::{self, Elsewhere, StateFolder};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
 use crate::storage::journal;
-use crate::storage::secrets::{Store, StoreError, Trouble, UNLOCK};
-use crate::token::credentials::{Folder, JournalKey, Kept, Session};
+use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
+use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A store that was opened, or why it was not.
-pub struct Opened {
+pub struct OpenStore {
     store: Option<Box<dyn Store>>,
     /// What it holds for the profile; empty where it could not be read.
-    pub kept: Kept,
+    pub credentials: Credentials,
     /// Why it could not be read.
     pub trouble: Option<StoreError>,
     /// Whether `kept` is what it holds: one that is not ours, and is replaced, was never read.
@@ -37,12 +37,12 @@ pub struct Opened {
 /// How often the entry may name yet another state folder while one is waited for.
 const MOVES: usize = 8;
 
-impl Opened {
+impl OpenStore {
     /// No store, and no trouble.
-    pub fn nothing() -> Opened {
-        Opened {
+    pub fn nothing() -> OpenStore {
+        OpenStore {
             store: None,
-            kept: Kept::default(),
+            credentials: Credentials::default(),
             trouble: None,
             is_read: false,
             state: None,
@@ -52,13 +52,13 @@ impl Opened {
     }
 
     /// Opens the store of `profile` and reads its entry.
-    pub fn open(host: &Host, profile: &Profile) -> Opened {
-        Opened::open_as(host, &profile.name, &profile.store)
+    pub fn open(host: &Host, profile: &Profile) -> OpenStore {
+        OpenStore::open_as(host, &profile.name, &profile.store)
     }
 
     /// Opens this store and reads the entry of the profile `name`, which may be unknown or broken.
-    pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> Opened {
-        let mut opened = Opened::nothing();
+    pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> OpenStore {
+        let mut opened = OpenStore::nothing();
         opened.state = host.folders().ok().map(|folders| folders.state.clone());
         match host.store(choice) {
             Ok(store) => opened.store = store,
@@ -69,10 +69,10 @@ impl Opened {
     }
 
     /// Takes the lock of the state folder that guards what is kept, where that is another than this call's own, and
-    /// reads the entry again. The caller holds the lock of its own.
+    /// reads the entry again. The caller holds its own folder's lock.
     ///
     /// No two calls wait for each other: only the holder of a folder's lock writes that folder's name into an entry,
-    /// each waits for one other folder at a time, and has read its name while it held the lock of its own.
+    /// each waits for one other folder at a time, and has read its name while it held its own lock.
     ///
     /// # Errors
     /// As [`guard::lock`].
@@ -82,21 +82,20 @@ impl Opened {
             if self.trouble.is_some() {
                 return Ok(());
             }
-            let place = match self.kept.is_empty() && self.kept.journal.is_none() {
-                true => Place::Own,
-                false => guard::place(self.state.as_deref(), self.kept.folder.as_ref()),
+            let place = match self.credentials.is_empty() && self.credentials.journal.is_none() {
+                true => StateFolder::Own,
+                false => guard::place(self.state.as_deref(), self.credentials.folder.as_ref()),
             };
             let folder = match place {
-                Place::Other(folder) if self.elsewhere.as_ref().is_some_and(|held| held.folder == folder) => {
+                StateFolder::Other(folder) if self.elsewhere.as_ref().is_some_and(|held| held.folder == folder) => {
                     return Ok(());
                 }
-                Place::Other(folder) => folder,
-                Place::Own | Place::Unusable(_) => {
-                    if let Place::Unusable(why) = place
+                StateFolder::Other(folder) => folder,
+                StateFolder::Own | StateFolder::Unusable(_) => {
+                    if let StateFolder::Unusable(why) = place
                         && !std::mem::replace(&mut self.told, true)
                     {
-                        host.terminal
-                            .detail(&format!("{name}: {why}; the lock in this call's own state folder is used"));
+                        host.terminal.detail(&format!("{name}: {why}; using the lock in this call's own state folder"));
                     }
                     self.elsewhere = None;
                     return Ok(());
@@ -104,7 +103,7 @@ impl Opened {
             };
             self.elsewhere = None;
             host.terminal.detail(&format!(
-                "{name}: its session was begun with the state folder {}; locking it there",
+                "{name}: the session was made with the state folder {}; locking it there",
                 folder.path
             ));
             self.elsewhere = Some(Elsewhere::take(host, folder, name)?);
@@ -112,24 +111,24 @@ impl Opened {
         }
         Err(Error::new(
             Kind::Unavailable,
-            "the session keeps moving",
-            "other calls log in with other state folders meanwhile",
+            "the session keeps changing",
+            "other calls are logging in with other state folders",
         )
         .into())
     }
 
     /// Where nothing was kept: whether another call has kept something meanwhile. Before there was an entry, calls with
-    /// different state folders had no lock in common; from here on they have, as [`Opened::follow`] says.
+    /// different state folders had no lock in common; from here on they have, as [`OpenStore::follow`] says.
     ///
     /// # Errors
-    /// As [`Opened::follow`].
+    /// As [`OpenStore::follow`].
     pub fn follow_newcomer(&mut self, host: &mut Host, name: &str) -> anyhow::Result<bool> {
-        if !self.kept.is_empty() || !self.is_usable() {
+        if !self.credentials.is_empty() || !self.is_usable() {
             return Ok(false);
         }
         self.read(name);
         self.follow(host, name)?;
-        Ok(!self.kept.is_empty())
+        Ok(!self.credentials.is_empty())
     }
 
     /// Frees the lock of another state folder.
@@ -152,26 +151,34 @@ impl Opened {
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
         let entry = store.get(name).and_then(|entry| match entry {
-            Some(entry) => {
-                Kept::parse(&entry).map_err(|error| StoreError { trouble: Trouble::Corrupt, why: error.to_string() })
-            }
-            None => Ok(Kept::default()),
+            Some(entry) => Credentials::parse(&entry)
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
+            None => Ok(Credentials::default()),
         });
         self.is_read = entry.is_ok();
         match entry {
-            Ok(kept) => (self.kept, self.trouble) = (kept, None),
-            Err(trouble) => (self.kept, self.trouble) = (Kept::default(), Some(trouble)),
+            Ok(credentials) => (self.credentials, self.trouble) = (credentials, None),
+            Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),
         }
     }
 
-    /// Finds out whether an entry could be written; [`Opened::trouble`] tells if not. One that was read says so
-    /// already.
+    /// Finds out whether an entry could be written where there is none; [`OpenStore::trouble`] tells if not.
     pub fn check_ready(&mut self) {
-        if self.kept.is_empty()
+        if self.credentials.is_empty()
             && self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
             self.trouble = store.ready().err();
+        }
+    }
+
+    /// The same of any entry, right before something is sent that cannot be had twice: what writing needs is taken.
+    pub fn prepare(&mut self) {
+        self.check_ready();
+        if self.trouble.is_none()
+            && let Some(store) = &mut self.store
+        {
+            self.trouble = store.prepare().err();
         }
     }
 
@@ -180,23 +187,23 @@ impl Opened {
         self.store.is_some() && self.trouble.is_none()
     }
 
-    /// Puts `kept` in the place of the entry; an empty one is removed. Without a store nothing is kept. It names the
+    /// Replaces the entry with `credentials`; an empty one is removed. Without a store nothing is kept. It names the
     /// state folder that it did, as long as that one's lock is held, else this call's own.
     ///
     /// # Errors
     /// As the store.
-    pub fn write(&mut self, profile: &str, mut kept: Kept) -> std::result::Result<(), StoreError> {
+    pub fn write(&mut self, profile: &str, mut credentials: Credentials) -> std::result::Result<(), StoreError> {
         if let Some(store) = &mut self.store {
-            let past = self.kept.journal.as_ref().map(|own| journal::name(profile, &own.key));
-            kept.folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), kept.folder);
-            kept.journal = kept.session.is_some().then(|| new_key(past.clone()));
-            if kept.is_empty() {
+            let past = self.credentials.journal.as_ref().map(|own| journal::name(profile, &own.key));
+            credentials.folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), credentials.folder);
+            credentials.journal = credentials.session.is_some().then(|| new_key(past.clone()));
+            if credentials.is_empty() {
                 store.forget(profile)?;
             } else {
-                store.set(profile, &kept.write())?;
+                store.set(profile, &credentials.write())?;
             }
             self.is_read = true;
-            self.kept = kept;
+            self.credentials = credentials;
             if let (Some(past), Some(state)) = (past, self.guarding_state()) {
                 journal::remove(state, profile, &past);
             }
@@ -220,24 +227,24 @@ impl Opened {
     /// # Errors
     /// As the store.
     pub fn ensure_key(&mut self, profile: &str) -> std::result::Result<(), StoreError> {
-        let place = guard::place(self.state.as_deref(), self.kept.folder.as_ref());
-        if self.kept.journal.is_some() && !matches!(place, Place::Unusable(_)) {
+        let place = guard::place(self.state.as_deref(), self.credentials.folder.as_ref());
+        if self.credentials.journal.is_some() && !matches!(place, StateFolder::Unusable(_)) {
             return Ok(());
         }
-        let folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), self.kept.folder.clone());
+        let folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), self.credentials.folder.clone());
         if let Some(store) = &mut self.store {
-            let past = self.kept.journal.as_ref().map(|own| journal::name(profile, &own.key));
-            let kept = Kept { folder, journal: Some(new_key(past)), ..self.kept.clone() };
-            store.set(profile, &kept.write())?;
-            self.kept = kept;
+            let past = self.credentials.journal.as_ref().map(|own| journal::name(profile, &own.key));
+            let credentials = Credentials { folder, journal: Some(new_key(past)), ..self.credentials.clone() };
+            store.set(profile, &credentials.write())?;
+            self.credentials = credentials;
         }
         Ok(())
     }
 
     /// Removes an entry that holds nothing but the key of a journal.
     pub fn drop_key(&mut self, profile: &str) {
-        if self.kept.is_empty()
-            && self.kept.journal.take().is_some()
+        if self.credentials.is_empty()
+            && self.credentials.journal.take().is_some()
             && let Some(store) = &mut self.store
         {
             let _ = store.forget(profile);
@@ -252,13 +259,13 @@ impl Opened {
         self.store.as_mut().map_or(Ok(()), |store| store.ready())
     }
 
-    /// Removes the entry, whatever is in it; whether there was one.
+    /// Removes the entry, whatever it holds; returns whether there was one.
     ///
     /// # Errors
     /// As the store.
     pub fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
         let any = self.store.as_mut().map_or(Ok(false), |store| store.forget(profile))?;
-        if let (Some(own), Some(state)) = (self.kept.journal.take(), self.guarding_state()) {
+        if let (Some(own), Some(state)) = (self.credentials.journal.take(), self.guarding_state()) {
             journal::remove(state, profile, &journal::name(profile, &own.key));
         }
         Ok(any)
@@ -266,16 +273,27 @@ impl Opened {
 
     /// The kept secrets that may go to `url` for this client, where one is known.
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
-        let home = url.and_then(origin);
-        let is_home = home.is_some() && home == self.kept.secrets_for;
-        let is_other = matches!((client, &self.kept.secrets_client), (Some(now), Some(then)) if now != then);
-        if !is_home || is_other {
-            return BTreeMap::new();
-        }
-        let home = self.kept.secrets_for.clone().map(Home::of);
-        let kept = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
-        self.kept.secrets.iter().map(kept).collect()
+        secrets_for(&self.credentials, url, client)
     }
+}
+
+/// [`OpenStore::secrets_for`] of an entry.
+pub fn secrets_for(kept: &Credentials, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
+    let home = url.and_then(origin);
+    match home.is_some() && home == kept.secrets_for {
+        true => kept_values(kept, client),
+        false => BTreeMap::new(),
+    }
+}
+
+/// The kept secrets, each with its home; none if they are another client's.
+pub fn kept_values(kept: &Credentials, client: Option<&str>) -> BTreeMap<String, Value> {
+    if matches!((client, &kept.secrets_client), (Some(now), Some(then)) if now != then) {
+        return BTreeMap::new();
+    }
+    let home = kept.secrets_for.clone().map(Home::of);
+    let value = |(name, secret): (&String, &Secret)| (name.clone(), Value::kept(secret.clone(), home.clone()));
+    kept.secrets.iter().map(value).collect()
 }
 
 /// The state folder that an entry is to name: the one whose lock is held, where it names that already or it is another
@@ -294,7 +312,7 @@ fn new_key(past: Option<String>) -> JournalKey {
 
 /// The refresh token of `session`, which goes to the origin of its token URL alone.
 pub fn refresh_token(session: &Session) -> Value {
-    Value::kept(session.refresh_token.clone(), origin(&session.belongs.url).map(Home::of))
+    Value::kept(session.refresh_token.clone(), origin(&session.identity.url).map(Home::of))
 }
 
 /// Scheme, host and port of a URL.
@@ -302,41 +320,66 @@ pub fn origin(url: &str) -> Option<String> {
     Url::parse(url).ok().map(|u| u.origin())
 }
 
-/// What the trouble with a store means to a person: [`Kind::Store`].
+/// The error for a failure of a store: [`Kind::Store`].
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     let store = &profile.store;
     let what = match trouble.trouble {
-        Trouble::Missing => format!("there is no {store} store here"),
-        Trouble::Locked => format!("the {store} is locked"),
-        Trouble::TimedOut => format!("the {store} did not answer"),
-        Trouble::Refused => format!("the {store} store refused"),
-        Trouble::Corrupt => format!("what the {store} store holds cannot be read"),
+        StoreErrorKind::Missing => format!("no {store} store is available here"),
+        StoreErrorKind::Locked => format!("the {store} is locked"),
+        StoreErrorKind::TimedOut => format!("the {store} did not answer"),
+        StoreErrorKind::Refused => format!("the {store} store refused"),
+        StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
+        StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
+        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
     };
     let hint = match trouble.trouble {
-        Trouble::Refused if *store == StoreChoice::File => {
-            "make it yours alone: chmod 700 for its folder, chmod 600 for the file"
+        StoreErrorKind::Refused if *store == StoreChoice::File => {
+            "allow only yourself access: chmod 700 for its folder, chmod 600 for the file"
         }
-        Trouble::Corrupt if *store == StoreChoice::File => "move the file away, or mend it, and log in again",
-        Trouble::Locked => {
+        StoreErrorKind::Unwritable => {
+            "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere"
+        }
+        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away or repair it, then log in again",
+        StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {
-                    format!("; to unlock it without a desktop, run: {command}")
+                    format!("; without a desktop, unlock it with: {command}")
                 }
                 _ => String::new(),
             };
-            return Error::new(Kind::Store, what, trouble.why.clone()).hint(format!(
-                "unlock it and try again, or keep secrets in a file: tok login {} --store file{how}",
-                profile.name
-            ));
-        }
-        Trouble::Missing | Trouble::TimedOut => {
-            "choose another store: --store file (or none) at tok login; TOK_STORE=file elsewhere"
-        }
-        Trouble::Refused => "see what is said above; another store is chosen with --store file at tok login",
-        Trouble::Corrupt => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("log in again: tok login {0}; or forget it: tok logout {0}", profile.name));
+                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", profile.name));
+        }
+        StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", profile.name));
+        }
+        StoreErrorKind::Refused => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("use another store: tok login {} --store file", profile.name));
+        }
+        StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
+            return Error::new(Kind::Store, what, trouble.why.clone())
+                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));
         }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
 }
+
+impl OpenStore {
+    /// `error`, with how to log in again where the session began with a refresh token from elsewhere: the values of
+    /// another grant may never have been known. Not where the store has trouble, or `settled` says that the session is
+    /// another's.
+    pub fn bring_again(&self, host: &Host, profile: &Profile, error: Error, settled: bool) -> Error {
+        let noted = Index::of(host.folders().ok(), &profile.name).read();
+        let was_brought = settled && self.trouble.is_none() && noted.is_some_and(|entry| entry.brought);
+        match profile.provider.refresh_grant().filter(|_| was_brought) {
+            Some(grant) => {
+                error.hint(format!("run: tok login {} {} --refresh-token-file PATH", profile.name, grant.name))
+            }
+            None => error,
+        }
+    }
+}
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
-//! What data cannot say: a login in a browser, on another device, or by a push to a phone. Each begins with a request
-//! of its own and ends with a code for the request of the token.
+//! Interactive flows: a login in a browser, on another device, or by a push to a phone. Each sends another request
+//! first and ends with a code for the token request.
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
-use crate::base::text::{escape, escape_to, line};
+use crate::base::text::{escape, escape_to};
 use crate::base::url::Url;
 use crate::host::Host;
-use crate::oauth::callback::{self, Expected};
+use crate::oauth::callback::{self, Callback, ExpectedRedirect};
 use crate::oauth::pkce;
 use crate::oauth::poll::Poll;
 use crate::oauth::reply::{self, value};
@@ -16,20 +16,24 @@ use crate::provider::{Call, Flow, Grant};
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::Inputs;
 use crate::session::open_store;
-use crate::system::listener::{Listener, Loopback};
-use crate::system::terminal::Line;
+use crate::system::listener::{Listener, Loopback, Watcher};
+use crate::system::paste::{Paste, Pasted};
 use crate::system::{browser, qr};
 use anyhow::Result;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// How long a person has for a login in a browser, where nothing else is said.
 const BROWSER: Duration = Duration::from_secs(300);
 
-/// The longest address that is shown, in characters: half of one is of no use.
-const LONGEST: usize = 4096;
+/// The longest address that is shown, in characters: half of one is of no use, so this is as much as a browser takes.
+const LONGEST: usize = 64 << 10;
 
-/// How a person takes part.
+/// How many different errors without a state are told, which any page in the browser can send.
+const MOST_STATELESS: usize = 3;
+
+/// How a person takes part in a login.
 #[derive(Clone, Copy, Debug)]
 pub struct Person {
     /// Whether a browser may be opened here; else the URL is shown, and where it ended is pasted.
@@ -38,7 +42,7 @@ pub struct Person {
     pub limit: Option<Duration>,
 }
 
-/// What a flow has come to.
+/// How a flow ended.
 pub enum Begun {
     /// The token can be asked for.
     Ready,
@@ -46,7 +50,7 @@ pub enum Begun {
     Poll(Poll),
 }
 
-/// A flow that runs.
+/// A running flow.
 struct Run<'a> {
     profile: &'a Profile,
     grant: &'a Grant,
@@ -61,7 +65,9 @@ struct Run<'a> {
 /// Each kind of the contract.
 pub fn begin(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs, person: Person) -> Result<Begun> {
     let Some(begin) = &grant.begin else { return Ok(Begun::Ready) };
-    ask_for_consent(inputs);
+    if !profile.is_off("prompt") {
+        ask_for_consent(inputs);
+    }
     let run = Run { profile, grant, begin, person };
     match grant.flow {
         Flow::Direct | Flow::Signed => Ok(Begun::Ready),
@@ -91,8 +97,8 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     let elsewhere = value(inputs, "redirect_url");
     let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
     if elsewhere.is_some() && person.browser {
-        return Err(wrong("redirect_url", "is where nobody listens for tok")
-            .hint("paste where the login ends: add --no-browser")
+        return Err(wrong("redirect_url", "is not an address that tok listens on")
+            .hint("add --no-browser and paste the URL that the login ends at")
             .into());
     }
     let path = match &elsewhere {
@@ -100,16 +106,16 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
         None => value(inputs, "redirect_path").unwrap_or_else(|| "/".into()),
     };
     if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-        return Err(wrong("redirect_path", "is no path: it begins with a slash").into());
+        return Err(wrong("redirect_path", "is not a path (it must begin with a slash)").into());
     }
     let port = match value(inputs, "redirect_port") {
         None => None,
         Some(text) => {
             let port = text.parse::<u16>().ok().filter(|port| *port != 0);
-            Some(port.ok_or_else(|| wrong("redirect_port", "is no port: a number up to 65535"))?)
+            Some(port.ok_or_else(|| wrong("redirect_port", "is not a port (a number up to 65535)"))?)
         }
     };
-    // Where the address is pasted nobody listens: a port that is free now is as good as any.
+    // Nothing listens where the address is pasted: any port that is free now will do.
     let listener = match (person.browser, port.is_some() || elsewhere.is_some()) {
         (false, true) => None,
         _ => Some(Listener::bind(loopback, port)?),
@@ -135,9 +141,9 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
     if is_openid {
         inputs.set("nonce", &crate::base::digest::random(16));
     }
-    let address = address(host, run, inputs)?;
+    let address = address(host, run, inputs).map_err(|error| name_redirect(error, inputs))?;
     let required = profile.metadata.as_ref().and_then(|m| m.flag("authorization_response_iss_parameter_supported"));
-    let expected = Expected {
+    let expected = ExpectedRedirect {
         state,
         issuer: profile.issuer().or(value(inputs, "issuer")),
         issuer_required: required.unwrap_or(false),
@@ -146,31 +152,184 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
 
     let answer = match listener {
         Some(listener) => listen(host, run, &address, listener, &expected)?,
-        None => {
-            host.terminal.show(&format!("Log in here:\n\n  {}\n", line(&address)));
-            host.terminal.show("Then paste the address that the browser ended at, though it shows an error:");
-            let again = profile.login_again(grant);
-            let nothing = "nothing was pasted";
-            let pasted = match host.line(person.limit.map(|_| host.clock.deadline))? {
-                Line::Read(text) => text,
-                Line::Empty => {
-                    return Err(Error::new(Kind::LoginNeeded, nothing, "the login has not ended").hint(again).into());
-                }
-                Line::Late => {
-                    return Err(Error::new(Kind::Unavailable, nothing, "the time of --timeout is over")
-                        .hint(again)
-                        .into());
-                }
-            };
-            callback::pasted(pasted.expose(), &expected)?
-        }
+        None => take_pasted(host, run, &address, &redirect_uri, &expected)?,
     };
     let code = answer.code().map_err(|mut error| {
         error.hint.get_or_insert(profile.login_again(grant));
-        error
+        name_redirect(error.into(), inputs)
     })?;
     inputs.set("code", code.expose());
     Ok(())
+}
+
+/// `error`, with the redirect URI of this login where it speaks of one: it is that one which has to be registered.
+pub fn name_redirect(error: anyhow::Error, inputs: &Inputs) -> anyhow::Error {
+    let text = format!("{error:#}").to_lowercase();
+    let speaks = ["redirect_uri", "redirect uri", "redirect url", "redirecturi", "callback url"];
+    let Some(uri) = inputs.get("redirect_uri").filter(|_| speaks.iter().any(|word| text.contains(word))) else {
+        return error;
+    };
+    match error.downcast::<Error>() {
+        Ok(error) => error.hint(format!("register this redirect URI with the provider, to the letter: {uri}")).into(),
+        Err(error) => error,
+    }
+}
+
+/// `address` on lines of its own, whole, to be copied.
+fn shown(address: &str) -> String {
+    format!("\n  {}\n", escape_to(address, LONGEST))
+}
+
+/// Shows the address, and takes the one where the login ended.
+fn take_pasted(
+    host: &mut Host,
+    run: &Run,
+    address: &str,
+    redirect_uri: &str,
+    expected: &ExpectedRedirect,
+) -> Result<Callback> {
+    let Run { profile, grant, person, .. } = *run;
+    host.terminal.show(&format!("Log in here:\n{}", shown(address)));
+    let mut pasting = Pasting::begin();
+    let ask = format!(
+        "Then paste the address that the login ended at, though the page shows an error: it begins with {}",
+        escape_to(redirect_uri, LONGEST)
+    );
+    let nothing =
+        |kind, why: &str| Err(Error::new(kind, "nothing was pasted", why).hint(profile.login_again(grant)).into());
+    host.terminal.prompt(&ask);
+    let start = Instant::now();
+    loop {
+        let taken = pasting.take(expected);
+        if taken.is_some() && host.terminal.interactive {
+            host.terminal.answered();
+        }
+        match taken {
+            Some(Taken::Answer(callback)) => {
+                if person.limit.is_none() {
+                    host.clock.excuse(start);
+                }
+                return Ok(callback);
+            }
+            Some(Taken::End) => return nothing(Kind::LoginNeeded, "the login has not ended"),
+            Some(Taken::Empty) if !host.terminal.interactive => {
+                return nothing(Kind::LoginNeeded, "the login has not ended");
+            }
+            Some(Taken::Wrong(error)) if !host.terminal.interactive => return Err(error.into()),
+            Some(Taken::Empty) => host.terminal.prompt("paste the address"),
+            Some(Taken::Wrong(error)) => ask_again(host, &error),
+            None => {
+                let now = host.clock.instant();
+                let left = person.limit.map(|_| host.clock.deadline.saturating_duration_since(now));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return nothing(Kind::Unavailable, "the time of --timeout is over");
+                }
+                pasting.0.wait(left.unwrap_or(PATIENCE).min(PATIENCE));
+            }
+        }
+    }
+}
+
+/// How long is slept where nothing comes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says what is wrong with what was pasted, without repeating it.
+fn ask_again(host: &mut Host, error: &Error) {
+    host.terminal.show(&format!("{}: {}", error.what, error.why));
+    host.terminal.prompt("paste all of the address line, as it is after the login");
+}
+
+/// What was pasted, and what came before it that was no answer: a paste may come in several lines.
+struct Pasting(Paste, Zeroizing<String>);
+
+/// What came of a paste.
+enum Taken {
+    Answer(Callback),
+    Wrong(Error),
+    Empty,
+    End,
+}
+
+impl Pasting {
+    fn begin() -> Pasting {
+        Pasting(Paste::begin(), Zeroizing::default())
+    }
+
+    fn take(&mut self, expected: &ExpectedRedirect) -> Option<Taken> {
+        let line = match self.0.take()? {
+            Pasted::End => return Some(Taken::End),
+            Pasted::Line(line) if line.expose().is_empty() => return Some(Taken::Empty),
+            Pasted::Line(line) => line,
+        };
+        let wrong = match callback::pasted(line.expose(), expected) {
+            Ok(callback) => return Some(Taken::Answer(callback)),
+            Err(error) => error,
+        };
+        // Something else may have come right behind it, or the address in pieces.
+        let mut end = line.expose().len();
+        while let Some(at) = line.expose()[..end].rfind('\n') {
+            end = at;
+            if let Ok(callback) = callback::pasted(&line.expose()[..end], expected) {
+                return Some(Taken::Answer(callback));
+            }
+        }
+        if self.1.len() > LONGEST {
+            self.1 = Zeroizing::default();
+        }
+        self.1 = Zeroizing::new(format!("{}{}", *self.1, line.expose()));
+        Some(callback::pasted(&self.1, expected).map_or(Taken::Wrong(wrong), Taken::Answer))
+    }
+}
+
+/// A wait for the browser to come back, or for a person who pastes where it ended.
+struct Waiting<'a> {
+    host: &'a mut Host,
+    opened: Option<browser::Launch>,
+    pasting: Option<Pasting>,
+    expected: &'a ExpectedRedirect,
+    /// The errors without a state that were told.
+    told: Vec<String>,
+}
+
+impl Waiting<'_> {
+    /// Says something while a question is open.
+    fn say(&mut self, text: &str) {
+        self.host.terminal.show(text);
+        if self.pasting.is_some() {
+            self.host.terminal.prompt("paste the address, or log in");
+        }
+    }
+}
+
+impl Watcher for Waiting<'_> {
+    fn tick(&mut self) -> Option<Callback> {
+        if self.opened.take_if(|opened| opened.failed()).is_some() {
+            self.say("the browser could not be opened");
+        }
+        let taken = self.pasting.as_mut()?.take(self.expected)?;
+        self.host.terminal.answered();
+        match taken {
+            Taken::Answer(callback) => return Some(callback),
+            Taken::Wrong(error) => ask_again(self.host, &error),
+            Taken::Empty => self.host.terminal.prompt("paste the address, or log in"),
+            Taken::End => self.pasting = None,
+        }
+        None
+    }
+
+    fn watches_stdin(&self) -> bool {
+        self.pasting.as_ref().is_some_and(|pasting| pasting.0.listens())
+    }
+
+    fn stateless_error(&mut self, error: &str) {
+        let error = escape(error);
+        if self.told.len() < MOST_STATELESS && !self.told.contains(&error) {
+            self.say(&format!(
+                "the browser came back with an error that may be of this login, as it lacks the state: {error}; still waiting"
+            ));
+            self.told.push(error);
+        }
+    }
 }
 
 /// Opens the browser and waits for it to come back.
@@ -178,37 +337,45 @@ fn listen(
     host: &mut Host,
     run: &Run,
     address: &str,
-    listener: Listener,
-    expected: &Expected,
-) -> Result<callback::Callback> {
+    mut listener: Listener,
+    expected: &ExpectedRedirect,
+) -> Result<Callback> {
     let Run { person, .. } = *run;
     let limit = person.limit.unwrap_or(BROWSER);
     let until = if person.limit.is_some() { host.clock.deadline } else { host.clock.instant() + limit };
-    let elsewhere = |why: &str| format!("{why}; log in here:\n\n  {}\n", line(address));
-    let opened = match browser::open(address, &host.env) {
-        Ok(opened) => {
-            host.terminal.tell(&format!("waiting for the login in your browser; if none opens, go to {address}"));
-            Some(opened)
+    let redirect_uri = listener.redirect_uri(&expected.path);
+    // Other users can read the arguments of a program: the browser gets an address that leads to this one, once.
+    let opened = browser::safe(address).and_then(|_| browser::open(&listener.link_to(address), &host.env));
+    let begin = match &opened {
+        Ok(_) => "waiting for the login in your browser; if none opens, log in here:".to_string(),
+        Err(why) => format!("no browser was opened: {why}; log in here:"),
+    };
+    host.terminal.show(&format!("{begin}\n{}", shown(address)));
+    let elsewhere = format!("The login ends at {redirect_uri}. Is your browser on another machine?");
+    let pasting = match host.terminal.interactive {
+        true => {
+            let pasting = Pasting::begin();
+            host.terminal.prompt(&format!(
+                "{elsewhere} Then paste the address that it ended at, though the page shows an error"
+            ));
+            Some(pasting)
         }
-        Err(why) => {
-            host.terminal.show(&elsewhere(&format!("no browser was opened: {why}")));
+        false => {
+            host.terminal.show(&format!("{elsewhere} Then run the same command with --no-browser."));
             None
         }
     };
-    let mut told = opened.is_none();
-    let answer = listener.wait(until, expected, &mut || {
-        if !told && opened.as_ref().is_some_and(browser::Opened::failed) {
-            told = true;
-            host.terminal.show(&elsewhere("the browser could not be opened"));
-        }
-    });
+    let mut waiting = Waiting { host, opened: opened.ok(), pasting, expected, told: Vec::new() };
+    let answer = listener.wait(until, expected, &mut waiting);
     Ok(answer.map_err(|late| {
-        let what = format!("nobody logged in within {}", crate::base::duration::show(whole(limit)));
+        let what = format!("no login within {}", crate::base::duration::show(whole(limit)));
         let why = late.turned_away.map_or("the browser did not come back".to_string(), |foreign| {
-            format!("the last that came was turned away: {}", foreign.0)
+            format!("the last request was rejected: {}", foreign.0)
         });
-        Error::new(Kind::Unavailable, what, why)
-            .hint("is the browser on another machine? Add --no-browser, or use a device code; more time: --timeout 10m")
+        Error::new(Kind::Unavailable, what, why).hint(format!(
+            "is the browser on another machine? Add --no-browser, or use a device code; more time: --timeout 10m; did \
+             the provider refuse the redirect URI? Register {redirect_uri} there"
+        ))
     })?)
 }
 
@@ -251,12 +418,8 @@ fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     let whole = text(&["verification_uri_complete", "verification_url_complete"]);
     for address in [Some(page.as_str()), whole].into_iter().flatten() {
         Url::parse(address).map_err(|why| {
-            Error::new(
-                Kind::Reply,
-                "the page that the login is at cannot be used",
-                format!("{} {why}", escape(address)),
-            )
-            .hint("see whether the server is the one that was meant")
+            Error::new(Kind::Reply, "the login page cannot be used", format!("{} {why}", escape(address)))
+                .hint("check that this is the right server")
         })?;
     }
     if host.terminal.stderr_terminal
@@ -285,7 +448,7 @@ fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
     };
     inputs.set("auth_req_id", id);
     let who = inputs.get("login_hint").map(escape).unwrap_or_default();
-    host.terminal.tell(&format!("{who} is asked on a device of theirs; waiting for the answer"));
+    host.terminal.tell(&format!("approval request sent to the device of {who}; waiting for the answer"));
     Ok(pace(&reply, host.clock.instant()))
 }
 
@@ -301,9 +464,9 @@ fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<S
 
 fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Value>, name: &str) -> Error {
     let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
-    let what = format!("the reply of {to} cannot be understood");
+    let what = format!("the reply from {to} cannot be read");
     Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
-        .hint(format!("see whether {to} is the right place{}", profile.to_see()))
+        .hint(format!("check that {to} is the right server{}", profile.to_see()))
 }
 
 /// The path of a URL, `/` where it has none.

@@ -23,7 +23,7 @@ pub struct Situation<'a> {
 pub enum Step<'a> {
     /// Use the refresh token.
     Refresh,
-    /// Run this grant: it needs nobody.
+    /// Run this non-interactive grant.
     Run(&'a Grant),
     /// A person is needed: this grant lacks these values, or is one that a person must help with.
     LoginNeeded(&'a Grant, Vec<String>),
@@ -57,7 +57,7 @@ pub fn after_death<'a>(situation: &Situation<'a>) -> Step<'a> {
 
 fn run<'a>(situation: &Situation<'a>, wanted: Option<&str>) -> Step<'a> {
     let provider = situation.provider;
-    // The refresh grant without its token is no way to one: the login it comes from is.
+    // The refresh grant cannot run without its token; the login that returns one can.
     let is_refresh = |grant: &Grant| provider.refresh.as_ref().is_some_and(|r| r.grant == grant.name);
     let first = || provider.grants.iter().find(|g| !is_refresh(g)).unwrap_or(&provider.grants[0]);
     let grant = wanted.and_then(|name| provider.grant(name)).unwrap_or_else(first);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_needs_nobody_runs_and_no_other_is_chosen_silently() {
+    fn a_non_interactive_grant_runs_and_no_other_is_chosen_silently() {
         assert_eq!(step("xcover", &["client_id", "client_secret"], |_| ()), "run client-credentials");
         assert_eq!(step("elasticpath", &["client_id"], |_| ()), "login client-credentials client_secret");
         assert_eq!(step("elasticpath", &["client_id"], |s| s.asked = Some("implicit")), "run implicit");

@@ -1,4 +1,4 @@
-//! A kept refresh token is used: what may be lost by it, and what may end the session.
+//! The use of the stored refresh token: what may be lost by it, and what may end the session.
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
@@ -9,21 +9,21 @@ use crate::session::acquire::{Wanted, cached, index, put};
 use crate::session::exchange::{Asking, Outcome, ask_and_tell};
 use crate::session::inputs::{For, Inputs, fill};
 use crate::session::journal;
-use crate::session::open_store::{Opened, refresh_token, store_error};
+use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::token::Token;
-use crate::token::credentials::{Kept, Session};
-use crate::token::identity::{Belongs, Known};
+use crate::token::credentials::{Credentials, Session};
+use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// Uses the kept refresh token. `None`: it is dead, and forgotten.
+/// Uses the stored refresh token. `None`: the server refused it, and it is deleted.
 ///
 /// # Errors
 /// Each kind of the contract.
 pub fn refresh(
     host: &mut Host,
     wanted: &Wanted,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
 ) -> Result<Option<Token>> {
     let profile = wanted.profile;
@@ -32,32 +32,33 @@ pub fn refresh(
     };
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
-        let Some(session) = opened.kept.session.clone() else { return Ok(None) };
+        let Some(session) = opened.credentials.session.clone() else { return Ok(None) };
         let mut inputs =
             fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
-        inputs.bind(grant, &opened.kept)?;
+        inputs.bind(grant, &opened.credentials)?;
         // Other scopes than those of the login are asked for; the same ones are left out.
-        let asked = session.belongs.asked.as_ref().map(|asked| asked.get("scope"));
+        let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
         if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
             && asked != Some(now)
             && let Some(scope) = profile.fetch(host, "scope")?
         {
             inputs.set("scope", &scope);
         }
-        // All that is needed once the reply is in: then the store comes first.
+        // Everything that is needed after the reply: the store comes first then.
         let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
-        let belongs = inputs.known(profile, wanted.known).joined(&session.belongs, &grant.name);
-        let entry = Kept { dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
+        let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
+        let entry = Credentials { dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
         let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
-        let mut record = journal::begin(host, profile, opened, &entry, belongs.clone())?;
+        let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
             Outcome::Issued(mut issued, received) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
-                    let kept = Kept { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
-                    if !keep_or_insist(host, profile, opened, kept, record.has_reply()) {
+                    let credentials =
+                        Credentials { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
+                    if !keep_or_insist(host, profile, opened, credentials, record.has_reply()) {
                         record.leave();
                     }
                 }
@@ -66,7 +67,7 @@ pub fn refresh(
                 // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
                 let stays = issued.id_token.is_none();
                 issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, belongs, &inputs)?;
+                let mut token = cached(profile, grant, &issued, received, identity, &inputs)?;
                 if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                     id.verified = before.verified;
                 }
@@ -79,8 +80,9 @@ pub fn refresh(
             Outcome::Failed(error, _) => return Err(record.explain(profile, error).into()),
             Outcome::Dead(error) => {
                 // What else was asked for may be why: the session itself was not.
-                if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.belongs) {
-                    host.terminal.detail(&format!("{}: the session is kept: {name} was asked for too", profile.name));
+                if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity) {
+                    host.terminal
+                        .detail(&format!("{}: keeping the session: the refusal may be about {name}", profile.name));
                     return Err(error.into());
                 }
                 host.terminal.detail(&format!("{}: {error}", profile.name));
@@ -88,18 +90,19 @@ pub fn refresh(
                 if let Some(trouble) = &opened.trouble {
                     return Err(store_error(profile, trouble).into());
                 }
-                let newer = opened.kept.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
+                let newer =
+                    opened.credentials.session.as_ref().is_some_and(|s| s.refresh_token != session.refresh_token);
                 if newer {
-                    host.terminal.detail(&format!("{}: the store holds a newer refresh token", profile.name));
+                    host.terminal.detail(&format!("{}: using a newer refresh token from the store", profile.name));
                     continue;
                 }
-                let kept = Kept { session: None, ..opened.kept.clone() };
-                if let Err(trouble) = opened.write(&profile.name, kept) {
+                let credentials = Credentials { session: None, ..opened.credentials.clone() };
+                if let Err(trouble) = opened.write(&profile.name, credentials) {
                     host.terminal.warn(&format!(
-                        "{}: the dead refresh token cannot be forgotten: {}",
+                        "{}: the refused refresh token could not be deleted: {}",
                         profile.name, trouble.why
                     ));
-                    opened.kept.session = None;
+                    opened.credentials.session = None;
                 }
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refresh_token = false);
@@ -117,8 +120,8 @@ fn asks_for_more(
     profile: &Profile,
     grant: &Grant,
     inputs: &Inputs,
-    known: &Known,
-    session: &Belongs,
+    known: &CurrentIdentity,
+    session: &TokenIdentity,
 ) -> Option<String> {
     let is_own = |name: &String| {
         let asked = session.asked.as_ref().and_then(|asked| asked.get(name));
@@ -128,7 +131,7 @@ fn asks_for_more(
             (None, None) => true,
         }
     };
-    // Where it is asked for is another matter: there the token is at home.
+    // Where it is requested does not matter here.
     let is_address = |name: &str| profile.param(name).is_some_and(|param| param.url || param.metadata.is_some());
     let names = profile.provider.uses(grant);
     names.into_keys().find(|name| inputs.get(name).is_some() && !is_address(name) && !is_own(name))
@@ -142,8 +145,8 @@ fn asks_for_more(
 pub fn same_person(profile: &Profile, before: Option<&str>, now: Option<&Secret>) -> Result<()> {
     match (before, now.and_then(subject)) {
         (Some(before), Some(now)) if before != now => {
-            let what = "the reply to the refresh cannot be trusted".to_string();
-            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login's (`sub`)")
+            let what = "the refresh reply cannot be trusted".to_string();
+            Err(Error::new(Kind::Reply, what, "its ID token is for another person than the login (`sub`)")
                 .hint(format!("log in again: tok login {}", profile.name))
                 .into())
         }
@@ -158,15 +161,21 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 
 /// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told
 /// in any case. `in_journal`: it waits there for the next call.
-pub fn keep_or_insist(host: &mut Host, profile: &Profile, opened: &mut Opened, kept: Kept, in_journal: bool) -> bool {
-    let Err(trouble) = opened.write(&profile.name, kept) else { return true };
+pub fn keep_or_insist(
+    host: &mut Host,
+    profile: &Profile,
+    opened: &mut OpenStore,
+    credentials: Credentials,
+    in_journal: bool,
+) -> bool {
+    let Err(trouble) = opened.write(&profile.name, credentials) else { return true };
     let (why, name) = (store_error(profile, &trouble), &profile.name);
-    host.terminal.insist(&format!("{name}: the new refresh token could not be kept: {why}"));
+    host.terminal.insist(&format!("{name}: the new refresh token could not be stored: {why}"));
     host.terminal.insist(&match in_journal {
         true => {
-            format!("the next call puts it into the store, once that takes it; if not, log in again: tok login {name}")
+            format!("the next call stores it if the store works then; if not, log in again: tok login {name}")
         }
-        false => format!("when this access token ends, log in again: tok login {name}"),
+        false => format!("when this access token expires, log in again: tok login {name}"),
     });
     false
 }

@@ -1,4 +1,4 @@
-//! Access tokens that wait on disk: one private file a token, in a folder a profile. Whatever is wrong with one is a
+//! Access tokens cached on disk: one private file per token, in a folder per profile. Anything wrong with one is a
 //! miss, never an error.
 //!
 //! Beside them lie the heads: what `tok get PROFILE` resolved to last, and what it did with some options, with the
@@ -7,22 +7,23 @@
 use crate::base::header::is_header;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::storage::head::{Call, Head, HeadOf, is_head};
-use crate::system::files::{self, Durable, Numbers};
-use crate::token::identity::{Belongs, Known};
+use crate::storage::head::{CachedHead, HeadOf, Invocation, is_head};
+use crate::system::files::{Dir, Durable, Numbers};
+use crate::token::identity::{CurrentIdentity, TokenIdentity};
 use crate::token::{Expires, is_token};
 use crate::token::{IdToken, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The most that an entry may hold, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
+/// How many levels the folder of a profile's tokens lies below `<state>/tok`, see [`Dir::open`].
+const BELOW: usize = 2;
+/// The longest entry, in bytes: a token of 64 KiB, twice (the header), and what else a reply brings.
 const LIMIT: u64 = 4 << 20;
 
 /// What the short path prints stands first and in this order: it reads no further.
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct TokenWire {
     /// Nanoseconds since 1970.
     received: i64,
     /// Seconds since 1970; absent: unknown.
@@ -44,14 +45,15 @@ struct Wire {
     scope: Option<String>,
     #[serde(default)]
     extra: Map<String, Value>,
-    belongs: Belongs,
+    #[serde(rename = "belongs")]
+    identity: TokenIdentity,
 }
 
 impl Token {
-    /// Reads the file of one token; `None` where it is none, or one that may not be handed out.
+    /// Reads the file of one token; `None` if it is not one, or one that must not be handed out.
     pub fn parse(bytes: &[u8]) -> Option<Token> {
-        let wire: Wire = serde_json::from_slice(bytes).ok()?;
-        // The file is ours; a token in it that may not be handed out is a mistake all the same.
+        let wire: TokenWire = serde_json::from_slice(bytes).ok()?;
+        // The file is ours; a token in it that must not be handed out is an error nevertheless.
         if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
             return None;
         }
@@ -71,13 +73,13 @@ impl Token {
             id_token: wire.id_token.map(|text| IdToken { text: Secret::new(text), verified: wire.id_token_verified }),
             dpop_key: wire.dpop_key.map(Secret::new),
             extra: wire.extra,
-            belongs: wire.belongs,
+            identity: wire.identity,
         })
     }
 
     /// The file's text.
     pub fn text(&self) -> zeroize::Zeroizing<Vec<u8>> {
-        let wire = Wire {
+        let wire = TokenWire {
             received: self.received.0,
             expires_at: self.expires.at(),
             never_expires: self.expires == Expires::Never,
@@ -92,7 +94,7 @@ impl Token {
             token_type: self.token_type.clone(),
             scope: self.scope.clone(),
             extra: self.extra.clone(),
-            belongs: self.belongs.clone(),
+            identity: self.identity.clone(),
         };
         serde_json::to_vec(&wire).unwrap_or_default().into()
     }
@@ -109,29 +111,29 @@ impl Cache {
         Cache { folder }
     }
 
-    /// Whether the folders down to the tokens are ours alone: in others somebody may have put a token for us.
-    fn is_ours(&self) -> bool {
-        self.folder.ancestors().take(3).all(files::is_own_dir)
+    /// The profiles that have one below the state folder `state`.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn profiles(state: &Path) -> std::io::Result<Vec<String>> {
+        let names = Dir::open(&state.join("cache"), BELOW - 1)?.names()?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
-    /// Makes them so, as far as they are missing.
-    fn make(&self) -> bool {
-        let mut folders: Vec<&Path> = self.folder.ancestors().take(3).collect();
-        folders.reverse();
-        folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
+    /// The folder, open, where it is there and all down to the tokens is ours alone: in others somebody may have put a
+    /// token for us.
+    fn open(&self) -> std::io::Result<Dir> {
+        Dir::open(&self.folder, BELOW)
     }
 
     fn entries(&self) -> Vec<(TokenFile, Option<Token>)> {
-        if !self.is_ours() {
-            return Vec::new();
-        }
-        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let Ok(dir) = self.open() else { return Vec::new() };
         let mut all = Vec::new();
-        for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+        for name in dir.names().unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok()) {
             if is_head(&name) || !name.ends_with(".json") {
                 continue;
             }
-            let read = files::read_private_numbered(&self.folder.join(&name), LIMIT).ok().flatten();
+            let read = dir.read_numbered(&name, LIMIT).ok().flatten();
             let (bytes, of) = read.map_or((None, None), |(bytes, of)| (Some(zeroize::Zeroizing::new(bytes)), Some(of)));
             all.push((TokenFile { name, of }, bytes.and_then(|bytes| Token::parse(&bytes))));
         }
@@ -143,41 +145,39 @@ impl Cache {
         self.entries().into_iter().filter_map(|(_, cached)| cached).collect()
     }
 
-    /// The newest token that nothing in `known` contradicts, and its file.
-    pub fn find(&self, known: &Known) -> Option<(TokenFile, Token)> {
+    /// The newest token that `known` does not contradict, and its file.
+    pub fn find(&self, known: &CurrentIdentity) -> Option<(TokenFile, Token)> {
         self.entries()
             .into_iter()
             .filter_map(|(file, cached)| Some((file, cached?)))
-            .filter(|(_, cached)| cached.belongs.contradiction(known).is_none())
+            .filter(|(_, cached)| cached.identity.contradiction(known).is_none())
             .max_by_key(|(_, cached)| cached.received)
     }
 
     /// Takes `token` in, in the place of those that `known` does not contradict: they are older answers to the same
-    /// question. The name of its file; `None` where it could not be written, which costs time and nothing else.
-    pub fn put(&self, known: &Known, token: &Token) -> Option<String> {
+    /// question. The name of its file; `None` if it could not be written, which only costs time.
+    pub fn put(&self, known: &CurrentIdentity, token: &Token) -> Option<String> {
         let old = self.answers(known, token.received.secs());
-        if !self.make() {
-            return None;
-        }
+        let dir = Dir::make(&self.folder, BELOW).ok()?;
         // Tokens are put here under the profile's lock.
-        files::sweep_all(&self.folder);
+        dir.sweep();
         let name = old.first().cloned().unwrap_or_else(|| format!("{}.json", crate::base::digest::random(8)));
-        files::write_private(&self.folder.join(&name), &token.text(), Durable::No).ok()?;
+        dir.write(&name, &token.text(), Durable::No).ok()?;
         old.iter().filter(|n| **n != name).for_each(|n| self.remove(n));
         Some(name)
     }
 
-    /// Forgets the tokens that `known` does not contradict, and what nobody can use any more.
-    pub fn drop_answers(&self, known: &Known, now: i64) {
+    /// Deletes the tokens that `known` does not contradict, and those that can no longer be used.
+    pub fn drop_answers(&self, known: &CurrentIdentity, now: i64) {
         self.answers(known, now).iter().for_each(|name| self.remove(name));
     }
 
     /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
-    fn answers(&self, known: &Known, now: i64) -> Vec<String> {
+    fn answers(&self, known: &CurrentIdentity, now: i64) -> Vec<String> {
         let mut answers = Vec::new();
         for (TokenFile { name, .. }, cached) in self.entries() {
             match cached {
-                Some(cached) if cached.belongs.contradiction(known).is_none() => answers.push(name),
+                Some(cached) if cached.identity.contradiction(known).is_none() => answers.push(name),
                 Some(cached) if cached.expires.at().is_none_or(|at| at > now) => {}
                 _ => self.remove(&name),
             }
@@ -186,42 +186,39 @@ impl Cache {
     }
 
     fn remove(&self, name: &str) {
-        let path = self.folder.join(name);
-        if fs::remove_file(&path).is_err() {
-            // A folder planted in its place; what is in it is not ours to delete.
-            let _ = fs::remove_dir(&path);
-        }
+        let _ = self.open().and_then(|dir| dir.remove(name));
     }
 
-    /// Forgets all tokens of the profile. Whether there were any.
+    /// Deletes all tokens of the profile. Whether there were any.
     ///
     /// # Errors
-    /// Where a file cannot be removed.
+    /// If a file cannot be removed.
     pub fn clear(&self) -> std::io::Result<bool> {
         let mut any = false;
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
+        let dir = match Dir::open_to_clear(&self.folder, BELOW) {
+            Ok(dir) => dir,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                continue;
-            }
-            any |= !entry.file_name().to_str().is_some_and(is_head);
-            match fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        for name in dir.names()? {
+            match dir.remove(&name) {
+                Ok(()) => any |= !name.to_str().is_some_and(is_head),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // A folder, with something in it: it is none of ours.
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) => return Err(error),
             }
         }
-        let _ = fs::remove_dir(&self.folder);
+        if let (Some(above), Some(name)) = (self.folder.parent(), self.folder.file_name()) {
+            let _ = Dir::open_to_clear(above, BELOW - 1).and_then(|dir| dir.remove(name));
+        }
         Ok(any)
     }
 
     /// Writes the head of `call` for the token in `file`. A failure costs time alone.
-    pub fn put_head(&self, call: &mut Call<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
+    pub fn put_head(&self, call: &mut Invocation<'_>, file: &TokenFile, answer: &HeadOf<'_>) {
         let Some(of) = file.of else { return };
-        let head = Head {
+        let head = CachedHead {
             build: crate::BUILD,
             call: &call.digest(&file.name),
             token: &file.name,
@@ -231,14 +228,14 @@ impl Cache {
             stamps: answer.stamps,
         };
         if let Ok(text) = head.text()
-            && self.is_ours()
+            && let Ok(dir) = self.open()
         {
-            let _ = files::write_private(&self.folder.join(call.head()), &text, Durable::No);
+            let _ = dir.write(call.head(), &text, Durable::No);
         }
     }
 
     /// Removes the head of `call`.
-    pub fn drop_head(&self, call: &Call<'_>) {
+    pub fn drop_head(&self, call: &Invocation<'_>) {
         self.remove(call.head());
     }
 }

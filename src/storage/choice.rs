@@ -1,6 +1,6 @@
 //! Which store keeps refresh tokens and secrets: `keyring`, `file`, `none` or `helper:NAME`.
 
-/// Where refresh tokens and kept secrets go.
+/// Where refresh tokens and stored secrets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreChoice {
     /// The platform's keyring.
@@ -23,7 +23,7 @@ impl StoreChoice {
             _ => match text.strip_prefix("helper:") {
                 Some(name) if is_helper_name(name) => Ok(StoreChoice::Helper(name.into())),
                 _ => Err(format!(
-                    "`{}` is no store; expected keyring, file, none or helper:NAME",
+                    "`{}` is not a store; expected keyring, file, none or helper:NAME",
                     crate::base::text::escape_to(text, 60)
                 )),
             },

@@ -4,16 +4,18 @@ use crate::base::digest;
 use crate::base::error::{Kind, Result};
 use crate::base::time::{CLOCK_SLACK, Time};
 use crate::oauth::request::Response;
-use crate::system::files::{self, Durable};
+use crate::system::files::{Dir, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The shortest time a copy is used for, and between two requests for missing keys, in seconds.
+/// The shortest time for which a copy is used, and between two requests for missing keys, in seconds.
 pub const MINUTE: i64 = 60;
-/// How long a copy is used where the server says nothing of it, in seconds.
+/// How long a copy is used if the server does not say, in seconds.
 const HOUR: i64 = 60 * MINUTE;
 /// The longest time a copy is used for, also while the server cannot be reached, in seconds.
 const DAY: i64 = 24 * HOUR;
+/// How many levels the folder lies below `<state>/tok`, see [`Dir::open`].
+const BELOW: usize = 1;
 /// The most that a copy may hold, in bytes: a body of 1 MiB, each of its bytes perhaps escaped.
 const LIMIT: u64 = 4 << 20;
 
@@ -52,17 +54,22 @@ struct Copy {
 }
 
 /// The place of one document's copy. Whatever is wrong with a copy is a miss, never an error.
-pub struct Place {
-    /// `None` where the user has no home.
+pub struct DocumentCache {
+    /// `None` if the user has no home.
     file: Option<PathBuf>,
     of: String,
 }
 
-impl Place {
+impl DocumentCache {
     /// The place of the document `of` (an issuer or a URL) of one `kind` in `folder`.
-    pub fn within(folder: Option<PathBuf>, kind: &str, of: &str) -> Place {
+    pub fn within(folder: Option<PathBuf>, kind: &str, of: &str) -> DocumentCache {
         let name = format!("{}.json", digest::hex(&[kind.as_bytes(), of.as_bytes()]));
-        Place { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
+        DocumentCache { file: folder.map(|folder| folder.join(name)), of: of.to_string() }
+    }
+
+    fn place(&self) -> Option<(&Path, &str)> {
+        let file = self.file.as_deref()?;
+        Some((file.parent()?, file.file_name()?.to_str()?))
     }
 
     /// The document: its copy, where that is younger than `youth` seconds or, without one, still alive; else by
@@ -92,7 +99,7 @@ impl Place {
             (Err(error), Some((document, age, _)))
                 if error.kind == Kind::Unavailable && youth.is_none() && age < DAY =>
             {
-                Ok((document, Some(format!("{error}; a copy {} min old is used", age / MINUTE))))
+                Ok((document, Some(format!("{error}; using a copy that is {} min old", age / MINUTE))))
             }
             (Err(error), _) => Err(error),
         }
@@ -100,31 +107,24 @@ impl Place {
 
     /// The copy and its age in seconds.
     fn read(&self, now: Time) -> Option<(Copy, i64)> {
-        let file = self.file.as_deref()?;
+        let (folder, name) = self.place()?;
         // In a folder of others somebody may have put a document for us.
-        if !file.ancestors().skip(1).take(2).all(files::is_own_dir) {
-            return None;
-        }
-        let copy: Copy = serde_json::from_slice(&files::read_private(file, LIMIT).ok()??).ok()?;
+        let copy: Copy = serde_json::from_slice(&Dir::open(folder, BELOW).ok()?.read(name, LIMIT).ok()??).ok()?;
         let age = now.secs().saturating_sub(Time(copy.fetched).secs());
-        // One of the future: the clock was set back, and how old it is nobody knows.
+        // From the future: the clock was set back, and its age is unknown.
         (copy.of == self.of && age >= -CLOCK_SLACK).then_some((copy, age.max(0)))
     }
 
     /// Puts the body of `response` on disk for as long as it says. A failure costs time alone.
     fn keep(&self, response: &Response) {
-        let Some(file) = self.file.as_deref() else { return };
+        let Some((folder, name)) = self.place() else { return };
         let (Some(lifetime), Ok(body)) = (lifetime(&response.headers), std::str::from_utf8(&response.body)) else {
-            let _ = std::fs::remove_file(file);
+            let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(name));
             return;
         };
         let copy = Copy { of: self.of.clone(), fetched: response.received.0, lifetime, body: body.into() };
-        let mut folders: Vec<&Path> = file.ancestors().skip(1).take(2).collect();
-        folders.reverse();
-        if let Ok(text) = serde_json::to_vec(&copy)
-            && folders.into_iter().all(|folder| files::private_dir(folder).is_ok())
-        {
-            let _ = files::write_private(file, &text, Durable::No);
+        if let (Ok(text), Ok(dir)) = (serde_json::to_vec(&copy), Dir::make(folder, BELOW)) {
+            let _ = dir.write(name, &text, Durable::No);
         }
     }
 }
@@ -162,17 +162,17 @@ mod tests {
         assert_eq!(life(&["s-maxage=5, private"]), Some(HOUR));
     }
 
-    /// A place in a folder of its own, and what a call finds there at `now`: whether it asked, and the document's
+    /// A place in a new folder, and what a call finds there at `now`: whether it asked, and the document's
     /// mark or the error.
     struct World {
         dir: tempfile::TempDir,
-        place: Place,
+        place: DocumentCache,
     }
 
     impl World {
         fn new() -> World {
             let dir = tempfile::tempdir().unwrap();
-            let place = Place::within(Some(dir.path().join("tok/metadata")), "metadata", ISSUER);
+            let place = DocumentCache::within(Some(dir.path().join("tok/metadata")), "metadata", ISSUER);
             World { dir, place }
         }
 
@@ -244,13 +244,13 @@ mod tests {
             assert_eq!(world.get(NOW, None, Ok(("2", None))), ("2".into(), true, false), "{bad}");
         }
         // No folder at all costs time alone.
-        let nowhere = Place::within(None, "metadata", ISSUER);
+        let nowhere = DocumentCache::within(None, "metadata", ISSUER);
         let got = nowhere
             .get(Time(0), None, &|body: &[u8]| Ok(body.to_vec()), &mut || Ok((vec![1], reply(200, None, "x", 0))));
         assert_eq!(got.unwrap().0, [1]);
         assert_ne!(
-            Place::within(Some("x".into()), "jwks", ISSUER).file,
-            Place::within(Some("x".into()), "metadata", ISSUER).file
+            DocumentCache::within(Some("x".into()), "jwks", ISSUER).file,
+            DocumentCache::within(Some("x".into()), "metadata", ISSUER).file
         );
     }
 

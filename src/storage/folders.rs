@@ -1,4 +1,4 @@
-//! Where config, secrets and state lie: the platform's folders.
+//! Where config, secrets and state are: the platform's folders.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,8 @@ pub struct Folders {
 impl Folders {
     /// The platform's folders.
     pub fn of_platform() -> Option<Folders> {
-        let base = directories::BaseDirs::new()?;
+        // A relative home would be another one in each working folder.
+        let base = directories::BaseDirs::new().filter(|base| base.home_dir().is_absolute())?;
         Some(Folders {
             home: base.home_dir().into(),
             config: base.config_dir().join("tok"),
@@ -40,6 +41,11 @@ impl Folders {
     /// Where the metadata and public keys of authorization servers wait.
     pub fn metadata(&self) -> PathBuf {
         self.state.join("metadata")
+    }
+
+    /// Where replies wait on their way to the store, and the copy of a store's file that is written in place.
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("journal")
     }
 
     /// What is known of each profile without opening a store.

@@ -1,5 +1,5 @@
-//! What the fast path reads beside the token: what `tok get PROFILE` resolved to last, and what it did with some options,
-//! with the stamps of the files that decide it.
+//! What the fast path reads beside the token: what `tok get PROFILE` resolved to last, and what it did with some
+//! options, with the stamps of the files that decide it.
 
 use crate::system::files::{self, Numbers};
 use serde::{Deserialize, Serialize};
@@ -25,16 +25,18 @@ pub fn is_head(name: &str) -> bool {
     name == HEADS.0 || HEADS.1.contains(&name)
 }
 
-/// What makes a call of one profile another call: nothing for the plain `tok get PROFILE`.
+/// What distinguishes calls of one profile: nothing for the plain `tok get PROFILE`.
 #[derive(Debug, Default)]
-pub struct Call<'a> {
+pub struct Invocation<'a> {
+    /// `get` or `header`.
+    pub verb: &'a [u8],
     /// The words behind the profile.
     pub words: Vec<&'a [u8]>,
-    /// The variables of ours, `NAME=value`.
+    /// `tok`'s own variables, `NAME=value`.
     pub env: Vec<&'a [u8]>,
 }
 
-impl Call<'_> {
+impl Invocation<'_> {
     /// The name of the head for this call; calls may share one, and the last of them has it.
     pub fn head(&self) -> &'static str {
         let (first, others) = HEADS;
@@ -54,6 +56,10 @@ impl Call<'_> {
         self.env.sort_unstable();
         let count = self.words.len().to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![salt.as_bytes(), &count];
+        // Each verb has its own options: what one accepts may be wrong for the other.
+        if !self.words.is_empty() {
+            parts.push(self.verb);
+        }
         parts.extend(self.words.iter().chain(&self.env));
         crate::base::digest::hex(&parts)
     }
@@ -62,7 +68,7 @@ impl Call<'_> {
 /// What a call resolves to, beside the token.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOf<'p> {
-    /// The remaining life that is asked for, in seconds; `None`: the default.
+    /// The requested minimum remaining lifetime, in seconds; `None`: the default.
     pub min_ttl: Option<i64>,
     /// When the call began, in nanoseconds since 1970: before it read the files that decide it.
     pub started: i64,
@@ -72,16 +78,16 @@ pub struct HeadOf<'p> {
 
 /// What a call resolves to. All borrowed: the short path reads it without allocating.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head<'t> {
+pub struct CachedHead<'t> {
     /// The build that resolved it.
     pub build: &'t str,
-    /// The options and variables that it was resolved with, see [`Call::digest`].
+    /// The options and variables that it was resolved with, see [`Invocation::digest`].
     pub call: &'t str,
     /// The name of the token's file.
     pub token: &'t str,
     /// That file as it was: whole, and what the full path found good.
     pub of: Numbers,
-    /// The remaining life that is asked for, in seconds; `None`: the default.
+    /// The requested minimum remaining lifetime, in seconds; `None`: the default.
     pub min_ttl: Option<i64>,
     /// When the call that resolved it began, in nanoseconds since 1970.
     pub started: i64,
@@ -90,10 +96,10 @@ pub struct Head<'t> {
     pub stamps: [Stamp<'t>; 2],
 }
 
-impl Head<'_> {
+impl CachedHead<'_> {
     /// The file's text: the fields in their order, without their names, which the short path would have to compare.
     pub fn text(&self) -> serde_json::Result<Vec<u8>> {
-        let Head { build, call, token, of, min_ttl, started, stamps } = self;
+        let CachedHead { build, call, token, of, min_ttl, started, stamps } = self;
         let stamps = stamps.map(|stamp| (stamp.path, stamp.of));
         serde_json::to_vec(&(build, call, token, of, min_ttl, started, stamps))
     }

@@ -1,30 +1,35 @@
-//! What is kept of each profile, without a secret in it and without opening a store: one file a profile, so that no
-//! two writers meet.
+//! What is stored for each profile, readable without opening a store and without secrets: one file per profile, so that
+//! no two writers meet.
 
 use crate::storage::folders::Folders;
-use crate::system::files::{self, Durable};
+use crate::system::files::{Dir, Durable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What is kept of a profile.
+/// How many levels the folder lies below `<state>/tok`, see [`Dir::open`].
+const BELOW: usize = 1;
+
+/// What is stored for a profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Its provider.
     pub provider: String,
     /// The grant that its session began with.
     pub grant: Option<String>,
+    /// Whether its session began with a refresh token from elsewhere.
+    pub brought: bool,
     /// The store that holds it.
     pub store: String,
     /// Whether a refresh token is kept.
     pub refresh_token: bool,
-    /// When the refresh token ends, in seconds since 1970, as far as it is known.
+    /// When the refresh token expires, in seconds since 1970, if known.
     pub refresh_expires_at: Option<i64>,
-    /// The names of the kept secrets.
+    /// The names of the stored secrets.
     pub secrets: Vec<String>,
-    /// Where what is kept may go.
+    /// Where the stored secrets may be sent.
     pub origin: Option<String>,
-    /// A grant that was refused with a kept secret of a person: to send it again could lock the account.
+    /// A grant that was refused with a person's stored secret: sending it again could lock the account.
     pub refused: Option<String>,
 }
 
@@ -42,41 +47,44 @@ impl Index {
         Index(Some(Folders::index_in(state).join(format!("{profile}.json"))))
     }
 
-    /// What it says; nothing where it is not there, not ours or broken.
-    pub fn read(&self) -> Option<Entry> {
-        let bytes = files::read_private(self.0.as_ref()?, 1 << 20).ok()??;
+    fn place(&self) -> Option<(&Path, &str)> {
+        let path = self.0.as_ref()?;
+        Some((path.parent()?, path.file_name()?.to_str()?))
+    }
+
+    /// Its content; empty if it is missing, not ours or damaged.
+    pub fn read(&self) -> Option<IndexEntry> {
+        let (folder, name) = self.place()?;
+        let bytes = Dir::open(folder, BELOW).ok()?.read(name, 1 << 20).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Changes what it says. It is a convenience: a failure costs a line of `tok list`.
-    pub fn update(&self, change: impl FnOnce(&mut Entry)) {
-        let Some(path) = &self.0 else { return };
+    /// Changes its content. It is a convenience: a failure costs a line of `tok list`.
+    pub fn update(&self, change: impl FnOnce(&mut IndexEntry)) {
+        let Some((folder, name)) = self.place() else { return };
         let old = self.read();
         let mut entry = old.clone().unwrap_or_default();
         change(&mut entry);
         if old.as_ref() == Some(&entry) {
             return;
         }
-        if let (Some(folder), Ok(text)) = (path.parent(), serde_json::to_vec(&entry))
-            && files::private_dir(folder).is_ok()
-        {
-            let _ = files::write_private(path, &text, Durable::No);
+        if let (Ok(text), Ok(dir)) = (serde_json::to_vec(&entry), Dir::make(folder, BELOW)) {
+            let _ = dir.write(name, &text, Durable::No);
         }
     }
 
-    /// Forgets it.
+    /// Deletes it.
     pub fn forget(&self) {
-        if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
+        if let Some((folder, name)) = self.place() {
+            let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(name));
         }
     }
 
     /// The profiles that have one.
     pub fn profiles(folders: Option<&Folders>) -> Vec<String> {
-        let Some(entries) = folders.and_then(|folders| std::fs::read_dir(folders.index()).ok()) else {
-            return Vec::new();
-        };
-        let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_string));
+        let dir = folders.and_then(|folders| Dir::open(&folders.index(), BELOW).ok());
+        let Some(entries) = dir.and_then(|dir| dir.names().ok()) else { return Vec::new() };
+        let names = entries.iter().filter_map(|name| name.to_str()?.strip_suffix(".json").map(str::to_string));
         let mut names: Vec<String> = names.filter(|n| crate::base::name::is_name(n)).collect();
         names.sort();
         names

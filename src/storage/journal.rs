@@ -2,8 +2,8 @@
 //! reply brought. What is in it, and who reads it, is for `session/journal.rs`.
 
 use crate::base::digest;
-use crate::system::files;
-use std::fs::{self, File};
+use crate::system::files::{self, Dir};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,16 +26,17 @@ fn is_name(profile: &str, name: &str) -> bool {
     middle.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Where the journal `name` lies below the state folder `state`: beside the profile's lock.
-fn path(state: &Path, name: &str) -> PathBuf {
-    state.join("locks").join(name)
+/// The folder of the journals: that of the locks, below the state folder.
+fn folder(state: &Path) -> PathBuf {
+    state.join("locks")
 }
 
 /// A journal that is open and empty.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
-    path: PathBuf,
+    dir: Dir,
+    name: String,
 }
 
 impl Journal {
@@ -45,14 +46,11 @@ impl Journal {
     /// # Errors
     /// Those of the system; one that is not ours alone is refused.
     pub fn open(state: &Path, name: &str) -> io::Result<Journal> {
-        let path = path(state, name);
-        let file = files::open_lock(&path)?;
-        let opened = file.set_len(0).and_then(|()| files::reserve(&file, ROOM));
-        if let Err(error) = opened {
-            let _ = fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok(Journal { file, path })
+        let dir = Dir::open(&folder(state), 1)?;
+        let file = dir.open_lock(name)?;
+        let journal = Journal { file, dir, name: name.to_string() };
+        journal.file.set_len(0).and_then(|()| files::reserve(&journal.file, ROOM)).inspect_err(|_| journal.remove())?;
+        Ok(journal)
     }
 
     /// Writes `sealed`, by one `write`. Nothing is forced to the disk: what ends is the process, not the machine.
@@ -65,20 +63,20 @@ impl Journal {
 
     /// Removes it.
     pub fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = self.dir.remove(&self.name);
     }
 }
 
 /// What the journal `name` below `state` holds; `None` where there is none, and where it is not ours alone or too long:
 /// then it is of no use to anybody.
 pub fn read(state: &Path, name: &str) -> Option<Vec<u8>> {
-    files::read_private(&path(state, name), LIMIT).ok()?
+    Dir::open(&folder(state), 1).ok()?.read(name, LIMIT).ok()?
 }
 
 /// Removes the journal `name` of `profile` below `state`, if there is one.
 pub fn remove(state: &Path, profile: &str, name: &str) {
     if is_name(profile, name) {
-        let _ = fs::remove_file(path(state, name));
+        let _ = Dir::open_to_clear(&folder(state), 1).and_then(|dir| dir.remove(name));
     }
 }
 
@@ -86,6 +84,7 @@ pub fn remove(state: &Path, profile: &str, name: &str) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_journal_is_empty_then_sealed_then_gone() {

@@ -1,9 +1,9 @@
-//! One at a time: a lock of the kernel on a file of its own, which goes with the process that holds it.
+//! One at a time: a kernel lock on a separate file, released when the process that holds it ends.
 //!
-//! The file is never removed and, where one can be made, never the data file: a lock on a file that is replaced or
-//! unlinked excludes nobody (int128/kubelogin#1126), unless each taker looks whether it is still the same.
+//! The file is never removed and, if one can be made, never the data file: a lock on a file that is replaced or
+//! unlinked excludes no one (int128/kubelogin#1126), unless each taker checks that it is still the same.
 
-use crate::system::files;
+use crate::system::files::{self, Dir};
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long a waiter says nothing.
+/// How long a waiter stays silent.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Why a lock was not taken. None of them is a licence to go on without.
+/// Why a lock was not taken. None of them allows to continue without it.
 #[derive(Debug)]
 pub enum LockError {
     /// Another process kept it until the deadline.
     TimedOut {
-        /// Its process id, where it could be read.
+        /// Its process id, if it could be read.
         holder: Option<u32>,
     },
     /// The lock file or its folder, the one named, could not be opened or locked, or is not ours.
@@ -38,7 +38,7 @@ impl fmt::Display for LockError {
 
 impl std::error::Error for LockError {}
 
-/// A lock that is held; dropped, or with the end of the process however it comes, it is free.
+/// A held lock; released on drop, or when the process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -47,22 +47,26 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing.
+    /// Waits until `deadline` for the lock `<folder>/<name>.lock`. The folder is made if it is missing; its last
+    /// `below` names are folders of ours, and so is the one before them.
     ///
     /// `waiting` is called once, after a second without the lock, with the holder's process id if it is known.
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] at the deadline; [`LockError::Failed`] where the folder or the file is not ours alone
+    /// [`LockError::TimedOut`] at the deadline; [`LockError::Failed`] if the folder or the file is not ours alone
     /// (a planted link is not followed) or the system cannot lock.
     pub fn take(
         folder: &Path,
+        below: usize,
         name: &str,
         deadline: Instant,
         waiting: &mut dyn FnMut(Option<u32>),
     ) -> Result<Lock, LockError> {
-        files::private_dir(folder).map_err(|error| LockError::Failed(folder.into(), error))?;
-        let path = folder.join(format!("{name}.lock"));
-        let mut file = acquire(&path, files::open_lock, holder, deadline, waiting)?;
+        // Said of the folder, where that is what is wrong.
+        Dir::make(folder, below).map_err(|error| LockError::Failed(folder.into(), error))?;
+        let name = format!("{name}.lock");
+        let place = Place { shown: folder.join(&name), folder, below, name: &name, signed: true };
+        let mut file = acquire(&place, &|dir, name| dir.open_lock(name), deadline, waiting)?;
         // For the waiters' message alone; a full disk must not cost the lock.
         let _ = sign(&mut file, Some(std::process::id()));
         Ok(Lock { file, signed: true })
@@ -74,7 +78,10 @@ impl Lock {
     /// # Errors
     /// As [`Lock::take`].
     pub fn on(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
-        let file = acquire(path, files::open_to_lock, |_| None, deadline, &mut |_| {})?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let place = Place { shown: path.into(), folder, below: 0, name, signed: false };
+        let file = acquire(&place, &|dir, name| dir.open_to_lock(name), deadline, &mut |_| {})?;
         Ok(Lock { file, signed: false })
     }
 
@@ -83,32 +90,91 @@ impl Lock {
     /// # Errors
     /// As [`Lock::take`]; always where a system locks no folders.
     pub fn on_folder(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
-        let file = acquire(path, files::open_folder, |_| None, deadline, &mut |_| {})?;
+        let failed = |error| LockError::Failed(path.to_owned(), error);
+        let file = locked(|| files::open_folder(path), path, &|| None, deadline, &mut false, &mut |_| {})?;
+        // A folder that was moved away meanwhile does not matter: the config is written where it is then.
+        file.metadata().map_err(failed)?;
         Ok(Lock { file, signed: false })
     }
 }
 
-/// Waits until `deadline` for the lock on the file that `open` opens at `path`.
+/// A file that is locked, by the folder that it is in.
+struct Place<'p> {
+    shown: PathBuf,
+    folder: &'p Path,
+    below: usize,
+    name: &'p str,
+    /// Whether its holder writes its process id into it.
+    signed: bool,
+}
+
+impl Place<'_> {
+    /// Whether it still is the open `file`.
+    fn is_still(&self, file: &File) -> io::Result<bool> {
+        let dir = if self.signed { Dir::open(self.folder, self.below) } else { Dir::open_shared(self.folder) };
+        match dir {
+            Ok(dir) => dir.is_still(file, self.name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The process id in the lock file. Windows keeps others from reading a locked file: `None` there.
+    fn holder(&self) -> Option<u32> {
+        if !self.signed {
+            return None;
+        }
+        let mut text = String::new();
+        let file = Dir::open(self.folder, self.below).ok()?.open_to_lock(self.name).ok()?;
+        file.take(16).read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+}
+
+/// Waits until `deadline` for the lock on the file that `open` opens.
 fn acquire(
-    path: &Path,
-    open: fn(&Path) -> io::Result<File>,
-    holder: fn(&Path) -> Option<u32>,
+    place: &Place,
+    open: &dyn Fn(&Dir, &str) -> io::Result<File>,
     deadline: Instant,
     waiting: &mut dyn FnMut(Option<u32>),
 ) -> Result<File, LockError> {
-    let failed = |error| LockError::Failed(path.to_owned(), error);
     let mut said = false;
     loop {
-        let file = open(path).map_err(failed)?;
-        let file = match file.try_lock() {
-            Ok(()) => file,
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-            Err(TryLockError::WouldBlock) => wait(file, path, holder, deadline, &mut said, waiting)?,
-        };
+        let file = locked(
+            || {
+                let made = place.signed.then(|| Dir::make(place.folder, place.below));
+                made.unwrap_or_else(|| Dir::open_shared(place.folder)).and_then(|dir| open(&dir, place.name))
+            },
+            &place.shown,
+            &|| place.holder(),
+            deadline,
+            &mut said,
+            waiting,
+        )?;
         // Somebody may have cleared the folder, or replaced the file, between the open and the lock.
-        if files::is_still(&file, path).map_err(failed)? {
-            return Ok(file);
+        match place.is_still(&file) {
+            Ok(true) => return Ok(file),
+            Ok(false) => {}
+            Err(error) => return Err(LockError::Failed(place.shown.clone(), error)),
         }
+    }
+}
+
+/// What `open` opens, once it is locked.
+fn locked(
+    open: impl FnOnce() -> io::Result<File>,
+    path: &Path,
+    holder: &dyn Fn() -> Option<u32>,
+    deadline: Instant,
+    said: &mut bool,
+    waiting: &mut dyn FnMut(Option<u32>),
+) -> Result<File, LockError> {
+    let failed = |error| LockError::Failed(path.to_owned(), error);
+    let file = open().map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Err(TryLockError::WouldBlock) => wait(file, path, holder, deadline, said, waiting),
     }
 }
 
@@ -131,20 +197,12 @@ fn sign(file: &mut File, pid: Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
-/// The process id in the lock file. Windows keeps others from reading a locked file: `None` there.
-fn holder(path: &Path) -> Option<u32> {
-    let mut text = String::new();
-    let file = files::open_lock(path).ok()?;
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-/// Waits in the kernel, in a thread of its own, so that the waiter wakes the moment the lock is free. After the
-/// deadline nobody receives what the thread sends: the file is closed and with it the lock is free again.
+/// Waits in the kernel, in a separate thread, so that the waiter wakes the moment the lock is free. After the
+/// deadline what the thread sends is not received: the file is closed and the lock is free again.
 fn wait(
     file: File,
     path: &Path,
-    holder: fn(&Path) -> Option<u32>,
+    holder: &dyn Fn() -> Option<u32>,
     deadline: Instant,
     said: &mut bool,
     waiting: &mut dyn FnMut(Option<u32>),
@@ -166,10 +224,10 @@ fn wait(
             Ok(locked) => return locked.map_err(failed),
             Err(RecvTimeoutError::Timeout) if step < left && !*said => {
                 *said = true;
-                waiting(holder(&path));
+                waiting(holder());
             }
             Err(RecvTimeoutError::Timeout) => {
-                return Err(LockError::TimedOut { holder: holder(&path) });
+                return Err(LockError::TimedOut { holder: holder() });
             }
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(failed(io::Error::other("the waiting thread ended")));
@@ -189,27 +247,28 @@ mod tests {
     #[test]
     fn a_second_taker_waits_and_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
+        let first = Lock::take(folder.path(), 0, "p", soon(60_000), &mut |_| {}).unwrap();
         let mut told = Vec::new();
         let begun = Instant::now();
-        let error = Lock::take(folder.path(), "p", soon(3000), &mut |pid| told.push(pid)).unwrap_err();
+        let error = Lock::take(folder.path(), 0, "p", soon(3000), &mut |pid| told.push(pid)).unwrap_err();
         assert!(begun.elapsed() >= Duration::from_millis(2900));
         let me = Some(std::process::id());
         assert!(matches!(error, LockError::TimedOut { holder } if holder == me), "{error}");
         assert_eq!(told, [me]);
-        assert!(Lock::take(folder.path(), "other", soon(0), &mut |_| {}).is_ok());
+        assert!(Lock::take(folder.path(), 0, "other", soon(0), &mut |_| {}).is_ok());
         drop(first);
-        Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
+        Lock::take(folder.path(), 0, "p", soon(60_000), &mut |_| {}).unwrap();
     }
 
     #[test]
     fn a_waiter_wakes_when_the_lock_is_free() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Lock::take(folder.path(), "p", soon(0), &mut |_| {}).unwrap();
+        let first = Lock::take(folder.path(), 0, "p", soon(0), &mut |_| {}).unwrap();
         let path = folder.path().to_owned();
         let (waits, waiting) = std::sync::mpsc::channel();
-        let waiter =
-            std::thread::spawn(move || Lock::take(&path, "p", soon(60_000), &mut |_| waits.send(()).unwrap()).unwrap());
+        let waiter = std::thread::spawn(move || {
+            Lock::take(&path, 0, "p", soon(60_000), &mut |_| waits.send(()).unwrap()).unwrap()
+        });
         waiting.recv().unwrap();
         drop(first);
         let _lock = waiter.join().unwrap();
@@ -225,7 +284,7 @@ mod tests {
         let first = Lock::on(&path, soon(0)).unwrap();
         let error = Lock::on(&path, soon(50)).unwrap_err();
         assert!(matches!(error, LockError::TimedOut { holder: None }), "{error}");
-        // The holder replaces the file: whoever comes then locks the new one, and a lock on the old one hinders nobody.
+        // The holder replaces the file: whoever comes then locks the new one, and a lock on the old one blocks no one.
         put(b"new\n");
         let second = Lock::on(&path, soon(0)).unwrap();
         drop(first);
@@ -238,11 +297,11 @@ mod tests {
     #[test]
     fn a_waiter_that_gave_up_leaves_the_lock_free() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Lock::take(folder.path(), "p", soon(0), &mut |_| {}).unwrap();
+        let first = Lock::take(folder.path(), 0, "p", soon(0), &mut |_| {}).unwrap();
         for _ in 0..3 {
-            Lock::take(folder.path(), "p", soon(10), &mut |_| {}).unwrap_err();
+            Lock::take(folder.path(), 0, "p", soon(10), &mut |_| {}).unwrap_err();
         }
         drop(first);
-        Lock::take(folder.path(), "p", soon(60_000), &mut |_| {}).unwrap();
+        Lock::take(folder.path(), 0, "p", soon(60_000), &mut |_| {}).unwrap();
     }
 }

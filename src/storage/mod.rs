@@ -1,4 +1,4 @@
-//! What is kept on this machine and beyond: access tokens, the index, locks, and the stores of secrets.
+//! What is stored: access tokens, the index, locks, and the secret stores.
 
 pub mod cache;
 pub mod choice;

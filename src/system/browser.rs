@@ -1,9 +1,10 @@
-//! The system's browser, opened beside us: it shares neither our terminal nor our signals, and its failure is told.
+//! The system's browser, started independently: it shares neither our terminal nor our signals; a failure is reported.
 
 use crate::base::env::Env;
 use crate::base::url::Url;
-use std::ffi::OsString;
-use std::process::{Child, Command, Stdio};
+use crate::system::program;
+use std::ffi::{OsStr, OsString};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,9 +18,9 @@ const UNSAFE: &[char] = &['"', '<', '>', '^', '`', '{', '|', '}'];
 
 /// A browser that was asked to open.
 #[derive(Clone, Debug)]
-pub struct Opened(Arc<AtomicBool>);
+pub struct Launch(Arc<AtomicBool>);
 
-impl Opened {
+impl Launch {
     /// Whether no program could open it, as far as is known by now: that takes about a second a program.
     pub fn failed(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -29,30 +30,36 @@ impl Opened {
 /// Opens `url` in the browser of `$BROWSER` or the system's, and does not wait for it.
 ///
 /// # Errors
-/// Why nothing was tried, in words: the URL is neither https nor loopback, or there is no browser to try.
-pub fn open(url: &str, env: &Env) -> Result<Opened, String> {
+/// Why nothing was tried: the URL is neither https nor loopback, or no browser is available.
+pub fn open(url: &str, env: &Env) -> Result<Launch, String> {
     let url = safe(url)?;
     let candidates = candidates(&url, env, is_wsl());
     if candidates.is_empty() {
-        return Err("there is neither a display nor a usable BROWSER".into());
+        return Err("no display, and no usable BROWSER".into());
     }
     let env: Vec<(OsString, OsString)> =
         env.for_children().map(|(name, value)| (name.clone(), value.clone())).collect();
     let failed = Arc::new(AtomicBool::new(false));
-    let opened = Opened(Arc::clone(&failed));
-    std::thread::spawn(move || {
+    let opened = Launch(Arc::clone(&failed));
+    let tried = std::thread::Builder::new().spawn(move || {
         if !candidates.iter().any(|words| runs(words, &env)) {
             failed.store(true, Ordering::Relaxed);
         }
     });
-    Ok(opened)
+    match tried {
+        Ok(_) => Ok(opened),
+        Err(_) => Err("the system has no room for another thread".into()),
+    }
 }
 
 /// `url`, where it may be given to another program.
-fn safe(url: &str) -> Result<String, String> {
-    Url::parse(url).map_err(|why| format!("its address {why}"))?;
+///
+/// # Errors
+/// Why not, in words.
+pub fn safe(url: &str) -> Result<String, String> {
+    Url::parse(url).map_err(|why| format!("its URL {why}"))?;
     if url.contains(UNSAFE) {
-        return Err("its address has a character that must be percent-encoded".into());
+        return Err("its URL contains a character that must be percent-encoded".into());
     }
     // Valid in a URL, but not to an opener that pastes it into a script.
     Ok(url.replace('\'', "%27").replace('$', "%24"))
@@ -123,8 +130,9 @@ fn runs(words: &[String], env: &[(OsString, OsString)]) -> bool {
 
 fn spawn(words: &[String], env: &[(OsString, OsString)]) -> std::io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or(std::io::ErrorKind::NotFound)?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env.iter().map(|(name, value)| (name, value)));
+    let command = program::command(OsStr::new(program), env.iter().map(|(name, value)| (name, value)));
+    let mut command = command.map_err(|_| std::io::ErrorKind::NotFound)?;
+    command.args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Ctrl-C in our terminal is for us.
     #[cfg(unix)]

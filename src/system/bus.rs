@@ -1,4 +1,4 @@
-//! Where the session bus is: what the environment says of it, and what the system puts at its usual place.
+//! Where the session bus is: by the environment, and at its usual place.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::ffi::OsStr;
@@ -23,7 +23,7 @@ const RUNTIME_FOLDERS: &str = "/run/user";
 /// that can be connected to is taken, so that a variable of a session that has ended (in tmux, in screen) does no harm.
 ///
 /// # Errors
-/// Where there is none, or the variable names anything but a socket of this machine: on TCP secrets would cross the
+/// If there is none, or the variable names anything but a socket of this machine: on TCP secrets would cross the
 /// network in the clear, and `unixexec:` runs a program.
 pub fn address(variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<String, String> {
     address_of(rustix::process::geteuid().as_raw(), variable, runtime)
@@ -36,7 +36,7 @@ fn address_of(uid: u32, variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Re
     let Some(variable) = variable.filter(|variable| !variable.is_empty()) else {
         return own.ok_or_else(|| {
             format!(
-                "DBUS_SESSION_BUS_ADDRESS is not set, and there is no session bus in {RUNTIME_FOLDERS}/{uid}{}",
+                "DBUS_SESSION_BUS_ADDRESS is not set, and no session bus was found in {RUNTIME_FOLDERS}/{uid}{}",
                 if runtime.is_some() { " or XDG_RUNTIME_DIR" } else { "" }
             )
         });
@@ -50,7 +50,7 @@ fn address_of(uid: u32, variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Re
             }
             Ok(all.join(";"))
         }
-        _ => Err("DBUS_SESSION_BUS_ADDRESS does not name a local socket (unix:...), and no other kind of bus is used"
+        _ => Err("DBUS_SESSION_BUS_ADDRESS does not name a local socket (unix:...), the only kind that is supported"
             .to_owned()),
     }
 }

@@ -5,7 +5,7 @@ use crate::base::time::Time;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a call may take where `--timeout` says nothing else.
+/// How long a call may take by default.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The clocks of a run.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct FilesRead(RefCell<BTreeMap<PathBuf, Option<Numbers>>>);
 
 impl FilesRead {
-    /// Notes a file. The first time counts: what another reading of this run finds changed is believed by nobody.
+    /// Records a file. The first time counts: a change that a later reading of this run finds is ignored.
     pub fn note(&self, path: &Path, of: Option<Numbers>) {
         self.0.borrow_mut().entry(path.to_path_buf()).or_insert(of);
     }

@@ -2,7 +2,7 @@
 //! reachable from this machine only, and turns away whatever is not the answer.
 
 use crate::base::error::{Error, Kind, Result};
-use crate::oauth::callback::{self, Callback, Expected, Foreign};
+use crate::oauth::callback::{self, Callback, ExpectedRedirect, Foreign};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How many connections there are at a time; further ones wait in the system's queue.
 const VISITORS: usize = 32;
 /// How long nothing is done where nothing happens.
+const TICK: Duration = Duration::from_millis(50);
+/// How long nothing is done where nothing can be.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How many ports are tried where any will do.
 const TRIES: usize = 16;
@@ -53,19 +55,43 @@ pub struct TimedOut {
     pub turned_away: Option<Foreign>,
 }
 
+/// Callbacks during a wait.
+pub trait Watcher {
+    /// Called many times a second. An answer that came another way ends the wait.
+    fn tick(&mut self) -> Option<Callback>;
+
+    /// Whether what comes on stdin is waited for too.
+    fn watches_stdin(&self) -> bool {
+        false
+    }
+
+    /// A request names this error and no login: whether it is about this one is unknown. As it came, not safe for
+    /// a terminal.
+    fn stateless_error(&mut self, _error: &str) {}
+}
+
 /// An open listener. When it goes, nothing listens any more.
 #[derive(Debug)]
 pub struct Listener {
     host: Loopback,
     port: u16,
     sockets: Vec<TcpListener>,
+    link: Option<Link>,
+}
+
+/// An address of ours that leads to another, once.
+#[derive(Debug)]
+struct Link {
+    path: String,
+    to: String,
+    used: bool,
 }
 
 impl Listener {
     /// Listens on `port`, or on a free one.
     ///
     /// # Errors
-    /// [`Kind::Other`] where the port is taken or may not be had, or there is no loopback.
+    /// [`Kind::Other`] where the port is in use or not permitted, or the machine lacks a loopback address.
     pub fn bind(host: Loopback, port: Option<u16>) -> Result<Listener> {
         let mut bound = Listener::try_bind(host, port.unwrap_or(0));
         for _ in 1..TRIES {
@@ -78,20 +104,20 @@ impl Listener {
         }
         bound.map_err(|error| {
             let Some(port) = port else {
-                let what = format!("cannot listen on {} for the browser's answer", host.host());
+                let what = format!("cannot listen on {} for the login's redirect", host.host());
                 return Error::new(Kind::Other, what, error.to_string())
                     .hint("log in with --no-browser, which needs no listener");
             };
-            let what = format!("cannot listen on port {port} of {} for the browser's answer", host.host());
+            let what = format!("cannot listen on port {port} of {} for the login's redirect", host.host());
             match error.kind() {
-                ErrorKind::AddrInUse => Error::new(Kind::Other, what, "another program has it").hint(format!(
-                    "end that program ({} shows it), or give a port the provider also knows with --redirect-port",
+                ErrorKind::AddrInUse => Error::new(Kind::Other, what, "the port is in use").hint(format!(
+                    "stop the program that uses it ({} shows it), or give another registered port with --redirect-port",
                     whose(port)
                 )),
-                ErrorKind::PermissionDenied => Error::new(Kind::Other, what, "this user may not")
-                    .hint("give a port above 1023 that the provider also knows with --redirect-port"),
+                ErrorKind::PermissionDenied => Error::new(Kind::Other, what, "permission denied")
+                    .hint("give a registered port above 1023 with --redirect-port"),
                 _ => Error::new(Kind::Other, what, error.to_string())
-                    .hint("give another port the provider also knows with --redirect-port"),
+                    .hint("give another registered port with --redirect-port"),
             }
         })
     }
@@ -123,7 +149,7 @@ impl Listener {
             socket.set_nonblocking(true)?;
             port = socket.local_addr()?.port();
         }
-        Ok(Listener { host, port, sockets })
+        Ok(Listener { host, port, sockets, link: None })
     }
 
     /// The port.
@@ -136,21 +162,36 @@ impl Listener {
         format!("http://{}:{}{path}", self.host.host(), self.port)
     }
 
-    /// Waits for the answer until `deadline`. Whatever else comes is turned away and waited past. `tick` is called
-    /// many times a second meanwhile. At the end, whatever it is, nothing listens any more.
+    /// An address that leads to `to` during the wait, once: for an argument list, which other users can read. Whoever
+    /// else asks for it, or asks again, is turned away; a query behind it means nothing.
+    pub fn link_to(&mut self, to: &str) -> String {
+        let path = format!("/{}", crate::base::digest::random(32));
+        // `localhost` may mean another machine to a browser with a proxy.
+        let is_v6 = self.sockets.first().and_then(|s| s.local_addr().ok()).is_some_and(|address| address.is_ipv6());
+        let host = if is_v6 { Loopback::V6 } else { Loopback::V4 };
+        let address = format!("http://{}:{}{path}", host.host(), self.port);
+        self.link = Some(Link { path, to: to.into(), used: false });
+        address
+    }
+
+    /// Waits for the answer until `deadline`. Whatever else comes is turned away and waited past. At the end, whatever
+    /// it is, nothing listens any more.
     ///
     /// # Errors
     /// [`TimedOut`].
     pub fn wait(
-        self,
+        mut self,
         deadline: Instant,
-        expected: &Expected,
-        tick: &mut dyn FnMut(),
+        expected: &ExpectedRedirect,
+        watcher: &mut dyn Watcher,
     ) -> std::result::Result<Callback, TimedOut> {
         let mut visitors: Vec<Visitor> = Vec::new();
         let mut turned_away = None;
+        let mut woken = false;
         loop {
-            tick();
+            if let Some(callback) = watcher.tick() {
+                return Ok(callback);
+            }
             let mut busy = self.welcome(&mut visitors);
             for visitor in &mut visitors {
                 let heard = visitor.listen();
@@ -170,6 +211,16 @@ impl Listener {
                         turned_away = why.or(turned_away);
                         visitor.answer(page);
                     }
+                    Verdict::Stateless(error, why) => {
+                        turned_away = Some(why);
+                        visitor.answer(&BAD);
+                        watcher.stateless_error(&error);
+                    }
+                    Verdict::Linked => {
+                        let Some(link) = &mut self.link else { continue };
+                        link.used = true;
+                        visitor.send_to(&link.to);
+                    }
                 }
             }
             let now = Instant::now();
@@ -178,9 +229,33 @@ impl Listener {
                 return Err(TimedOut { turned_away });
             }
             if !busy {
-                std::thread::sleep(PAUSE.min(deadline - now));
+                // What woke us and then was nothing, such as a connection without a free descriptor, stays so.
+                if woken {
+                    std::thread::sleep(PAUSE.min(deadline - now));
+                }
+                woken = self.idle(&visitors, watcher.watches_stdin(), TICK.min(deadline - now));
             }
         }
+    }
+
+    /// Waits until there is something to do, at most for `limit`; whether there is.
+    #[cfg(unix)]
+    fn idle(&self, visitors: &[Visitor], watches_stdin: bool, limit: Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdin = rustix::stdio::stdin();
+        let doors = self.sockets.iter().filter(|_| visitors.len() < VISITORS);
+        let mut all: Vec<PollFd<'_>> = doors.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        all.extend(visitors.iter().map(|visitor| PollFd::new(&visitor.stream, PollFlags::IN)));
+        all.extend(watches_stdin.then(|| PollFd::new(&stdin, PollFlags::IN)));
+        let limit = Timespec::try_from(limit).unwrap_or_default();
+        poll(&mut all, Some(&limit)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Waits for a moment.
+    #[cfg(not(unix))]
+    fn idle(&self, _: &[Visitor], _: bool, limit: Duration) -> bool {
+        std::thread::sleep(PAUSE.min(limit));
+        false
     }
 
     /// Lets in who waits at the door; whether there was anybody.
@@ -199,7 +274,7 @@ impl Listener {
     }
 
     /// What a request is, as far as it has come.
-    fn judge(&self, head: &[u8], expected: &Expected) -> Verdict {
+    fn judge(&self, head: &[u8], expected: &ExpectedRedirect) -> Verdict {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
@@ -214,18 +289,22 @@ impl Listener {
         // A page that had its own name resolved to this machine is not to talk to us (DNS rebinding).
         let ours = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|host| self.is_called(host.trim()));
         if !hosts.next().is_some_and(|host| ours(host.value)) || hosts.next().is_some() {
-            return Verdict::TurnedAway(&BAD, Some(Foreign("its Host is not this listener's")));
+            return Verdict::TurnedAway(&BAD, Some(Foreign("its Host header is not this listener's")));
         }
         if request.method != Some("GET") {
-            return Verdict::TurnedAway(&NOT_GET, Some(Foreign("it is no GET")));
+            return Verdict::TurnedAway(&NOT_GET, Some(Foreign("it is not a GET")));
         }
         let target = request.path.unwrap_or_default();
         if target.split('?').next() == Some("/favicon.ico") && expected.path != "/favicon.ico" {
             return Verdict::TurnedAway(&NOT_FOUND, None);
         }
-        match callback::read(target, expected) {
-            Ok(callback) => Verdict::Answer(callback),
-            Err(why) => Verdict::TurnedAway(&BAD, Some(why)),
+        if let Some(link) = self.link.as_ref().filter(|link| target.split('?').next() == Some(&link.path)) {
+            return if link.used { Verdict::TurnedAway(&USED, None) } else { Verdict::Linked };
+        }
+        match (callback::read(target, expected), callback::stateless_error(target, expected)) {
+            (Ok(callback), _) => Verdict::Answer(callback),
+            (Err(why), Some(error)) => Verdict::Stateless(error, why),
+            (Err(why), None) => Verdict::TurnedAway(&BAD, Some(why)),
         }
     }
 
@@ -257,6 +336,10 @@ enum Verdict {
     Answer(Callback),
     /// With why, where it could have been meant as an answer.
     TurnedAway(&'static Page, Option<Foreign>),
+    /// It names this error, and no login.
+    Stateless(String, Foreign),
+    /// It is for the address that leads on.
+    Linked,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -306,8 +389,20 @@ impl Visitor {
     }
 
     fn answer(&mut self, page: &Page) {
+        self.reply(&page.to_string());
+    }
+
+    /// Sends it on to `address`, which holds no control character.
+    fn send_to(&mut self, address: &str) {
+        self.reply(&format!(
+            "HTTP/1.1 302 Found\r\nLocation: {address}\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\
+             Referrer-Policy: no-referrer\r\nConnection: close\r\n\r\n"
+        ));
+    }
+
+    fn reply(&mut self, text: &str) {
         // It fits the system's buffer: a client that does not read cannot hold us up. One that is gone gets nothing.
-        let _ = self.stream.write_all(page.to_string().as_bytes());
+        let _ = self.stream.write_all(text.as_bytes());
         let _ = self.stream.shutdown(Shutdown::Write);
         self.answered = true;
         self.until = Instant::now() + FAREWELL;
@@ -333,30 +428,32 @@ struct Page {
 const DONE: Page = Page {
     status: "200 OK",
     title: "Back to the terminal",
-    text: "The answer has arrived. You can close this window and go back to the terminal.",
+    text: "The response has arrived. You can close this window and return to the terminal.",
 };
 const REFUSED: Page = Page {
     status: "200 OK",
     title: "The login was refused",
-    text: "The terminal says why. You can close this window.",
+    text: "See the terminal for details. You can close this window.",
 };
 const MIXED_UP: Page = Page {
     status: "400 Bad Request",
     title: "The login failed",
-    text: "The answer came from the wrong place. The terminal says more. You can close this window.",
+    text: "The response came from the wrong issuer. See the terminal for details. You can close this window.",
 };
 const BAD: Page = Page {
     status: "400 Bad Request",
-    title: "Not the answer to this login",
-    text: "This address is only for the end of a login in the terminal, which still waits for it.",
+    title: "Not the response to this login",
+    text: "This address only receives the response to a login in the terminal, which is still waiting for it.",
 };
 const NOT_FOUND: Page = Page { status: "404 Not Found", title: "Not found", text: "There is nothing here." };
-const NOT_GET: Page = Page { status: "400 Bad Request", title: "Not for here", text: "Only GET is answered here." };
-const TOO_LONG: Page = Page {
-    status: "431 Request Header Fields Too Large",
-    title: "Too long",
-    text: "The request is longer than any end of a login.",
+const USED: Page = Page {
+    status: "410 Gone",
+    title: "This URL was already used",
+    text: "It leads to the login only once. The terminal shows the URL of the login itself.",
 };
+const NOT_GET: Page = Page { status: "400 Bad Request", title: "Method not allowed", text: "Only GET is supported." };
+const TOO_LONG: Page =
+    Page { status: "431 Request Header Fields Too Large", title: "Request too long", text: "The request is too long." };
 
 fn page_of(callback: &Callback) -> &'static Page {
     match callback {
@@ -392,20 +489,35 @@ mod tests {
 
     const GOOD: &str = "/callback?code=abc&state=st-1";
 
-    fn expected() -> Expected {
-        Expected { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
+    fn expected() -> ExpectedRedirect {
+        ExpectedRedirect { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
     }
 
-    type Waiting = JoinHandle<std::result::Result<Callback, TimedOut>>;
+    /// Counts the ticks, and keeps the errors.
+    #[derive(Default)]
+    struct Watching(usize, Vec<String>);
 
-    fn waiting(host: Loopback, limit: Duration) -> (u16, Waiting) {
+    impl Watcher for Watching {
+        fn tick(&mut self) -> Option<Callback> {
+            self.0 += 1;
+            None
+        }
+
+        fn stateless_error(&mut self, error: &str) {
+            self.1.push(error.into());
+        }
+    }
+
+    type WaitThread = JoinHandle<std::result::Result<Callback, TimedOut>>;
+
+    fn waiting(host: Loopback, limit: Duration) -> (u16, WaitThread) {
         let listener = Listener::bind(host, None).expect("a port");
         let port = listener.port();
         let deadline = Instant::now() + limit;
-        (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut || ())))
+        (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default())))
     }
 
-    fn start() -> (u16, Waiting) {
+    fn start() -> (u16, WaitThread) {
         waiting(Loopback::V4, Duration::from_secs(20))
     }
 
@@ -432,7 +544,7 @@ mod tests {
         reply.split(' ').nth(1).unwrap_or_default()
     }
 
-    fn code(waiting: Waiting) -> String {
+    fn code(waiting: WaitThread) -> String {
         match waiting.join().expect("no panic") {
             Ok(Callback::Code(code)) => code.expose().to_string(),
             other => panic!("{other:?}"),
@@ -561,12 +673,54 @@ mod tests {
     }
 
     #[test]
+    fn an_error_without_a_state_is_told_and_waited_past() {
+        let listener = Listener::bind(Loopback::V4, None).expect("a port");
+        let port = listener.port();
+        let waiting = std::thread::spawn(move || {
+            let mut watching = Watching::default();
+            let answer = listener.wait(Instant::now() + Duration::from_secs(60), &expected(), &mut watching);
+            (answer, watching.1)
+        });
+        assert_eq!(status(&get(port, "/callback?error=invalid_request&error_description=no+uri")), "400");
+        assert_eq!(status(&get(port, "/callback?error=a&state=st-2")), "400");
+        assert_eq!(status(&get(port, GOOD)), "200");
+        let (answer, errors) = waiting.join().expect("no panic");
+        assert!(matches!(answer, Ok(Callback::Code(_))), "{answer:?}");
+        assert_eq!(errors, ["invalid_request (no uri)"]);
+    }
+
+    #[test]
+    fn the_address_that_leads_on_does_so_once_whatever_its_query() {
+        const TO: &str = "https://as.example/authorize?state=st-1&code_challenge=c";
+        let mut listener = Listener::bind(Loopback::V4, None).expect("a port");
+        let (port, link) = (listener.port(), listener.link_to(TO));
+        let path = link.strip_prefix(&format!("http://127.0.0.1:{port}")).expect("here").to_string();
+        assert!(path.len() >= 33 && !link.contains("st-1"), "{link}");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let waiting = std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default()));
+        let host = format!("Host: 127.0.0.1:{port}");
+        for (request, answer) in [
+            (format!("HEAD {path} HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
+            (format!("GET {path} HTTP/1.1\r\nHost: evil.example:{port}\r\n\r\n"), "400"),
+            (format!("GET {path}x HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
+            (format!("GET {path}?code=evil&state=st-1 HTTP/1.1\r\n{host}\r\n\r\n"), "302"),
+            (format!("GET {path} HTTP/1.1\r\n{host}\r\n\r\n"), "410"),
+        ] {
+            let reply = raw(port, &request);
+            assert_eq!(status(&reply), answer, "{request}: {reply}");
+            assert_eq!(reply.contains(&format!("\r\nLocation: {TO}\r\n")), answer == "302", "{reply}");
+        }
+        assert_eq!(status(&get(port, GOOD)), "200");
+        assert_eq!(code(waiting), "abc");
+    }
+
+    #[test]
     fn an_answer_of_another_issuer_ends_the_wait() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
         let port = listener.port();
-        let expected = Expected { issuer: Some("https://as.example".into()), ..expected() };
+        let expected = ExpectedRedirect { issuer: Some("https://as.example".into()), ..expected() };
         let deadline = Instant::now() + Duration::from_secs(20);
-        let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut || ()));
+        let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut Watching::default()));
         assert_eq!(status(&get(port, &format!("{GOOD}&iss=https://evil.example"))), "400");
         let answer = waiting.join().expect("no panic").expect("an answer");
         assert_eq!(answer, Callback::MixUp { issuer: Some("https://evil.example".into()) });
@@ -593,18 +747,18 @@ mod tests {
     fn the_time_ends_the_wait_and_the_reason_of_the_last_request_is_kept() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
         let port = listener.port();
-        let mut ticks = 0;
+        let mut watching = Watching::default();
         let begun = Instant::now();
-        let ended = listener.wait(begun + Duration::from_millis(200), &expected(), &mut || ticks += 1);
+        let ended = listener.wait(begun + Duration::from_millis(200), &expected(), &mut watching);
         assert_eq!(ended, Err(TimedOut { turned_away: None }));
-        assert!(begun.elapsed() >= Duration::from_millis(200) && ticks > 1);
+        assert!(begun.elapsed() >= Duration::from_millis(200) && watching.0 > 1);
         assert!(is_closed(port));
 
         let (port, waiting) = waiting(Loopback::V4, Duration::from_secs(1));
         get(port, "/callback?code=abc&state=old");
         get(port, "/favicon.ico");
         let ended = waiting.join().expect("no panic");
-        assert_eq!(ended, Err(TimedOut { turned_away: Some(Foreign("its state is of another login")) }));
+        assert_eq!(ended, Err(TimedOut { turned_away: Some(Foreign("its state is from another login")) }));
     }
 
     #[test]
@@ -623,7 +777,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_both_families_and_nobody_else_may_have_either() {
+    fn localhost_is_both_families_and_no_other_process_may_have_either() {
         let Ok(taken) = TcpListener::bind(("::1", 0)) else { return };
         let port = taken.local_addr().expect("an address").port();
         assert!(Listener::bind(Loopback::Name, Some(port)).is_err());
@@ -642,7 +796,7 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_with_our_port_are_ours() {
-        let listener = Listener { host: Loopback::V4, port: 80, sockets: Vec::new() };
+        let listener = Listener { host: Loopback::V4, port: 80, sockets: Vec::new(), link: None };
         for (host, ours) in [
             ("127.0.0.1", true),
             ("127.0.0.1:80", true),

@@ -1,4 +1,4 @@
-//! The world, thin: files, processes, signals, the browser, the loopback listener, HTTP.
+//! Thin wrappers of the outside world: files, processes, signals, the browser, the loopback listener, HTTP.
 
 pub mod browser;
 #[cfg(all(unix, not(target_os = "macos")))]
@@ -8,7 +8,9 @@ pub mod files;
 pub mod files_read;
 pub mod http;
 pub mod listener;
+pub mod paste;
 pub mod process;
+pub mod program;
 pub mod qr;
 pub mod signals;
 pub mod start;

@@ -1,8 +1,8 @@
 //! Other programs, run without a shell and bounded in time.
 #![expect(clippy::disallowed_methods, reason = "a command that asks for a password does so on our stderr")]
 
-use crate::system::signals;
-use std::ffi::OsString;
+use crate::system::{program, signals};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -35,17 +35,20 @@ pub fn output<'e>(
     most: u64,
 ) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let Some((program, arguments)) = words.split_first() else {
-        return Err("there is no program to run".to_string().into());
+        return Err("no program given".to_string().into());
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env);
+    let mut command = match program::command(OsStr::new(program), env) {
+        Ok(command) => command,
+        Err(why) => return Err(why.to_string().into()),
+    };
+    command.args(arguments);
     let ended = run(&mut command, None, Errors::Ours, Instant::now() + limit, most);
     match ended {
         Ok(End::Ended(said)) if said.status.success() => Ok(said.stdout),
         Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
         Ok(End::TooMuch) => Err(format!("it printed more than {most} bytes").into()),
-        Ok(End::Late) => Err(Failed { why: "it did not end in time".into(), timed_out: true }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("there is no such program".to_string().into()),
+        Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("program not found".to_string().into()),
         Err(error) => Err(format!("it cannot be run: {error}").into()),
     }
 }
@@ -55,12 +58,12 @@ pub fn output<'e>(
 pub enum Errors {
     /// To ours.
     Ours,
-    /// Into [`Said`].
-    Kept,
+    /// Into [`Output`].
+    Captured,
 }
 
 /// How a program ended, and what it said.
-pub struct Said {
+pub struct Output {
     /// Its own status.
     pub status: ExitStatus,
     /// Its stdout.
@@ -72,7 +75,7 @@ pub struct Said {
 /// What came of a program.
 pub enum End {
     /// It ended.
-    Ended(Said),
+    Ended(Output),
     /// It was ended at the deadline.
     Late,
     /// It was ended, as it printed too much.
@@ -95,7 +98,7 @@ pub fn run(
     signals::listen();
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
     command.stderr(match errors {
-        Errors::Kept => Stdio::piped(),
+        Errors::Captured => Stdio::piped(),
         Errors::Ours if io::IsTerminal::is_terminal(&io::stderr()) => Stdio::inherit(),
         // Passed on: what is left running must not keep open what another program reads to its end.
         Errors::Ours => Stdio::piped(),
@@ -122,7 +125,7 @@ use other::start;
 #[cfg(unix)]
 mod unix {
     use super::*;
-    use crate::system::signals::{Group, Lent};
+    use crate::system::signals::{Group, Lending};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::Errno;
     use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -145,7 +148,7 @@ mod unix {
         lent: bool,
     }
 
-    /// Starts `command` at the head of a group of its own.
+    /// Starts `command` as the leader of a new process group.
     pub fn start(command: &mut Command) -> io::Result<Running> {
         command.process_group(0);
         let _brief = signals::brief();
@@ -191,7 +194,7 @@ mod unix {
                     return Ok(End::TooMuch);
                 }
                 let stuck = match errors {
-                    Errors::Kept => {
+                    Errors::Captured => {
                         read(&mut pipes.stderr, &mut stderr, most);
                         stderr.truncate(usize::try_from(most).unwrap_or(usize::MAX));
                         false
@@ -201,7 +204,7 @@ mod unix {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if has_ended && (!stuck || left.is_zero()) {
                     let status = self.wait()?;
-                    return Ok(End::Ended(Said { status, stdout, stderr }));
+                    return Ok(End::Ended(Output { status, stdout, stderr }));
                 }
                 if left.is_zero() {
                     self.end();
@@ -265,17 +268,17 @@ mod unix {
             let Ok(Some(status)) = waitid(WaitId::Pid(group.id()), options) else { return };
             match status.stopping_signal() {
                 Some(signal @ (libc::SIGTTIN | libc::SIGTTOU)) => match signals::lend(group, None) {
-                    Lent::Yes => self.lent = true,
-                    // Then the shell stops us too, until it is told `fg`; but not with a token on its way.
-                    Lent::InBackground if !signals::is_held() => signals::stop(signal),
-                    Lent::InBackground | Lent::NoTerminal => return,
+                    Lending::Yes => self.lent = true,
+                    // Then the shell stops us too, until `fg`; but not with a token on its way.
+                    Lending::InBackground if !signals::is_held() => signals::stop(signal),
+                    Lending::InBackground | Lending::NoTerminal => return,
                 },
                 Some(libc::SIGTSTP) if self.lent => {
                     let modes = signals::take_back();
                     if !signals::is_held() {
                         signals::stop(libc::SIGTSTP);
                     }
-                    self.lent = signals::lend(group, modes.as_ref()) == Lent::Yes;
+                    self.lent = signals::lend(group, modes.as_ref()) == Lending::Yes;
                 }
                 _ => return,
             }
@@ -459,7 +462,7 @@ mod other {
                         let take = |buffer: Option<Buffer>| {
                             buffer.map_or_else(Zeroizing::default, |buffer| std::mem::take(&mut *open(&buffer)))
                         };
-                        return Ok(End::Ended(Said { status, stdout: take(stdout), stderr: take(stderr) }));
+                        return Ok(End::Ended(Output { status, stdout: take(stdout), stderr: take(stderr) }));
                     }
                     None if over => return Ok(End::Late),
                     None if silent => std::thread::sleep(left.min(POLL)),
@@ -473,7 +476,8 @@ mod other {
         std::thread::Builder::new().spawn(work).map(drop)
     }
 
-    /// Reads `pipe` to its end into a buffer or, where it is `ours`, to stderr, in a thread that holds `end` until then.
+    /// Reads `pipe` to its end into a buffer or, where it is `ours`, to stderr, in a thread that holds `end` until
+    /// then.
     fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>, most: u64, ours: bool) -> io::Result<Buffer> {
         let buffer = Buffer::default();
         let filled = buffer.clone();

@@ -14,9 +14,9 @@ const PAINT: &str = "\u{1b}[38;5;16;48;5;231m";
 const OFF: &str = "\u{1b}[0m";
 
 /// `url` as lines for a terminal of that many columns (80 where `None`), two rows of the code to a line, with the
-/// quiet zone of four modules. They hold escape sequences, also under NO_COLOR: without them it is no QR code.
+/// quiet zone of four modules. They hold escape sequences, also under NO_COLOR: without them a QR code cannot be shown.
 ///
-/// `None` where it is too wide or too long, or the terminal cannot show it: its locale is not UTF-8, or it is dumb.
+/// `None` if it is too wide or too long, or the terminal cannot show it: its locale is not UTF-8, or it is dumb.
 pub fn lines(url: &str, columns: Option<usize>, env: &Env) -> Option<Vec<String>> {
     if !utf8(env) || env.get("TERM").is_some_and(|term| term == "dumb") {
         return None;

@@ -1,4 +1,4 @@
-//! INT, TERM and HUP: they end the process at once, but wait while a token is on its way from server to store.
+//! INT, TERM and HUP: they end the process at once, except while a token is on its way from server to store.
 //!
 //! The handler itself decides, by one atomic word: no thread has to be scheduled first, so that a signal that came
 //! before the answer was written always is the end of the process. What ends with it is here too: the groups of child
@@ -14,17 +14,17 @@ static STATE: AtomicU32 = AtomicU32::new(0);
 const PLAIN: u32 = 1;
 /// A hold that no signal breaks: a refresh token may be spent.
 const ROTATING: u32 = 1 << 8;
-/// A hold of a moment, of which nothing is told: a child's group is noted, a terminal changes hands.
+/// A brief hold that is not reported: a child's group is recorded, a terminal changes hands.
 const BRIEF: u32 = 1 << 16;
 /// All holds.
 const HELD: u32 = (1 << 24) - 1;
-/// Where the number of the signal that waits stands.
+/// Where the number of the pending signal is.
 const PENDING: u32 = 24;
 /// The answer is being written.
 const ANSWERING: u32 = 1 << 29;
 /// The answer is out.
 const ANSWERED: u32 = 1 << 30;
-/// Somebody has decided to end the process.
+/// The end of the process has been decided.
 const DYING: u32 = 1 << 31;
 
 /// While this lives, signals wait.
@@ -47,7 +47,7 @@ pub fn hold(stake: Stake) -> Hold {
     })
 }
 
-/// Makes signals wait for a moment, in which nothing else is waited for.
+/// Makes signals wait briefly; nothing else is waited for meanwhile.
 pub fn brief() -> Hold {
     begin(BRIEF)
 }
@@ -123,11 +123,15 @@ pub fn interrupt() -> ! {
 }
 
 #[cfg(unix)]
-pub use unix::{Group, Lent, lend, listen, stop, take_back};
+pub use unix::{Group, Lending, give_stdin_back, lend, listen, reads_keys, stop, take_back};
 
 /// Nothing to listen for.
 #[cfg(not(unix))]
 pub fn listen() {}
+
+/// Nothing was changed.
+#[cfg(not(unix))]
+pub fn give_stdin_back() {}
 
 #[cfg(unix)]
 use unix::die;
@@ -142,16 +146,20 @@ mod unix {
     use super::{ANSWERED, ANSWERING, BRIEF, DYING, HELD, PENDING, ROTATING, STATE, brief, is_held, pending};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process_group};
-    use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
+    use rustix::termios::{
+        OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
+    };
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use std::os::fd::OwnedFd;
-    use std::sync::atomic::{AtomicI32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
     use std::sync::{Once, OnceLock};
 
     /// The groups of child processes that end with the process; 0 is a free place.
     static GROUPS: [AtomicI32; 16] = [const { AtomicI32::new(0) }; 16];
     /// How the terminal on stdin was before anything asked there.
     static STDIN: OnceLock<Termios> = OnceLock::new();
+    /// Whether it is read key by key.
+    static KEYS: AtomicBool = AtomicBool::new(false);
     /// The controlling terminal, if there is one, and how it was before it was lent.
     static TERMINAL: OnceLock<Option<(OwnedFd, Termios)>> = OnceLock::new();
     /// The group that has the terminal in our place; 0 is none.
@@ -202,7 +210,7 @@ mod unix {
                 Ok(_) if ends => die(signal),
                 Ok(_) => {
                     if !again && state & ANSWERING == 0 && is_held() {
-                        tell(b"tok: a token is on its way; ending when it is kept\n");
+                        tell(b"tok: waiting for a token that is on its way; will exit once it is stored\n");
                     }
                     return;
                 }
@@ -210,7 +218,7 @@ mod unix {
         }
     }
 
-    /// Tells a person who waits, unless their terminal takes no more for now: nothing here may sleep.
+    /// Tells a waiting person, unless their terminal is blocked: nothing here may sleep.
     fn tell(text: &[u8]) {
         let stderr = rustix::stdio::stderr();
         let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
@@ -230,15 +238,28 @@ mod unix {
             }
         }
         give_terminal_back();
-        // A prompt without echo must not leave the terminal so. In the background it is not ours to change.
-        let stdin = rustix::stdio::stdin();
-        if let Some(modes) = STDIN.get()
-            && tcgetpgrp(stdin).map_or(true, |group| group == getpgrp())
-        {
-            let _ = tcsetattr(stdin, OptionalActions::Now, modes);
-        }
+        give_stdin_back();
         let _ = signal_hook::low_level::emulate_default_handler(signal);
         signal_hook::low_level::exit(128 + signal);
+    }
+
+    /// Whether stdin is read key by key from now on: then whatever ends the process throws away what was typed and not
+    /// taken.
+    pub fn reads_keys(on: bool) {
+        KEYS.store(on, Ordering::SeqCst);
+    }
+
+    /// Leaves the terminal on stdin as it was found. May run in the handler.
+    pub fn give_stdin_back() {
+        let stdin = rustix::stdio::stdin();
+        // A prompt without echo must not leave the terminal so. In the background it is not ours to change.
+        let Some(modes) = STDIN.get() else { return };
+        if tcgetpgrp(stdin).map_or(true, |group| group == getpgrp()) {
+            if KEYS.load(Ordering::SeqCst) {
+                let _ = tcflush(stdin, QueueSelector::IFlush);
+            }
+            let _ = tcsetattr(stdin, OptionalActions::Now, modes);
+        }
     }
 
     /// Asks all processes of a group to end; those that are stopped have to go on to hear it.
@@ -258,7 +279,7 @@ mod unix {
             let take = |place: &&AtomicI32| {
                 place.compare_exchange(0, group.as_raw_pid(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
             };
-            // Where all places are taken the group is not told; nothing here runs so many at once.
+            // If all places are taken the group is not signalled; nothing here runs so many at once.
             let _ = GROUPS.iter().find(take);
             Some(Group(group))
         }
@@ -294,17 +315,17 @@ mod unix {
 
     /// Whether a group may ask on the terminal.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub enum Lent {
+    pub enum Lending {
         /// It may now.
         Yes,
         /// Not while we are in the background ourselves.
         InBackground,
-        /// There is no terminal.
+        /// The process has no terminal.
         NoTerminal,
     }
 
     /// Makes `group` the one that may read from the controlling terminal, in our place; `modes` is how it left it.
-    pub fn lend(group: &Group, modes: Option<&Termios>) -> Lent {
+    pub fn lend(group: &Group, modes: Option<&Termios>) -> Lending {
         let _brief = brief();
         let open = || {
             use rustix::fs::{Mode, OFlags};
@@ -313,18 +334,18 @@ mod unix {
             let modes = tcgetattr(&terminal).ok()?;
             Some((terminal, modes))
         };
-        let Some((terminal, _)) = TERMINAL.get_or_init(open) else { return Lent::NoTerminal };
+        let Some((terminal, _)) = TERMINAL.get_or_init(open) else { return Lending::NoTerminal };
         if !tcgetpgrp(terminal).is_ok_and(|now| now == getpgrp()) {
-            return Lent::InBackground;
+            return Lending::InBackground;
         }
         if let Some(modes) = modes {
             let _ = tcsetattr(terminal, OptionalActions::Now, modes);
         }
         match tcsetpgrp(terminal, group.id()) {
             Ok(()) => LENT.store(group.id().as_raw_pid(), Ordering::SeqCst),
-            Err(_) => return Lent::NoTerminal,
+            Err(_) => return Lending::NoTerminal,
         }
-        Lent::Yes
+        Lending::Yes
     }
 
     /// Takes the terminal back, as it was before it was lent; how it was left.

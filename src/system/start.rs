@@ -21,8 +21,8 @@ pub fn find_bus() {
     }
 }
 
-/// Puts a whole line on stdout, past the buffers of a program that goes on. A closed stdout is no error; a full disk
-/// is, and then `false` is told: the full path says so.
+/// Writes a whole line to stdout, unbuffered. A closed stdout is not an error; a full disk
+/// is, and returns `false`: the full path reports it.
 #[cfg(unix)]
 pub fn put(mut line: &[u8]) -> bool {
     use rustix::io::Errno;

@@ -5,17 +5,6 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text::{escape, line};
 use std::io::{IsTerminal, Write};
-use std::time::Instant;
-
-/// What came when a line was asked for.
-pub enum Line {
-    /// Its text.
-    Read(Secret),
-    /// An empty one, or the end of the input.
-    Empty,
-    /// Nothing in time.
-    Late,
-}
 
 /// Stdout, stderr and stdin, as this run uses them.
 pub struct Terminal {
@@ -23,6 +12,8 @@ pub struct Terminal {
     pub interactive: bool,
     /// Whether stderr is a terminal.
     pub stderr_terminal: bool,
+    /// Whether stdin is a terminal.
+    pub stdin_terminal: bool,
     /// How many `-v`.
     pub verbose: u8,
     /// `-q`
@@ -39,25 +30,29 @@ pub struct Terminal {
     pub err: Box<dyn Write>,
     /// Lines for stderr that wait, while a token is on its way from server to store.
     waiting: Option<Vec<String>>,
+    /// A question is open on the last line of stderr.
+    asking: bool,
 }
 
 impl Terminal {
     /// The process's own streams.
     pub fn real() -> Terminal {
-        let stderr_terminal = std::io::stderr().is_terminal();
+        let (stderr_terminal, stdin_terminal) = (std::io::stderr().is_terminal(), std::io::stdin().is_terminal());
         Terminal {
-            interactive: stderr_terminal && std::io::stdin().is_terminal(),
+            interactive: stderr_terminal && stdin_terminal,
             stderr_terminal,
+            stdin_terminal,
             stdout_terminal: std::io::stdout().is_terminal(),
             ..Terminal::with(Box::new(std::io::stdout()), Box::new(std::io::stderr()))
         }
     }
 
-    /// Streams that are no terminal.
+    /// Streams that are not a terminal.
     pub fn with(out: Box<dyn Write>, err: Box<dyn Write>) -> Terminal {
         Terminal {
             interactive: false,
             stderr_terminal: false,
+            stdin_terminal: false,
             verbose: 0,
             quiet: false,
             stdout_terminal: false,
@@ -66,6 +61,7 @@ impl Terminal {
             out,
             err,
             waiting: None,
+            asking: false,
         }
     }
 
@@ -92,7 +88,17 @@ impl Terminal {
     fn write(&mut self, line: String) {
         match &mut self.waiting {
             Some(lines) => lines.push(line),
-            None => drop(writeln!(self.err, "{line}")),
+            None => {
+                self.end_line();
+                let _ = writeln!(self.err, "{line}");
+            }
+        }
+    }
+
+    /// Ends the line of a question that was not answered.
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.asking) {
+            let _ = writeln!(self.err);
         }
     }
 
@@ -111,25 +117,40 @@ impl Terminal {
 
     /// Says what a person must see to go on, whoever watches and however quiet it is to be.
     pub fn show(&mut self, text: &str) {
+        self.end_line();
         let _ = writeln!(self.err, "{text}");
         let _ = self.err.flush();
+    }
+
+    /// [`Terminal::show`] of a question, behind which the answer is typed.
+    pub fn prompt(&mut self, text: &str) {
+        self.end_line();
+        let _ = write!(self.err, "{text}: ");
+        let _ = self.err.flush();
+        self.asking = true;
+    }
+
+    /// The answer was typed, and with it the end of its line.
+    pub fn answered(&mut self) {
+        self.asking = false;
     }
 
     /// Tells a person who watches.
     pub fn tell(&mut self, text: &str) {
         if self.stderr_terminal && !self.quiet {
+            self.end_line();
             let _ = writeln!(self.err, "{}", line(text));
         }
     }
 
-    /// Puts the answer on stdout. A closed stdout is no error: nobody wants to know.
+    /// Writes the answer to stdout. A closed stdout is not an error: the reader has gone away.
     ///
     /// # Errors
     /// [`Kind::Other`] where it cannot be written for another reason, such as a full disk.
     pub fn print(&mut self, text: &str) -> Result<()> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::new(Kind::Other, "the answer cannot be written", error.to_string()))
+                Err(Error::new(Kind::Other, "cannot write to stdout", error.to_string()))
             }
             _ => Ok(()),
         }
@@ -138,6 +159,7 @@ impl Terminal {
     /// Prints an error as the contract has it: `tok: <what>: <why>`, then the hint.
     pub fn report(&mut self, text: &str, hint: Option<&str>) {
         self.release_messages();
+        self.end_line();
         let (red, off) = if self.color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
         let mut lines = format!("{red}tok:{off} {}\n", line(text));
         if let Some(hint) = hint {
@@ -152,7 +174,9 @@ impl Terminal {
     /// # Errors
     /// [`Kind::Other`] where the terminal fails.
     pub fn ask(&mut self, label: &str, echo: Echo) -> Result<Option<Secret>> {
-        let _ = write!(self.err, "{}: ", escape(label));
+        if !label.is_empty() {
+            let _ = write!(self.err, "{}: ", escape(label));
+        }
         let _ = self.err.flush();
         let answer = match echo {
             Echo::Off => rpassword::read_password(),
@@ -165,32 +189,13 @@ impl Terminal {
             super::signals::interrupt();
         }
         let answer = match answer {
-            // Ctrl-D is no answer.
+            // Ctrl-D is not an answer.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(String::new()),
             answer => answer,
         };
-        let answer = answer.map_err(|e| Error::new(Kind::Other, format!("cannot ask for {label}"), e.to_string()))?;
+        let answer =
+            answer.map_err(|e| Error::new(Kind::Other, format!("cannot prompt for {label}"), e.to_string()))?;
         Ok((!answer.is_empty()).then(|| Secret::new(answer)))
-    }
-
-    /// A line from stdin, which was asked for; without `until` for as long as it takes.
-    ///
-    /// # Errors
-    /// [`Kind::Other`] where stdin fails.
-    pub fn line(&mut self, until: Option<Instant>) -> Result<Line> {
-        let (send, receive) = std::sync::mpsc::channel();
-        // A terminal cannot be given a limit; the thread of one on which nobody types ends with the process.
-        std::thread::spawn(move || {
-            let line = std::io::stdin().lines().next().transpose();
-            let _ = send.send(line.map(|line| zeroize::Zeroizing::new(line.unwrap_or_default())));
-        });
-        let line = match until {
-            Some(until) => receive.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
-            None => receive.recv().ok(),
-        };
-        let Some(line) = line else { return Ok(Line::Late) };
-        let line = line.map_err(|e| Error::new(Kind::Other, "stdin cannot be read", e.to_string()))?;
-        Ok(if line.trim().is_empty() { Line::Empty } else { Line::Read(Secret::new(line.trim())) })
     }
 }
 

@@ -1,27 +1,27 @@
-//! What the store holds for a profile: its session and its kept secrets, as one JSON object. Pure.
+//! What the store holds for a profile: its session and its stored secrets, as one JSON object. Pure.
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
-use crate::token::identity::Belongs;
+use crate::token::identity::TokenIdentity;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-/// A refresh token and what it was got with.
+/// A refresh token and the settings it was obtained with.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The refresh token.
     pub refresh_token: Secret,
-    /// The settings it was got with.
-    pub belongs: Belongs,
-    /// When the login was, in seconds since 1970: a refresh token's life may count from it.
+    /// The settings it was obtained with.
+    pub identity: TokenIdentity,
+    /// The time of the login, in seconds since 1970: a refresh token's lifetime may count from it.
     pub since: i64,
-    /// Who logged in, as the ID token of the login says (`sub`); no refresh may bring another's (OIDC Core §12.2).
+    /// Who logged in, as the ID token of the login says (`sub`); a refresh must not change it (OIDC Core §12.2).
     pub subject: Option<String>,
 }
 
-/// A state folder as an entry names it.
+/// A state folder, as named in an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Folder {
     /// Its path, without links.
@@ -50,22 +50,22 @@ impl std::fmt::Debug for JournalKey {
 
 /// The entry of a profile.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct Credentials {
     /// The session, if there is one.
     pub session: Option<Session>,
-    /// Kept secrets by the name of their value.
+    /// Stored secrets by the name of their value.
     pub secrets: BTreeMap<String, Secret>,
-    /// The origin that the kept secrets were kept for: they go nowhere else.
+    /// The origin that the secrets were stored for: they are sent nowhere else.
     pub secrets_for: Option<String>,
-    /// The client that they were kept for, where there was one: they are no other's.
+    /// The client that they were stored for, if any: no other client uses them.
     pub secrets_client: Option<String>,
     /// The key that tokens are bound to (RFC 9449), as a private JWK.
     pub dpop_key: Option<Secret>,
-    /// The state folder that it was begun in, whose lock guards it.
+    /// The state folder that it was created in, whose lock guards it.
     pub folder: Option<Folder>,
     /// What the journal of its refreshes is sealed with.
     pub journal: Option<JournalKey>,
-    /// Fields that this build does not know, as they stand: a newer one has put them there.
+    /// Unknown fields, unchanged: a newer build has written them.
     pub others: BTreeMap<String, Secret>,
 }
 
@@ -83,13 +83,13 @@ const FIELDS: [&str; 10] = [
     "journal",
 ];
 
-/// The form in the store. The contract names `refresh_token` and `secrets`.
+/// The format in the store. The contract names `refresh_token` and `secrets`.
 #[derive(Serialize, Deserialize)]
-struct Wire<'a> {
+struct EntryWire<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<std::borrow::Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    got_with: Option<Belongs>,
+    got_with: Option<TokenIdentity>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,39 +108,39 @@ struct Wire<'a> {
     journal: Option<std::borrow::Cow<'a, RawValue>>,
 }
 
-impl Kept {
+impl Credentials {
     /// Reads an entry.
     ///
     /// # Errors
-    /// [`Kind::Store`] where it is none of ours; its text is not shown.
-    pub fn parse(entry: &Secret) -> Result<Kept> {
+    /// [`Kind::Store`] if tok has not written it; its text is not shown.
+    pub fn parse(entry: &Secret) -> Result<Credentials> {
         let foreign =
-            |place| Error::new(Kind::Store, "what the secret store holds for this profile is not tok's", place);
+            |place| Error::new(Kind::Store, "the secret store's entry for this profile was not written by tok", place);
         // serde would take an empty list for an object that has only optional fields.
         if !entry.expose().trim_start().starts_with('{') {
-            return Err(foreign("no JSON object".to_string()));
+            return Err(foreign("not a JSON object".to_string()));
         }
-        let wire: Wire = serde_json::from_str(entry.expose())
+        let wire: EntryWire = serde_json::from_str(entry.expose())
             // serde's message may quote a string; its place is enough.
             .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
         let all: BTreeMap<String, &RawValue> = serde_json::from_str(entry.expose())
             .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
         let others = all.into_iter().filter(|(name, _)| !FIELDS.contains(&name.as_str()));
         let session = match (wire.refresh_token, wire.got_with) {
-            (Some(token), Some(belongs)) if !token.is_empty() => {
+            (Some(token), Some(identity)) if !token.is_empty() => {
                 let (since, subject) = (wire.since.unwrap_or(0), wire.subject);
-                Some(Session { refresh_token: Secret::new(token), belongs, since, subject })
+                Some(Session { refresh_token: Secret::new(token), identity, since, subject })
             }
-            // A token that nobody knows the home of is sent nowhere.
+            // A token of unknown origin is sent nowhere.
             _ => None,
         };
-        Ok(Kept {
+        Ok(Credentials {
             session,
             secrets: wire.secrets.into_iter().map(|(n, s)| (n, Secret::new(s))).collect(),
             secrets_for: wire.secrets_for,
             secrets_client: wire.secrets_client,
             dpop_key: wire.dpop_key.map(Secret::new),
-            // One that cannot be read is as good as none: the next change of the entry names another.
+            // One that cannot be read counts as absent: the next change of the entry names another.
             folder: wire.state_folder.and_then(|folder| serde_json::from_str(folder.get()).ok()),
             // Likewise.
             journal: wire.journal.and_then(|journal| serde_json::from_str(journal.get()).ok()),
@@ -150,9 +150,9 @@ impl Kept {
 
     /// The entry's text.
     pub fn write(&self) -> Secret {
-        let wire = Wire {
+        let wire = EntryWire {
             refresh_token: self.session.as_ref().map(|s| s.refresh_token.expose().into()),
-            got_with: self.session.as_ref().map(|s| s.belongs.clone()),
+            got_with: self.session.as_ref().map(|s| s.identity.clone()),
             since: self.session.as_ref().map(|s| s.since),
             subject: self.session.as_ref().and_then(|s| s.subject.clone()),
             secrets: self.secrets.iter().map(|(n, s)| (n.clone(), s.expose().to_string())).collect(),
@@ -174,9 +174,9 @@ impl Kept {
         let Some(open) = known.strip_suffix('}').filter(|_| !self.others.is_empty()) else {
             return Secret::new(known.as_str());
         };
-        // Byte for byte: what a number or an escape means is known to whoever wrote it. `secrets` stands there always,
+        // Byte for byte: only the writer knows what a number or an escape means. `secrets` is always present,
         // so a comma is right.
-        // Room for all of it at once: a text that grows leaves copies of secrets behind.
+        // Allocated at once: a string that grows leaves copies of secrets behind.
         let room = self.others.iter().map(|(name, value)| name.len() * 6 + value.expose().len() + 4);
         let mut text = zeroize::Zeroizing::new(String::with_capacity(known.len() + room.sum::<usize>()));
         text.push_str(open);
@@ -190,7 +190,7 @@ impl Kept {
         Secret::new(text.as_str())
     }
 
-    /// Whether nothing is kept that would get a token; a key alone does not.
+    /// Whether nothing in it could obtain a token; a key alone cannot.
     pub fn is_empty(&self) -> bool {
         self.session.is_none() && self.secrets.is_empty()
     }
@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn an_entry_comes_back_as_it_was() {
-        let kept = Kept {
+        let credentials = Credentials {
             session: Some(Session {
                 refresh_token: Secret::new("r\"1"),
-                belongs: Belongs { url: "https://a.example/t".into(), ..Belongs::default() },
+                identity: TokenIdentity { url: "https://a.example/t".into(), ..TokenIdentity::default() },
                 since: 5,
                 subject: Some("alice".into()),
             }),
@@ -217,22 +217,22 @@ mod tests {
             journal: Some(JournalKey { key: "00ff".to_string().into(), past: Some("p.1.journal".into()) }),
             others: BTreeMap::new(),
         };
-        let back = Kept::parse(&kept.write()).expect("an entry");
+        let back = Credentials::parse(&credentials.write()).expect("an entry");
         let session = back.session.expect("a session");
         assert_eq!((session.refresh_token.expose(), session.since), ("r\"1", 5));
         assert_eq!(session.subject.as_deref(), Some("alice"));
-        assert_eq!(session.belongs.url, "https://a.example/t");
+        assert_eq!(session.identity.url, "https://a.example/t");
         assert_eq!(back.secrets["secret_key"].expose(), "k");
-        assert_eq!((back.folder, back.journal), (kept.folder, kept.journal));
+        assert_eq!((back.folder, back.journal), (credentials.folder, credentials.journal));
     }
 
     #[test]
     fn fields_of_a_newer_build_are_kept_as_they_stand() {
         let odd = r#"{ "n": 123456789012345678901234567890.10,  "x":[1,{"y":null}], "e":"\u00e9" }"#;
         let entry = format!(r#"{{"jo\"urnal": {odd}, "secrets":{{"k":"s"}}, "n":5}}"#);
-        let mut kept = Kept::parse(&Secret::new(&entry)).expect("an entry");
-        kept.secrets.insert("l".into(), Secret::new("t"));
-        let back = Kept::parse(&kept.write()).expect("an entry");
+        let mut credentials = Credentials::parse(&Secret::new(&entry)).expect("an entry");
+        credentials.secrets.insert("l".into(), Secret::new("t"));
+        let back = Credentials::parse(&credentials.write()).expect("an entry");
         assert_eq!(back.others["jo\"urnal"].expose(), odd);
         assert_eq!((back.others["n"].expose(), back.secrets.len()), ("5", 2));
     }
@@ -241,20 +241,28 @@ mod tests {
     fn an_entry_whose_folder_cannot_be_read_is_read_all_the_same() {
         for folder in ["null", "5", "{}", r#"{"path":"/x","device":-1,"inode":1}"#, r#""/x""#] {
             let entry = format!(r#"{{"secrets":{{"k":"s"}},"state_folder":{folder}}}"#);
-            let kept = Kept::parse(&Secret::new(entry)).expect("an entry");
-            assert_eq!((kept.folder, kept.secrets.len(), kept.others.len()), (None, 1, 0), "{folder}");
+            let credentials = Credentials::parse(&Secret::new(entry)).expect("an entry");
+            assert_eq!(
+                (credentials.folder, credentials.secrets.len(), credentials.others.len()),
+                (None, 1, 0),
+                "{folder}"
+            );
             let entry = format!(r#"{{"secrets":{{"k":"s"}},"journal":{folder}}}"#);
-            let kept = Kept::parse(&Secret::new(entry)).expect("an entry");
-            assert_eq!((kept.journal, kept.secrets.len(), kept.others.len()), (None, 1, 0), "{folder}");
+            let credentials = Credentials::parse(&Secret::new(entry)).expect("an entry");
+            assert_eq!(
+                (credentials.journal, credentials.secrets.len(), credentials.others.len()),
+                (None, 1, 0),
+                "{folder}"
+            );
         }
     }
 
     #[test]
     fn a_foreign_entry_is_told_without_its_text() {
         for text in ["", "hunter2", "[]", "{\"secrets\":\"hunter2\"}", "{\"refresh_token\":5}"] {
-            let error = Kept::parse(&Secret::new(text)).expect_err("not ours");
+            let error = Credentials::parse(&Secret::new(text)).expect_err("not ours");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
-        assert!(Kept::parse(&Secret::new("{\"refresh_token\":\"x\"}")).expect("an object").session.is_none());
+        assert!(Credentials::parse(&Secret::new("{\"refresh_token\":\"x\"}")).expect("an object").session.is_none());
     }
 }

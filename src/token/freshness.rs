@@ -1,4 +1,4 @@
-//! Whether a token is still good enough: its expiry against the life that is asked for.
+//! Whether a token is still valid: its expiry against the requested minimum lifetime.
 
 use super::Expires;
 use crate::base::time::CLOCK_SLACK;
@@ -31,12 +31,12 @@ impl From<Option<i64>> for MinTtl {
     }
 }
 
-/// Why a token is not good enough.
+/// Why a token is not valid for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stale {
     /// It has expired.
     Expired,
-    /// It has these seconds left, and more were asked for.
+    /// It has this many seconds left, less than requested.
     Soon(i64),
     /// It was received in the future: the clock was set back.
     ClockSetBack,

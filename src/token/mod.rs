@@ -1,4 +1,4 @@
-//! What a token is, whose it is, and whether it is still good enough. Pure.
+//! Tokens: their data, what they belong to, and whether they are still valid. Pure.
 
 pub mod credentials;
 pub mod freshness;
@@ -6,23 +6,23 @@ pub mod identity;
 
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use identity::Belongs;
+use identity::TokenIdentity;
 use serde_json::{Map, Value};
 
-/// A token as it waits.
+/// An access token, as it is cached.
 #[derive(Clone, Debug)]
 pub struct Token {
     /// The provider's name.
     pub provider: String,
-    /// The grant that got it.
+    /// The grant that obtained it.
     pub grant: String,
     /// The token.
     pub access_token: Secret,
-    /// As the provider wrote it.
+    /// The token type, as the provider wrote it.
     pub token_type: Option<String>,
     /// The scope granted.
     pub scope: Option<String>,
-    /// When the reply had arrived.
+    /// When its reply arrived.
     pub received: Time,
     /// When it expires.
     pub expires: Expires,
@@ -30,18 +30,18 @@ pub struct Token {
     pub header: (String, Secret),
     /// The ID token that came with it.
     pub id_token: Option<IdToken>,
-    /// The key that it is bound to (RFC 9449), as a private JWK: without it the token is of no use.
+    /// The key that it is bound to (RFC 9449), as a private JWK: the token is useless without it.
     pub dpop_key: Option<Secret>,
-    /// What else the reply brought.
+    /// Other members of the reply.
     pub extra: Map<String, Value>,
-    /// The settings it was got with.
-    pub belongs: Belongs,
+    /// The settings it was obtained with.
+    pub identity: TokenIdentity,
 }
 
 impl Token {
-    /// Whether it is bound to a key (RFC 9449): each request then needs a proof, and its header is another each time.
+    /// Whether it is bound to a key (RFC 9449): each request then needs a proof and a different header.
     pub fn is_bound(&self) -> bool {
-        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"))
+        self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
     }
 }
 
@@ -70,12 +70,12 @@ pub enum Expires {
     At(i64),
     /// It never does.
     Never,
-    /// Nobody says.
+    /// The provider does not say.
     Unknown,
 }
 
 impl Expires {
-    /// The second since 1970, where one is known.
+    /// The second since 1970, if known.
     pub fn at(self) -> Option<i64> {
         match self {
             Expires::At(at) => Some(at),

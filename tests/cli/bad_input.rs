@@ -688,3 +688,20 @@ fn no_home_is_an_error_and_no_panic() {
     sandbox.tok(["--help"]).env_remove("HOME").run().ok();
     sandbox.tok(["-V"]).env_remove("HOME").run().ok();
 }
+
+#[test]
+fn a_relative_home_is_refused_and_nothing_is_made_in_the_working_folder() {
+    // It would be another home in each folder.
+    let server = crate::support::server::Server::issuing(600);
+    let sandbox = crate::support::plain(&server.url());
+    for home in ["home", ".", "./home", "../work"] {
+        for verb in ["get", "login", "logout", "show"] {
+            let out = sandbox.tok([verb, "purewl"]).env("HOME", home).run();
+            assert!(out.code == 1, "{home}, {verb}: {out}");
+            out.says("no home folder").hints_at("HOME");
+        }
+    }
+    assert_eq!(std::fs::read_dir(sandbox.work()).unwrap().count(), 0);
+    assert_eq!(server.count(), 0);
+    sandbox.tok(["--help"]).env("HOME", "home").run().ok();
+}

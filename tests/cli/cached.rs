@@ -395,3 +395,20 @@ fn a_call_with_options_or_variables_is_known_again_and_never_taken_for_another()
     assert_ne!(from_file(), told, "a file is read each time");
     assert_ne!(sandbox.run("get plain --fresh").line(), sandbox.run("get plain --fresh").line());
 }
+
+#[test]
+fn an_option_of_one_verb_stays_a_mistake_at_the_other() {
+    let server = Server::issuing(600);
+    let sandbox = Sandbox::with_file_config("");
+    sandbox.provider("plain", &plain_provider(&server.url(), "").replace("secret = true", "default = \"s\""));
+    let words = ["plain", "--method", "GET", "--url", "https://api.example/x"];
+    let call = |verb: &str, more: &[&str]| sandbox.tok([&[verb], more].concat()).run();
+    // The second call is answered by what the first one wrote down, where that may be.
+    let line = call("header", &words).line();
+    assert_eq!(call("header", &words).line(), line);
+    call("get", &words).fails(2);
+    let token = call("get", &["plain", "--output", "token"]).line();
+    assert_eq!(call("get", &["plain", "--output", "token"]).line(), token);
+    call("header", &["plain", "--output", "token"]).fails(2);
+    call("header", &["plain", "--name", "X"]).fails(2);
+}

@@ -305,10 +305,10 @@ fn a_path_is_no_provider() {
     put(&sandbox.config_dir().join("stray.toml"), text.as_bytes());
     sandbox.provider("plain", &text);
     for name in ["../stray", "./plain", "../providers/plain"] {
-        sandbox.tok(["get", name]).run().fails(3).says("there is no profile or provider");
+        sandbox.tok(["get", name]).run().fails(3).says("no profile or provider");
     }
     sandbox.config("[profile.shop]\nprovider = \"../stray\"\n");
-    sandbox.run("get shop").fails(3).says("there is no provider `../stray`");
+    sandbox.run("get shop").fails(3).says("unknown provider `../stray`");
 }
 
 /// A config of two hundred profiles, with `wanted` in its midst.

@@ -269,14 +269,14 @@ fn bodies() -> Vec<Fault> {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     vec![
         fault("an endless body", 8, Once, "longer than 1 MiB", || always(Reply::text(200, "          ").endless())),
-        fault("a body cut short", 6, Once, "before the whole reply came", || {
+        fault("a body cut short", 6, Once, "before the reply was complete", || {
             always(Reply::text(200, &body()).length(body().len() + 10))
         }),
         fault("a refusal cut short", 5, Once, "status 401", || {
             always(Reply::json(401, json!({"error": "invalid_grant"})).length(1000))
         }),
         fault("chunks that are garbage", 8, Once, "not HTTP", move || always(chunked("zz\r\nno chunk\r\n0\r\n\r\n"))),
-        fault("chunks without an end", 6, Once, "before the whole reply came", move || {
+        fault("chunks without an end", 6, Once, "before the reply was complete", move || {
             always(chunked(&format!("{:x}\r\n{}\r\n", body().len(), body())))
         }),
         fault("a length that is none", 8, Once, "not HTTP", || {
@@ -287,14 +287,14 @@ fn bodies() -> Vec<Fault> {
             let rest = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", body().len(), body());
             always(raw("HTTP/1.1 100 Continue", rest.as_bytes()))
         }),
-        fault("100 Continue alone", 6, Once, "before the whole reply came", || {
+        fault("100 Continue alone", 6, Once, "before the reply was complete", || {
             always(raw("HTTP/1.1 100 Continue", b""))
         }),
         fault("gzip that nobody asked for", 0, Once, "", move || always(raw(&packed, gzip))),
         fault("a charset that is not the body's", 0, Once, "", || {
             always(Reply::new(200, "application/json; charset=utf-16", body()))
         }),
-        fault("UTF-16", 8, Once, "cannot be understood", move || {
+        fault("UTF-16", 8, Once, "cannot be read", move || {
             always(Reply::new(200, "application/json; charset=utf-16le", utf16(&body())))
         }),
         fault("Latin-1", 8, Once, "UTF-8", || {
@@ -310,7 +310,7 @@ fn connections() -> Vec<Fault> {
     let mut faults = vec![
         // Nobody listens there: tcpmux, which no system has had for long.
         fault("connection refused", 6, Never, "connection refused", || Scene::at("http://127.0.0.1:1", (), || 0)),
-        fault("closed without a word", 6, Once, "closed before the whole reply", || always(Reply::nothing())),
+        fault("closed without a word", 6, Once, "closed before the reply was complete", || always(Reply::nothing())),
         fault("reset before the headers", 6, Once, "the connection was reset", || below("127.0.0.1", |s| reset(s, ""))),
         fault("reset within the headers", 6, Once, "the connection was reset", || {
             below("127.0.0.1", |s| reset(s, "HTTP/1.1 200 OK\r\nConte"))
@@ -371,9 +371,13 @@ fn certificates() -> Vec<Fault> {
         fault("a certificate not yet valid", 6, Never, "not yet valid", || {
             tls(Certified::dated(names, 3019, 3020), true)
         }),
-        fault("a certificate for another host", 6, Never, "for another name: other.example", || {
-            tls(Certified::new(&["other.example"], false), true)
-        }),
+        fault(
+            "a certificate for another host",
+            6,
+            Never,
+            "not valid for this host name, only for other.example",
+            || tls(Certified::new(&["other.example"], false), true),
+        ),
         fault("a certificate of an unknown CA", 6, Never, "issuer is unknown", || {
             tls(Certified::new(names, false), false)
         }),
@@ -656,4 +660,48 @@ fn timeout_bounds_a_name_server_that_never_answers() {
     let socket = silent.unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     assert!(socket.recv(&mut [0; 512]).is_ok(), "the name server was asked: {said}");
+}
+
+#[test]
+fn without_room_for_a_thread_there_is_a_plain_error_or_none() {
+    // Root has as many processes as it likes, so another user runs it.
+    if !crate::skip::is_root() || crate::skip::lacking(&["setpriv"]).is_some() {
+        crate::skip::skip!("this needs root and setpriv, to be a user without processes");
+    }
+    let issuer = crate::support::issuer::Issuer::start();
+    let mut sandbox = issuer.sandbox();
+    let secret = sandbox.file_arg("secret", "s");
+    sandbox.set("TOK_OIDC_CLIENT_SECRET_FILE", &secret).set("BROWSER", "true");
+    let config = format!("[profile.oidc]\nissuer = \"{}\"\nclient_id = \"cli\"\n", issuer.url());
+    sandbox.config(&config);
+    let root = sandbox.home().parent().unwrap().to_path_buf();
+    // A number that nobody else has.
+    let user = 54_321;
+    let own = |root: &std::path::Path| {
+        let mut chown = std::process::Command::new("chown");
+        crate::child::Start::finish(chown.args(["-R", &format!("{user}:{user}")]).arg(root)).unwrap();
+    };
+    // The folder that the program was built in may be closed to others.
+    let program = root.join("tok");
+    std::fs::copy(env!("CARGO_BIN_EXE_tok"), &program).unwrap();
+    for line in [
+        "get oidc --grant client-credentials --timeout 5s",
+        "get oidc --grant client-credentials --fresh --timeout 5s",
+        "login oidc authorization-code --scope read --timeout 3s",
+        "login oidc authorization-code --scope read --no-browser --timeout 3s",
+        "login oidc client-credentials --timeout 5s",
+        "logout oidc --timeout 5s",
+        "list",
+    ] {
+        own(&root);
+        let run = format!(
+            "exec setpriv --reuid {user} --regid {user} --clear-groups sh -c 'ulimit -u 1; exec \"$0\" {line}' {}",
+            program.display()
+        );
+        // A panic, and any secret, is found out with each run.
+        let out = sandbox.tok(["-V"]).after(&run).run();
+        assert!((0..=8).contains(&out.code), "{line}: {out}");
+        assert!(out.code == 0 || out.stderr.contains("tok: "), "{line}: {out}");
+        assert!(!out.stderr.contains("internal error") && !out.stderr.contains("mistake in tok"), "{line}: {out}");
+    }
 }

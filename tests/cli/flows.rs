@@ -76,7 +76,8 @@ fn a_login_in_the_browser_asks_as_the_rfcs_want_and_ends_with_a_token() {
     assert!(!page.to_lowercase().contains("<script") && !page.contains(CANARY), "{page}");
     assert!(page.contains("Content-Security-Policy: default-src 'none'"), "{page}");
     assert!(page.contains("Cache-Control: no-store"), "{page}");
-    running.wait().prints("").silent();
+    // The address is shown though nobody watches: the browser may have opened nothing.
+    running.wait().prints("").says(&visit.address);
     visit.assert_closed();
 
     let request = issuer.only("/token");
@@ -291,7 +292,7 @@ fn an_occupied_port_is_told_and_nothing_is_opened() {
     let port = taken.local_addr().unwrap().port();
     for host in ["127.0.0.1", "localhost"] {
         let line = format!("{LOGIN} --redirect-port {port} --redirect-host {host}");
-        sandbox.run(&line).fails(1).says(&port.to_string()).says("another program").hints_at("--redirect-port");
+        sandbox.run(&line).fails(1).says(&port.to_string()).says("in use").hints_at("--redirect-port");
     }
     assert!(!browser.was_opened());
     sandbox.assert_nothing_kept();

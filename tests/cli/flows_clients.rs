@@ -213,7 +213,7 @@ fn a_key_file_that_cannot_be_used_is_told_and_nothing_is_sent() {
         "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n{CANARY}\n-----END RSA PRIVATE KEY-----\n"
     );
     for (content, says) in [
-        (format!("{CANARY} is no key"), "no key"),
+        (format!("{CANARY} is no key"), "not a key"),
         (String::new(), "empty"),
         (marked, "encrypted"),
         (legacy, "encrypted"),
@@ -606,7 +606,7 @@ fn what_was_kept_for_one_client_is_no_other_s() {
     assert!(out.stderr.contains("lacks client_secret") && out.stderr.contains("for the client one"), "{}", out.stderr);
     let out = sandbox.run("get oidc --fresh --client-id two");
     assert_eq!(out.code, 4, "{}", out.stderr);
-    assert!(out.stderr.contains("of the client one"), "{}", out.stderr);
+    assert!(out.stderr.contains("for the client one"), "{}", out.stderr);
     let sent: Vec<_> =
         issuer.server.requests().into_iter().skip(asked).filter(|r| r.path().contains("token")).collect();
     assert!(sent.is_empty(), "a secret went out: {}", sent.len());

@@ -303,7 +303,9 @@ fn a_logout_revokes_as_rfc_7009_says() {
     };
     let sandbox = login();
     sandbox.run("logout oidc").prints("").silent();
-    let request = issuer.only("/revoke");
+    let [request, access] = &issuer.asked("/revoke")[..] else { panic!("two requests") };
+    assert_eq!(access.field("token_type_hint"), "access_token");
+    assert!(access.field("token").starts_with(&format!("at-{CANARY}-")), "{access:?}");
     assert!(request.field("token").starts_with(&format!("rt-{CANARY}-")), "{request:?}");
     assert_eq!(request.field("token_type_hint"), "refresh_token");
     assert!(request.header("authorization").is_some_and(|v| v.starts_with("Basic ")), "{request:?}");
@@ -313,7 +315,7 @@ fn a_logout_revokes_as_rfc_7009_says() {
     {
         let sandbox = login();
         issuer.script("/revoke", (0..9).map(|_| reply.clone()));
-        sandbox.run("logout oidc --timeout 1s").fails(6).says("forgotten here, not revoked there");
+        sandbox.run("logout oidc --timeout 1s").fails(6).says("removed locally; not revoked at the provider");
         issuer.state(|s| s.replies.clear());
         forgotten(&sandbox);
     }
@@ -321,19 +323,19 @@ fn a_logout_revokes_as_rfc_7009_says() {
     let sandbox = login();
     std::fs::remove_dir_all(sandbox.state_dir().join("metadata")).unwrap();
     issuer.script(METADATA, (0..9).map(|_| Reply::nothing()));
-    sandbox.run("logout oidc --timeout 1s").fails(6).says("forgotten here, not revoked there");
+    sandbox.run("logout oidc --timeout 1s").fails(6).says("removed locally; not revoked at the provider");
     issuer.state(|s| s.replies.clear());
     forgotten(&sandbox);
     // It cannot revoke, or would have it done elsewhere.
     issuer.state(|s| s.metadata = json!({"revocation_endpoint": null}));
     let sandbox = login();
-    sandbox.run("logout oidc").prints("").says("not revoked there");
+    sandbox.run("logout oidc").prints("").says("removed locally; not revoked at the provider");
     forgotten(&sandbox);
     let elsewhere = Server::always(Reply::text(200, ""));
     let url = format!("{}/revoke", elsewhere.url());
     issuer.state(|s| s.metadata = members(&[("revocation_endpoint", url.into())]));
     let sandbox = login();
-    sandbox.run("logout oidc").fails(6).says("not revoked there");
+    sandbox.run("logout oidc").fails(6).says("removed locally; not revoked at the provider");
     assert_eq!(elsewhere.connections(), 0);
     forgotten(&sandbox);
 }

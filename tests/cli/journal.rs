@@ -274,6 +274,8 @@ fn where_there_can_be_no_journal_the_store_is_enough() {
     let journal = leave_a_journal(&session, refresh(&session));
     std::fs::remove_file(&journal).unwrap();
     std::fs::create_dir(&journal).unwrap();
+    // An empty one would be taken away.
+    std::fs::write(journal.join("x"), "").unwrap();
     refresh(&session).args(["-v"]).run().ok().says("no journal");
     assert_eq!(session.token(), format!("rt-{CANARY}-3"));
 }
@@ -341,7 +343,7 @@ fn a_store_that_takes_no_new_session_is_given_it_by_the_next_call() {
     gate.open();
     let out = run.wait();
     assert_eq!((out.code, out.stdout.as_str()), (0, format!("at-{CANARY}-2\n").as_str()), "{out}");
-    out.says("the new refresh token could not be kept");
+    out.says("the new refresh token could not be stored");
     // As long as the store takes nothing, the spent token is not sent.
     refresh(&session).run().fails(7);
     assert_eq!(session.apiax.server.count(), count + 1);

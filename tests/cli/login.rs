@@ -461,6 +461,6 @@ fn logout_revokes_where_the_provider_can() {
 fn logout_forgets_also_when_revoking_fails_and_says_so() {
     let server = Server::script([token_with_refresh()]);
     let sandbox = revocable(&server);
-    sandbox.run("logout plain --timeout 3s").fails(6).says("forgotten here, not revoked there");
+    sandbox.run("logout plain --timeout 3s").fails(6).says("removed locally; not revoked at the provider");
     assert_eq!(sandbox.files_with(CANARY), Vec::<std::path::PathBuf>::new());
 }

@@ -91,6 +91,19 @@ fn ca_file_is_trusted_besides_the_system_s() {
 }
 
 #[test]
+fn a_byte_order_mark_before_the_certificates_hides_none() {
+    let server = Server::tls(issues);
+    let mut sandbox = plain(&server.url());
+    let text = [b"\xef\xbb\xbf".as_slice(), &std::fs::read(server.ca_file()).unwrap()].concat();
+    let path = sandbox.file_arg("ca.pem", text);
+    sandbox.config(&format!("ca_file = \"{path}\"\n"));
+    sandbox.run("get plain --no-store").silent().line();
+    sandbox.config("");
+    sandbox.set("SSL_CERT_FILE", &path);
+    sandbox.run("get plain --no-store").silent().line();
+}
+
+#[test]
 fn ssl_cert_file_is_trusted() {
     let server = Server::tls(issues);
     let mut sandbox = plain(&server.url());

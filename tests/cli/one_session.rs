@@ -251,7 +251,7 @@ fn a_call_with_another_state_folder_waits_for_the_lock_that_the_entry_names() {
     get().args(["--timeout", "1s"]).run().fails(6).says("holds the lock");
     assert_eq!(apiax.server.count(), 1, "nothing was sent");
     drop(held);
-    get().run().ok().says("its session was begun with the state folder");
+    get().run().ok().says("the session was made with the state folder");
     // What reads no store follows nowhere.
     let held = std::fs::File::open(sandbox.state_dir().join("locks/apiax.lock")).unwrap();
     held.lock().unwrap();

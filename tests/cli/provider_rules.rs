@@ -237,7 +237,7 @@ fn a_header_of_the_connection_is_refused_before_anything_is_sent() {
         "Proxy-Authorization",
         "Content-Encoding",
     ] {
-        with(name).fails(3).says("plain.toml").says(&format!("the header {name} belongs to the connection"));
+        with(name).fails(3).says("plain.toml").says(&format!("the header {name} cannot be set"));
     }
     assert_eq!(server.count(), 0);
     with("content-type").line();
@@ -245,4 +245,21 @@ fn a_header_of_the_connection_is_refused_before_anything_is_sent() {
     let types: Vec<_> = sent.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("content-type")).collect();
     assert_eq!(types.len(), 1, "{types:?}");
     assert_eq!(sent.header("content-type"), Some("x"));
+}
+
+#[test]
+fn defaults_that_grow_without_end_are_refused_at_once() {
+    let sandbox = Sandbox::with_file_store();
+    let defaults = |count: usize, times: usize| -> String {
+        let one = |i: usize| format!("[params.v{i}]\ndefault = \"{}\"\n", format!("{{v{}}}", i + 1).repeat(times));
+        let last = format!("[params.v{count}]\ndefault = \"x\"\n");
+        let grant = "[grants.g]\nurl = \"https://a.example/token\"\nbody = { a = \"{v0}\" }\n";
+        (0..count).map(one).chain([last, grant.into()]).collect()
+    };
+    for (count, times) in [(2_000, 1), (40, 2), (15, 2), (2_000, 3)] {
+        let file = sandbox.provider("endless", &defaults(count, times));
+        let out = sandbox.run("get endless").fails(3).soon();
+        assert!(out.stderr.contains(&format!("{}:", file.display())) && out.stderr.contains("this default"), "{out}");
+        sandbox.run("providers").ok().soon();
+    }
 }

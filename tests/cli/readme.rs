@@ -366,7 +366,7 @@ fn the_script_runs_from_cron() {
     run_on_terminal(
         &sandbox,
         &blocks_of(heading, "sh")[0],
-        &[("Secret Key of the partner panel: ", &purewl::secret_key())],
+        &[("Secret Key from the partner panel: ", &purewl::secret_key())],
         &|| (),
     );
     let home = sandbox.home();

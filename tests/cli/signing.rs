@@ -33,8 +33,8 @@ fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
 
 /// Header and claims of a JWT whose RS256 signature OpenSSL accepts; else what is wrong.
 fn opened(jwt: &str) -> Result<(Value, Value), String> {
-    let (signed, signature) = jwt.rsplit_once('.').ok_or("no JWT")?;
-    let (header, claims) = signed.split_once('.').ok_or("no JWT")?;
+    let (signed, signature) = jwt.rsplit_once('.').ok_or("not a JWT")?;
+    let (header, claims) = signed.split_once('.').ok_or("not a JWT")?;
     let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string());
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
@@ -241,13 +241,13 @@ fn a_file_that_is_no_key_file_is_told_and_nothing_is_kept() {
     let client =
         json!({"installed": {"client_id": "1.apps.googleusercontent.com", "client_secret": CANARY}}).to_string();
     for (name, content, says) in [
-        ("key.pem", key(), "is no JSON"),
-        ("cut.json", key_file(&key())[..200].to_string(), "is no JSON"),
-        ("no-email.json", without_email, "without a text at /client_email"),
-        ("client.json", client, "without a text at /client_email"),
+        ("key.pem", key(), "is not JSON"),
+        ("cut.json", key_file(&key())[..200].to_string(), "is not JSON"),
+        ("no-email.json", without_email, "without a string at /client_email"),
+        ("client.json", client, "without a string at /client_email"),
         ("encrypted.json", key_file(&text(encrypted)), "/private_key that is an encrypted key"),
-        ("ec.json", key_file(&text(ec)), "and the server takes RS256 alone"),
-        ("garbage.json", key_file(&format!("x{CANARY}")), "/private_key that is no key"),
+        ("ec.json", key_file(&text(ec)), "but the server only accepts RS256"),
+        ("garbage.json", key_file(&format!("x{CANARY}")), "/private_key that is not a key"),
     ] {
         let file = sandbox.file_arg(name, content);
         let url = format!("{}/token", server.url());
@@ -434,6 +434,17 @@ fn a_key_pair_signs_its_token_and_sends_nothing() {
 }
 
 #[test]
+fn a_key_in_a_variable_may_have_its_lines_joined() {
+    needs!("openssl");
+    let sandbox = Sandbox::with_file_store();
+    for text in [key().replace('\n', "\\n"), format!("{}\n", key().trim_end().replace('\n', "\\n"))] {
+        let words = ["get", "snowflake", "--account", "xy12345", "--user", "tok", "--no-store"];
+        let token = sandbox.tok(words).env("TOK_SNOWFLAKE_PRIVATE_KEY", text).run().silent().line();
+        opened(&token).unwrap();
+    }
+}
+
+#[test]
 fn a_key_pair_that_cannot_sign_is_told() {
     needs!("openssl");
     let sandbox = Sandbox::with_file_store();
@@ -471,7 +482,7 @@ fn a_jwt_from_elsewhere_is_the_token_until_it_ends() {
     let soon = now() + 600;
     assert_eq!(get(&jwt(soon)).json()["expires_at_unix"], soon);
     get(&jwt(now() - 1)).fails(2).says("TOK_SNOWFLAKE_ASSERTION").says("has expired");
-    get(&format!("{CANARY} no jwt")).fails(2).says("is no JWT");
+    get(&format!("{CANARY} no jwt")).fails(2).says("is not a JWT");
     let end = now() + 10;
     let file = sandbox.file_arg("jwt", jwt(end));
     sandbox.run(&format!("login snowflake --account c --user b --assertion-file {file}")).ok();
@@ -479,7 +490,7 @@ fn a_jwt_from_elsewhere_is_the_token_until_it_ends() {
     sandbox
         .run("get snowflake")
         .fails(4)
-        .says("the kept assertion")
+        .says("the stored assertion")
         .says("has expired")
         .hints_at("tok login snowflake");
 }

@@ -6,7 +6,7 @@ use crate::skip::{is_root, needs, skip};
 use crate::support::apiax::{self, Apiax};
 use crate::support::keyring::Keyring;
 use crate::support::server::{Reply, Server, lock};
-use crate::support::{CANARY, Output, Sandbox, chmod, plain_provider, put};
+use crate::support::{CANARY, Output, Sandbox, Tok, chmod, plain_provider, put};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,7 @@ impl SmallDisk {
         let aside = folder.with_file_name("aside");
         std::fs::rename(folder, &aside).unwrap();
         std::fs::create_dir(folder).unwrap();
-        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=700", "none", path(folder)]);
+        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=256k,mode=700", "none", path(folder)]);
         if mounted {
             assert!(run("cp", &["-a", &format!("{}/.", path(&aside)), path(folder)]));
             return Some(SmallDisk(folder.into()));
@@ -63,6 +63,18 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Whether mounts can be made that only one process sees.
+pub fn can_mount() -> bool {
+    is_root() && run("unshare", &["-m", "mount", "--bind", "/", "/"])
+}
+
+/// Runs `tok` where `mounts`, shell commands without single quotes, have been made, seen by it alone.
+pub fn in_mounts(tok: Tok, mounts: &str) -> Tok {
+    tok.after(&format!(
+        "exec unshare -m --propagation private /bin/sh -c '{mounts} || exit 99; exec \"$0\" \"$@\"' \"$0\" \"$@\""
+    ))
+}
+
 /// The folder of the file store.
 fn data(sandbox: &Sandbox) -> PathBuf {
     sandbox.secrets_file().parent().unwrap().to_path_buf()
@@ -72,7 +84,7 @@ fn data(sandbox: &Sandbox) -> PathBuf {
 #[track_caller]
 fn shown_with_a_warning(out: Output, token: &str) {
     assert_eq!((out.code, out.stdout.as_str()), (0, format!("{token}\n").as_str()), "{out}");
-    let out = out.says("the new refresh token could not be kept").says("tok login apiax");
+    let out = out.says("the new refresh token could not be stored").says("tok login apiax");
     assert!(out.stderr.lines().all(|line| line.starts_with("tok: warning: ")), "{out}");
 }
 
@@ -89,31 +101,51 @@ fn spoiled_meanwhile(apiax: &Apiax, sandbox: &Sandbox, meanwhile: impl FnOnce())
 }
 
 #[test]
-fn a_disk_that_fills_up_meanwhile_costs_no_access_token_and_leaves_the_old_entry_whole() {
+fn a_disk_that_fills_up_meanwhile_costs_nothing_as_the_room_was_taken() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
     let Some(disk) = SmallDisk::over(&data(&sandbox)) else { skip!("only root can mount a small file system") };
     let out = spoiled_meanwhile(&apiax, &sandbox, || disk.fill());
-    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
-    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
-    // The access token waits in the cache: it is good for its life.
-    sandbox.run("get apiax").prints(&format!("at-{CANARY}-2\n"));
+    out.prints(&format!("at-{CANARY}-2\n")).silent();
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-2"), "the new entry, whole");
     disk.empty();
     let left: Vec<_> = std::fs::read_dir(&disk.0).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["secrets.json", "secrets.json.lock"], "nothing half written stays");
-    // The session waits in the journal, which lies on another disk.
+    sandbox.run("get apiax --fresh").silent().line();
+}
+
+/// What is found out before anything is sent: status 7, and the session goes on later.
+#[track_caller]
+fn nothing_is_spent(apiax: &Apiax, sandbox: &Sandbox, out: Output) {
+    out.fails(7).hints();
+    assert_eq!(apiax.server.count(), 1, "nothing was sent");
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
+    let left =
+        std::fs::read_dir(data(sandbox)).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.ends_with(".tok-tmp")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_is_found_out_before_anything_is_sent() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let Some(disk) = SmallDisk::over(&data(&sandbox)) else { skip!("only root can mount a small file system") };
+    disk.fill();
+    let out = sandbox.run("get apiax --fresh").says("the disk is full").never_says("os error");
+    nothing_is_spent(&apiax, &sandbox, out);
+    disk.empty();
     sandbox.run("get apiax --fresh").silent().line();
     assert_eq!(apiax.state(|s| s.reused), 0);
 }
 
 #[test]
-fn a_home_on_a_full_disk_still_answers() {
+fn a_home_on_a_disk_that_fills_up_meanwhile_still_answers() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
     let Some(disk) = SmallDisk::over(&sandbox.home()) else { skip!("only root can mount a small file system") };
     let out = spoiled_meanwhile(&apiax, &sandbox, || disk.fill());
-    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
-    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"));
+    out.prints(&format!("at-{CANARY}-2\n")).silent();
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-2"));
     disk.empty();
     sandbox.assert_no_lock_is_held();
 }
@@ -122,9 +154,137 @@ fn a_home_on_a_full_disk_still_answers() {
 fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end_of_the_process() {
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
-    let run = sandbox.tok(["-q", "get", "apiax", "--fresh"]).after("ulimit -f 0").run();
-    shown_with_a_warning(run, &format!("at-{CANARY}-2"));
-    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-1"), "the old entry, whole");
+    let out = sandbox.tok(["-q", "get", "apiax", "--fresh"]).after("ulimit -f 0").run().says("ulimit -f");
+    nothing_is_spent(&apiax, &sandbox, out);
+    sandbox.run("get apiax --fresh").silent().line();
+}
+
+#[test]
+fn too_few_descriptors_are_found_out_before_anything_is_sent() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let mut ends = std::collections::BTreeSet::new();
+    for limit in 4..=30 {
+        let (before, kept) = (apiax.server.count(), sandbox.secrets());
+        let out = sandbox.tok(["get", "apiax", "--fresh"]).after(&format!("ulimit -n {limit}")).run();
+        let sent = apiax.server.count() - before;
+        let token = sandbox.secrets()["apiax"]["refresh_token"].clone();
+        match out.code {
+            0 => assert!(sent == 1 && token == format!("rt-{CANARY}-{}", apiax.state(|s| s.issued)), "{limit}: {out}"),
+            // The loader of the system's libraries needs some too.
+            code => {
+                assert!(sent == 0 && sandbox.secrets() == kept && out.stdout.is_empty(), "{limit}: {out}");
+                assert!([1, 3, 6, 7, 127].contains(&code), "{limit}: {out}");
+            }
+        }
+        assert!(!out.stderr.contains("could not be kept"), "{limit}: {out}");
+        ends.insert(out.code);
+    }
+    assert!(ends.contains(&0) && ends.contains(&7), "{ends:?}");
+}
+
+/// The numbers of a file that stay where it is written in place.
+fn inode(path: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap())
+}
+
+/// The copies that stand beside the journal.
+fn copies(sandbox: &Sandbox) -> usize {
+    std::fs::read_dir(sandbox.state_dir().join("journal")).map_or(0, |entries| entries.count())
+}
+
+#[test]
+fn a_secrets_file_that_is_mounted_alone_is_written_in_place() {
+    if !can_mount() {
+        skip!("mounts of one's own cannot be made here");
+    }
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let (file, folder) = (sandbox.secrets_file(), data(&sandbox));
+    let aside = sandbox.file("secrets.json", std::fs::read(&file).unwrap());
+    let first = inode(&aside);
+    let (f, d, a) = (path(&file), path(&folder), path(&aside));
+    let alone = format!("mount --bind {a} {f}");
+    let read_only = format!("mount --bind {d} {d} && mount -o remount,bind,ro {d} && mount --bind {a} {f}");
+    let itself = format!("mount --bind {f} {f}");
+    for (n, mounts) in [&alone, &read_only, &alone].into_iter().enumerate() {
+        let args = ["get", "apiax", "--fresh"];
+        in_mounts(sandbox.tok(args), mounts).run().silent().line();
+        let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&aside).unwrap()).unwrap();
+        assert_eq!(kept["apiax"]["refresh_token"], format!("rt-{CANARY}-{}", n + 2), "{mounts}");
+        assert_eq!((inode(&aside), copies(&sandbox)), (first, 0), "{mounts}");
+    }
+    // The same file system on both sides, as a person's own bind mount is.
+    std::fs::copy(&aside, &file).unwrap();
+    let first = inode(&file);
+    in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &itself).run().silent().line();
+    assert_eq!((inode(&file), copies(&sandbox)), (first, 0));
+    assert!(sandbox.secrets()["apiax"]["refresh_token"] == format!("rt-{CANARY}-5"));
+    // One that is read-only itself, and one whose copy has no place.
+    let before = apiax.server.count();
+    let read_only = format!("mount --bind {f} {f} && mount -o remount,bind,ro {f}");
+    in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &read_only).run().fails(7).hints();
+    let journal = sandbox.state_dir().join("journal");
+    std::fs::remove_dir(&journal).unwrap();
+    std::fs::write(&journal, "").unwrap();
+    in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &itself).run().fails(7).hints();
+    assert_eq!(apiax.server.count(), before, "nothing was sent");
+    std::fs::remove_file(&journal).unwrap();
+    in_mounts(sandbox.tok(["logout", "apiax"]), &itself).run().ok();
+    assert_eq!(sandbox.files_with("rt-"), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_config_that_is_mounted_alone_is_written_in_place() {
+    if !can_mount() {
+        skip!("mounts of one's own cannot be made here");
+    }
+    let apiax = Apiax::start();
+    let sandbox = apiax.sandbox();
+    let text = format!("# mine\n[profile.apiax]\nprovider = \"apiax\"\nusername = \"{}\"\n", "x".repeat(200));
+    sandbox.config(&text);
+    let file = sandbox.config_file();
+    let first = inode(&file);
+    let secret = sandbox.file_arg("password", apiax::password());
+    let args = ["login", "apiax", "password", "--username", apiax::USERNAME, "--password-file", &secret];
+    let read_only = format!("mount --bind {0} {0} && mount -o remount,bind,ro {0}", path(&file));
+    in_mounts(sandbox.tok(args), &read_only).run().fails(1).says("config.toml cannot be written").hints();
+    assert_eq!(apiax.server.count(), 0, "nothing was sent");
+    in_mounts(sandbox.tok(args), &format!("mount --bind {0} {0}", path(&file))).run().prints("");
+    let new = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        new.starts_with("# mine\n[profile.apiax]\n") && new.contains(apiax::USERNAME) && !new.contains("xxx"),
+        "{new}"
+    );
+    assert_eq!(inode(&file), first);
+}
+
+#[test]
+fn killed_at_any_system_call_a_file_that_is_written_in_place_is_the_old_one_or_the_new() {
+    if !can_mount() {
+        skip!("mounts of one's own cannot be made here");
+    }
+    needs!("strace");
+    let apiax = Apiax::start();
+    apiax.state(|s| s.rotation = apiax::Rotation::Overlap);
+    let sandbox = apiax.logged_in();
+    let mounts = format!("mount --bind {0} {0}", path(&sandbox.secrets_file()));
+    for call in ["openat", "write", "ftruncate", "fsync", "renameat,renameat2", "unlinkat", "fallocate"] {
+        for at in 1.. {
+            let strace = format!(
+                "{mounts} && set -- -qq -o /dev/null -e inject={call}:signal=KILL:when={at} -e trace={call} \"$0\" \"$@\" && set -- \"$@\" && exec strace \"$@\""
+            );
+            let out = in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &strace).run();
+            // Whatever it left, the next call takes it, and it is a token that the server knows.
+            in_mounts(sandbox.tok(["get", "apiax", "--fresh"]), &mounts).run().silent().line();
+            assert_eq!(copies(&sandbox), 0, "{call} {at}: the copy is gone with the next write");
+            if out.code == 0 {
+                break;
+            }
+            assert!(at < 400, "{call}: {out}");
+        }
+    }
+    assert_eq!(apiax.state(|s| s.reused), 0);
 }
 
 #[test]
@@ -134,9 +294,13 @@ fn a_store_folder_that_becomes_read_only_meanwhile_costs_no_access_token() {
     let folder = data(&sandbox);
     // A mode stops nobody: root writes all the same, and the owner of the folder sets it right.
     let Some(disk) = SmallDisk::over(&folder) else { skip!("only root can mount a small file system") };
-    let out = spoiled_meanwhile(&apiax, &sandbox, || disk.read_only(true));
-    disk.read_only(false);
+    // The room that was taken keeps the file system from becoming read-only; another one may come over it.
+    let out = spoiled_meanwhile(&apiax, &sandbox, || {
+        assert!(run("mount", &["-t", "tmpfs", "-o", "ro,mode=700", "none", path(&folder)]));
+    });
+    assert!(run("umount", &["-l", path(&folder)]));
     shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+    drop(disk);
 }
 
 #[test]
@@ -168,15 +332,28 @@ fn in_a_read_only_home_the_cached_token_is_shown_and_nothing_is_refreshed_withou
 }
 
 #[test]
-fn a_held_store_lock_costs_no_access_token() {
-    // Every profile writes to the one file; a process that hangs there must not cost the others their token.
+fn a_held_store_lock_is_found_out_before_anything_is_sent() {
+    // Every profile writes to the one file; a process that hangs there must not cost the others their session.
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
     let held = std::fs::File::open(sandbox.secrets_file().with_file_name("secrets.json.lock")).unwrap();
     held.lock().unwrap();
     let out = sandbox.run("get apiax --fresh -q --timeout 10s");
     assert!(out.took < SOON, "{out}");
-    shown_with_a_warning(out, &format!("at-{CANARY}-2"));
+    nothing_is_spent(&apiax, &sandbox, out);
+}
+
+#[test]
+fn a_store_lock_that_is_held_meanwhile_costs_no_access_token() {
+    let apiax = Apiax::start();
+    let sandbox = apiax.logged_in();
+    let held = std::fs::File::open(sandbox.secrets_file().with_file_name("secrets.json.lock")).unwrap();
+    let gate = apiax.server.hold();
+    let run = sandbox.tok(["-q", "get", "apiax", "--fresh", "--timeout", "10s"]).spawn();
+    apiax.server.until(2);
+    held.lock().unwrap();
+    gate.open();
+    shown_with_a_warning(run.wait(), &format!("at-{CANARY}-2"));
 }
 
 /// For what happens around the end of `--timeout`.
@@ -190,11 +367,11 @@ fn a_store_lock_that_is_free_soon_after_the_timeout_still_takes_the_new_token() 
     let apiax = Apiax::start();
     let sandbox = apiax.logged_in();
     let held = std::fs::File::open(sandbox.secrets_file().with_file_name("secrets.json.lock")).unwrap();
-    held.lock().unwrap();
     let gate = apiax.server.hold();
     let start = Instant::now();
     let run = sandbox.tok(["get", "apiax", "--fresh", "--timeout", "8s"]).spawn();
     apiax.server.until(2);
+    held.lock().unwrap();
     sleep_until(start + Duration::from_millis(7000));
     gate.open();
     sleep_until(start + Duration::from_millis(8700));

@@ -489,7 +489,7 @@ fn a_helper_that_is_missing_or_fails_is_7() {
     sandbox.run("get purewl").fails(7).says("docker-credential-not-there");
     helper(&mut sandbox);
     put(&sandbox.work().join("bin/docker-credential-mine"), b"#!/bin/sh\necho 'not today'; exit 1\n");
-    sandbox.run("get purewl -vvv").fails(7).says("not today");
+    sandbox.run("get purewl -vvv").fails(7).says("it failed").never_says("not today");
     put(&sandbox.work().join("bin/docker-credential-mine"), b"#!/bin/sh\necho '{ no JSON'\n");
     sandbox.run("get purewl").fails(7);
 }

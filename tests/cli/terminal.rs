@@ -164,6 +164,33 @@ fn a_second_login_asks_although_a_secret_is_kept() {
 }
 
 #[test]
+fn stdin_for_a_secret_is_asked_for_without_echo_where_it_is_a_terminal() {
+    let server = crate::support::server::Server::issuing(600);
+    let mut sandbox = crate::support::plain(&server.url());
+    sandbox.unset("TOK_PLAIN_CLIENT_SECRET");
+    for (n, verb) in ["login", "get"].into_iter().enumerate() {
+        let mut args = vec![verb, "plain", "--client-secret-file", "-"];
+        if verb == "get" {
+            args.push("--no-store");
+        }
+        let mut terminal = sandbox.tok(args).on_terminal();
+        let mut screen = terminal.expect_like("(?i)client_secret: ");
+        terminal.type_line(&format!("typed-{CANARY}"));
+        let (rest, code) = terminal.end();
+        screen.push_str(&rest);
+        assert_eq!(code, 0, "{screen}");
+        assert!(!screen.contains("typed-"), "it is not echoed: {screen}");
+        assert_eq!(server.count(), n + 1);
+        assert_eq!(server.last().field("client_secret"), format!("typed-{CANARY}"));
+    }
+    let mut terminal = sandbox.tok(["login", "plain", "--client-secret-file", "-"]).on_terminal();
+    terminal.expect_like("(?i)client_secret: ");
+    terminal.type_line("");
+    let (rest, code) = terminal.end();
+    assert!(code == 2 && rest.contains("nothing was typed"), "{code}: {rest}");
+}
+
+#[test]
 fn help_and_tables_wrap_at_words() {
     let sandbox = Sandbox::with_file_store();
     for columns in [40, 50, 80] {

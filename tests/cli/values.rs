@@ -65,6 +65,32 @@ fn a_variable_and_its_file_together_are_2() {
 }
 
 #[test]
+fn one_line_break_at_the_end_of_a_variable_is_dropped_as_from_a_file() {
+    let server = Server::issuing(600);
+    let sandbox = plain(&server.url());
+    let get = |variable: &str, value: &str| {
+        sandbox.tok(["get", "plain", "--no-store"]).env(variable, value).run().line();
+        server.last().field("client_secret")
+    };
+    let secret = format!("secret-{CANARY}");
+    for end in ["", "\n", "\r\n"] {
+        assert_eq!(get("TOK_PLAIN_CLIENT_SECRET", &format!("{secret}{end}")), secret, "{end:?}");
+    }
+    // One that the config names; and a plain value.
+    sandbox.config("[profile.plain]\nprovider = \"plain\"\nclient_secret = { env = \"MINE\" }\n");
+    let get =
+        |end: &str| sandbox.tok(["get", "plain", "--no-store"]).env_remove("TOK_PLAIN_CLIENT_SECRET").env("MINE", end);
+    get(&format!("{secret}\n")).env("TOK_PLAIN_CLIENT_ID", "mine\n").run().line();
+    let sent = server.last();
+    assert_eq!((sent.field("client_secret"), sent.field("client_id")), (secret, "mine".into()));
+    // Nothing but a line break is nothing.
+    get("\n").run().fails(4).says("MINE is set but empty");
+    sandbox.config("");
+    let out = sandbox.tok(["get", "plain", "--no-store"]).env("TOK_PLAIN_CLIENT_SECRET", "\n").run();
+    out.fails(4).says("TOK_PLAIN_CLIENT_SECRET is set but empty");
+}
+
+#[test]
 fn a_variable_may_name_a_file() {
     let purewl = PureWl::start();
     let sandbox = purewl.sandbox();

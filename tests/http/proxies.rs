@@ -43,7 +43,7 @@ fn https_goes_by_the_proxy_unless_no_proxy_says_otherwise() {
     let server = ca.server("localhost", (2000, 4000));
     let proxy = connect_proxy(None);
     let address = format!("http://us%40er:p%3Ahunter2@127.0.0.1:{}", proxy.port);
-    let with = |set: &[(&str, &str)]| Settings { ssl_cert_file: Some(ca.file.clone()), ..settings(set) };
+    let with = |set: &[(&str, &str)]| NetworkSettings { ssl_cert_file: Some(ca.file.clone()), ..settings(set) };
     assert_eq!(send_tls(&server, with(&[("HTTPS_PROXY", &address)])).unwrap().status, 200);
     let said = proxy.requests.lock().unwrap()[0].to_lowercase();
     assert!(said.starts_with(&format!("connect localhost:{} http/1.1\r\n", server.port)), "{said}");
@@ -73,7 +73,8 @@ fn any_2xx_joins_whatever_stands_around_it() {
     ] {
         let proxy = connect_proxy_saying(joined, None);
         let address = format!("http://127.0.0.1:{}", proxy.port);
-        let settings = Settings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("https_proxy", &address)]) };
+        let settings =
+            NetworkSettings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("https_proxy", &address)]) };
         assert_eq!(send_tls(&server, settings).map(|r| r.status).map_err(|e| format!("{e:?}")), Ok(200), "{joined:?}");
         assert_eq!(proxy.count(), 1);
     }
@@ -92,14 +93,16 @@ fn plain_http_on_this_machine_may_go_by_a_proxy_on_it() {
 fn a_proxy_that_does_not_help_is_said_so() {
     let ca = ca();
     let server = ca.server("localhost", (2000, 4000));
-    let by =
-        |address: String| Settings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("https_proxy", &address)]) };
+    let by = |address: String| NetworkSettings {
+        ssl_cert_file: Some(ca.file.clone()),
+        ..settings(&[("https_proxy", &address)])
+    };
     for (answer, user, part, hint, count) in [
         ("HTTP/1.1 407 Auth\r\n\r\n", "", "requires a user and password", "https_proxy", 1),
         ("HTTP/1.1 407 Auth\r\n\r\n", "u:hunter2@", "refuses the user or password", "https_proxy", 1),
         ("HTTP/1.1 403 No\r\n\r\n", "", "it refused the connection (403)", "NO_PROXY", 1),
         ("HTTP/1.1 503 Busy\r\n\r\n", "", "it refused the connection (503)", "NO_PROXY", 4),
-        ("SSH-2.0-x\r\n\r\n", "", "does not answer as a proxy", "", 1),
+        ("SSH-2.0-x\r\n\r\n", "", "is not an HTTP proxy", "", 1),
     ] {
         let proxy = connect_proxy(Some(answer));
         let result = send_tls(&server, by(format!("http://{user}127.0.0.1:{}", proxy.port)));
@@ -130,7 +133,8 @@ fn a_proxy_that_trickles_does_not_hold_the_call() {
     for answer in [silent, trickle] {
         let proxy = Server::start(None, answer);
         let address = format!("127.0.0.1:{}", proxy.port);
-        let client = http(Settings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("ALL_PROXY", &address)]) });
+        let client =
+            http(NetworkSettings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("ALL_PROXY", &address)]) });
         let start = Instant::now();
         let request = request("https://example.com/", Repeat::Freely);
         let result = send_with(&client, &request, Duration::from_millis(700));
@@ -174,7 +178,8 @@ fn socks_proxies_are_used() {
     });
     for scheme in ["socks5", "socks5h"] {
         let address = format!("{scheme}://127.0.0.1:{port}");
-        let settings = Settings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("https_proxy", &address)]) };
+        let settings =
+            NetworkSettings { ssl_cert_file: Some(ca.file.clone()), ..settings(&[("https_proxy", &address)]) };
         assert_eq!(send_tls(&server, settings).unwrap().status, 200);
     }
     // An address for socks5, the name for socks5h, as curl does.

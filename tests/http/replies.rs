@@ -10,15 +10,15 @@ fn broken_replies_are_told_apart() {
     let chunked = |body: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
     let many = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     for (text, kind, part) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Kind::Unavailable, "before the whole reply"),
-        ("HTTP/1.1 200 OK\r\nContent-Le", Kind::Unavailable, "before the whole reply"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Kind::Unavailable, "before the reply was complete"),
+        ("HTTP/1.1 200 OK\r\nContent-Le", Kind::Unavailable, "before the reply was complete"),
         ("SSH-2.0-OpenSSH_9.2\r\n\r\n", Kind::Reply, "not HTTP"),
         ("<html>hello</html>\r\n\r\n", Kind::Reply, "not HTTP"),
         ("HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\n{}", Kind::Reply, "not HTTP"),
         (&chunked("xyz\r\n{}\r\n0\r\n\r\n"), Kind::Reply, "not HTTP"),
-        (&chunked("2\r\n{}\r\n"), Kind::Unavailable, "before the whole reply"),
+        (&chunked("2\r\n{}\r\n"), Kind::Unavailable, "before the reply was complete"),
         (&endless, Kind::Reply, "longer than 1 MiB"),
-        (&many, Kind::Reply, "headers are too long"),
+        (&many, Kind::Reply, "header is too long"),
     ] {
         let server = Server::saying(&[text]);
         error(send(&server.url(), Repeat::Freely), kind, part);
@@ -176,8 +176,8 @@ fn a_reply_that_is_packed_unasked_is_unpacked() {
     assert!(small.len() < 1 << 17);
     for (coding, body, part) in [
         ("gzip", small, "longer than 1 MiB"),
-        ("gzip", gzip(body)[..20].to_vec(), "damaged or not whole"),
-        ("br", b"x".to_vec(), "in a way that was not asked for"),
+        ("gzip", gzip(body)[..20].to_vec(), "damaged or incomplete"),
+        ("br", b"x".to_vec(), "unsupported compression"),
     ] {
         error(send(&packed("200 OK", coding, &body).url(), Repeat::Freely), Kind::Reply, part);
         let refused = send(&packed("401 No", coding, &body).url(), Repeat::Freely).unwrap();
@@ -242,7 +242,7 @@ fn a_reply_is_told_before_the_connection_is_closed() {
         });
         let mut closing = Closing(closed.clone(), None);
         let request = request(&Server::start(None, answer).url(), Repeat::Freely);
-        real(Settings::default(), || NOW)(&request, Instant::now() + PATIENCE, &mut closing).unwrap();
+        real(NetworkSettings::default(), || NOW)(&request, Instant::now() + PATIENCE, &mut closing).unwrap();
         assert_eq!(closing.1, Some(false), "{text}");
         let start = Instant::now();
         while !closed.load(Ordering::SeqCst) {

@@ -42,7 +42,7 @@ fn methods_and_bodies_are_sent_as_asked() {
         request.method = method;
         request.body = body.map(|b| Zeroizing::new(b.as_bytes().to_vec()));
         request.headers.clear();
-        send_with(&http(Settings::default()), &request, PATIENCE).unwrap();
+        send_with(&http(NetworkSettings::default()), &request, PATIENCE).unwrap();
         let text = server.requests.lock().unwrap()[0].to_lowercase();
         assert!(text.starts_with(&line.to_lowercase()), "{text}");
         let found = text.lines().find(|l| l.starts_with("content-length") || l.starts_with("transfer-encoding"));
@@ -56,7 +56,7 @@ fn methods_and_bodies_are_sent_as_asked() {
 fn a_header_that_would_be_two_is_refused() {
     let mut request = request("http://127.0.0.1:1/", Repeat::Freely);
     request.headers.push(("X-Key".into(), Zeroizing::new("hunter2\r\nX: y".into())));
-    let result = send_with(&http(Settings::default()), &request, PATIENCE);
+    let result = send_with(&http(NetworkSettings::default()), &request, PATIENCE);
     error(result, Kind::Config, "X-Key");
 }
 
@@ -102,7 +102,7 @@ fn the_log_has_a_line_for_each_attempt_and_no_path_or_query() {
     let server = Server::saying(&[&reply("503 Busy"), OK]);
     let mut told = Told::default();
     let deadline = Instant::now() + PATIENCE;
-    http(Settings::default())(&request(&server.url(), Repeat::Freely), deadline, &mut told).unwrap();
+    http(NetworkSettings::default())(&request(&server.url(), Repeat::Freely), deadline, &mut told).unwrap();
     let lines = told.lines;
     let start = format!("POST http://127.0.0.1:{}: ", server.port);
     assert!(lines[0].starts_with(&format!("{start}503; again in 0.")), "{lines:?}");
@@ -112,7 +112,7 @@ fn the_log_has_a_line_for_each_attempt_and_no_path_or_query() {
 #[test]
 fn what_was_sent_and_not_answered_is_never_sent_again() {
     let server = Server::saying(&[""]);
-    error(send(&server.url(), Repeat::Freely), Kind::Unavailable, "closed before the whole reply");
+    error(send(&server.url(), Repeat::Freely), Kind::Unavailable, "closed before the reply was complete");
     assert_eq!(server.count(), 1);
 }
 
@@ -144,7 +144,7 @@ fn a_refused_connection_is_tried_again() {
     let refusing = crate::refusing::Refusing::new();
     let request = request(&format!("{}/", refusing.url()), Repeat::Rotating);
     let mut listening = Listening(Some(refusing), None, Vec::new());
-    let response = http(Settings::default())(&request, Instant::now() + PATIENCE, &mut listening);
+    let response = http(NetworkSettings::default())(&request, Instant::now() + PATIENCE, &mut listening);
     assert_eq!(response.unwrap().status, 200);
     assert!(listening.2.len() >= 2 && listening.2[0].contains("again in"), "{:?}", listening.2);
     listening.1.unwrap().join().unwrap();
@@ -195,14 +195,14 @@ fn the_time_is_kept_whatever_the_server_does() {
         let server = Server::start(None, answer);
         let start = Instant::now();
         let request = request(&server.url(), Repeat::Freely);
-        let result = send_with(&http(Settings::default()), &request, Duration::from_millis(5500));
+        let result = send_with(&http(NetworkSettings::default()), &request, Duration::from_millis(5500));
         let error = error(result, Kind::Unavailable, "no answer within 5.5s");
         assert!(error.hint.unwrap().contains("--timeout"));
         assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
         assert_eq!(server.count(), 1);
     }
     let request = request("http://127.0.0.1:1/", Repeat::Freely);
-    error(send_with(&http(Settings::default()), &request, Duration::ZERO), Kind::Unavailable, "no answer");
+    error(send_with(&http(NetworkSettings::default()), &request, Duration::ZERO), Kind::Unavailable, "no answer");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_host_that_does_not_exist_is_said_so() {
     let limit = PATIENCE;
     let request = request("https://no-such-host.invalid/", Repeat::Freely);
     let error = error(send_with(&http(trusting(&ca().file)), &request, limit), Kind::Unavailable, "");
-    let said = ["no such host", "could not be looked up", "no answer within", "no connection within"];
+    let said = ["no such host", "name lookup failed", "no answer within", "no connection within"];
     assert!(said.iter().any(|text| error.why.contains(text)), "{error:?}");
 }
 

@@ -11,9 +11,9 @@ pub use std::time::{Duration, Instant};
 pub use tok::base::error::{Error, Kind, Result};
 pub use tok::base::secret::Secret;
 pub use tok::base::time::Time;
-pub use tok::oauth::request::{Identity, Repeat, Request, Response};
+pub use tok::oauth::request::{ClientCertificate, Repeat, Request, Response};
 pub use tok::provider::Method;
-pub use tok::system::http::{Events, Head, Http, Settings, check_identity, real};
+pub use tok::system::http::{Events, Head, Http, NetworkSettings, check_client_certificate, real};
 pub use zeroize::Zeroizing;
 
 pub trait Stream: Read + Write {}
@@ -128,7 +128,7 @@ pub fn request(url: &str, repeat: Repeat) -> Request {
         ],
         body: Some(Zeroizing::new(b"a=1&b=hunter2".to_vec())),
         repeat,
-        identity: None,
+        client_certificate: None,
         ca_file: None,
     }
 }
@@ -168,7 +168,7 @@ impl Events for Told {
 }
 
 /// The network as these settings have it.
-pub fn http(settings: Settings) -> Http {
+pub fn http(settings: NetworkSettings) -> Http {
     real(settings, || NOW)
 }
 
@@ -181,19 +181,19 @@ pub fn send_with(http: &Http, request: &Request, limit: Duration) -> Result<Resp
 }
 
 pub fn send(url: &str, repeat: Repeat) -> Result<Response> {
-    send_with(&http(Settings::default()), &request(url, repeat), PATIENCE)
+    send_with(&http(NetworkSettings::default()), &request(url, repeat), PATIENCE)
 }
 
 /// What [`Events`] was told of a request to `url`, and what came of it.
 pub fn told(url: &str, repeat: Repeat, stop: Option<Error>) -> (Vec<String>, Result<Response>) {
     let mut told = Told { stop, ..Told::default() };
     let deadline = Instant::now() + PATIENCE;
-    let result = http(Settings::default())(&request(url, repeat), deadline, &mut told);
+    let result = http(NetworkSettings::default())(&request(url, repeat), deadline, &mut told);
     (told.events, result)
 }
 
-pub fn settings(set: &[(&str, &str)]) -> Settings {
-    Settings::from_env(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)))
+pub fn settings(set: &[(&str, &str)]) -> NetworkSettings {
+    NetworkSettings::from_env(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)))
 }
 
 pub fn error(result: Result<Response>, kind: Kind, part: &str) -> Error {
@@ -223,9 +223,9 @@ pub fn ca_named(name: &str) -> Ca {
     Ca { file, issuer: rcgen::Issuer::new(params, key), _dir: dir }
 }
 
-pub fn trusting(ca_file: &Path) -> Settings {
+pub fn trusting(ca_file: &Path) -> NetworkSettings {
     // An empty system store beside it would be an error, the machine's own is not this test's.
-    Settings { ssl_cert_file: Some(ca_file.to_path_buf()), ..Settings::default() }
+    NetworkSettings { ssl_cert_file: Some(ca_file.to_path_buf()), ..NetworkSettings::default() }
 }
 
 pub fn tls13_and_12() -> rustls::ConfigBuilder<rustls::ServerConfig, rustls::WantsVerifier> {
@@ -250,13 +250,13 @@ impl Ca {
     }
 
     /// A client certificate valid in these years, and its key.
-    pub fn client(&self, years: (i32, i32)) -> Identity {
+    pub fn client(&self, years: (i32, i32)) -> ClientCertificate {
         let mut params = rcgen::CertificateParams::new(vec!["client.example".to_string()]).unwrap();
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Identity { certificate, key: Secret::new(key.serialize_pem()) }
+        ClientCertificate { certificate, key: Secret::new(key.serialize_pem()) }
     }
 
     pub fn serve(
@@ -276,13 +276,13 @@ impl Ca {
     }
 }
 
-pub fn send_tls(server: &Server, settings: Settings) -> Result<Response> {
+pub fn send_tls(server: &Server, settings: NetworkSettings) -> Result<Response> {
     let request = request(&format!("https://localhost:{}/token?secret=hunter2", server.port), Repeat::Freely);
     send_with(&http(settings), &request, PATIENCE)
 }
 
 /// With a `ca_file` besides.
-pub fn send_tls_besides(server: &Server, settings: Settings, ca_file: &Path) -> Result<Response> {
+pub fn send_tls_besides(server: &Server, settings: NetworkSettings, ca_file: &Path) -> Result<Response> {
     let mut request = request(&format!("https://localhost:{}/token?secret=hunter2", server.port), Repeat::Freely);
     request.ca_file = Some(ca_file.to_path_buf());
     send_with(&http(settings), &request, PATIENCE)

@@ -8,9 +8,9 @@ fn a_certificate_is_trusted_by_each_of_the_settings() {
     let server = ca.server("localhost", (2000, 4000));
     assert_eq!(send_tls(&server, trusting(&ca.file)).unwrap().status, 200);
     assert_eq!(send_tls_besides(&server, trusting(&other.file), &ca.file).unwrap().status, 200);
-    let dir = Settings { ssl_cert_dir: vec![ca.file.parent().unwrap().into()], ..Settings::default() };
+    let dir = NetworkSettings { ssl_cert_dir: vec![ca.file.parent().unwrap().into()], ..NetworkSettings::default() };
     assert_eq!(send_tls(&server, dir).unwrap().status, 200);
-    assert_eq!(send_tls_besides(&server, Settings::default(), &ca.file).unwrap().status, 200);
+    assert_eq!(send_tls_besides(&server, NetworkSettings::default(), &ca.file).unwrap().status, 200);
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn a_certificate_that_is_not_good_is_refused_in_plain_words() {
     for (name, years, part, hint) in [
         ("localhost", (2000, 2001), "has expired", "clock"),
         ("localhost", (3000, 4000), "not yet valid", "clock"),
-        ("other.example", (2000, 4000), "is for another name: other.example", "URL"),
+        ("other.example", (2000, 4000), "is not valid for this host name, only for other.example", "URL"),
     ] {
         let server = ca.server(name, years);
         let error = error(send_tls(&server, trusting(&ca.file)), Kind::Unavailable, part);
@@ -40,15 +40,15 @@ fn certificates_that_cannot_be_read_are_named() {
     let server = Server::saying(&[OK]);
     for path in [&empty, &dir.path().join("missing.pem")] {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let e = error(send_tls_besides(&server, Settings::default(), path), Kind::Config, name);
+        let e = error(send_tls_besides(&server, NetworkSettings::default(), path), Kind::Config, name);
         assert!(e.what.contains("ca_file"));
         let e = error(send_tls(&server, trusting(path)), Kind::Config, name);
         assert!(e.what.contains("SSL_CERT_FILE"));
         let mut plain = request(&server.url(), Repeat::Freely);
         plain.ca_file = Some(path.clone());
-        assert!(send_with(&http(Settings::default()), &plain, PATIENCE).is_ok(), "read without need");
+        assert!(send_with(&http(NetworkSettings::default()), &plain, PATIENCE).is_ok(), "read without need");
     }
-    let settings = Settings { ssl_cert_dir: vec![dir.path().join("missing")], ..Settings::default() };
+    let settings = NetworkSettings { ssl_cert_dir: vec![dir.path().join("missing")], ..NetworkSettings::default() };
     error(send_tls(&server, settings), Kind::Config, "SSL_CERT_DIR");
 }
 
@@ -144,7 +144,11 @@ fn a_certificate_in_ca_file_is_trusted_as_that_server_s_own() {
         |params| params.subject_alt_names = vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())],
         None,
     );
-    error(send_tls(&server, trusting(&file)), Kind::Unavailable, "is for another name: other.example");
+    error(
+        send_tls(&server, trusting(&file)),
+        Kind::Unavailable,
+        "is not valid for this host name, only for other.example",
+    );
     let (server, _, _dir) = self_made(|_| (), None);
     let (_, file, _dir) = self_made(|_| (), None);
     error(send_tls(&server, trusting(&file)), Kind::Unavailable, "is not trusted");
@@ -218,14 +222,14 @@ fn what_an_old_server_lacks_is_said_in_plain_words() {
     const OLD: &str = "DEFAULT@SECLEVEL=0";
     for (cert, more, part, hint) in [
         ("nosan", &["-cipher", OLD][..], "the certificate names no host (it has no subjectAltName)", "operator"),
-        ("sha1", &["-cipher", OLD], "the certificate is signed with SHA-1 or MD5, which is no longer safe", "operator"),
+        ("sha1", &["-cipher", OLD], "the certificate is signed with SHA-1 or MD5, which is not secure", "operator"),
         ("short", &["-cipher", OLD], "the certificate has an RSA key of 1024 bits; at least 2048", "operator"),
         ("short", &["-cipher", OLD, "-tls1_2"], "the certificate has an RSA key of 1024 bits", "operator"),
-        ("good", &["-tls1_1", "-cipher", OLD], "the server has no version or cipher of TLS 1.2 or later", "TLS 1.2"),
+        ("good", &["-tls1_1", "-cipher", OLD], "the server does not support TLS 1.2 or later", "TLS 1.2"),
         (
             "good",
             &["-tls1_2", "-cipher", "kRSA"],
-            "the server accepts none of our cipher suites; it may have RSA key exchange alone",
+            "the server shares no cipher suite with tok; it may only offer RSA key exchange",
             "ECDHE",
         ),
     ] {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-/// The claims of `token` where it has the form of a signed JWT (RFC 7519 §3.1), else `None`.
+/// The claims of `token` if it has the form of a signed JWT (RFC 7519 §3.1), else `None`.
 pub fn claims(token: &str) -> Option<Map<String, Value>> {
     let mut parts = token.split('.');
     let (header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);

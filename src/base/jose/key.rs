@@ -15,11 +15,11 @@ use serde_json::{Map, Value};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// What signs: a private key or a shared secret. `Debug` shows nothing of it.
+/// A signing key: private key or shared secret. `Debug` shows nothing of it.
 pub struct Key {
     pub(super) private: Private,
     pub(super) id: Option<String>,
-    /// What its JWK is meant for.
+    /// The `alg` of its JWK.
     pub(super) algorithm: Option<Algorithm>,
 }
 
@@ -53,7 +53,7 @@ impl Key {
         } else if ["ssh-", "ecdsa-sha2-", "---- BEGIN SSH2"].iter().any(|start| text.starts_with(start)) {
             Err("is a public key; the private key is needed".into())
         } else {
-            Err("is no key: neither PEM (-----BEGIN …) nor a JWK".into())
+            Err("is not a key: neither PEM (-----BEGIN …) nor a JWK".into())
         }
     }
 
@@ -66,9 +66,9 @@ impl Key {
     /// A new P-256 key, and its text as a private JWK, as [`Key::parse`] reads it.
     ///
     /// # Errors
-    /// Where the system has no random numbers.
+    /// If the system's random number generator fails.
     pub fn generate() -> Result<(Key, Secret), String> {
-        // Zero, and one in 2^32 of the largest numbers, is no private key.
+        // Zero, and one in 2^32 of the largest numbers, is not a private key.
         for _ in 0..8 {
             let mut d = Zeroizing::new([0; 32]);
             crate::base::digest::fill(d.as_mut_slice());
@@ -80,10 +80,10 @@ impl Key {
             let text = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}","d":"{}"}}"#, d.as_str());
             return Ok((Key { private, id: None, algorithm: None }, Secret::new(text)));
         }
-        Err("no key could be made: the system's random numbers are not random".into())
+        Err("cannot generate a key: the system's random number generator failed".into())
     }
 
-    /// What a key of its type can sign with; the first is what it is meant for (a JWK's `alg`), or the usual one.
+    /// What a key of its type can sign with; the first is its JWK's `alg`, or the default.
     /// A shared secret may still be too short for some.
     pub fn algorithms(&self) -> &'static [Algorithm] {
         self.private.algorithms(self.algorithm)
@@ -94,7 +94,7 @@ impl Key {
         self.id.as_deref()
     }
 
-    /// The public key with its required members alone, in the order of RFC 7638 §3.2; a shared secret has none.
+    /// The public key with only its required members, in the order of RFC 7638 §3.2; a shared secret has none.
     pub fn public_jwk(&self) -> Option<Map<String, Value>> {
         Some(self.private.public()?.jwk())
     }
@@ -117,19 +117,19 @@ impl Private {
     /// Why it was rejected, in words that follow the name of the value.
     pub(super) fn rsa(pair: Result<ring::rsa::KeyPair, KeyRejected>) -> Result<Private, String> {
         pair.map(|pair| Private::Rsa(Box::new(pair))).map_err(|why| match why.to_string().as_str() {
-            "TooSmall" => "is an RSA key of less than 2048 bits; that is not secure".into(),
-            "TooLarge" => "is an RSA key of more than 4096 bits; at most 4096 are supported".into(),
+            "TooSmall" => "is an RSA key of less than 2048 bits, which is not secure".into(),
+            "TooLarge" => "is an RSA key of more than 4096 bits, which is not supported".into(),
             _ => "is a damaged RSA key, or one of an unusual size or exponent".into(),
         })
     }
 
-    /// From the private number and the public point; the point is computed where it is not there.
+    /// From the private number and the public point; the point is computed if it is missing.
     ///
     /// # Errors
     /// What is wrong, in words that follow the name of the value.
     pub(super) fn ec(curve: Curve, d: &[u8], point: Option<&[u8]>) -> Result<Private, String> {
-        const DAMAGED: &str = "is a damaged EC key: its private and its public half do not fit";
-        // Some write the number without the zeros before it, some with one too many.
+        const DAMAGED: &str = "is a damaged EC key: its private and public parts do not match";
+        // Some write the number without leading zeros, some with one too many.
         let digits = &d[d.iter().take_while(|b| **b == 0).count()..];
         let zeros = curve.size().checked_sub(digits.len()).ok_or(DAMAGED)?;
         let mut d = Zeroizing::new(vec![0; curve.size()]);
@@ -158,7 +158,7 @@ impl Private {
             .map_err(|_| DAMAGED.into())
     }
 
-    /// From the 32 bytes of RFC 8032 §5.1.5, and the public key where it is there.
+    /// From the 32 bytes of RFC 8032 §5.1.5, and the public key if it is present.
     ///
     /// # Errors
     /// What is wrong, in words that follow the name of the value.
@@ -170,7 +170,7 @@ impl Private {
         pair.map(|pair| Private::Ed25519(Box::new(pair))).map_err(|_| "is a damaged Ed25519 key".into())
     }
 
-    /// What it can do, `first` before the others.
+    /// The algorithms it supports, `first` before the others.
     pub(super) fn algorithms(&self, first: Option<Algorithm>) -> &'static [Algorithm] {
         match self {
             Private::Rsa(_) => from(&super::RSA, first),

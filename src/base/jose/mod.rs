@@ -1,4 +1,4 @@
-//! JSON Object Signing: keys (RFC 7517, 8037), signatures (RFC 7515, 7518) and their check. No network, no files, no
+//! JSON Object Signing: keys (RFC 7517, 8037), signatures (RFC 7515, 7518) and verification. No network, no files, no
 //! clock; random numbers come from the system.
 
 mod jwk;
@@ -10,7 +10,7 @@ mod sign;
 mod verify;
 
 pub use key::Key;
-pub use pem::certificate_thumbprint;
+pub use pem::{certificate_thumbprint, unfold};
 pub use verify::{Jwks, Verified, VerifyError, decode, verify};
 
 use base64::Engine;
@@ -46,7 +46,7 @@ pub enum Algorithm {
     Es512,
     /// Ed25519, by its name of RFC 8037
     EdDsa,
-    /// Ed25519, by its name of RFC 9864, which some servers take alone
+    /// Ed25519, by its name of RFC 9864, the only one that some servers accept
     Ed25519,
 }
 
@@ -71,7 +71,7 @@ impl Algorithm {
         ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// As it stands in `alg`.
+    /// Its name in `alg`.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Hs256 => "HS256",
@@ -91,7 +91,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether it is an HMAC: who can check it can also sign.
+    /// Whether it is an HMAC: whoever can verify can also sign.
     pub fn is_symmetric(self) -> bool {
         matches!(self, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512)
     }
@@ -111,7 +111,7 @@ impl Algorithm {
     }
 }
 
-/// `family` (each member twice) once, from `first` on where that is a member.
+/// `family` (each member twice) once, from `first` on if that is a member.
 fn from(family: &'static [Algorithm], first: Option<Algorithm>) -> &'static [Algorithm] {
     let count = family.len() / 2;
     let at = first.and_then(|first| family.iter().position(|a| *a == first)).unwrap_or(0);

@@ -13,19 +13,39 @@ use zeroize::Zeroizing;
 
 /// A key on a curve that is not supported.
 pub(super) const CURVE: &str = "is a key on an unsupported curve; P-256, P-384, P-521 and Ed25519 are supported";
-const DAMAGED: &str = "is a damaged key: its PEM frame is there, but what is in it cannot be read";
+const DAMAGED: &str = "is a damaged key: its PEM content cannot be read";
 const ENCRYPTED: &str =
     "is an encrypted key; `openssl pkey -in key.pem -out plain.pem` removes the passphrase: use plain.pem";
 const OPENSSH: &str = "is a key in OpenSSH's own format; `ssh-keygen -p -m PEM -f copy` rewrites a copy of an RSA or \
                        ECDSA key, `openssl genpkey -algorithm ed25519` makes an Ed25519 key";
 
-/// The one private key in `text`, which may hold certificates and other text besides.
+/// PEM with its lines: in a variable they are often joined, by `\n` as two characters or by spaces.
+pub fn unfold(text: &str) -> Zeroizing<String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let bare = Zeroizing::new(text.replace("\\r", ""));
+    let text = Zeroizing::new(bare.replace("\\n", "\n"));
+    if text.trim().contains('\n') || !text.contains("-----BEGIN ") {
+        return text;
+    }
+    let mut lines = Zeroizing::new(String::with_capacity(text.len() * 2));
+    for part in text.split("-----") {
+        let is_mark = part.starts_with("BEGIN ") || part.starts_with("END ");
+        let hyphens = if is_mark { "-----" } else { "" };
+        for line in if is_mark { vec![part] } else { part.split_whitespace().collect() } {
+            lines.extend([hyphens, line, hyphens, "\n"]);
+        }
+    }
+    lines
+}
+
+/// The one private key in `text`, which may also contain certificates and other text.
 ///
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
 pub(super) fn private(text: &str) -> Result<Private, String> {
+    let text = &unfold(text);
     let begins = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
-    // What the reader of PEM passes over or calls damaged.
+    // What the PEM reader skips or calls damaged.
     if begins("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(ENCRYPTED.into());
     }
@@ -42,7 +62,7 @@ pub(super) fn private(text: &str) -> Result<Private, String> {
         match kind {
             SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
                 if found.replace((kind, der)).is_some() {
-                    return Err("holds several private keys; leave only the one to be used".into());
+                    return Err("contains several private keys; keep only the one to use".into());
                 }
             }
             kind => other = other.or(Some(kind)),
@@ -56,7 +76,7 @@ pub(super) fn private(text: &str) -> Result<Private, String> {
         (None, Some(SectionKind::Csr)) => Err("is a certificate request; its private key is needed".into()),
         (None, Some(SectionKind::PublicKey)) => Err("is a public key; the private key is needed".into()),
         (None, _) if begins("RSA PUBLIC KEY") => Err("is a public key; the private key is needed".into()),
-        (None, _) => Err("is PEM, but holds no private key".into()),
+        (None, _) => Err("is PEM, but contains no private key".into()),
     }
 }
 
@@ -87,9 +107,9 @@ fn sec1(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<Private, String> 
 /// # Errors
 /// What is wrong, in words that follow the name of the value.
 pub fn certificate_thumbprint(pem: &str) -> Result<String, String> {
-    match CertificateDer::pem_slice_iter(pem.as_bytes()).next() {
+    match CertificateDer::pem_slice_iter(unfold(pem).as_bytes()).next() {
         Some(Ok(der)) => Ok(base64url(ring::digest::digest(&ring::digest::SHA256, &der).as_ref())),
         Some(Err(_)) => Err("is a damaged certificate".into()),
-        None => Err("holds no certificate".into()),
+        None => Err("contains no certificate".into()),
     }
 }

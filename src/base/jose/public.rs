@@ -1,4 +1,4 @@
-//! Public keys: as JWK, as SubjectPublicKeyInfo, and what they make of a signature.
+//! Public keys: as JWK, as SubjectPublicKeyInfo, and to verify signatures.
 
 use super::{Algorithm, base64url, from};
 use p521::ecdsa::signature::Verifier;
@@ -28,7 +28,7 @@ pub(super) enum Curve {
 impl Curve {
     const ALL: [Curve; 3] = [Curve::P256, Curve::P384, Curve::P521];
 
-    /// As it stands in `crv`.
+    /// Its name in `crv`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Curve::P256 => "P-256",
@@ -71,7 +71,7 @@ impl Curve {
         }
     }
 
-    /// The public point, uncompressed (SEC 1 §2.3.3), of the private number `d`; `None` where `d` is no such number.
+    /// The public point, uncompressed (SEC 1 §2.3.3), of the private number `d`; `None` if `d` is out of range.
     pub(super) fn point(self, d: &[u8]) -> Option<Vec<u8>> {
         Some(match self {
             Curve::P256 => {
@@ -101,7 +101,7 @@ pub(super) enum Public {
 }
 
 impl Public {
-    /// What fits the key, `first` before the others.
+    /// The algorithms of the key, `first` before the others.
     pub(super) fn algorithms(&self, first: Option<Algorithm>) -> &'static [Algorithm] {
         match self {
             Public::Rsa { .. } => from(&super::RSA, first),
@@ -110,7 +110,7 @@ impl Public {
         }
     }
 
-    /// The required members in the order of their names (RFC 7638 §3.2, RFC 8037 appendix A.3).
+    /// The required members, ordered by name (RFC 7638 §3.2, RFC 8037 appendix A.3).
     pub(super) fn jwk(&self) -> Map<String, Value> {
         let members = match self {
             Public::Rsa { n, e } => vec![("e", base64url(e)), ("kty", "RSA".into()), ("n", base64url(n))],
@@ -129,7 +129,7 @@ impl Public {
         base64url(digest(&SHA256, jwk.as_bytes()).as_ref())
     }
 
-    /// The DER of its SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), `None` where a number is too long for DER.
+    /// The DER of its SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), `None` if a number is too long for DER.
     pub(super) fn spki(&self) -> Option<Vec<u8>> {
         let curve;
         let rsa;
@@ -149,7 +149,7 @@ impl Public {
         SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().ok()
     }
 
-    /// Whether `signature` is this key's over `message`. Never for an algorithm that is not the key's.
+    /// Whether `signature` is this key's signature of `message`; false for an algorithm that is not the key's.
     pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         if !self.algorithms(None).contains(&algorithm) {
             return false;

@@ -15,7 +15,7 @@ impl Key {
     /// over).
     ///
     /// # Errors
-    /// Why this key cannot do that, as a sentence.
+    /// Why this key cannot sign, as a sentence.
     pub fn sign(
         &self,
         alg: Algorithm,
@@ -25,7 +25,8 @@ impl Key {
         let mut whole = Map::from_iter([("alg".to_string(), Value::from(alg.name()))]);
         whole.extend(header.iter().filter(|(name, _)| *name != "alg").map(|(n, v)| (n.clone(), v.clone())));
         let part = |map: &Map<String, Value>| {
-            let text = serde_json::to_string(map).map(Zeroizing::new).map_err(|_| "the claims are no JSON")?;
+            let text =
+                serde_json::to_string(map).map(Zeroizing::new).map_err(|_| "the claims cannot be written as JSON")?;
             Ok::<_, String>(Zeroizing::new(base64url(text.as_bytes())))
         };
         let input = Zeroizing::new([part(&whole)?.as_str(), part(claims)?.as_str()].join("."));
@@ -37,7 +38,7 @@ impl Key {
         if !self.algorithms().contains(&alg) {
             return Err(self.cannot(alg));
         }
-        let failed = || "the signature could not be made".to_string();
+        let failed = || "signing failed".to_string();
         let random = SystemRandom::new();
         Ok(match (&self.private, alg) {
             (Private::Rsa(pair), _) => {
@@ -86,6 +87,6 @@ impl Key {
             Private::Shared(_) => "a shared secret",
         };
         let can: Vec<&str> = self.algorithms().iter().map(|a| a.name()).collect();
-        format!("{kind} cannot sign with {}; it can do {}", alg.name(), can.join(", "))
+        format!("{kind} cannot sign with {}; it supports {}", alg.name(), can.join(", "))
     }
 }

@@ -55,6 +55,29 @@ fn taken_apart(jws: &str) -> (&str, Vec<u8>) {
     (signed, from_base64url(signature).unwrap())
 }
 
+#[test]
+fn a_key_whose_lines_were_joined_is_the_same_key() {
+    for file in ["rsa-pkcs8", "rsa-pkcs1", "p256-sec1", "ed25519-pkcs8"] {
+        let whole = text(file);
+        let public = key(file).public_jwk();
+        let joined = [
+            whole.replace('\n', "\\n"),
+            whole.replace('\n', "\\r\\n"),
+            whole.trim_end().replace('\n', " "),
+            whole.replace('\n', ""),
+            whole.replace('\n', "\r\n"),
+            format!("\u{feff}{whole}"),
+            format!("  {}\n", whole.trim_end().replace('\n', "\\n")),
+        ];
+        for text in joined {
+            let key = parse(text.clone()).unwrap_or_else(|why| panic!("{file} {why}: {text}"));
+            assert_eq!(key.public_jwk(), public, "{text}");
+        }
+    }
+    let why = parse(text("encrypted-pkcs8").replace('\n', "\\n")).unwrap_err();
+    assert!(why.contains("encrypted"), "{why}");
+}
+
 const A3: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
 const A4: &str = r#"{"kty":"EC","crv":"P-521",
@@ -141,7 +164,7 @@ fn the_thumbprint_of_a_certificate_is_that_of_the_rfc() {
         bUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L+SY=\r\n-----END CERTIFICATE-----\r\n";
     let print = certificate_thumbprint(certificate);
     assert_eq!(print.as_deref(), Ok("A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0"));
-    assert_eq!(certificate_thumbprint(&text("public")), Err("holds no certificate".into()));
+    assert_eq!(certificate_thumbprint(&text("public")), Err("contains no certificate".into()));
     assert_eq!(certificate_thumbprint(&certificate.replace("MIIB", "M!!B")), Err("is a damaged certificate".into()));
     assert_eq!(parse(certificate).err().as_deref(), Some("is a certificate; its private key is needed"));
     let chain = text("p256-pkcs8") + certificate;
@@ -189,17 +212,17 @@ fn what_is_no_fitting_key_is_told_and_not_shown() {
     let set = |keys: &[&str]| format!(r#"{{"keys":[{}]}}"#, keys.join(","));
     let public = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     for (text, part) in [
-        (String::new(), "is no key"),
-        ("hunter2hunter2".into(), "is no key"),
-        ("{hunter2".into(), "is no JSON"),
-        (r#"{"private_key":"hunter2"}"#.into(), "no JWK"),
+        (String::new(), "is not a key"),
+        ("hunter2hunter2".into(), "is not a key"),
+        ("{hunter2".into(), "is not valid JSON"),
+        (r#"{"private_key":"hunter2"}"#.into(), "not a JWK"),
         (text("public"), "is a public key"),
         ("ssh-ed25519 AAAAhunter2 me".into(), "is a public key"),
         (pem("RSA PUBLIC KEY", "aHVudGVyMg=="), "is a public key"),
         (pem("CERTIFICATE", "aHVudGVyMg=="), "is a certificate;"),
         (pem("CERTIFICATE REQUEST", "aHVudGVyMg=="), "certificate request"),
         (pem("DSA PRIVATE KEY", "aHVudGVyMg=="), "DSA"),
-        (pem("EC PARAMETERS", "aHVudGVyMg=="), "holds no private key"),
+        (pem("EC PARAMETERS", "aHVudGVyMg=="), "contains no private key"),
         (pem("PRIVATE KEY", "aHVudGVyMg=="), "damaged"),
         (pem("RSA PRIVATE KEY", "aHVudGVyMg=="), "damaged"),
         (pem("EC PRIVATE KEY", "aHVudGVyMg=="), "damaged"),
@@ -219,13 +242,13 @@ fn what_is_no_fitting_key_is_told_and_not_shown() {
         (ED.replace("Ed25519", "X25519"), "unsupported curve"),
         (A3.replace("P-256", "secp256k1"), "unsupported curve"),
         (A3.replace("P-256", "P-384"), "missing or damaged"),
-        (A3.replace("jpsQ", "jpsR"), "do not fit"),
-        (A4.replace("AY5p", "AY5q"), "do not fit"),
+        (A3.replace("jpsQ", "jpsR"), "do not match"),
+        (A4.replace("AY5p", "AY5q"), "do not match"),
         (ED.replace("nWGx", "nWGy"), "damaged Ed25519"),
         (A3.replace(r#""kty""#, r#""alg":"RS256","kty""#), "`alg`"),
         (A3.replace(r#""kty""#, r#""use":"enc","kty""#), "not meant for signatures"),
         (r#"{"kty":"hunter2","d":"x"}"#.into(), "unknown type"),
-        (r#"{"kty":"oct","k":"hunter 2"}"#.into(), "`k` is no base64url"),
+        (r#"{"kty":"oct","k":"hunter 2"}"#.into(), "`k` is not base64url"),
         (r#"{"kty":"RSA","n":"x_FEzRu9","e":"AQAB","d":"x_FEzRu9"}"#.into(), "without `p`"),
     ] {
         let why = parse(text.clone()).err().unwrap_or_else(|| panic!("{part}: {text}"));
@@ -261,7 +284,7 @@ fn a_header_begins_with_its_algorithm() {
 fn a_key_signs_only_with_what_is_its_own() {
     let none = Map::new();
     let why = key("rsa-pkcs8").sign(Algorithm::Es256, &none, &none).err();
-    let words = "an RSA key cannot sign with ES256; it can do RS256, RS384, RS512, PS256, PS384, PS512";
+    let words = "an RSA key cannot sign with ES256; it supports RS256, RS384, RS512, PS256, PS384, PS512";
     assert_eq!(why.as_deref(), Some(words));
     for file in ["p256-pkcs8", "p384-pkcs8", "p521-pkcs8", "ed25519-pkcs8"] {
         let key = key(file);

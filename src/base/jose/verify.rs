@@ -1,4 +1,4 @@
-//! The check of a signed JWT against a server's keys (RFC 7515 §5.2, RFC 8725 §3).
+//! Verifies a signed JWT against a server's keys (RFC 7515 §5.2, RFC 8725 §3).
 
 use super::public::Public;
 use super::{Algorithm, from_base64url, jwk};
@@ -20,8 +20,8 @@ struct Listed {
 }
 
 impl Jwks {
-    /// Reads a JWK set. Keys of unknown kinds, for encryption, or not whole are passed over (RFC 7517 §5); so are
-    /// shared secrets, which have no place among public keys.
+    /// Reads a JWK set. Keys that are of unknown kinds, for encryption, or incomplete are skipped (RFC 7517 §5); so are
+    /// shared secrets, which do not belong among public keys.
     ///
     /// # Errors
     /// What is wrong, in words that follow the name of the value.
@@ -55,7 +55,7 @@ impl Jwks {
     }
 }
 
-/// A JWT whose signature is right. What its claims say is still to be checked.
+/// A JWT whose signature is valid. Its claims are still to be checked.
 pub struct Verified {
     /// The JOSE header.
     pub header: Map<String, Value>,
@@ -74,16 +74,16 @@ impl fmt::Debug for Verified {
 /// Why a JWT is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerifyError {
-    /// It has not the form of a signed JWT.
+    /// It does not have the form of a signed JWT.
     NotJwt,
     /// Its algorithm is not accepted: `none`, an HMAC, one not known, one that is not the key's, or an extension
     /// that must be understood (`crit`).
     Algorithm,
     /// The set has no such key: the server may have a newer set.
     NoKey,
-    /// The set has such a key, and it is damaged.
+    /// The set has such a key, but it cannot be read.
     UnreadableKey,
-    /// The signature is not the key's.
+    /// The signature was not made with the key.
     Signature,
 }
 
@@ -92,10 +92,12 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             VerifyError::NotJwt => "is not a signed JWT",
-            VerifyError::Algorithm => "is signed in a way that is not accepted (`alg` or `crit` of its header)",
-            VerifyError::NoKey => "is signed with a key that is not among the server's",
-            VerifyError::UnreadableKey => "is signed with a key that the server publishes damaged: it cannot be read",
-            VerifyError::Signature => "has a wrong signature",
+            VerifyError::Algorithm => {
+                "is signed with an algorithm that is not accepted (`alg` or `crit` in its header)"
+            }
+            VerifyError::NoKey => "is signed with a key that the server does not publish",
+            VerifyError::UnreadableKey => "is signed with a key that is damaged in the server's key set",
+            VerifyError::Signature => "has an invalid signature",
         })
     }
 }
@@ -128,7 +130,7 @@ pub fn verify(jwt: &str, jwks: &Jwks) -> Result<Verified, VerifyError> {
     })
 }
 
-/// The claims of `jwt` and the algorithm it says it is signed with. The signature is not looked at; one that is not
+/// The claims of `jwt` and the algorithm in its header. The signature is not verified; one that is not
 /// accepted by [`verify`] whatever the keys, such as `none`, is not accepted here either.
 ///
 /// # Errors

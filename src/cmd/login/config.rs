@@ -7,7 +7,7 @@ use crate::profile::{Profile, Source, read_trusted};
 use crate::provider::Grant;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::system::files;
+use crate::system::files::{self, Durable, Target};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -22,6 +22,7 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Op
         let texts: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();
         let value = match texts.as_slice() {
             [one] if !param.list => PlainValue::Text(one.clone()),
+            [] if !param.list => PlainValue::Text(String::new()),
             _ => PlainValue::List(texts),
         };
         edit.values.push((param.name.clone(), value));
@@ -32,22 +33,23 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Op
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.
 pub(super) fn edited(context: &Context, name: &str, edit: &Edit) -> Result<Option<(PathBuf, String)>> {
     let path = &context.setup.config_path;
-    let text = read_trusted(path)?.unwrap_or_default();
+    let text = read_trusted(context.host, path)?.unwrap_or_default();
     let Some(new) = crate::profile::config::edit(path, &text, name, edit)? else { return Ok(None) };
     Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
 }
 
 pub(super) fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Error {
-    Error::new(Kind::Other, format!("{} cannot be written", path.display()), error.to_string())
+    Error::new(Kind::Other, format!("{} cannot be written", path.display()), files::why(error))
         .hint("a login keeps the profile there; name another with --config FILE")
 }
 
 /// Finds out before anything is sent whether the config can be written.
 pub(super) fn check_config(context: &Context, name: &str, edit: &Edit) -> Result<()> {
-    let Some((path, _)) = edited(context, name, edit)? else { return Ok(()) };
+    let Some((path, text)) = edited(context, name, edit)? else { return Ok(()) };
     let Some(folder) = path.parent() else { return Ok(()) };
     let made = if folder.is_dir() { Ok(()) } else { files::private_dir(folder) };
-    made.and_then(|()| files::can_write(folder)).map_err(|error| cannot_write(&path, &error).into())
+    let ready = made.and_then(|()| Target::config(&path, text.len() as u64));
+    ready.map(drop).map_err(|error| cannot_write(&path, &error).into())
 }
 
 /// Writes the config, one login at a time: the change is made to the text of now.
@@ -59,7 +61,8 @@ pub(super) fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Re
     let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
     let shared = folder.and_then(|folder| Lock::on_folder(&folder, context.host.clock.deadline).ok());
     if let Some((path, text)) = edited(context, name, edit)? {
-        files::write_config(&path, text.as_bytes()).map_err(|error| cannot_write(&path, &error))?;
+        let written = Target::config(&path, text.len() as u64).and_then(|to| to.put(text.as_bytes(), Durable::Yes));
+        written.map_err(|error| cannot_write(&path, &error))?;
     }
     drop((shared, lock));
     Ok(())

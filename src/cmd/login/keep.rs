@@ -10,14 +10,14 @@ use crate::provider::Grant;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
 use crate::session::journal::{self, Record};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::token::Token;
-use crate::token::credentials::{Kept, Session};
-use crate::token::identity::Known;
+use crate::token::credentials::{Credentials, Session};
+use crate::token::identity::CurrentIdentity;
 use anyhow::Result;
 
 /// A login that the provider has granted.
@@ -28,10 +28,12 @@ pub(super) struct Login<'a> {
     pub is_refresh: bool,
     /// That refresh token.
     pub used: Option<Secret>,
+    /// It takes the place of another account.
+    pub replaces: bool,
     /// `--keep`
     pub keep: bool,
     /// The settings in force, with the secrets that came from the store.
-    pub known: Known,
+    pub known: CurrentIdentity,
     /// What was sent.
     pub inputs: Inputs,
     /// What names its session.
@@ -48,8 +50,8 @@ impl Login<'_> {
 
     /// The token as it waits. `verified`: its ID token was.
     pub(super) fn token(&self, verified: bool) -> Result<Token> {
-        let belongs = self.known.belongs(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, belongs, &self.inputs)?;
+        let identity = self.known.identity(&self.url, self.began_with(), Some(&self.grant.name));
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, identity, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
             id.verified = verified;
         }
@@ -57,26 +59,26 @@ impl Login<'_> {
     }
 
     /// Who a kept session is of, where this is that session going on.
-    pub(super) fn subject_of(&self, old: &Kept) -> Option<String> {
+    pub(super) fn subject_of(&self, old: &Credentials) -> Option<String> {
         let old = old.session.as_ref()?;
         if self.used.as_ref() == Some(&old.refresh_token) { old.subject.clone() } else { None }
     }
 
     /// What the store is to hold, where it held `old`. The session begins here, with this call's own state folder.
-    pub(super) fn kept(&self, old: &Kept) -> Kept {
+    pub(super) fn credentials(&self, old: &Credentials) -> Credentials {
         let provider = &self.profile.provider;
         let new = self.issued.refresh_token.as_ref().filter(|_| provider.refresh.is_some());
         // Where it was not rotated, the one that was handed in stays.
         let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
             refresh_token: refresh_token.clone(),
-            belongs: self.known.belongs(&self.url, self.began_with(), None),
+            identity: self.known.identity(&self.url, self.began_with(), None),
             since: self.received.secs(),
             subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
-        if self.is_refresh {
+        if self.is_refresh && !self.replaces {
             // It leaves the kept secrets as they are.
-            return Kept { session, dpop_key, folder: None, ..old.clone() };
+            return Credentials { session, dpop_key, folder: None, ..old.clone() };
         }
         let home = open_store::origin(&self.url);
         let is_fallback = provider.refresh.as_ref().and_then(|r| r.fallback.as_ref()) == Some(&self.grant.name);
@@ -85,11 +87,20 @@ impl Login<'_> {
         let client = self.inputs.get("client_id").map(|id| id.to_string());
         let is_same = old.secrets_for == home && (old.secrets_client.is_none() || old.secrets_client == client);
         let mut secrets = if is_same { old.secrets.clone() } else { Default::default() };
+        // A person's own goes with the person.
+        secrets.retain(|name, _| !(self.replaces && provider.param(name).is_some_and(|param| param.personal)));
         for name in provider.uses(self.grant).into_keys() {
             let Some(param) = provider.param(&name).filter(|p| p.secret) else { continue };
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
-            let wanted = match self.profile.given.get(&name).map(|g| &g.source) {
-                Some(Source::Flag | Source::Asked) => self.keep || (needed && !param.personal),
+            let given = self.profile.given.get(&name).map(|g| &g.source);
+            // A new one takes the place of the stored one, which is no longer valid.
+            let has_changed = matches!(given, Some(Source::Flag | Source::Asked))
+                && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
+            if has_changed && param.personal && !self.keep {
+                secrets.remove(&name);
+            }
+            let wanted = match given {
+                Some(Source::Flag | Source::Asked) => self.keep || ((needed || has_changed) && !param.personal),
                 // What came from the environment is not kept, unless that is asked for.
                 Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
                 _ => false,
@@ -99,11 +110,19 @@ impl Login<'_> {
             }
         }
         let (secrets_for, secrets_client) = if secrets.is_empty() { (None, None) } else { (home, client) };
-        Kept { session, secrets, secrets_for, secrets_client, dpop_key, others: old.others.clone(), ..Kept::default() }
+        Credentials {
+            session,
+            secrets,
+            secrets_for,
+            secrets_client,
+            dpop_key,
+            others: old.others.clone(),
+            ..Credentials::default()
+        }
     }
 
     /// Cache and index after the store: a new login answers all questions of its profile.
-    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &Opened, token: &Token) -> Result<()> {
+    pub(super) fn cache_and_index(&self, context: &mut Context, opened: &OpenStore, token: &Token) -> Result<()> {
         let Login { profile, grant, .. } = self;
         if profile.cache {
             let cache = Cache::new(context.host.folders()?.cache(&profile.name));
@@ -121,23 +140,26 @@ impl Login<'_> {
             && let Ok(Some(mut old)) = context.host.store(&choice)
             && old.forget(&profile.name).is_err()
         {
-            context.host.terminal.warn(&format!("{}: what the {before} store held could not be removed", profile.name));
+            context
+                .host
+                .terminal
+                .warn(&format!("{}: the old entry in the {before} store could not be removed", profile.name));
         }
         Ok(())
     }
 
     /// Says what is now there.
-    pub(super) fn report(&self, host: &mut Host, opened: &Opened) {
+    pub(super) fn report(&self, host: &mut Host, opened: &OpenStore) {
         let Login { profile, grant, .. } = self;
-        let kept = match (&opened.kept.session, opened.kept.secrets.is_empty()) {
+        let kept = match (&opened.credentials.session, opened.credentials.secrets.is_empty()) {
             (Some(_), true) => "the refresh token is kept",
             (Some(_), false) => "the refresh token and the secret are kept",
             (None, false) => "the secret is kept",
-            (None, true) => "nothing but the access token is kept",
+            (None, true) => "only the access token is kept",
         };
         let life = match self.issued.expires.at() {
-            Some(at) => format!("good for {}", crate::base::duration::show(at - self.received.secs())),
-            None => "without a known end".into(),
+            Some(at) => format!("valid for {}", crate::base::duration::show(at - self.received.secs())),
+            None => "expiry unknown".into(),
         };
         if profile.store == StoreChoice::None {
             host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
@@ -145,13 +167,14 @@ impl Login<'_> {
         let scopes = self.inputs.get("scope").unwrap_or_default();
         if self.issued.refresh_token.is_none() && scopes.split(' ').any(|scope| scope == "offline_access") {
             host.terminal.warn(&format!(
-                "{}: offline_access was asked for, and no refresh token came: a login is needed again when this token ends",
+                "{}: the provider returned no refresh token although offline_access was requested; log in again when this token expires",
                 profile.name
             ));
         }
-        let place = if opened.kept.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        let place =
+            if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
         host.terminal.tell(&format!(
-            "logged in to {} as {} by {}: an access token {life}; {kept}{place}",
+            "logged in to {} as {} with {}: access token {life}; {kept}{place}",
             profile.provider.title, profile.name, grant.name
         ));
     }
@@ -166,18 +189,18 @@ pub fn begin(
     profile: &Profile,
     grant: &Grant,
     inputs: &Inputs,
-    opened: &mut Opened,
+    opened: &mut OpenStore,
     used: &Secret,
 ) -> Result<Record> {
     let known = inputs.known(profile, &profile.known()?);
     let url = profile.session_url(inputs.values()).unwrap_or_default();
-    let old = opened.kept.session.as_ref().filter(|old| old.refresh_token == *used);
+    let old = opened.credentials.session.as_ref().filter(|old| old.refresh_token == *used);
     let session = Session {
         refresh_token: used.clone(),
-        belongs: known.belongs(&url, None, None),
+        identity: known.identity(&url, None, None),
         since: host.clock.now().secs(),
         subject: old.and_then(|old| old.subject.clone()),
     };
-    let entry = Kept { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.kept.clone() };
-    journal::begin(host, profile, opened, &entry, known.belongs(&url, None, Some(&grant.name)))
+    let entry = Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
+    journal::begin(host, profile, opened, &entry, known.identity(&url, None, Some(&grant.name)))
 }

@@ -1,7 +1,10 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
+mod account;
+mod command;
 mod config;
 mod keep;
+mod poll;
 mod prompt;
 
 use super::Context;
@@ -11,26 +14,31 @@ use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::cli::LoginArgs;
 use crate::host::Host;
-use crate::oauth::poll::{self, Answer, Poll};
 use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
-use crate::profile::{Profile, Source, Value, Wishes};
-use crate::provider::{Flow, Grant, Param};
+use crate::profile::{Given, Profile, Source, Value, Wishes};
+use crate::provider::{Flow, Grant};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
 use crate::session::journal::{self, Record};
-use crate::session::open_store::{self, Opened};
+use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
+use crate::session::refresh;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::storage::secrets::{StoreError, Trouble};
+use crate::storage::secrets::StoreErrorKind;
 use crate::system::signals::{Hold, Stake};
+use crate::token::credentials::{Credentials, Session};
+use account::{Replaced, Wish};
 use anyhow::{Context as _, Result};
+use command::{same_command, try_again, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
-use prompt::{cannot_ask, prompt};
+use poll::wait;
+use prompt::{cannot_ask, prompt, prompt_again};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Runs the login.
@@ -52,41 +60,87 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
-    let wishes = Wishes {
+    let of = of.unwrap_or(args.target.clone());
+    let mut wishes = Wishes {
         grant: args.grant.clone(),
-        flags: args.values.clone(),
+        flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
-        provider: args.keep_as.is_some().then(|| of.unwrap_or(args.target.clone())),
+        provider: args.keep_as.is_some().then_some(of.clone()),
     };
-    let profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
-    log_in(context, args, profile, store).context(name)
+    let mut again = same_command(context.host);
+    let (mut name, mut answers) = (name, BTreeMap::new());
+    loop {
+        let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
+        profile.given.append(&mut answers);
+        match log_in(context, args, profile, store.clone(), &again).context(name)? {
+            End::LoggedIn => return Ok(()),
+            End::Under(new, given) => {
+                // Its values are those that this call was given; the variables of the other name are not its own.
+                again = format!("{} --as {new}", without_name(context.host));
+                wishes.flags.clear();
+                wishes.provider = Some(of.clone());
+                (name, answers) = (new, given);
+            }
+        }
+    }
 }
 
-fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: Option<StoreChoice>) -> Result<()> {
+/// How a login ends that has not failed.
+enum End {
+    LoggedIn,
+    /// It is to be made under this name, with these values.
+    Under(String, BTreeMap<String, Given>),
+}
+
+impl End {
+    fn under(name: String, profile: Profile) -> End {
+        let mut given = profile.given;
+        given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked));
+        End::Under(name, given)
+    }
+}
+
+fn log_in(
+    context: &mut Context,
+    args: &LoginArgs,
+    mut profile: Profile,
+    store: Option<StoreChoice>,
+    again: &str,
+) -> Result<End> {
     let name = profile.name.clone();
     let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
+    // Before anything is sent, the metadata's request included.
+    let opened = open(context.host, &profile, false, again)?;
+    check_config(context, &name, &edit(&profile, &grant, is_refresh, store.clone()))?;
+    let held = account::held(context.host, &profile, &opened);
+    let mut replaces = false;
+    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
+        return Ok(End::under(new, profile));
+    }
     discover(context.host, &mut profile, &grant)?;
-    let opened = open(context.host, &profile, false)?;
-    let kept = usable_secrets(&profile, &opened)?;
+    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
             || kept.contains_key(name)
-            || (name == "refresh_token" && opened.kept.session.is_some())
+            || (name == "refresh_token" && opened.credentials.session.is_some())
     });
     if let Some(error) = profile.not_offered(&grant, &missing) {
         return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(&profile, &grant, &missing, &opened).into());
+        return Err(cannot_ask(context.host, &profile, &grant, &missing, &opened, again).into());
     }
-    for value in missing {
-        let given = prompt(context.host, &profile, &value)?;
-        profile.given.insert(value, given);
+    if context.host.terminal.interactive {
+        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.credentials)?;
     }
+    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
+        return Ok(End::under(new, profile));
+    }
+    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
     let edit = edit(&profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
@@ -109,13 +163,13 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         false => None,
     };
     let asked = match begun {
-        None => ask(context, &profile, &grant, is_refresh)?,
+        None => ask(context, &profile, &grant, is_refresh, replaces, again)?,
         Some((inputs, Begun::Ready)) => {
             let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile, true)?;
-            ask_with(context.host, &profile, &grant, inputs, opened, lock)?
+            let opened = open(context.host, &profile, true, again)?;
+            ask_with(context.host, &profile, &grant, inputs, opened, lock, again)?
         }
-        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit))?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit), again)?,
     };
     let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
 
@@ -126,7 +180,41 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         }
         _ => false,
     };
+    // Another login may have been quicker.
+    let held = account::held(context.host, &profile, &opened);
+    let subject = issued.id_token.as_ref().and_then(refresh::subject);
+    let before = held.session.as_ref().and_then(|session| session.subject.clone());
+    if let (Some(was), Some(now)) = (&before, &subject)
+        && was != now
+    {
+        if used.is_some() && used.as_ref() == held.session.as_ref().map(|session| &session.refresh_token) {
+            // OIDC Core §12.2
+            let why = "its ID token is for another person than the login's (`sub`)";
+            return Err(Error::new(Kind::Reply, "the reply to the refresh cannot be trusted", why).into());
+        }
+        if !args.replace && !replaces {
+            drop(record);
+            opened.drop_key(&name);
+            let url = profile.session_url(inputs.values()).unwrap_or_default();
+            let identity = profile.known()?.identity(&url, None, None);
+            let token = acquire::cached(&profile, &grant, &issued, received, identity.clone(), &inputs).ok();
+            let session = issued.refresh_token.map(|refresh_token| Session {
+                refresh_token,
+                identity,
+                since: received.secs(),
+                subject: subject.clone(),
+            });
+            let new = Credentials { session, ..opened.credentials.clone() };
+            return Err(account::other_subject(context.host, &mut profile, (was, now), (new, token), again).into());
+        }
+        replaces = true;
+    }
+    let replaced = match replaces {
+        true => Some(Replaced::of(context, &profile, held, &opened)?),
+        false => None,
+    };
     let login = Login {
+        replaces,
         url: profile.session_url(inputs.values()).unwrap_or_default(),
         used,
         keep: args.keep,
@@ -143,8 +231,8 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
-    let kept = login.kept(&opened.kept);
-    if let Err(trouble) = opened.write(&name, kept) {
+    let credentials = login.credentials(&opened.credentials);
+    if let Err(trouble) = opened.write(&name, credentials) {
         record.iter_mut().for_each(Record::leave);
         let mut error = open_store::store_error(&profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
@@ -154,10 +242,62 @@ fn log_in(context: &mut Context, args: &LoginArgs, mut profile: Profile, store: 
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
+    if let Some(replaced) = replaced {
+        replaced.revoke(context.host, &opened.credentials);
+    }
     drop(hold);
     drop(lock);
     context.host.terminal.release_messages();
     login.report(context.host, &opened);
+    Ok(End::LoggedIn)
+}
+
+/// Settles what becomes of the account that the profile holds, where the login is for another: the name that the new
+/// one is to have; or `replaces` is set.
+fn other_account(
+    host: &mut Host,
+    args: &LoginArgs,
+    profile: &Profile,
+    held: &Credentials,
+    again: &str,
+    replaces: &mut bool,
+) -> Result<Option<String>> {
+    let Some(differs) = account::differs(profile, held).filter(|_| !*replaces) else { return Ok(None) };
+    if !args.replace
+        && let Wish::Keep(new) = account::ask(host, profile, &differs, again)?
+    {
+        return Ok(Some(new));
+    }
+    *replaces = true;
+    Ok(None)
+}
+
+/// Asks a person for what is missing, and for the secrets of which one is kept: it may have changed since.
+fn ask_for_values(
+    host: &mut Host,
+    profile: &mut Profile,
+    grant: &Grant,
+    missing: Vec<String>,
+    usable: &BTreeMap<String, Value>,
+    kept: &Credentials,
+) -> Result<()> {
+    let is_kept = |name: &String| match name.as_str() {
+        "refresh_token" => kept.session.is_some(),
+        name => usable.contains_key(name),
+    };
+    let uses = profile.provider.uses(grant);
+    let again = uses.keys().filter(|name| !profile.given.contains_key(*name) && is_kept(name)).cloned();
+    let mut names: Vec<String> = missing.iter().cloned().chain(again).collect();
+    names.sort_by_key(|name| profile.provider.params.iter().position(|param| param.name == *name));
+    for name in names {
+        let given = match missing.contains(&name) {
+            true => Some(prompt(host, profile, &name)?),
+            false => prompt_again(host, profile, &name)?,
+        };
+        if let Some(given) = given {
+            profile.given.insert(name, given);
+        }
+    }
     Ok(())
 }
 
@@ -178,7 +318,7 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
 /// A grant that was answered with a token.
 struct Asked {
     lock: Lock,
-    opened: Opened,
+    opened: OpenStore,
     inputs: Inputs,
     issued: Issued,
     received: Time,
@@ -190,26 +330,33 @@ struct Asked {
 }
 
 /// Runs a grant that needs no flow.
-fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool) -> Result<Asked> {
+fn ask(
+    context: &mut Context,
+    profile: &Profile,
+    grant: &Grant,
+    is_refresh: bool,
+    replaces: bool,
+    again: &str,
+) -> Result<Asked> {
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let mut opened = open(context.host, profile, true)?;
-    let kept = usable_secrets(profile, &opened)?;
+    let mut opened = open(context.host, profile, true, again)?;
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
-    let session = opened.kept.session.as_ref();
+    let session = opened.credentials.session.as_ref();
     let refresh_token = match given {
         Some(given) => Some(Value::found(given, Source::Flag)),
         None => session.map(open_store::refresh_token),
     };
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now())),
+        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now()), again),
         _ => match &used {
             Some(used) => {
                 let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
@@ -223,7 +370,7 @@ fn ask(context: &mut Context, profile: &Profile, grant: &Grant, is_refresh: bool
             }
             None => exchange::ask(context.host, profile, &asking, &inputs),
         }
-        .and_then(|outcome| granted(profile, grant, outcome)),
+        .and_then(|outcome| granted(profile, grant, outcome, again)),
     };
     let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
     Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
@@ -235,103 +382,30 @@ fn ask_with(
     profile: &Profile,
     grant: &Grant,
     mut inputs: Inputs,
-    opened: Opened,
+    opened: OpenStore,
     lock: Lock,
+    again: &str,
 ) -> Result<Asked> {
-    inputs.bind(grant, &opened.kept)?;
+    inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let outcome = exchange::ask(host, profile, &asking, &inputs)?;
-    let (issued, received) = granted(profile, grant, outcome)?;
+    let granted =
+        exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome, again));
+    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
     Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 
-/// Asks for the token until the person has decided. The lock is held for each request, and not between them.
-fn wait(
-    context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
-    mut inputs: Inputs,
-    mut opened: Opened,
-    (mut poll, limit): (Poll, Option<Duration>),
-) -> Result<Asked> {
-    inputs.bind(grant, &opened.kept)?;
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let ended = |why: &str, kind: Kind| {
-        Error::new(kind, "the login has not come to an end", why).hint(profile.login_again(grant))
-    };
-    let deadline = limit.map(|_| context.host.clock.deadline);
-    let mut pause = poll.first();
-    // Why the last answer was none: the person may have done their part.
-    let mut unreached = None;
-    loop {
-        if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
-            context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
-            let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
-                format!("--timeout is over, and the server gave no answer at last: {why}")
-            });
-            return Err(ended(&why, Kind::Unavailable).into());
-        }
-        context.host.clock.sleep(pause);
-        if deadline.is_none() {
-            context.host.clock.renew();
-        }
-        let lock = context.lock(&profile.name)?;
-        opened.follow(context.host, &profile.name)?;
-        let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
-        let (error, code) = match outcome {
-            Outcome::Issued(issued, received) => {
-                let hold = crate::system::signals::hold(Stake::Time);
-                opened.read(&profile.name);
-                opened.follow(context.host, &profile.name)?;
-                if let Some(trouble) = &opened.trouble {
-                    return Err(open_store::store_error(profile, trouble).into());
-                }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
-            }
-            Outcome::Dead(error) => (error, None),
-            Outcome::Failed(error, code) => (error, code),
-        };
-        opened.release();
-        drop(lock);
-        context.host.terminal.release_messages();
-        let answer = match code.as_deref().and_then(Answer::of) {
-            Some(answer) => answer,
-            None if error.kind == Kind::Unavailable => Answer::Unreachable,
-            None => return Err(error.into()),
-        };
-        unreached = (answer == Answer::Unreachable).then(|| error.to_string());
-        pause = match poll.next(answer, context.host.clock.instant()) {
-            poll::Step::Wait(pause) => pause,
-            poll::Step::GiveUp(why) => {
-                return Err(match why {
-                    poll::Why::Denied => ended("the person refused (access_denied)", Kind::Refused),
-                    poll::Why::Expired => {
-                        ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
-                    }
-                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
-                    poll::Why::Unreachable => match error.hint {
-                        Some(_) => error,
-                        None => error.hint(profile.login_again(grant)),
-                    },
-                }
-                .into());
-            }
-        };
-    }
-}
-
 /// The token, or the refusal in the words of a login.
-fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued, Time)> {
+fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> Result<(Issued, Time)> {
     match outcome {
         Outcome::Issued(issued, received) => Ok((issued, received)),
         Outcome::Dead(mut error) => {
-            error.hint = Some(again(profile, grant));
+            error.hint = Some(try_again(profile, grant, again));
             Err(error.into())
         }
         Outcome::Failed(mut error, code) => {
             if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
-                error.hint = Some(again(profile, grant));
+                error.hint = Some(try_again(profile, grant, again));
             }
             Err(error.into())
         }
@@ -340,36 +414,45 @@ fn granted(profile: &Profile, grant: &Grant, outcome: Outcome) -> Result<(Issued
 
 /// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
 /// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool) -> Result<Opened> {
-    let mut opened = Opened::open(host, profile);
+fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
+    let mut opened = OpenStore::open(host, profile);
+    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
+    let clear = |opened: &mut OpenStore| {
+        let trouble = opened.trouble.as_ref().map(|error| error.trouble);
+        if trouble == Some(StoreErrorKind::Entry)
+            || (trouble == Some(StoreErrorKind::Corrupt) && profile.store != StoreChoice::File)
+        {
+            opened.trouble = None;
+        }
+    };
+    clear(&mut opened);
     if locked {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
+        clear(&mut opened);
+        opened.prepare();
+    } else {
+        opened.check_ready();
     }
-    opened.check_ready();
     match &opened.trouble {
-        // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-        Some(StoreError { trouble: Trouble::Corrupt, .. }) if profile.store != StoreChoice::File => {
-            opened.trouble = None;
-            Ok(opened)
+        Some(trouble) => {
+            let error = open_store::store_error(profile, trouble);
+            Err(match trouble.trouble {
+                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
+                    error.hint(format!("keep secrets in a file: {again} --store file"))
+                }
+                _ => error,
+            }
+            .into())
         }
-        Some(trouble) => Err(open_store::store_error(profile, trouble).into()),
         None => Ok(opened),
     }
 }
 
-fn usable_secrets(profile: &Profile, opened: &Opened) -> Result<std::collections::BTreeMap<String, Value>> {
+/// The kept secrets that this login may use. Those of a person are the old account's, where it `replaces` one.
+fn usable_secrets(profile: &Profile, kept: &Credentials, replaces: bool) -> Result<BTreeMap<String, Value>> {
     let url = profile.session_url(&profile.known_values()?);
-    Ok(opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref()))
-}
-
-/// What to try after a refusal.
-fn again(profile: &Profile, grant: &Grant) -> String {
-    let uses = profile.provider.uses(grant);
-    let secrets: Vec<&Param> =
-        profile.provider.params.iter().filter(|p| p.secret && uses.contains_key(&p.name)).collect();
-    // The one that was given is the one that was refused.
-    let secret = secrets.iter().find(|p| profile.given.contains_key(&p.name)).or(secrets.first());
-    let with = secret.map(|p| format!(" --{}-file PATH", p.name.replace('_', "-"))).unwrap_or_default();
-    format!("try again with other values: tok login {} {}{with}", profile.name, grant.name)
+    let mut secrets = open_store::secrets_for(kept, url.as_deref(), profile.value("client_id").as_deref());
+    secrets.retain(|name, _| !(replaces && profile.provider.param(name).is_some_and(|p| p.personal)));
+    Ok(secrets)
 }

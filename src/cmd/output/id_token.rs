@@ -7,6 +7,6 @@ use anyhow::Result;
 pub fn write(answer: &Answer) -> Result<String> {
     match &answer.token.id_token {
         Some(id) => Ok(format!("{}\n", id.text.expose())),
-        None => Err(Error::new(Kind::LoginNeeded, "there is no ID token".to_string(), "").into()),
+        None => Err(Error::new(Kind::LoginNeeded, "no ID token".to_string(), "").into()),
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that is known of a token, as one JSON object.
 
-use super::{Answer, Source};
+use super::{Answer, TokenSource};
 use serde_json::json;
 
 pub fn write(answer: &Answer) -> String {
@@ -18,9 +18,9 @@ pub fn write(answer: &Answer) -> String {
         "scope": token.scope,
         "header": { "name": token.header.0, "value": token.header.1.expose() },
         "source": match answer.source {
-            Source::Cache => "cache",
-            Source::Refresh => "refresh",
-            Source::Grant => "grant",
+            TokenSource::Cache => "cache",
+            TokenSource::Refresh => "refresh",
+            TokenSource::Grant => "grant",
         },
         "extra": token.extra,
     });

@@ -8,7 +8,7 @@ mod token;
 
 use crate::base::secret::Secret;
 use crate::cli::Format;
-use crate::session::acquire::Source;
+use crate::session::acquire::TokenSource;
 use crate::token::Token;
 use anyhow::Result;
 
@@ -19,7 +19,7 @@ pub struct Answer {
     /// The token and what is known of it.
     pub token: Token,
     /// Where it came from.
-    pub source: Source,
+    pub source: TokenSource,
     /// The clock, in seconds since 1970.
     pub now: i64,
 }

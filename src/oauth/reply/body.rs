@@ -1,11 +1,11 @@
-//! A body, by what it is: JSON, a form, a text, a page. [`Body`] reads it strictly, as a token must be read;
-//! [`Damaged`] makes out what can be made out, for the words of a refusal.
+//! A body by its kind: JSON, a form, text, a page. [`Body`] reads it strictly, as a token must be read;
+//! [`Damaged`] recovers what it can, for the message of a refusal.
 
-use crate::provider::Format;
+use crate::provider::BodyFormat;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-/// A body that is whole.
+/// A complete body.
 pub(super) enum Body {
     /// JSON, or a form as an object of strings.
     Parsed(Value),
@@ -17,22 +17,22 @@ pub(super) enum Body {
 
 impl Body {
     /// Reads `bytes` as `format` says.
-    pub(super) fn parse(format: Format, bytes: &[u8]) -> Body {
+    pub(super) fn parse(format: BodyFormat, bytes: &[u8]) -> Body {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Body::Unreadable("it is not UTF-8".into());
         };
         let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
         match format {
             _ if trimmed.is_empty() => Body::Unreadable("it is empty".into()),
-            Format::Text if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
-            Format::Text => Body::Text(trimmed.to_string()),
-            Format::Json => Body::json(text),
-            Format::Form if trimmed.starts_with('{') => Body::Unreadable("it is JSON, not a form".into()),
-            Format::Form => Body::form(trimmed),
-            Format::Auto if trimmed.starts_with(['{', '[', '\u{feff}']) => Body::json(text),
-            Format::Auto if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
-            Format::Auto if is_form(trimmed) => Body::form(trimmed),
-            Format::Auto => Body::json(text),
+            BodyFormat::Text if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
+            BodyFormat::Text => Body::Text(trimmed.to_string()),
+            BodyFormat::Json => Body::json(text),
+            BodyFormat::Form if trimmed.starts_with('{') => Body::Unreadable("it is JSON, not a form".into()),
+            BodyFormat::Form => Body::form(trimmed),
+            BodyFormat::Auto if trimmed.starts_with(['{', '[', '\u{feff}']) => Body::json(text),
+            BodyFormat::Auto if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
+            BodyFormat::Auto if is_form(trimmed) => Body::form(trimmed),
+            BodyFormat::Auto => Body::json(text),
         }
     }
 
@@ -42,7 +42,9 @@ impl Body {
             Ok(_) => Body::Unreadable("it is not a JSON object".into()),
             Err(_) if text.trim_start().starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
             // serde_json's own message names the place, never the text.
-            Err(error) => Body::Unreadable(format!("it is not JSON: {error}")),
+            Err(error) => {
+                Body::Unreadable(format!("it is not JSON: error at line {}, column {}", error.line(), error.column()))
+            }
         }
     }
 
@@ -61,24 +63,24 @@ impl Body {
     }
 }
 
-/// Whether a text can be a form, where nothing says so.
+/// Whether a text can be a form, if nothing says so.
 fn is_form(text: &str) -> bool {
     text.contains('=') && !text.contains([' ', '\n', '<', '"'])
 }
 
-/// A name or a value of a form (WHATWG URL §5.1); `None` where it is not UTF-8.
+/// A name or a value of a form (WHATWG URL §5.1); `None` if it is not UTF-8.
 pub fn form_decode(part: &str) -> Option<Zeroizing<String>> {
     let spaced = Zeroizing::new(part.replace('+', " "));
     let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8().ok()?;
     Some(Zeroizing::new(decoded.into_owned()))
 }
 
-/// What can be made out of a body that may be cut, badly escaped or in another encoding.
+/// What can be recovered from a body that may be cut, badly escaped or in another encoding.
 #[derive(Default)]
 pub(super) struct Damaged {
     /// As JSON or a form, as far as it can be read. A string that is cut is not in it.
     pub(super) value: Option<Value>,
-    /// As plain text for a person, where it is neither of them and no page.
+    /// As plain text for a person, if it is neither of them and not a page.
     pub(super) text: Option<String>,
 }
 
@@ -86,7 +88,7 @@ impl Damaged {
     pub(super) fn parse(bytes: &[u8]) -> Damaged {
         let decoded = decode(bytes);
         let text = decoded.trim_start_matches('\u{feff}').trim();
-        // What some servers put before JSON so that no browser runs it.
+        // A prefix of some servers that keeps browsers from running JSON.
         let text = text.strip_prefix(")]}'").map_or(text, |rest| rest.trim_start_matches([',', '\n', '\r', ' ']));
         match serde_json::from_str::<Value>(text) {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => return Damaged { value: Some(value), text: None },
@@ -132,16 +134,16 @@ fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// Whether `text` is meant for a person: not something packed.
+/// Whether `text` is meant for a person, not binary.
 fn is_words(text: &str) -> bool {
     let is_odd = |c: char| c.is_control() && !c.is_ascii_whitespace();
     text.chars().any(char::is_alphabetic) && !text.chars().take(1000).any(is_odd)
 }
 
-/// The deepest list or object that is looked into.
+/// How deep lists and objects are followed.
 const DEEPEST: usize = 32;
 
-/// JSON that is damaged: what stands before the damage is read, and what follows as far as it makes sense.
+/// Damaged JSON: what precedes the damage is read, and what follows as far as it makes sense.
 struct Json<'t> {
     text: &'t str,
     at: usize,
@@ -166,7 +168,7 @@ impl Json<'_> {
         }
     }
 
-    /// The next value; `None` where the text ends within a string or nothing makes sense any more.
+    /// The next value; `None` if the text ends within a string or nothing makes sense any more.
     fn value(&mut self, depth: usize) -> Option<Value> {
         self.skip(&[]);
         let value = match self.peek()? {
@@ -258,7 +260,7 @@ impl Json<'_> {
         after.is_empty() || after.starts_with([',', ':', '}', ']'])
     }
 
-    /// The character of `\uXXXX`; half a pair is none.
+    /// The character of `\uXXXX`; `None` for half a surrogate pair.
     fn unit(&mut self) -> char {
         let digits = self.text.get(self.at..self.at + 4);
         let Some(unit) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else {
@@ -268,7 +270,7 @@ impl Json<'_> {
         char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 
-    /// A number, `true`, `false`; another word is as good as null.
+    /// A number, `true`, `false`; another word counts as null.
     fn word(&mut self) -> Option<Value> {
         let rest = &self.text[self.at..];
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-._".contains(c))).unwrap_or(rest.len());
@@ -303,7 +305,7 @@ mod tests {
         ] {
             assert_eq!(damaged(body.as_bytes()), good, "{body}");
         }
-        // Half a code is none.
+        // Part of a code is not a code.
         assert_eq!(damaged(b"{\"error\":\"invalid_gra"), json!({}));
     }
 

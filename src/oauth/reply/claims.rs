@@ -1,4 +1,4 @@
-//! The claims of a JWT, an ID token or an introspection (RFC 7519 §4, RFC 7662 §2.2): read as any reply is.
+//! The claims of a JWT, an ID token or an introspection (RFC 7519 §4, RFC 7662 §2.2), read like any reply.
 
 use super::value::{member, number};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// The claim `name`, a text.
 ///
 /// # Errors
-/// It is something else, in words that follow the name of the token.
+/// It is not a string, in words that follow the name of the token.
 pub fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<Option<&'c str>, String> {
     match member(claims, name) {
         None => Ok(None),
@@ -25,7 +25,7 @@ pub fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, S
     whole.map(Some).ok_or_else(|| format!("has a claim `{name}` that is not a time"))
 }
 
-/// When `token` expires, in seconds since 1970, where it is a JWT that says so. Decoded, not verified.
+/// When `token` expires, in seconds since 1970, if it is a JWT that says so. Decoded, not verified.
 pub fn expiry(token: &str) -> Option<i64> {
     seconds(&crate::base::jose::jwt::claims(token)?, "exp").ok()?
 }

@@ -1,4 +1,4 @@
-//! When a token expires, by what its reply says.
+//! When a token expires, according to its reply.
 
 use super::value::{is_empty, number};
 use super::{Note, claims};
@@ -8,17 +8,17 @@ use crate::provider::{Expiry, Lifetime, Rules, Unit, Zero};
 use crate::token::Expires;
 use serde_json::Value;
 
-/// The farthest expiry that is believed, in seconds from now: ten years. What lies beyond is a slip of the unit, or a
-/// way to write «never».
+/// The farthest accepted expiry, in seconds from now: ten years. Anything beyond is in the wrong unit, or a
+/// way to write "never".
 const FARTHEST: i64 = 315_576_000;
 
-/// The expiry of the access token: the reply's, a JWT's where that is earlier, else the provider's `lifetime`.
+/// The expiry of the access token: the reply's, or a JWT's if that is earlier, else the provider's `lifetime`.
 pub(super) fn access(rules: &Rules, value: &Value, token: &str, now: i64, notes: &mut Vec<Note>) -> Expires {
     let said = of(&rules.expires, value, now, notes);
     let jwt = claims::expiry(token);
     if let Some(exp) = jwt.filter(|exp| *exp <= now) {
         notes.push(Note::Warning(format!(
-            "the token just issued says that it expired {} ago; is the clock of this machine right?",
+            "the new token already expired {} ago; check this machine's clock",
             crate::base::duration::show(now.saturating_sub(exp))
         )));
     }
@@ -41,7 +41,7 @@ pub(super) fn access(rules: &Rules, value: &Value, token: &str, now: i64, notes:
     }
 }
 
-/// The first expiry that gives a time still to come; else one that has passed, else nothing.
+/// The first expiry in the future; else one that has passed, else nothing.
 pub(super) fn of(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>) -> Expires {
     let mut passed = None;
     for rule in list {
@@ -61,7 +61,7 @@ pub(super) fn of(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>
                 Unit::Auto if n < 1e9 => later(now, n),
                 Unit::Auto if n < 1e11 => later(0, n),
                 Unit::Auto => later(0, n / 1e3),
-                // A number where a date should be is no date.
+                // A number is not a date.
                 Unit::Date => {
                     notes.push(Note::Detail(format!("the expiry at {} is not a date", escape(&rule.at))));
                     continue;
@@ -94,7 +94,7 @@ fn too_far(place: &str, time: i64) -> String {
     format!("ignoring the expiry in {place}: {} is more than ten years away", date::show(time))
 }
 
-/// `start` plus `seconds`, rounded down, within what a date can show.
+/// `start` plus `seconds`, rounded down, limited to what a date can show.
 fn later(start: i64, seconds: f64) -> i64 {
     (start as f64 + seconds.floor()).clamp(0.0, date::LAST as f64) as i64
 }

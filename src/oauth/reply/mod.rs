@@ -1,6 +1,6 @@
-//! A reply, read by the provider's rules: a token, or the reason why there is none. One reader for all replies: of a
-//! token, a device, a pushed request, a registration, an introspection, of metadata and claims. Pure; the time is the
-//! one at which the reply arrived.
+//! Reads a reply by the provider's rules: a token, or the reason why there is none. One reader for all replies: for a
+//! token, a device, a pushed request, a registration, an introspection, metadata and claims. Pure; the time is the
+//! time at which the reply arrived.
 
 mod body;
 pub mod claims;
@@ -17,21 +17,21 @@ use crate::base::error::Kind;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::oauth::request::Response;
-use crate::provider::{Find, Format, Rules, Test};
+use crate::provider::{BodyFormat, Find, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::Body;
 use refusal::{beside_success, holds, refusal, refused, reports_error, said};
 use serde_json::{Map, Value};
 use value::first;
 
-/// What a good reply brought.
+/// The content of a successful reply.
 #[derive(Clone, Debug)]
 pub struct Issued {
     /// The access token.
     pub access_token: Secret,
     /// The refresh token, if the reply has one.
     pub refresh_token: Option<Secret>,
-    /// As the provider writes it; nothing is decided by it.
+    /// The token type, as the provider writes it; nothing depends on it.
     pub token_type: Option<String>,
     /// The scope granted, a list joined by spaces.
     pub scope: Option<String>,
@@ -41,25 +41,25 @@ pub struct Issued {
     pub refresh_expires: Expires,
     /// The ID token, unread.
     pub id_token: Option<Secret>,
-    /// What the provider file carries besides.
+    /// What else the provider file keeps.
     pub extra: Map<String, Value>,
-    /// What should be said about it.
+    /// What to tell the user about it.
     pub notes: Vec<Note>,
 }
 
-/// Something a person may want to know about a good reply.
+/// Something a person may want to know about a successful reply.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Note {
-    /// Said always: something is likely to go wrong.
+    /// Always shown: something is likely to go wrong.
     Warning(String),
-    /// Said with `-v`.
+    /// Shown with `-v`.
     Detail(String),
 }
 
 /// Reads `response`. `dead` are the tests that tell a dead refresh token from another refusal.
 ///
 /// # Errors
-/// There is no token in it: [`Failure`] says why.
+/// If it has no token: [`Failure`] says why.
 pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued, Failure> {
     let now = response.received.secs();
     let status = response.status;
@@ -79,7 +79,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
                     Test::Status(_) => "status",
                     Test::At(place, _) => place,
                 };
-                return Err(misread(format!("it does not say whether it succeeded: there is no {}", escape(place))));
+                return Err(misread(format!("it does not say whether it succeeded: {} is missing", escape(place))));
             }
         }
     }
@@ -92,11 +92,11 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         (Find::At(places), None) => match first(&value, places) {
             None => None,
             Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => return Err(misread("the access token in it is not a string")),
+            Some(_) => return Err(misread("its access token is not a string")),
         },
     };
     let Some(token) = found.filter(|t| !t.is_empty()) else {
-        // Where the success tests hold, code and message speak of the success.
+        // If the success tests hold, code and message describe the success.
         return Err(match rules.success.is_empty() && said(rules, &value, &[]).is_some() {
             true => refused(""),
             false => misread(without_token(rules, &value)),
@@ -104,13 +104,13 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     };
     if !is_token(&token) {
         return Err(misread(
-            "the access token in it has a space, a line break or another character that no header can hold, or is too long",
+            "its access token is too long, or contains a space, a line break or another character that is invalid in a header",
         ));
     }
     let refresh_token = match first(&value, &rules.refresh_token) {
         None => None,
         Some(Value::String(text)) => Some(Secret::new(text.clone())),
-        Some(_) => return Err(misread("the refresh token in it is not a string")),
+        Some(_) => return Err(misread("its refresh token is not a string")),
     };
     let mut notes = Vec::new();
     let expires = expiry::access(rules, &value, &token, now, &mut notes);
@@ -134,13 +134,13 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     })
 }
 
-/// A reply that is no token but an object: the start of a flow, an answer about a token, a registration. It is JSON or
+/// A reply that is an object instead of a token: the start of a flow, data about a token, a registration. It is JSON or
 /// a form, as a token's reply may be, and its errors are read by `rules`.
 ///
 /// # Errors
 /// As [`read`].
 pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, Failure> {
-    let Body::Parsed(value) = opened(rules, &[], response, Format::Auto)? else {
+    let Body::Parsed(value) = opened(rules, &[], response, BodyFormat::Auto)? else {
         return Err(misread("it is not a JSON object"));
     };
     match value {
@@ -150,20 +150,20 @@ pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, 
     }
 }
 
-/// A document without rules of its own, such as metadata: a JSON object.
+/// A document without provider rules, such as metadata: a JSON object.
 ///
 /// # Errors
-/// What it is instead, in words.
+/// What it is instead.
 pub fn document(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    match Body::parse(Format::Json, bytes) {
+    match Body::parse(BodyFormat::Json, bytes) {
         Body::Parsed(Value::Object(object)) => Ok(object),
         Body::Parsed(_) | Body::Text(_) => Err("it is not a JSON object".into()),
         Body::Unreadable(why) => Err(why),
     }
 }
 
-/// The body of a reply whose status is a 2xx and which reports no error in another form than it should have.
-fn opened(rules: &Rules, dead: &[Test], response: &Response, format: Format) -> Result<Body, Failure> {
+/// The body of a 2xx reply that reports no error in an unexpected form.
+fn opened(rules: &Rules, dead: &[Test], response: &Response, format: BodyFormat) -> Result<Body, Failure> {
     if Class::of(response.status) != Class::Success {
         return Err(refusal(rules, dead, response));
     }
@@ -180,7 +180,7 @@ fn opened(rules: &Rules, dead: &[Test], response: &Response, format: Format) -> 
     match why {
         Some(why) if !in_header => {
             let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
-            let packed = packed.map(|how| format!("it is packed ({}), which was not asked for", escape(how)));
+            let packed = packed.map(|how| format!("it is compressed ({}), which was not requested", escape(how)));
             Err(misread(format!("{} (status {})", packed.as_ref().unwrap_or(why), response.status)))
         }
         _ => Ok(body),
@@ -221,7 +221,7 @@ const MOST_NAMES: usize = 20;
 /// Pointers to what `object` has, three objects deep.
 fn list_names(object: &Map<String, Value>, at: &str, names: &mut Vec<String>) {
     for (name, inner) in object {
-        // A token that was read as a form is a name without a value; what is no name at all may be worse.
+        // A token read as a form becomes a name without a value; anything else than a name may also be a secret.
         let is_name = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
         let pointer = format!("{at}/{name}");
         match inner {

@@ -1,4 +1,4 @@
-//! Why there is no token, in the server's words: read leniently, by content, whatever the provider's `format` says.
+//! Error replies, in the server's words: read leniently, by content, whatever the provider's `format` says.
 
 use super::body::Damaged;
 use super::value::{first, is_empty, same};
@@ -9,7 +9,7 @@ use crate::oauth::request::Response;
 use crate::provider::{Condition, Find, Rules, Test};
 use serde_json::Value;
 
-/// Why there is no token.
+/// Why a reply has no token.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// [`Kind::Refused`], [`Kind::Unavailable`] or [`Kind::Reply`].
@@ -22,18 +22,18 @@ pub struct Failure {
     pub code: Option<String>,
 }
 
-/// What a status is to whoever asked for a token or a document (the contract's «By reply»).
+/// What a status means for a request for a token or a document (the contract's "By reply").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// 2xx
     Success,
-    /// 3xx: it is not followed.
+    /// 3xx: not followed.
     Redirect,
-    /// 408, 429, 5xx: it may be better later.
+    /// 408, 429, 5xx: trying later may help.
     Unavailable,
     /// Every other 4xx.
     Refused,
-    /// What no final reply has.
+    /// Not the status of a final reply.
     Odd,
 }
 
@@ -50,7 +50,7 @@ impl Class {
     }
 }
 
-/// Where a 3xx leads, in words: it is not followed.
+/// Where a 3xx leads, as a message: it is not followed.
 pub fn redirect(response: &Response) -> String {
     // Query and fragment may hold a code or a token.
     let to = response.header("location").map(|to| match to.find(['?', '#']) {
@@ -58,7 +58,7 @@ pub fn redirect(response: &Response) -> String {
         None => escape(to),
     });
     let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
-    format!("it redirects {to}, which is not followed (status {})", response.status)
+    format!("it redirects {to}, which tok does not follow (status {})", response.status)
 }
 
 /// By how many seconds the server's clock is ahead of ours, by the reply's `Date` (RFC 9110 §6.6.1).
@@ -67,12 +67,12 @@ pub fn clock(response: &Response) -> Option<i64> {
     Some(date.saturating_sub(response.received.secs()))
 }
 
-/// A status that is no 2xx.
+/// A status other than 2xx.
 pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Failure {
     let status = response.status;
-    let mut words = Words::of(response);
+    let mut words = ServerMessage::of(response);
     if Class::of(status) != Class::Refused {
-        // What a server that fails writes as plain text is a trace of its own, with whatever it held.
+        // What a server that fails writes as plain text may be a stack trace, with whatever it contained.
         words.text = None;
     }
     let said = words.said(rules);
@@ -81,7 +81,7 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
         Class::Redirect => with(Kind::Reply, redirect(response)),
         Class::Unavailable => {
             let word = match status {
-                408 => "the server gave up waiting for the request",
+                408 => "the server timed out waiting for the request",
                 429 => "too many requests",
                 _ => "server error",
             };
@@ -95,7 +95,7 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
                 Kind::Refused,
                 match said {
                     Some(said) => format!("{said} (status {status})"),
-                    None => format!("status {status}, without a reason that can be read"),
+                    None => format!("status {status} without a readable reason"),
                 },
             )
         },
@@ -103,14 +103,14 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
     }
 }
 
-/// What `response` says of a failure beside a 2xx, where its body cannot be read as it should be but its `error` can.
+/// The failure in a 2xx `response` whose body cannot be read as it should be but whose `error` can.
 pub(super) fn beside_success(rules: &Rules, dead: &[Test], response: &Response) -> Option<Failure> {
-    let value = Words::of(response).value?;
+    let value = ServerMessage::of(response).value?;
     let has_token = matches!(&rules.access_token, Find::At(places) if first(&value, places).is_some());
     (reports_error(&value) && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
 }
 
-/// A refusal by a body that is whole, beside a 2xx.
+/// A refusal by a complete body of a 2xx.
 pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: &Value, else_: &str) -> Failure {
     Failure {
         kind: Kind::Refused,
@@ -120,7 +120,7 @@ pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: 
     }
 }
 
-/// RFC 6749 §5.2 has no error beside a token; some servers do (GitHub answers 200).
+/// RFC 6749 §5.2 has no error in a 2xx; some servers do (GitHub answers 200).
 pub(super) fn reports_error(value: &Value) -> bool {
     value.pointer("/error").is_some_and(|error| match error {
         Value::String(text) => !text.is_empty(),
@@ -129,7 +129,7 @@ pub(super) fn reports_error(value: &Value) -> bool {
     })
 }
 
-/// Where an error's code and message stand whatever a provider file says: RFC 6749 §5.2.
+/// Where an error's code and message are, whatever a provider file says: RFC 6749 §5.2.
 const CODES: &[&str] = &["/error"];
 const MESSAGES: &[&str] = &["/error_description"];
 /// And where servers, gateways and their frameworks put the message: RFC 9457 §3.1, Google, GitHub, Salesforce.
@@ -142,7 +142,7 @@ pub(super) fn code(rules: &Rules, value: &Value) -> Option<String> {
     texts.find(|text| !text.is_empty()).map(str::to_string)
 }
 
-/// What the reply says of its failure: code and message. `others`: where a message may stand besides.
+/// What the reply says about its failure: code and message. `others`: more places of a message.
 pub(super) fn said(rules: &Rules, value: &Value, others: &[&str]) -> Option<String> {
     let text = |place: &str| match value.pointer(place)? {
         Value::String(s) if !s.trim().is_empty() => Some(escape(s)),
@@ -151,7 +151,7 @@ pub(super) fn said(rules: &Rules, value: &Value, others: &[&str]) -> Option<Stri
     };
     let find =
         |named: &[String], usual: &[&str]| named.iter().map(String::as_str).chain(usual.iter().copied()).find_map(text);
-    // A bare number is a code, but no error by itself: every reply may have one.
+    // A bare number is a code, but not an error on its own: every reply may have one.
     let code = find(&rules.error_code, CODES);
     let message = find(&rules.error_message, MESSAGES).or_else(|| {
         let other = others.iter().copied().find_map(text)?;
@@ -168,8 +168,8 @@ pub(super) fn said(rules: &Rules, value: &Value, others: &[&str]) -> Option<Stri
     }
 }
 
-/// What a server says beside a status that is no 2xx, in whatever way.
-struct Words {
+/// What a server says with a status other than 2xx, in any form.
+struct ServerMessage {
     /// The body as JSON or a form, as far as it can be read.
     value: Option<Value>,
     /// The body as plain text.
@@ -178,13 +178,13 @@ struct Words {
     challenge: Option<Challenge>,
 }
 
-impl Words {
-    fn of(response: &Response) -> Words {
+impl ServerMessage {
+    fn of(response: &Response) -> ServerMessage {
         let Damaged { value, text } = Damaged::parse(&response.body);
         let lines = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"));
         let mut challenges = lines.flat_map(|(_, line)| challenge::parse(line));
         let challenge = challenges.find(|c| c.get("error").or(c.get("error_description")).is_some());
-        Words { value, text, challenge }
+        ServerMessage { value, text, challenge }
     }
 
     fn code(&self, rules: &Rules) -> Option<String> {
@@ -204,7 +204,7 @@ impl Words {
     }
 }
 
-/// Whether `test` holds; `None` where what it looks at is not there.
+/// Whether `test` holds; `None` if what it tests is absent.
 pub(super) fn holds(test: &Test, status: u16, value: Option<&Value>) -> Option<bool> {
     match test {
         Test::Status(list) => Some(list.contains(&status)),

@@ -12,10 +12,10 @@ pub(super) fn joined(value: &Value) -> Option<String> {
     }
 }
 
-/// What of `asked` is not in `granted`, the reply's scope. A reply without a scope grants all (RFC 6749 §5.1), and
-/// `openid` and `offline_access` are often left out of one that grants them. Some servers give a scope back by another
-/// of its names: Google `email` as `https://www.googleapis.com/auth/userinfo.email`, Microsoft a scope of an API
-/// without or with the API before it, and for `…/.default` all that the client was given.
+/// What `asked` requested and `granted`, the reply's scope, lacks. A reply without a scope grants all (RFC 6749 §5.1),
+/// and `openid` and `offline_access` are often left out of one that grants them. Some servers return a scope under
+/// another of its names: Google `email` as `https://www.googleapis.com/auth/userinfo.email`, Microsoft a scope of an
+/// API without or with the API before it, and for `…/.default` all that the client was given.
 pub fn narrowed(asked: &[&str], granted: Option<&str>) -> Vec<String> {
     let Some(granted) = granted.and_then(|granted| names(&granted.into())).filter(|granted| !granted.is_empty()) else {
         return Vec::new();

@@ -210,8 +210,8 @@ fn a_device_login_goes_on_though_the_rest_is_damaged() {
             b"error=authorization_pending",
         ] {
             let failure = refused_by("", &answered(status, &[], body));
-            let code = failure.code.as_deref().and_then(crate::oauth::poll::Answer::of);
-            assert_eq!(code, Some(crate::oauth::poll::Answer::Pending), "{status} {failure:?}");
+            let code = failure.code.as_deref().and_then(crate::oauth::poll::PollReply::of);
+            assert_eq!(code, Some(crate::oauth::poll::PollReply::Pending), "{status} {failure:?}");
         }
     }
 }
@@ -256,9 +256,9 @@ fn plain_text_problem_details_and_challenges_are_the_servers_words() {
             "b (status 403)",
             Some("b"),
         ),
-        (&[("WWW-Authenticate", "Basic realm=\"a\"")], b"", "status 403, without a reason that can be read", None),
-        (&[], b"<html>no</html>", "status 403, without a reason that can be read", None),
-        (&[], b"\x1f\x8b\x08\0abc", "status 403, without a reason that can be read", None),
+        (&[("WWW-Authenticate", "Basic realm=\"a\"")], b"", "status 403 without a readable reason", None),
+        (&[], b"<html>no</html>", "status 403 without a readable reason", None),
+        (&[], b"\x1f\x8b\x08\0abc", "status 403 without a readable reason", None),
     ] {
         let failure = refused_by("", &answered(403, headers, body));
         assert_eq!((failure.why.as_str(), failure.code.as_deref()), (why, code));
@@ -370,7 +370,7 @@ fn a_device_reply_is_read_as_a_token_reply_is() {
     assert_eq!(read("[]").expect_err("a failure").kind, Kind::Reply);
 }
 
-/// The contract's «By reply».
+/// The contract's "By reply".
 #[test]
 fn each_status_has_its_class() {
     let good = b"{\"access_token\":\"t\"}";

@@ -1,4 +1,4 @@
-//! The values of a reply, whatever kind of reply it is: what counts as absent, as a number, as true.
+//! The values of any reply: what counts as absent, as a number, as true.
 
 use serde_json::{Map, Value};
 
@@ -49,7 +49,7 @@ pub fn first<'v>(value: &'v Value, places: &[String]) -> Option<&'v Value> {
     places.iter().filter_map(|place| value.pointer(place)).find(|v| !is_empty(v))
 }
 
-/// The member `name`; `None` where it is absent, null or empty.
+/// The member `name`; `None` if it is absent, null or empty.
 pub fn member<'m>(object: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
     object.get(name).filter(|value| !is_empty(value))
 }
@@ -59,7 +59,7 @@ pub fn text<'m>(object: &'m Map<String, Value>, names: &[&str]) -> Option<&'m st
     names.iter().find_map(|name| member(object, name)?.as_str())
 }
 
-/// The member `name` as a whole number, rounded up: of a wait, less than asked for is too little.
+/// The member `name` as a whole number, rounded up: a wait must not be shortened.
 pub fn whole(object: &Map<String, Value>, name: &str) -> Option<i64> {
     Some(number(member(object, name)?)?.ceil() as i64)
 }

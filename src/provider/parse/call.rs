@@ -17,7 +17,7 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
     let url = match (get("url"), base) {
         (Some(url), _) => template(url)?,
         (None, Some(base)) => base.url.clone(),
-        (None, None) => return Err(at.error("a `url` is missing, here or under [request]")),
+        (None, None) => return Err(at.error("missing `url`, here or in [request]")),
     };
     let (auth, auth_by) = match get("auth") {
         Some(value) => auth(value)?,
@@ -59,8 +59,8 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
     })
 }
 
-/// `none`, where the file says all that the client sends; a way by name; or the value that names one.
-pub(super) fn auth(value: Value) -> Result<(Auth, Option<Template>)> {
+/// `none`, if the file says everything that the client sends; a method by name; or the value that names one.
+pub(super) fn auth(value: TomlValue) -> Result<(Auth, Option<Template>)> {
     match value.text()? {
         "none" => Ok((Auth::None, None)),
         text if text.contains('{') => Ok((Auth::Auto, Some(template(value)?))),
@@ -68,25 +68,25 @@ pub(super) fn auth(value: Value) -> Result<(Auth, Option<Template>)> {
     }
 }
 
-pub(super) fn templates(value: Value) -> Result<Vec<(String, Template)>> {
+pub(super) fn templates(value: TomlValue) -> Result<Vec<(String, Template)>> {
     value.table()?.all().into_iter().map(|(name, _, value)| Ok((name, template(value)?))).collect()
 }
 
-pub(super) fn headers(value: Value) -> Result<Vec<(String, Template)>> {
+pub(super) fn headers(value: TomlValue) -> Result<Vec<(String, Template)>> {
     let headers = templates(value)?;
     for (name, text) in &headers {
         header_name(value, name)?;
         if of_the_connection(name) {
-            return Err(value.error(format!("the header {name} belongs to the connection and cannot be set")));
+            return Err(value.error(format!("the header {name} cannot be set: it belongs to the connection")));
         }
         header_text(value, text)?;
     }
     Ok(headers)
 }
 
-/// Whether a header is about the connection or the form of the message, which the HTTP library decides: what stands in
-/// the file could only contradict what is sent (RFC 9110 §7.6, RFC 9112 §6 and §9; `Accept-Encoding`: replies are wanted
-/// as they are).
+/// Whether a header is about the connection or the framing of the message, which the HTTP library decides: what is in
+/// the file could only contradict what is sent (RFC 9110 §7.6, RFC 9112 §6 and §9; `Accept-Encoding`: replies are
+/// wanted as they are).
 fn of_the_connection(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "accept-encoding",
@@ -107,18 +107,18 @@ fn of_the_connection(name: &str) -> bool {
 }
 
 /// RFC 9110 §5.6.2: a header's name is a token.
-pub(super) fn header_name(value: Value, name: &str) -> Result<()> {
+pub(super) fn header_name(value: TomlValue, name: &str) -> Result<()> {
     let ok = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    if ok { Ok(()) } else { Err(value.error("this is no header name")) }
+    if ok { Ok(()) } else { Err(value.error("invalid header name")) }
 }
 
-pub(super) fn header_text(value: Value, text: &Template) -> Result<()> {
+pub(super) fn header_text(value: TomlValue, text: &Template) -> Result<()> {
     let bad =
         text.0.iter().any(|p| matches!(p, crate::provider::template::Piece::Text(t) if t.contains(['\r', '\n', '\0'])));
-    if bad { Err(value.error("a header value cannot hold a line break or NUL")) } else { Ok(()) }
+    if bad { Err(value.error("a header value cannot contain a line break or NUL")) } else { Ok(()) }
 }
 
-pub(super) fn field(value: Value) -> Result<Field> {
+pub(super) fn field(value: TomlValue) -> Result<Field> {
     Ok(match value.raw() {
         DeValue::String(_) => Field::Text(template(value)?),
         DeValue::Array(_) => Field::List(value.list()?.into_iter().map(field).collect::<Result<_>>()?),
@@ -129,7 +129,7 @@ pub(super) fn field(value: Value) -> Result<Field> {
     })
 }
 
-pub(super) fn scalar(value: Value) -> Result<serde_json::Value> {
+pub(super) fn scalar(value: TomlValue) -> Result<serde_json::Value> {
     Ok(match value.raw() {
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Boolean(flag) => (*flag).into(),

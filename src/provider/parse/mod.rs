@@ -6,14 +6,14 @@ mod response;
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
 use super::{
-    AUTHS, Assertion, Auth, Call, Client, Condition, Encode, Expiry, Field, Find, Flow, Format, Grant, Inside,
-    Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Encode, Expiry, Field, Find, Flow, Grant,
+    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::Result;
 use crate::base::jose::Algorithm;
 use crate::base::name::{CONFIG_KEYS, is_name, is_value_name};
 use crate::base::text::escape;
-use crate::base::toml::{Document, Table, Value, unknown};
+use crate::base::toml::{Document, Table, TomlValue, unknown};
 use crate::provider::Method;
 use std::sync::Arc;
 use toml::de::DeValue;
@@ -47,12 +47,12 @@ pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Prov
         userinfo: same(|b| &b.userinfo),
         discover: root.get("discover").map_or(Ok(base.is_some_and(|b| b.discover)), |v| v.flag())?,
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
-        // What it is like shapes a token as much as the file itself.
+        // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
     let shared = root.get("request").map(|v| v.table()).transpose()?;
     let rules = root.get("response").map(|v| v.table()).transpose()?;
-    // On their own first: a mistyped key there is no missing one at each grant.
+    // Checked first: a mistyped key there must not be reported as missing in each grant.
     if let Some(shared) = &shared {
         call_keys(shared);
         shared.done()?;
@@ -77,13 +77,14 @@ pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Prov
     };
     for (grant, at, value) in grants.1.all() {
         if !is_name(&grant) {
-            return Err(
-                doc.error(at, format!("`{}` cannot name a grant: lower-case letters, digits and `-`", escape(&grant)))
-            );
+            return Err(doc.error(
+                at,
+                format!("invalid grant name `{}`: use lower-case letters, digits and `-`", escape(&grant)),
+            ));
         }
         let own = value.table()?;
         let same = base.and_then(|b| b.grant(&grant));
-        // Neither known there nor whole by itself: it is mistyped.
+        // Neither known there nor complete itself: it is mistyped.
         let is_whole = own.get("url").is_some() || shared.call.is_some_and(|t| t.get("url").is_some());
         if let (Some(base), None, false) = (base, same, is_whole) {
             return Err(unknown(&doc, at, "grant", &grant, base.grants.iter().map(|g| g.name.as_str())));
@@ -94,7 +95,7 @@ pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Prov
     if provider.grants.is_empty() {
         return Err(grants.0.error("a provider needs at least one grant: [grants.NAME]"));
     }
-    // A file that names some grants of another offers those; a session that they begin goes on all the same.
+    // A file that names some grants of another offers those; a session that they begin can still be refreshed.
     if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
         && provider.grant(&refresh).is_none()
         && let Some(same) = base.and_then(|b| b.grant(&refresh))
@@ -110,11 +111,11 @@ struct Shared<'a, 'd, 't> {
     call: Option<&'a Table<'d, 't>>,
     /// `[response]`
     reply: Option<&'a Table<'d, 't>>,
-    /// The rules of a grant that says nothing of its own: by that table, else by RFC 6749.
+    /// The rules of a grant without its own: by that table, else by RFC 6749.
     rules: Arc<Rules>,
 }
 
-/// What stands beside the grants, and the check of the whole.
+/// The tables besides the grants, and the check of the whole file.
 fn rest(doc: &Document, root: &Table, mut provider: Provider, check: Check) -> Result<Provider> {
     for (key, place) in [
         ("revoke", &mut provider.revoke),
@@ -146,8 +147,8 @@ fn usual_use() -> Use {
     }
 }
 
-/// The built-in provider that a file is like: it begins with all that stands there.
-fn like(value: Value) -> Result<Provider> {
+/// The built-in provider that a file is like: the file starts from it.
+fn like(value: TomlValue) -> Result<Provider> {
     let name = value.text()?;
     match Provider::built_in(name) {
         Some(provider) => provider,
@@ -155,7 +156,7 @@ fn like(value: Value) -> Result<Provider> {
             let names = super::built_in().map(|(name, _)| name);
             let near =
                 crate::base::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
-            Err(value.error(format!("there is no built-in provider `{}`{near}", escape(name))))
+            Err(value.error(format!("unknown built-in provider `{}`{near}", escape(name))))
         }
     }
 }
@@ -189,7 +190,7 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Re
         None => base.and_then(|b| b.begin.clone()),
     };
     if begin.is_none() && flow.needs_person() {
-        return Err(own.error("this flow begins with a request of its own: [grants.NAME.begin]"));
+        return Err(own.error("missing [grants.NAME.begin]: this flow begins with a separate request"));
     }
     let assertion = match table("assertion")? {
         Some(table) => Some(assertion(&table, base.and_then(|b| b.assertion.as_ref()))?),
@@ -205,11 +206,11 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Re
         call: call(Some(own), shared.call, own, base.map(|b| &b.call))?,
         response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response))?,
         assertion,
-        client: own.get("client").map_or(Ok(base.map_or(Client::Named, |b| b.client)), |v| {
+        client: own.get("client").map_or(Ok(base.map_or(ClientRequirement::Named, |b| b.client)), |v| {
             v.choice(&[
-                ("optional", Client::Optional),
-                ("named", Client::Named),
-                ("confidential", Client::Confidential),
+                ("optional", ClientRequirement::Optional),
+                ("named", ClientRequirement::Named),
+                ("confidential", ClientRequirement::Confidential),
             ])
         })?,
         defaults: own.get("defaults").map_or(Ok(base.map(|b| b.defaults.clone()).unwrap_or_default()), templates)?,
@@ -219,19 +220,19 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Re
     Ok(grant)
 }
 
-/// How an assertion is made: RFC 7523 §3 wants `iss`, `sub`, `aud` and `exp`.
+/// How an assertion is made: RFC 7523 §3 requires `iss`, `sub`, `aud` and `exp`.
 fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
     let seconds = |key: &'static str, default: i64| table.get(key).map_or(Ok(default), |v| duration(v, v.text()?));
     let assertion = Assertion {
         claims: match (table.get("claims"), base) {
             (Some(value), _) => templates(value)?,
             (None, Some(base)) => base.claims.clone(),
-            (None, None) => return Err(table.error("`claims` are missing: what the assertion says")),
+            (None, None) => return Err(table.error("missing `claims`: the content of the assertion")),
         },
         jti: table.get("jti").map_or(Ok(base.is_none_or(|b| b.jti)), |v| v.flag())?,
         algorithm: match table.get("algorithm") {
             Some(value) => Some(Algorithm::parse(value.text()?).filter(|a| !a.is_symmetric()).ok_or_else(|| {
-                value.error("this is no algorithm of a private key: RS256 and the like (RFC 7518 §3.1)")
+                value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)")
             })?),
             None => base.and_then(|b| b.algorithm),
         },
@@ -242,7 +243,7 @@ fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
     Ok(assertion)
 }
 
-/// The values: those of `base`, changed where the file says so, and the file's own.
+/// The values: those of `base`, with the file's changes, and the file's own.
 fn params(table: Option<&Table>, base: Option<&Provider>) -> Result<Vec<Param>> {
     let mut params = base.map(|b| b.params.clone()).unwrap_or_default();
     let Some(table) = table else { return Ok(params) };
@@ -251,24 +252,24 @@ fn params(table: Option<&Table>, base: Option<&Provider>) -> Result<Vec<Param>> 
         let complain = |why: String| table.error_at(at.clone(), why);
         if !is_value_name(&name) || name.ends_with("_file") {
             return Err(complain(format!(
-                "`{}` cannot name a value: lower-case letters, digits and `_`, not ending in `_file`",
+                "invalid value name `{}`: use lower-case letters, digits and `_`, not ending in `_file`",
                 escape(&name)
             )));
         }
         if CONFIG_KEYS.contains(&name.as_str()) {
-            return Err(complain(format!("`{name}` is a key of the config, so no value can have this name")));
+            return Err(complain(format!("`{name}` is a config key and cannot name a value")));
         }
         if name == "refresh_token" || name == "access_token" {
-            return Err(complain(format!("`{name}` is known to every provider; it is not declared")));
+            return Err(complain(format!("`{name}` is predefined and must not be declared")));
         }
         let place = params.iter().position(|p| p.name == name);
         let param = param(name, &own, place.map(|at| &params[at]))?;
         own.done()?;
         if param.personal && !param.secret {
-            return Err(own.error("a personal value is a secret: `secret = true` is missing"));
+            return Err(own.error("`personal` requires `secret = true`"));
         }
         if param.secret && param.default.is_some() {
-            return Err(own.error("a secret has no default"));
+            return Err(own.error("a secret cannot have a default"));
         }
         match place {
             Some(at) => params[at] = param,
@@ -316,7 +317,7 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
         },
         upper: flag("upper", base.map(|b| b.upper))?,
         until: match own.get("until") {
-            Some(value) if value.text()?.is_empty() => return Err(value.error("an empty text ends nothing")),
+            Some(value) if value.text()?.is_empty() => return Err(value.error("`until` must not be empty")),
             _ => text("until", base.and_then(|b| b.until.as_ref()))?,
         },
         pairs: flag("pairs", base.map(|b| b.pairs))?,
@@ -324,26 +325,28 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
     })
 }
 
-fn template(value: Value) -> Result<Template> {
+fn template(value: TomlValue) -> Result<Template> {
     Template::parse(value.text()?).map_err(|why| value.error(why))
 }
 
-fn pointer(value: Value) -> Result<String> {
+fn pointer(value: TomlValue) -> Result<String> {
     let text = value.text()?;
     let mut rest = text;
     while let Some(at) = rest.find('~') {
         rest = &rest[at + 1..];
         if !rest.starts_with(['0', '1']) {
-            return Err(value.error("this is no JSON Pointer: `~` is written `~0`, `/` inside a name `~1` (RFC 6901)"));
+            return Err(
+                value.error("invalid JSON Pointer: write `~` as `~0`, and `/` inside a name as `~1` (RFC 6901)")
+            );
         }
     }
     if !text.is_empty() && !text.starts_with('/') {
-        return Err(value.error(format!("this is no JSON Pointer; did you mean `/{}`? (RFC 6901)", escape(text))));
+        return Err(value.error(format!("invalid JSON Pointer; did you mean `/{}`? (RFC 6901)", escape(text))));
     }
     Ok(text.into())
 }
 
-fn pointers(value: Value) -> Result<Vec<String>> {
+fn pointers(value: TomlValue) -> Result<Vec<String>> {
     match value.raw() {
         DeValue::String(_) => Ok(vec![pointer(value)?]),
         _ => value.list()?.into_iter().map(pointer).collect(),
@@ -356,7 +359,7 @@ fn strings(list: &[&str]) -> Vec<String> {
 
 fn refresh(table: &Table) -> Result<Refresh> {
     let Some(grant) = table.get("grant") else {
-        return Err(table.error("a `grant` is missing: the one that takes {refresh_token}"));
+        return Err(table.error("missing `grant`: the one that uses {refresh_token}"));
     };
     let refresh = Refresh {
         grant: grant.text()?.into(),

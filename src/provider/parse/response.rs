@@ -33,7 +33,12 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
     };
     let rules = Rules {
         format: get("format").map_or(Ok(base.format), |v| {
-            v.choice(&[("auto", Format::Auto), ("json", Format::Json), ("form", Format::Form), ("text", Format::Text)])
+            v.choice(&[
+                ("auto", BodyFormat::Auto),
+                ("json", BodyFormat::Json),
+                ("form", BodyFormat::Form),
+                ("text", BodyFormat::Text),
+            ])
         })?,
         success: get("success").map_or_else(|| Ok(base.success.clone()), tests)?,
         access_token: get("access_token").map_or_else(|| Ok(base.access_token.clone()), find)?,
@@ -67,10 +72,10 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
     Ok(rules)
 }
 
-/// As RFC 6749 §5 says, and where errors stand besides.
+/// As RFC 6749 §5 says, and the usual places of errors.
 pub(super) fn usual_rules() -> Rules {
     Rules {
-        format: Format::Auto,
+        format: BodyFormat::Auto,
         success: Vec::new(),
         access_token: Find::At(strings(&["/access_token"])),
         refresh_token: strings(&["/refresh_token"]),
@@ -93,11 +98,11 @@ pub(super) fn usual_rules() -> Rules {
     }
 }
 
-pub(super) fn duration(value: Value, text: &str) -> Result<i64> {
+pub(super) fn duration(value: TomlValue, text: &str) -> Result<i64> {
     crate::base::duration::parse(text).map_err(|why| value.error(why))
 }
 
-pub(super) fn find(value: Value) -> Result<Find> {
+pub(super) fn find(value: TomlValue) -> Result<Find> {
     if let DeValue::Table(_) = value.raw() {
         let table = value.table()?;
         let Some(header) = table.get("header") else {
@@ -110,10 +115,10 @@ pub(super) fn find(value: Value) -> Result<Find> {
     Ok(Find::At(pointers(value)?))
 }
 
-pub(super) fn expiry(value: Value) -> Result<Expiry> {
+pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
     let table = value.table()?;
     let Some(at) = table.get("at") else {
-        return Err(value.error("an `at` is missing: the JSON Pointer of the expiry"));
+        return Err(value.error("missing `at`: the JSON Pointer of the expiry"));
     };
     let expiry = Expiry {
         at: pointer(at)?,
@@ -136,11 +141,11 @@ pub(super) fn expiry(value: Value) -> Result<Expiry> {
     Ok(expiry)
 }
 
-pub(super) fn tests(value: Value) -> Result<Vec<Test>> {
+pub(super) fn tests(value: TomlValue) -> Result<Vec<Test>> {
     value.list()?.into_iter().map(test).collect()
 }
 
-pub(super) fn test(value: Value) -> Result<Test> {
+pub(super) fn test(value: TomlValue) -> Result<Test> {
     let table = value.table()?;
     let status = table.get("status");
     let at = table.get("at");
@@ -150,25 +155,25 @@ pub(super) fn test(value: Value) -> Result<Test> {
     table.done()?;
     if let Some(status) = status {
         if at.is_some() || inside.is_some() || outside.is_some() || present.is_some() {
-            return Err(value.error("a test is of a `status` or of the value `at` a place, not of both"));
+            return Err(value.error("a test has either `status` or `at`, not both"));
         }
         let list = status.list()?.into_iter().map(|v| {
             u16::try_from(v.integer()?)
                 .ok()
                 .filter(|s| (100..600).contains(s))
-                .ok_or_else(|| v.error("this is no HTTP status"))
+                .ok_or_else(|| v.error("not an HTTP status (100 to 599)"))
         });
         return Ok(Test::Status(list.collect::<Result<_>>()?));
     }
     let Some(at) = at else {
-        return Err(value.error("an `at` is missing: the JSON Pointer of the value to test"));
+        return Err(value.error("missing `at`: the JSON Pointer of the value to test"));
     };
-    let scalars = |v: Value| v.list()?.into_iter().map(scalar).collect::<Result<Vec<_>>>();
+    let scalars = |v: TomlValue| v.list()?.into_iter().map(scalar).collect::<Result<Vec<_>>>();
     let condition = match (inside, outside, present) {
         (Some(list), None, None) => Condition::In(scalars(list)?),
         (None, Some(list), None) => Condition::NotIn(scalars(list)?),
         (None, None, Some(flag)) if flag.flag()? => Condition::Present,
-        _ => return Err(value.error("a test has one of: in = […], not-in = […], present = true")),
+        _ => return Err(value.error("a test needs one of: in = […], not-in = […], present = true")),
     };
     Ok(Test::At(pointer(at)?, condition))
 }

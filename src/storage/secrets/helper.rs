@@ -1,19 +1,18 @@
-//! Entries in a program of the user's choice, by docker's credential-helper protocol.
+//! Entries in a program of the user's choice, using Docker's credential helper protocol.
 //!
 //! `docker-credential-NAME store|get|erase` takes JSON or a server URL on stdin and answers on stdout
 //! (docker/docker-credential-helpers, `credentials/credentials.go`).
 
-use super::{Store, StoreError, Trouble};
+use super::{Store, StoreError, StoreErrorKind};
 use crate::base::env::Env;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::choice::is_helper_name;
-use crate::system::process::{self, End, Errors, Said};
+use crate::system::process::{self, End, Errors, Output};
+use crate::system::program;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -33,7 +32,7 @@ pub struct HelperStore {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
+struct HelperEntry<'a> {
     #[serde(rename = "ServerURL")]
     server_url: &'a str,
     username: &'a str,
@@ -42,7 +41,7 @@ struct Entry<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperReply {
     username: String,
     secret: String,
 }
@@ -53,13 +52,13 @@ impl HelperStore {
     /// in its absolute folders only.
     ///
     /// # Errors
-    /// [`Trouble::Missing`] where `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
+    /// [`StoreErrorKind::Missing`] if `name` is not `[a-z0-9][a-z0-9._-]*`. Whether there is such a program is seen
     /// with the first call.
     pub fn new(name: &str, patience: Duration, env: Env) -> Result<HelperStore, StoreError> {
         if !is_helper_name(name) {
             return Err(StoreError {
-                trouble: Trouble::Missing,
-                why: format!("`{}` is no helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
+                trouble: StoreErrorKind::Missing,
+                why: format!("`{}` is not a helper's name (lower-case letters, digits, `.`, `_`, `-`)", escape(name)),
             });
         }
         let environment = env.for_children().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -71,58 +70,44 @@ impl HelperStore {
         self.patience = patience;
     }
 
-    fn error(&self, trouble: Trouble, why: impl std::fmt::Display) -> StoreError {
+    fn error(&self, trouble: StoreErrorKind, why: impl std::fmt::Display) -> StoreError {
         StoreError { trouble, why: format!("{}: {}", self.program, escape(&why.to_string())) }
     }
 
-    /// Runs the helper once. `Ok(None)` is its word that there is no such entry. `words` are what a message must
-    /// not repeat. After one time-out it is not run again.
-    fn run(
-        &mut self,
-        verb: &str,
-        input: Zeroizing<Vec<u8>>,
-        words: &[Zeroizing<String>],
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    /// Runs the helper once. `Ok(None)` means that it has no such entry. After one time-out it is not
+    /// run again.
+    fn run(&mut self, verb: &str, input: Zeroizing<Vec<u8>>) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         if let Some(error) = &self.given_up {
             return Err(error.clone());
         }
-        let result = self.run_once(verb, input, words);
+        let result = self.run_once(verb, input);
         if let Err(error) = &result
-            && error.trouble == Trouble::TimedOut
+            && error.trouble == StoreErrorKind::TimedOut
         {
             self.given_up = Some(error.clone());
         }
         result
     }
 
-    fn run_once(
-        &self,
-        verb: &str,
-        input: Zeroizing<Vec<u8>>,
-        words: &[Zeroizing<String>],
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let path = self
-            .environment
-            .iter()
-            .find(|(key, _)| key == "PATH" || (cfg!(windows) && key.eq_ignore_ascii_case("PATH")))
-            .map(|(_, value)| value.as_os_str())
-            .unwrap_or_default();
-        let program = find(&self.program, path)
-            .ok_or_else(|| self.error(Trouble::Missing, "there is no such program on PATH"))?;
+    fn run_once(&self, verb: &str, input: Zeroizing<Vec<u8>>) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let env = self.environment.iter().map(|(key, value)| (key, value));
+        let mut command = program::command(OsStr::new(&self.program), env)
+            .map_err(|_| self.error(StoreErrorKind::Missing, "program not found on PATH"))?;
+        command.arg(verb);
         let deadline = Instant::now() + self.patience;
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => self.error(Trouble::Missing, error),
-            _ => self.error(Trouble::Refused, error),
+            io::ErrorKind::NotFound => self.error(StoreErrorKind::Missing, error),
+            _ => self.error(StoreErrorKind::Refused, error),
         };
-        let mut command = Command::new(program);
-        command.arg(verb).env_clear().envs(self.environment.iter().map(|(key, value)| (key, value)));
-        let Said { status, stdout, stderr } =
-            match process::run(&mut command, Some(input), Errors::Kept, deadline, LIMIT).map_err(failed)? {
+        let Output { status, stdout, .. } =
+            match process::run(&mut command, Some(input), Errors::Captured, deadline, LIMIT).map_err(failed)? {
                 End::Ended(said) => said,
-                End::TooMuch => return Err(self.error(Trouble::Corrupt, format!("it printed more than {LIMIT} bytes"))),
+                End::TooMuch => {
+                    return Err(self.error(StoreErrorKind::Corrupt, format!("it printed more than {LIMIT} bytes")));
+                }
                 End::Late => {
                     let patience = crate::base::duration::show(self.patience.as_secs().max(1) as i64);
-                    return Err(self.error(Trouble::TimedOut, format!("no answer within {patience}")));
+                    return Err(self.error(StoreErrorKind::TimedOut, format!("no answer within {patience}")));
                 }
             };
         if status.success() {
@@ -132,45 +117,38 @@ impl HelperStore {
         if said.trim() == NOT_FOUND {
             return Ok(None);
         }
-        // Helpers say on stdout what went wrong; a shell or a loader says it on stderr.
-        let errors = String::from_utf8_lossy(&stderr);
-        let said = if said.trim().is_empty() { errors } else { said };
-        let unfit =
-            said.trim().is_empty() || said.contains('{') || words.iter().any(|word| said.contains(word.as_str()));
-        Err(if unfit {
-            self.error(Trouble::Refused, format!("it failed ({status})"))
-        } else {
-            self.error(Trouble::Refused, said)
-        })
+        // Whatever it says may quote the entry, in some other form.
+        let why = format!("it failed ({status}); it may say why to: {} list", self.program);
+        Err(self.error(StoreErrorKind::Refused, why))
     }
 }
 
 impl Store for HelperStore {
     fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError> {
         let url = server_url(profile);
-        let Some(stdout) = self.run("get", Zeroizing::new(url.into_bytes()), &[])? else {
+        let Some(stdout) = self.run("get", Zeroizing::new(url.into_bytes()))? else {
             return Ok(None);
         };
         // The parser's words may hold a piece of what it read.
-        let answer: Answer = serde_json::from_slice(&stdout)
-            .map_err(|_| self.error(Trouble::Corrupt, "its answer is not an entry as JSON"))?;
+        let answer: HelperReply = serde_json::from_slice(&stdout)
+            .map_err(|_| self.error(StoreErrorKind::Corrupt, "its reply is not a JSON entry"))?;
         let secret = Secret::new(answer.secret);
         // Some helpers answer for a URL that is nearly the one asked for (wincred matches by host).
         if answer.username != profile {
-            return Err(self.error(Trouble::Corrupt, "it answered with another user's entry"));
+            return Err(self.error(StoreErrorKind::Corrupt, "it returned another user's entry"));
         }
         Ok(Some(secret))
     }
 
     fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError> {
-        let input = Entry { server_url: &server_url(profile), username: profile, secret: entry.expose() };
+        let input = HelperEntry { server_url: &server_url(profile), username: profile, secret: entry.expose() };
         // Room for all of it at once, every character escaped: a vector that grows leaves copies behind.
         let mut json = Zeroizing::new(Vec::with_capacity(entry.expose().len() * 6 + 1024));
         serde_json::to_writer(&mut *json, &input)
-            .map_err(|_| self.error(Trouble::Refused, "the entry cannot be written as JSON"))?;
-        match self.run("store", json, &words(entry))? {
+            .map_err(|_| self.error(StoreErrorKind::Refused, "the entry cannot be written as JSON"))?;
+        match self.run("store", json)? {
             Some(_) => Ok(()),
-            None => Err(self.error(Trouble::Refused, NOT_FOUND)),
+            None => Err(self.error(StoreErrorKind::Refused, NOT_FOUND)),
         }
     }
 
@@ -178,71 +156,17 @@ impl Store for HelperStore {
         // Helpers differ in what they say to the erasing of nothing.
         match self.get(profile) {
             Ok(None) => return Ok(false),
-            Err(error) if error.trouble != Trouble::Corrupt => return Err(error),
+            Err(error) if error.trouble != StoreErrorKind::Corrupt => return Err(error),
             _ => {}
         }
         let url = server_url(profile);
-        Ok(self.run("erase", Zeroizing::new(url.into_bytes()), &[])?.is_some())
+        Ok(self.run("erase", Zeroizing::new(url.into_bytes()))?.is_some())
     }
 }
 
-/// Helpers take `http`, `https` or no scheme; the host is no name that the net knows (no top-level domain).
+/// Helpers take `http`, `https` or no scheme; the host is not a public name (no top-level domain).
 fn server_url(profile: &str) -> String {
     format!("https://tok/{profile}")
-}
-
-/// The first file `program` that can be run in the folders of `path`. Relative folders (an empty one is the
-/// working folder) are passed over: what lies in a folder somebody else filled must not be handed secrets.
-fn find(program: &str, path: &OsStr) -> Option<PathBuf> {
-    let program = if cfg!(windows) { format!("{program}.exe") } else { program.to_owned() };
-    folders(path)
-        .into_iter()
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(&program))
-        .find(|file| is_program(file))
-}
-
-#[cfg(unix)]
-fn folders(path: &OsStr) -> Vec<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    path.as_bytes().split(|b| *b == b':').map(|folder| PathBuf::from(OsStr::from_bytes(folder))).collect()
-}
-
-#[cfg(not(unix))]
-fn folders(path: &OsStr) -> Vec<PathBuf> {
-    path.to_string_lossy().split(';').map(|folder| PathBuf::from(folder.trim_matches('"'))).collect()
-}
-
-#[cfg(unix)]
-fn is_program(file: &Path) -> bool {
-    file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-#[cfg(not(unix))]
-fn is_program(file: &Path) -> bool {
-    file.is_file()
-}
-
-/// What must not be shown: the entry as it is and as JSON text, and each string in it.
-fn words(entry: &Secret) -> Vec<Zeroizing<String>> {
-    fn strings(value: serde_json::Value, out: &mut Vec<Zeroizing<String>>) {
-        match value {
-            serde_json::Value::String(text) => {
-                out.push(Zeroizing::new(serde_json::Value::from(text.as_str()).to_string()));
-                out.push(Zeroizing::new(text));
-            }
-            serde_json::Value::Array(list) => list.into_iter().for_each(|v| strings(v, out)),
-            serde_json::Value::Object(map) => map.into_iter().for_each(|(_, v)| strings(v, out)),
-            _ => {}
-        }
-    }
-    let mut out = vec![Zeroizing::new(entry.expose().to_owned())];
-    if let Ok(value) = serde_json::from_str(entry.expose()) {
-        strings(value, &mut out);
-    }
-    // A short word is in every message, and no secret.
-    out.retain(|word| word.len() >= 6);
-    out
 }
 
 #[cfg(test)]
@@ -257,25 +181,7 @@ mod tests {
         for name in ["", "-x", ".x", "_x", "a/b", "../x", "A", "a b", "ä", "a\n"] {
             assert!(!is_helper_name(name), "{name}");
             let error = HelperStore::new(name, Duration::ZERO, Env::default()).unwrap_err();
-            assert_eq!(error.trouble, Trouble::Missing);
+            assert_eq!(error.trouble, StoreErrorKind::Missing);
         }
-    }
-
-    #[test]
-    fn every_string_of_an_entry_is_unfit_to_show() {
-        let entry = Secret::new(r#"{"refresh_token":"r3fresh\"me","secrets":{"k":["s3cret"]},"n":"a"}"#);
-        let words = words(&entry);
-        for word in ["r3fresh\"me", r#""r3fresh\"me""#, "s3cret", entry.expose()] {
-            assert!(words.iter().any(|w| w.as_str() == word), "{word}");
-        }
-        assert!(!words.iter().any(|w| w.as_str() == "a"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_absolute_folders_are_searched() {
-        let path = OsStr::new(":.:bin:/nowhere");
-        assert_eq!(find("sh", path), None);
-        assert!(find("sh", OsStr::new("/nowhere:/bin")).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Where refresh tokens and kept secrets live: one entry a profile, so that it changes whole.
+//! Where refresh tokens and stored secrets are kept: one entry per profile, so that it changes as a whole.
 
 pub mod file;
 pub mod helper;
@@ -16,19 +16,23 @@ pub use keyring::UNLOCK;
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
-/// Why a store did not do as asked. Told apart because each needs another answer of a person.
+/// Why a store failed. Distinguished because each requires a different action of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum StoreErrorKind {
     /// Nothing serves secrets here: no bus, no service, no helper program.
     Missing,
-    /// It is there and locked, and nobody unlocked it.
+    /// It is locked and was not unlocked.
     Locked,
     /// It did not answer in time.
     TimedOut,
     /// It answered with a refusal, or the files are not ours alone.
     Refused,
-    /// What it holds under this name is not an entry of ours.
+    /// It can be read and takes nothing more: a full disk, a limit, a file system that is read-only.
+    Unwritable,
+    /// What it holds cannot be read: the whole of a file, or this one entry if each stands by itself.
     Corrupt,
+    /// This entry is not one of ours; the others in the file can be read.
+    Entry,
 }
 
 /// How long a new entry may take to be put at least, whatever is left of the deadline: it may hold what cannot be had
@@ -39,7 +43,7 @@ pub const GRACE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct StoreError {
     /// What kind of trouble it is.
-    pub trouble: Trouble,
+    pub trouble: StoreErrorKind,
     /// The reason, one line.
     pub why: String,
 }
@@ -54,22 +58,27 @@ impl std::error::Error for StoreError {}
 
 /// A place for entries. An entry is text (a JSON object); a store does not look inside.
 pub trait Store {
-    /// The entry of `profile`, or `None` where there is none.
+    /// The entry of `profile`, or `None` if there is none.
     fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError>;
     /// Puts `entry` in the place of the one that is there, whole or not at all.
     fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError>;
-    /// Whether an entry could be put where there is none now; asked before something is fetched that cannot be had
-    /// twice. Where there is an entry that could be read, there is no need to ask.
+    /// Whether a new entry could be stored; asked before something is fetched that cannot be had
+    /// twice. If an entry could be read, this need not be asked.
     fn ready(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Makes sure that a new entry can be put in the place of the one there, and takes what that needs, as far as it
+    /// can be taken: asked before something is sent that is spent by that.
+    fn prepare(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
     /// Removes the entry; whether there was one.
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError>;
 }
 
-/// How long a keyring is waited for where nobody can type.
+/// How long a keyring is waited for if no person can type.
 const UNATTENDED: Duration = Duration::from_secs(3);
-/// How long a keyring is waited for where a person may be unlocking it.
+/// How long a keyring is waited for if a person may be unlocking it.
 const ATTENDED: Duration = Duration::from_secs(60);
 
 /// How long a store may take.
@@ -96,7 +105,7 @@ pub trait Stores {
     /// The store of that choice; `None` for none.
     ///
     /// # Errors
-    /// Where it cannot even be tried.
+    /// If it cannot even be tried.
     fn open(&self, choice: &StoreChoice, patience: Patience) -> Result<Option<Box<dyn Store>>, StoreError>;
 
     /// An entry of the platform's keyring that another program put there.
@@ -141,11 +150,11 @@ impl Stores for RealStores {
             StoreChoice::None => return Ok(None),
             StoreChoice::File => {
                 let Some(folders) = &self.folders else {
-                    let why = "this user has no home folder".into();
-                    return Err(StoreError { trouble: Trouble::Missing, why });
+                    let why = "no home folder".into();
+                    return Err(StoreError { trouble: StoreErrorKind::Missing, why });
                 };
                 let file = folders.data.join("secrets.json");
-                Box::new(file::FileStore::new(file, patience.deadline))
+                Box::new(file::FileStore::new(file, &folders.journal(), patience.deadline))
             }
             StoreChoice::Keyring => {
                 // CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.

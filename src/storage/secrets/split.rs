@@ -6,7 +6,7 @@
 //! between two steps, the head names a row that is whole. Only two rows, so that what a killed process left is
 //! overwritten or cleared by the next one and never has to be searched for.
 
-use super::{Store, StoreError, Trouble};
+use super::{Store, StoreError, StoreErrorKind};
 use crate::base::secret::Secret;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub const WINDOWS: usize = 2400;
 
 /// The rows. `#` is in no profile's name.
 const ROWS: [&str; 2] = ["a", "b"];
-/// More parts than this are no entry of ours (an entry of a megabyte has some four hundred).
+/// An entry with more parts than this was not written by tok (an entry of a megabyte has some four hundred).
 const MOST: usize = 1000;
 
 /// A store that passes on entries of at most `limit` bytes and splits longer ones.
@@ -30,7 +30,7 @@ pub struct Split<S> {
 /// What stands under the profile's name in the place of a long entry.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
+struct SplitHead {
     tok_split: Manifest,
 }
 
@@ -66,7 +66,7 @@ impl<S: Store> Split<S> {
             text.push_str(part.expose());
         }
         if hex(&text) != head.sha256 {
-            return Err(corrupt("its parts do not belong together".to_owned()));
+            return Err(corrupt("its parts do not match".to_owned()));
         }
         Ok(Secret::new(text.as_str()))
     }
@@ -87,7 +87,7 @@ impl<S: Store> Split<S> {
     fn is_there(&mut self, name: &str) -> Result<bool, StoreError> {
         match self.inner.get(name) {
             Ok(part) => Ok(part.is_some()),
-            Err(error) if error.trouble == Trouble::Corrupt => Ok(true),
+            Err(error) if error.trouble == StoreErrorKind::Corrupt => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -97,7 +97,7 @@ impl<S: Store> Split<S> {
         match self.inner.get(profile) {
             Ok(entry) => Ok(entry.as_ref().and_then(read_head)),
             // It is about to be replaced.
-            Err(error) if error.trouble == Trouble::Corrupt => Ok(None),
+            Err(error) if error.trouble == StoreErrorKind::Corrupt => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -119,7 +119,7 @@ impl<S: Store> Store for Split<S> {
             };
             match self.join(profile, &head) {
                 // Another process may have replaced the entry between two reads: then the head is another now.
-                Err(error) if error.trouble == Trouble::Corrupt && before.as_ref() != Some(&entry) => {
+                Err(error) if error.trouble == StoreErrorKind::Corrupt && before.as_ref() != Some(&entry) => {
                     before = Some(entry);
                 }
                 result => return result.map(Some),
@@ -143,15 +143,16 @@ impl<S: Store> Store for Split<S> {
             };
             let parts = cut(entry.expose(), limit);
             if parts.len() > MOST {
-                return Err(StoreError { trouble: Trouble::Refused, why: "the entry is too long".to_owned() });
+                return Err(StoreError { trouble: StoreErrorKind::Refused, why: "the entry is too long".to_owned() });
             }
             for (i, part) in parts.iter().enumerate() {
                 self.inner.set(&name(profile, row, i), &Secret::new(*part))?;
             }
-            let head = Head {
+            let head = SplitHead {
                 tok_split: Manifest { generation: row.to_owned(), parts: parts.len(), sha256: hex(entry.expose()) },
             };
-            let head = serde_json::to_string(&head).map_err(|_| corrupt("no head can be written".to_owned()))?;
+            let head =
+                serde_json::to_string(&head).map_err(|_| corrupt("the entry cannot be written as JSON".to_owned()))?;
             self.inner.set(profile, &Secret::new(head))?;
             Some((row, parts.len()))
         };
@@ -184,11 +185,11 @@ fn name(profile: &str, row: &str, i: usize) -> String {
 }
 
 fn corrupt(why: String) -> StoreError {
-    StoreError { trouble: Trouble::Corrupt, why }
+    StoreError { trouble: StoreErrorKind::Corrupt, why }
 }
 
 fn read_head(entry: &Secret) -> Option<Manifest> {
-    let head: Head = serde_json::from_str(entry.expose()).ok()?;
+    let head: SplitHead = serde_json::from_str(entry.expose()).ok()?;
     let head = head.tok_split;
     (ROWS.contains(&head.generation.as_str()) && head.parts <= MOST).then_some(head)
 }
@@ -232,7 +233,9 @@ mod tests {
         fn change(&mut self) -> Result<(), StoreError> {
             self.changes += 1;
             match self.fail {
-                Some(fail) if self.changes > fail => Err(StoreError { trouble: Trouble::Refused, why: String::new() }),
+                Some(fail) if self.changes > fail => {
+                    Err(StoreError { trouble: StoreErrorKind::Refused, why: String::new() })
+                }
                 _ => Ok(()),
             }
         }
@@ -339,9 +342,9 @@ mod tests {
         store.set("p", &Secret::new("x".repeat(100))).unwrap();
         let part = name("p", "a", 3);
         store.inner.entries.insert(part.clone(), "y".repeat(10));
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Corrupt);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Corrupt);
         store.inner.entries.remove(&part);
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Corrupt);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Corrupt);
         store.set("p", &Secret::new("z".repeat(100))).unwrap();
         assert_eq!(store.get("p").unwrap().unwrap().expose(), "z".repeat(100));
     }

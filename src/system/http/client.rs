@@ -1,13 +1,13 @@
-//! Sends a request, again where that is allowed: the way to the server, one attempt after the other, and what came of
-//! each.
+//! Sends a request, and again if that is allowed: the way to the server, each attempt, and its
+//! outcome.
 
-use super::errors::Failure;
+use super::errors::AttemptError;
 use super::errors::Progress;
 use super::interim::Plain;
 use super::proxy::Proxy;
 use super::tls::Verifier;
-use super::transport::{NoLookup, Place, Ready, Seen};
-use super::{Events, LONGEST_BODY, Settings, connect, identity, response, retry, seconds, trust, unbracketed};
+use super::transport::{NoLookup, Ready, Seen, Slot};
+use super::{Events, LONGEST_BODY, NetworkSettings, connect, identity, response, retry, seconds, trust, unbracketed};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::base::time::Time;
@@ -29,14 +29,14 @@ use zeroize::Zeroizing;
 
 /// Sends requests. Nothing is read and nothing parsed before the first one, and no certificate before the first
 /// that needs TLS.
-pub(super) struct Client<C> {
-    settings: Settings,
+pub(super) struct HttpClient<C> {
+    settings: NetworkSettings,
     clock: C,
-    /// What judges certificates, by the `ca_file` that counts besides the settings'.
+    /// Certificate verifiers, by the `ca_file` that is trusted in addition to the settings'.
     verifiers: Mutex<BTreeMap<Option<PathBuf>, Result<Arc<Verifier>>>>,
 }
 
-/// Where a request goes and by which way, as far as messages tell it.
+/// Where a request goes and how, as shown in messages.
 pub(super) struct Way {
     pub(super) uri: Uri,
     pub(super) https: bool,
@@ -45,30 +45,30 @@ pub(super) struct Way {
     pub(super) proxy: Option<Proxy>,
     /// From the call to the deadline; once the connection stands, for how long the reply is waited for.
     pub(super) whole: Duration,
-    /// What the client shows of itself.
-    pub(super) identity: Option<Arc<CertifiedKey>>,
-    /// What a proxy is told of the client.
+    /// The client certificate.
+    pub(super) client_certificate: Option<Arc<CertifiedKey>>,
+    /// The `User-Agent` for a proxy.
     pub(super) user_agent: Option<String>,
 }
 
-/// How an attempt ended that brought no reply.
+/// How an attempt without a reply ended.
 enum Ended {
     /// By itself.
-    Failed(Failure),
+    Failed(AttemptError),
     /// By the caller, when the connection stood.
     Stopped(Error),
 }
 
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Ended {
+impl From<AttemptError> for Ended {
+    fn from(failure: AttemptError) -> Ended {
         Ended::Failed(failure)
     }
 }
 
-impl<C: Fn() -> Time> Client<C> {
+impl<C: Fn() -> Time> HttpClient<C> {
     /// A client that has read nothing yet.
-    pub(super) fn new(settings: Settings, clock: C) -> Client<C> {
-        Client { settings, clock, verifiers: Mutex::default() }
+    pub(super) fn new(settings: NetworkSettings, clock: C) -> HttpClient<C> {
+        HttpClient { settings, clock, verifiers: Mutex::default() }
     }
 
     /// As [`super::Http`].
@@ -98,10 +98,10 @@ impl<C: Fn() -> Time> Client<C> {
             let (outcome, said) = match &result {
                 Ok(response) => {
                     let asked = response.header("retry-after").and_then(|v| retry::retry_after(v, (self.clock)()));
-                    (retry::Outcome::Status(response.status, asked), response.status.to_string())
+                    (retry::Attempt::Status(response.status, asked), response.status.to_string())
                 }
-                Err(Failure { error, again: true }) => (retry::Outcome::NothingSent, error.why.clone()),
-                Err(Failure { error, again: false }) => (retry::Outcome::Failed, error.why.clone()),
+                Err(AttemptError { error, again: true }) => (retry::Attempt::NothingSent, error.why.clone()),
+                Err(AttemptError { error, again: false }) => (retry::Attempt::Failed, error.why.clone()),
             };
             let left = deadline.saturating_duration_since(Instant::now());
             match retry::next(outcome, attempt, request.repeat, left, random_byte()) {
@@ -131,34 +131,34 @@ impl<C: Fn() -> Time> Client<C> {
         // The URL itself is not shown: its query may hold secrets.
         let refuse = |why: &str| Error::new(Kind::Config, "the request cannot be sent", why);
         let uri: Uri = request.url.parse().map_err(|_| {
-            refuse("its URL is not valid").hint("look at the provider's url; a host name must be in ASCII (xn--…)")
+            refuse("its URL is not valid").hint("check the provider's url; host names must be ASCII (xn--…)")
         })?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(refuse("its URL has no scheme or no host"));
         };
         if authority.as_str().contains('@') {
-            return Err(refuse("its URL holds a user or password"));
+            return Err(refuse("its URL contains a user or password"));
         }
         let origin = format!("{scheme}://{authority}");
         let host = unbracketed(authority.host());
         let https = scheme == "https";
         let allowed = https || scheme == "http" && is_loopback(host);
         if host.is_empty() || !allowed {
-            return Err(refuse(&format!("{origin} is neither https nor on this machine")));
+            return Err(refuse(&format!("{origin} is neither https nor a loopback address")));
         }
         // A port beyond 65535 would silently be the scheme's own.
         if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
             return Err(refuse(&format!("the port of {origin} is not a number up to 65535")));
         }
-        if request.identity.is_some() && !https {
-            return Err(refuse(&format!("{origin} is plain http, where no client certificate can be shown")));
+        if request.client_certificate.is_some() && !https {
+            return Err(refuse(&format!("a client certificate requires https, and {origin} is http")));
         }
-        let identity = request.identity.as_ref().map(identity::load).transpose()?;
+        let client_certificate = request.client_certificate.as_ref().map(identity::load).transpose()?;
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         let user_agent = agent.map(|(_, value)| value.to_string());
         let proxy = self.settings.proxies.proxy_for(https, host)?;
         let whole = deadline.saturating_duration_since(Instant::now());
-        Ok(Way { https, origin, proxy, whole, uri, identity, user_agent })
+        Ok(Way { https, origin, proxy, whole, uri, client_certificate, user_agent })
     }
 
     fn attempt(
@@ -169,9 +169,9 @@ impl<C: Fn() -> Time> Client<C> {
         deadline: Instant,
         events: &mut dyn Events,
     ) -> std::result::Result<Response, Ended> {
-        let headers = headers(request).map_err(Failure::for_good)?;
+        let headers = headers(request).map_err(AttemptError::for_good)?;
         if deadline.saturating_duration_since(Instant::now()).is_zero() {
-            return Err(Failure::for_good(way.timed_out()).into());
+            return Err(AttemptError::for_good(way.timed_out()).into());
         }
         let seen = Arc::new(Seen::default());
         let connection =
@@ -183,14 +183,14 @@ impl<C: Fn() -> Time> Client<C> {
             way.whole = reply_by.saturating_duration_since(Instant::now());
         }
         // The connection is closed when this goes, which is after `received`.
-        let place: Place = Arc::new(Mutex::new(Some(Plain::new(connection, seen.clone()).boxed())));
+        let place: Slot = Arc::new(Mutex::new(Some(Plain::new(connection, seen.clone()).boxed())));
         let left = reply_by.saturating_duration_since(Instant::now());
         let reply =
             call(request, way, headers, left, place.clone()).map_err(|error| way.failure(error, Progress::Sent))?;
         let status = reply.status().as_u16();
         let body = match read_body(reply.into_body(), &seen) {
             Ok(body) => body,
-            // Such a status says all by itself. Half a body could say something else than the whole.
+            // Such a status is enough by itself. Half a body could say something else than the whole.
             Err(error) if status >= 500 || !(200..300).contains(&status) && !is_timeout(&error) => {
                 Zeroizing::new(Vec::new())
             }
@@ -201,7 +201,7 @@ impl<C: Fn() -> Time> Client<C> {
         };
         events.received(&head, &body);
         drop(place);
-        response(&head, &body, (self.clock)()).map_err(|why| Failure::for_good(way.unreadable(why)).into())
+        response(&head, &body, (self.clock)()).map_err(|why| AttemptError::for_good(way.unreadable(why)).into())
     }
 }
 
@@ -211,7 +211,7 @@ fn call(
     way: &Way,
     headers: HeaderMap,
     left: Duration,
-    place: Place,
+    place: Slot,
 ) -> std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
@@ -220,7 +220,7 @@ fn call(
         .timeout_global(Some(left))
         .user_agent(AutoHeaderValue::None)
         .accept(AutoHeaderValue::None)
-        // What is not packed needs no room but its own, and no care for its end.
+        // An uncompressed body needs no extra room and no check of its end.
         .accept_encoding(AutoHeaderValue::Provided("identity".to_string().into()))
         .max_idle_connections(0)
         .build();
@@ -242,7 +242,7 @@ fn headers(request: &Request) -> Result<HeaderMap> {
     for (name, value) in &request.headers {
         let pair = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
         let Some((field, mut content)) = pair else {
-            let why = format!("its header {} holds what no header may", escape(name));
+            let why = format!("its header {} contains invalid characters", escape(name));
             return Err(Error::new(Kind::Config, "the request cannot be sent", why));
         };
         content.set_sensitive(true);
@@ -258,9 +258,9 @@ fn with_headers<B>(mut builder: ureq::RequestBuilder<B>, headers: HeaderMap) -> 
     builder
 }
 
-/// The body as it came: without chunks, still packed.
+/// The body as it came: without chunks, still compressed.
 fn read_body(body: ureq::Body, seen: &Seen) -> std::result::Result<Zeroizing<Vec<u8>>, ureq::Error> {
-    // Room for the whole at once, so that growing leaves no copies behind that nobody wipes.
+    // Allocated at once, so that growing leaves no unwiped copies behind.
     let limit = LONGEST_BODY as u64;
     let room = body.content_length().unwrap_or(16 << 10).min(limit);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or_default()));

@@ -1,8 +1,8 @@
-//! From a way to a connection that stands: address, TCP, proxy, TLS. Until then certainly nothing of the request was
+//! Establishes a connection: address, TCP, proxy, TLS. Until then certainly nothing of the request was
 //! sent.
 
 use super::client::Way;
-use super::errors::Trouble;
+use super::errors::ConnectError;
 use super::head;
 use super::proxy::Proxy;
 use super::tls::{Tls, Verifier, client_config};
@@ -23,7 +23,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, ProxyProtocol, Timeout};
 use zeroize::Zeroizing;
 
-/// Until when something must have happened, and what is told where it has not.
+/// A deadline, and the error if it passes.
 #[derive(Clone, Copy)]
 struct Limit {
     until: Instant,
@@ -31,7 +31,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// [`CONNECT`] from now, or what is left of the call where that is less.
+    /// [`CONNECT`] from now, or what is left of the call if that is less.
     fn new(deadline: Instant, reason: Timeout) -> Limit {
         match Instant::now().checked_add(CONNECT) {
             Some(until) if until < deadline => Limit { until, reason },
@@ -51,7 +51,7 @@ pub(super) fn connect(
     verifier: Option<&Arc<Verifier>>,
     deadline: Instant,
     seen: &Arc<Seen>,
-) -> Result<Box<dyn Transport>, Trouble> {
+) -> Result<Box<dyn Transport>, ConnectError> {
     let (host, port) = host_and_port(&way.uri)?;
     let mut transport = match &way.proxy {
         None => tcp(host, port, deadline, seen)?.boxed(),
@@ -67,18 +67,18 @@ pub(super) fn connect(
     };
     if way.https {
         let limit = Limit::new(deadline, Timeout::Connect);
-        transport = shake_hands(transport, host, verifier, way.identity.clone(), limit, false)?;
+        transport = shake_hands(transport, host, verifier, way.client_certificate.clone(), limit, false)?;
     }
     Ok(transport)
 }
 
-fn host_and_port(uri: &Uri) -> Result<(&str, u16), Trouble> {
+fn host_and_port(uri: &Uri) -> Result<(&str, u16), ConnectError> {
     let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
     Ok((unbracketed(host), port))
 }
 
-fn tcp(host: &str, port: u16, deadline: Instant, seen: &Arc<Seen>) -> Result<Watched<Tcp>, Trouble> {
+fn tcp(host: &str, port: u16, deadline: Instant, seen: &Arc<Seen>) -> Result<Watched<Tcp>, ConnectError> {
     let limit = Limit::new(deadline, Timeout::Resolve);
     let addresses: Vec<SocketAddr> = resolve::lookup(host, port, limit.timeout())?;
     let limit = Limit::new(deadline, Timeout::Connect);
@@ -94,31 +94,31 @@ fn shake_hands(
     transport: Box<dyn Transport>,
     host: &str,
     verifier: Option<&Arc<Verifier>>,
-    identity: Option<Arc<rustls::sign::CertifiedKey>>,
+    client_certificate: Option<Arc<rustls::sign::CertifiedKey>>,
     limit: Limit,
     proxy: bool,
-) -> Result<Box<dyn Transport>, Trouble> {
-    let of_tls = |error| Trouble::Tls { error, proxy };
+) -> Result<Box<dyn Transport>, ConnectError> {
+    let of_tls = |error| ConnectError::Tls { error, proxy };
     let Some(verifier) = verifier else { return Err(of_tls(TlsError::General("no certificates".into()))) };
-    let config = client_config(verifier.clone(), identity).map_err(of_tls)?;
+    let config = client_config(verifier.clone(), client_certificate).map_err(of_tls)?;
     match Tls::connect(config, host, transport, limit.timeout()) {
         Ok(tls) => Ok(tls.boxed()),
         Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
             Some(error) => of_tls(error.clone()),
-            None => Trouble::Ureq(error.into()),
+            None => ConnectError::Ureq(error.into()),
         }),
     }
 }
 
 // Proxies
 
-/// Has the proxy join the connection to the server of `way` (RFC 9110 §9.3.6).
-fn tunnel(mut transport: Box<dyn Transport>, way: &Way, proxy: &Proxy, limit: Limit) -> Result<Tunnel, Trouble> {
+/// Has the proxy open a tunnel to the server of `way` (RFC 9110 §9.3.6).
+fn tunnel(mut transport: Box<dyn Transport>, way: &Way, proxy: &Proxy, limit: Limit) -> Result<Tunnel, ConnectError> {
     let (host, port) = host_and_port(&way.uri)?;
     let target = format!("{}:{port}", bracketed(host));
     let mut text = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
     if let Some(agent) = &way.user_agent {
-        // The proxy is told the same name as the server.
+        // The proxy gets the same name as the server.
         text.push_str(&format!("User-Agent: {agent}\r\n"));
     }
     text.push_str("Proxy-Connection: Keep-Alive\r\n");
@@ -134,24 +134,24 @@ fn tunnel(mut transport: Box<dyn Transport>, way: &Way, proxy: &Proxy, limit: Li
     adapter.write_all(text.as_bytes()).map_err(ureq::Error::from)?;
     transport = adapter.into_inner();
     loop {
-        let found = head::split(transport.buffers().input()).map_err(|_| Trouble::NotAProxy)?;
+        let found = head::split(transport.buffers().input()).map_err(|_| ConnectError::NotAProxy)?;
         let Some((head, used)) = found else {
             if !transport.await_input(limit.timeout())? {
-                return Err(Trouble::ProxyClosed);
+                return Err(ConnectError::ProxyClosed);
             }
             continue;
         };
         transport.buffers().input_consume(used);
         match head.status {
             100 | 102..200 => {}
-            // Of a length in such a reply nothing follows (RFC 9110 §9.3.6).
+            // A length in such a reply is ignored (RFC 9110 §9.3.6).
             200..300 => return Ok(Tunnel(transport)),
-            status => return Err(Trouble::ProxyAnswered(status)),
+            status => return Err(ConnectError::ProxyAnswered(status)),
         }
     }
 }
 
-/// What a proxy joined: TLS to the proxy is no TLS to the server.
+/// A tunnel: TLS to the proxy is not TLS to the server.
 #[derive(Debug)]
 struct Tunnel(Box<dyn Transport>);
 
@@ -175,7 +175,12 @@ impl Transport for Tunnel {
 
 /// ureq's own connector for SOCKS, whose handshake cannot be had without its connecting: one address of the proxy after
 /// the other, and no happy eyeballs.
-fn socks(way: &Way, proxy: &Proxy, deadline: Instant, seen: &Arc<Seen>) -> Result<impl Transport + use<>, Trouble> {
+fn socks(
+    way: &Way,
+    proxy: &Proxy,
+    deadline: Instant,
+    seen: &Arc<Seen>,
+) -> Result<impl Transport + use<>, ConnectError> {
     let (host, port) = host_and_port(&way.uri)?;
     let mut addrs = resolve::System.empty();
     if proxy.takes_addresses() {
@@ -205,7 +210,7 @@ fn socks(way: &Way, proxy: &Proxy, deadline: Instant, seen: &Arc<Seen>) -> Resul
     Ok(Watched { socket, deadline, seen: seen.clone() })
 }
 
-fn for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, Trouble> {
+fn for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ConnectError> {
     let mut builder = ureq::Proxy::builder(ProxyProtocol::try_from(proxy.scheme)?)
         .host(&bracketed(&proxy.host))
         .port(proxy.port)
@@ -219,8 +224,8 @@ fn for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, Trouble> {
     Ok(builder.build()?)
 }
 
-/// What is told where this system gives no thread for a lookup.
+/// The error if the system cannot start a thread for a lookup.
 pub(super) fn no_threads() -> Error {
-    Error::new(Kind::Other, "the request cannot be sent", "this system allows no more threads or processes")
-        .hint("end some, or raise the limit (ulimit -u)")
+    Error::new(Kind::Other, "the request cannot be sent", "the limit on threads or processes is reached")
+        .hint("stop some processes, or raise the limit (ulimit -u)")
 }

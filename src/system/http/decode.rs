@@ -1,18 +1,18 @@
-//! Unpacks a body that comes compressed although `Accept-Encoding: identity` asked for none: some servers and many
-//! gateways do so all the same.
+//! Decompresses a body that is compressed despite `Accept-Encoding: identity`: some servers and many
+//! gateways do so anyway.
 
 use super::head::list;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use std::io::Read;
 use zeroize::Zeroizing;
 
-/// The most that a body may unpack to, in bytes.
+/// The longest decompressed body, in bytes.
 const LONGEST: usize = super::LONGEST_BODY;
 
-/// The most codings that are taken off one after another.
+/// The most codings that are removed one after another.
 const MOST_CODINGS: usize = 4;
 
-/// The body as it was before it was packed.
+/// The body before it was compressed.
 ///
 /// # Errors
 /// In words that follow "the reply of … could not be read:".
@@ -27,8 +27,8 @@ pub(super) fn unpack(fields: &[(String, String)], body: &[u8]) -> Result<Zeroizi
             break;
         }
         let unpacked = match name.as_str() {
-            _ if at >= MOST_CODINGS => return Err("it is compressed too many times over"),
-            // Left as it is by something on the way that unpacked it and kept the header line.
+            _ if at >= MOST_CODINGS => return Err("it is compressed too many times"),
+            // Something on the way decompressed it and kept the header line.
             "gzip" | "x-gzip" if !plain.starts_with(&[0x1f, 0x8b]) => continue,
             "gzip" | "x-gzip" => read(MultiGzDecoder::new(plain.as_slice())),
             // RFC 9110 §8.4.1.2: with a head of zlib. Some servers send it without.
@@ -36,17 +36,17 @@ pub(super) fn unpack(fields: &[(String, String)], body: &[u8]) -> Result<Zeroizi
                 Err(DAMAGED) => read(DeflateDecoder::new(plain.as_slice())),
                 other => other,
             },
-            _ => Err("it is compressed in a way that was not asked for"),
+            _ => Err("it has an unsupported compression"),
         };
         plain = unpacked?;
     }
     Ok(plain)
 }
 
-const DAMAGED: &str = "it is compressed, and damaged or not whole";
+const DAMAGED: &str = "its compressed content is damaged or incomplete";
 
 fn read(decoder: impl Read) -> Result<Zeroizing<Vec<u8>>, &'static str> {
-    // Room at once, so that growing leaves no copies behind that nobody wipes.
+    // Allocated at once, so that growing leaves no unwiped copies behind.
     let mut plain = Zeroizing::new(Vec::with_capacity(64 << 10));
     let limit = LONGEST as u64 + 1;
     decoder.take(limit).read_to_end(&mut plain).map_err(|_| DAMAGED)?;
@@ -105,7 +105,7 @@ mod tests {
             assert!(unpacked("Content-Encoding", "gzip", &packed[..cut]).is_err(), "{cut} bytes");
         }
         let err = |coding, body: &[u8]| unpacked("Content-Encoding", coding, body).unwrap_err();
-        assert!(err("br", b"x").contains("not asked for"));
+        assert!(err("br", b"x").contains("unsupported"));
         assert!(err("gzip", &gzip(&vec![b'x'; LONGEST + 1])).contains("1 MiB"));
         assert!(err("gzip,gzip,gzip,gzip,gzip", &gzip(&gzip(&gzip(&gzip(&gzip(b"x")))))).contains("too many"));
         assert_eq!(unpacked("Content-Encoding", "gzip", &gzip(&vec![b'x'; LONGEST])).unwrap().len(), LONGEST);

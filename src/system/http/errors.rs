@@ -1,4 +1,4 @@
-//! What went wrong with an attempt, in plain words. Texts of libraries are used only where they hold nothing of the
+//! What went wrong with an attempt, in plain words. Texts of libraries are used only if they contain nothing of the
 //! request.
 
 use super::client::Way;
@@ -12,18 +12,17 @@ use std::borrow::Cow;
 use std::io;
 use ureq::Timeout;
 
-/// The hint where a server ended a connection with a client certificate and does not say why.
+/// The hint if a server ended a connection with a client certificate without saying why.
 const NOT_ACCEPTED: &str = "it may not accept the client certificate";
 
 const CLOCK: &str = "check this machine's clock; if it is right, the server's operator must replace the certificate";
 const ISSUER: &str = "to trust it, set ca_file in the config, or SSL_CERT_FILE, to its issuer's certificate";
-const OUTDATED: &str = "has no version or cipher of TLS 1.2 or later";
-const NO_CIPHER: &str =
-    "accepts none of our cipher suites; it may have RSA key exchange alone, which is no longer safe";
+const OUTDATED: &str = "does not support TLS 1.2 or later with a current cipher suite";
+const NO_CIPHER: &str = "shares no cipher suite with tok; it may only offer RSA key exchange, which is obsolete";
 const UPDATE: &str = "its operator must enable TLS 1.2 or 1.3 with current cipher suites";
 
-/// Whether a signature's algorithm, as DER without its head, is one with SHA-1 or MD5 (RFC 8017 appendix A.2.4, RFC 3279
-/// §2.2.3).
+/// Whether a signature's algorithm, as DER without its head, is one with SHA-1 or MD5 (RFC 8017 appendix A.2.4, RFC
+/// 3279 §2.2.3).
 fn is_outdated(algorithm: &[u8]) -> bool {
     const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01";
     const ECDSA_SHA1: &[u8] = b"\x2a\x86\x48\xce\x3d\x04\x01";
@@ -31,8 +30,8 @@ fn is_outdated(algorithm: &[u8]) -> bool {
     named(&[RSA, &[4]].concat()) || named(&[RSA, &[5]].concat()) || named(ECDSA_SHA1)
 }
 
-/// Why no connection came about.
-pub(super) enum Trouble {
+/// Why there was no connection.
+pub(super) enum ConnectError {
     /// What the socket, the lookup or a time limit says.
     Ureq(ureq::Error),
     /// What TLS says.
@@ -46,7 +45,7 @@ pub(super) enum Trouble {
     ProxyAnswered(u16),
     /// The proxy closed the connection.
     ProxyClosed,
-    /// What answered is no HTTP proxy.
+    /// The server that answered is not an HTTP proxy.
     NotAProxy,
 }
 
@@ -59,22 +58,22 @@ pub(super) enum Progress {
     Sent,
 }
 
-impl From<ureq::Error> for Trouble {
-    fn from(error: ureq::Error) -> Trouble {
-        Trouble::Ureq(error)
+impl From<ureq::Error> for ConnectError {
+    fn from(error: ureq::Error) -> ConnectError {
+        ConnectError::Ureq(error)
     }
 }
 
 /// An attempt that brought no reply.
-pub(super) struct Failure {
+pub(super) struct AttemptError {
     pub(super) error: Error,
-    /// Whether to try again: nothing was sent, and it may go better.
+    /// Whether to try again: nothing was sent, and a retry may succeed.
     pub(super) again: bool,
 }
 
-impl Failure {
-    pub(super) fn for_good(error: Error) -> Failure {
-        Failure { error, again: false }
+impl AttemptError {
+    pub(super) fn for_good(error: Error) -> AttemptError {
+        AttemptError { error, again: false }
     }
 }
 
@@ -89,54 +88,59 @@ impl Way {
 
     pub(super) fn timed_out(&self) -> Error {
         self.unreachable(format!("no answer within {}", seconds(self.whole)))
-            .hint("try again later, or give it longer with --timeout")
+            .hint("try again later, or raise --timeout")
     }
 
     pub(super) fn unreadable(&self, why: impl Into<String>) -> Error {
         Error::new(Kind::Reply, format!("the reply of {} could not be read", self.origin), why)
     }
 
-    /// Why there is no connection; nothing was sent.
-    pub(super) fn not_connected(&self, trouble: Trouble) -> Failure {
+    /// Why the connection failed; nothing was sent.
+    pub(super) fn not_connected(&self, trouble: ConnectError) -> AttemptError {
         match trouble {
-            Trouble::Ureq(error) => self.failure(error, Progress::NothingSent),
-            Trouble::Tls { error, proxy } => Failure::for_good(self.tls_failure(&error, proxy)),
-            Trouble::ProxyAnswered(status) => self.proxy_failure(status),
-            Trouble::ProxyClosed => {
-                Failure { error: self.unreachable("it closed the connection without an answer"), again: true }
+            ConnectError::Ureq(error) => self.failure(error, Progress::NothingSent),
+            ConnectError::Tls { error, proxy } => AttemptError::for_good(self.tls_failure(&error, proxy)),
+            ConnectError::ProxyAnswered(status) => self.proxy_failure(status),
+            ConnectError::ProxyClosed => {
+                AttemptError { error: self.unreachable("it closed the connection without an answer"), again: true }
             }
-            Trouble::NotAProxy => Failure::for_good(self.unreachable("it does not answer as a proxy does")),
+            ConnectError::NotAProxy => AttemptError::for_good(self.unreachable("it is not an HTTP proxy")),
         }
     }
 
-    /// Why there is no reply.
-    pub(super) fn failure(&self, error: ureq::Error, progress: Progress) -> Failure {
-        let for_good = Failure::for_good;
+    /// Why a request got no reply.
+    pub(super) fn failure(&self, error: ureq::Error, progress: Progress) -> AttemptError {
+        let for_good = AttemptError::for_good;
         match error {
-            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => Failure {
-                error: self.unreachable(format!("no connection within {}", seconds(CONNECT.min(self.whole)))),
-                again: true,
-            },
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => {
+                AttemptError {
+                    error: self.unreachable(format!("no connection within {}", seconds(CONNECT.min(self.whole)))),
+                    again: true,
+                }
+            }
             ureq::Error::Timeout(_) => for_good(self.timed_out()),
             ureq::Error::HostNotFound => {
                 let hint = match &self.proxy {
                     Some(proxy) => format!("check {}, and this machine's network", proxy.variable),
                     None => "check the URL, and this machine's network".into(),
                 };
-                Failure { error: self.unreachable("no such host").hint(hint), again: progress == Progress::NothingSent }
+                AttemptError {
+                    error: self.unreachable("no such host").hint(hint),
+                    again: progress == Progress::NothingSent,
+                }
             }
             ureq::Error::Io(error) => self.io_failure(&error, progress),
             ureq::Error::Other(error) if error.is::<resolve::NoThread>() => for_good(super::connect::no_threads()),
             ureq::Error::Other(error) if error.is::<Broken>() => {
                 for_good(self.unreadable(match error.downcast_ref::<Broken>() {
                     Some(Broken::NotHttp(why)) => format!("it is not HTTP: {why}"),
-                    _ => "its headers are too long".into(),
+                    _ => "its header is too long".into(),
                 }))
             }
             ureq::Error::Protocol(error) => {
                 for_good(self.unreadable(format!("it is not HTTP: {}", escape(&error.to_string()))))
             }
-            ureq::Error::LargeResponseHeader(..) => for_good(self.unreadable("its headers are too long")),
+            ureq::Error::LargeResponseHeader(..) => for_good(self.unreadable("its header is too long")),
             ureq::Error::BodyExceedsLimit(_) => for_good(self.unreadable("it is longer than 1 MiB")),
             ureq::Error::BodyStalled => for_good(self.unreachable("the reply was cut short")),
             ureq::Error::InvalidProxyUrl => {
@@ -145,29 +149,29 @@ impl Way {
                 for_good(Error::new(Kind::Usage, what, "its host is not valid"))
             }
             _ => {
-                let what = format!("the request to {} could not be made", self.origin);
+                let what = format!("the request to {} failed", self.origin);
                 for_good(Error::new(Kind::Other, what, "the HTTP library refused it"))
             }
         }
     }
 
-    fn io_failure(&self, error: &io::Error, progress: Progress) -> Failure {
+    fn io_failure(&self, error: &io::Error, progress: Progress) -> AttemptError {
         use io::ErrorKind as E;
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|e| e.downcast_ref::<TlsError>()) {
-            return Failure::for_good(self.tls_failure(error, false));
+            return AttemptError::for_good(self.tls_failure(error, false));
         }
         let lookup = inner.is_some_and(|e| e.is::<resolve::LookupFailed>());
         let (why, may_pass): (Cow<str>, bool) = match error.kind() {
-            _ if lookup => ("the name could not be looked up: no answer from the name server".into(), true),
+            _ if lookup => ("name lookup failed: no answer from the name server".into(), true),
             E::ConnectionRefused => ("connection refused".into(), true),
             E::HostUnreachable => ("no route to the host".into(), true),
             E::NetworkUnreachable | E::NetworkDown | E::AddrNotAvailable => ("network unreachable".into(), true),
             E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe => ("the connection was reset".into(), true),
             E::UnexpectedEof if progress == Progress::NothingSent => {
-                ("the connection was closed before it stood".into(), true)
+                ("the connection was closed before it was established".into(), true)
             }
-            E::UnexpectedEof => ("the connection was closed before the whole reply came".into(), false),
+            E::UnexpectedEof => ("the connection was closed before the reply was complete".into(), false),
             E::TimedOut | E::WouldBlock => ("timed out".into(), true),
             _ => (escape(&error.to_string()).into(), false),
         };
@@ -184,13 +188,13 @@ impl Way {
             _ => {}
         }
         // TLS 1.3 refuses a client after the handshake, and the alert may be lost with the connection.
-        if progress == Progress::Sent && may_pass && self.identity.is_some() {
+        if progress == Progress::Sent && may_pass && self.client_certificate.is_some() {
             error = error.hint(NOT_ACCEPTED);
         }
-        Failure { error, again: progress == Progress::NothingSent && may_pass }
+        AttemptError { error, again: progress == Progress::NothingSent && may_pass }
     }
 
-    fn proxy_failure(&self, status: u16) -> Failure {
+    fn proxy_failure(&self, status: u16) -> AttemptError {
         let variable = self.proxy.as_ref().map_or("https_proxy", |proxy| proxy.variable);
         let known = self.proxy.as_ref().is_some_and(|proxy| proxy.user.is_some());
         let error = match status {
@@ -204,10 +208,10 @@ impl Way {
                 .unreachable(format!("it refused the connection ({status})"))
                 .hint(format!("check {variable}; NO_PROXY lists hosts that need no proxy")),
         };
-        Failure { error, again: matches!(status, 502..=504) }
+        AttemptError { error, again: matches!(status, 502..=504) }
     }
 
-    /// Why there is no TLS: with the server, or with the proxy.
+    /// Why TLS failed: with the server, or with the proxy.
     fn tls_failure(&self, error: &TlsError, proxy: bool) -> Error {
         const OPERATOR: &str = "the server's operator must replace it";
         let (whose, it) =
@@ -225,29 +229,29 @@ impl Way {
                 CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
                     unreachable("names no host (it has no subjectAltName)").hint(OPERATOR)
                 }
-                CertificateError::NotValidForName => unreachable("is for another name"),
+                CertificateError::NotValidForName => unreachable("is not valid for this host name"),
                 CertificateError::NotValidForNameContext { presented, .. } => {
                     // rustls gives them as `DnsName("host")`.
                     let names: Vec<&str> = presented.iter().map(|n| n.split('"').nth(1).unwrap_or(n)).collect();
-                    unreachable(&format!("is for another name: {}", escape(&names.join(", "))))
+                    unreachable(&format!("is not valid for this host name, only for {}", escape(&names.join(", "))))
                         .hint("check the URL's host")
                 }
                 CertificateError::Revoked => unreachable("was revoked").hint(OPERATOR),
                 CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                    unreachable("is not for a server").hint(OPERATOR)
+                    unreachable("is not a server certificate").hint(OPERATOR)
                 }
                 CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. }
                     if is_outdated(signature_algorithm_id) =>
                 {
-                    unreachable("is signed with SHA-1 or MD5, which is no longer safe").hint(OPERATOR)
+                    unreachable("is signed with SHA-1 or MD5, which is not secure").hint(OPERATOR)
                 }
                 CertificateError::UnsupportedSignatureAlgorithmContext { .. }
                 | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-                    unreachable("is signed in a way that is not supported").hint(OPERATOR)
+                    unreachable("has an unsupported signature algorithm").hint(OPERATOR)
                 }
                 CertificateError::BadSignature => {
-                    // As after a certificate authority of one's own was made anew under the same name.
-                    unreachable("is not trusted: its issuer has the name of one that is, and another key").hint(ISSUER)
+                    // For example after a private CA was recreated under the same name.
+                    unreachable("is not trusted: its issuer has a trusted name, but another key").hint(ISSUER)
                 }
                 CertificateError::BadEncoding => unreachable("cannot be read").hint(OPERATOR),
                 CertificateError::Other(OtherError(why)) => match why.downcast_ref::<ShortKey>() {
@@ -255,26 +259,26 @@ impl Way {
                         let why = format!("has an RSA key of {bits} bits; at least {SHORTEST_RSA} are needed");
                         unreachable(&why).hint(OPERATOR)
                     }
-                    // webpki's word for it; its type is not ours to know.
-                    None if why.to_string() == "CaUsedAsEndEntity" => unreachable(
-                        "is not trusted: it is a certificate authority's own",
-                    )
-                    .hint("if it is to be trusted all the same, set ca_file in the config, or SSL_CERT_FILE, to it"),
-                    None => unreachable("breaks the rules for certificates (RFC 5280)").hint(OPERATOR),
+                    // webpki's name for it; its type is not public.
+                    None if why.to_string() == "CaUsedAsEndEntity" => {
+                        unreachable("is not trusted: it is a CA certificate")
+                            .hint("to trust it anyway, set ca_file in the config, or SSL_CERT_FILE, to it")
+                    }
+                    None => unreachable("is malformed (RFC 5280)").hint(OPERATOR),
                 },
                 _ => unreachable("is not trusted").hint(ISSUER),
             },
             TlsError::AlertReceived(alert) if !proxy => self.alert(*alert),
             TlsError::InvalidMessage(_) => {
                 let hint = if proxy { "check the proxy's scheme and port" } else { "check the URL's scheme and port" };
-                self.unreachable(format!("{it} does not speak TLS at this port")).hint(hint)
+                self.unreachable(format!("{it} does not speak TLS on this port")).hint(hint)
             }
             TlsError::PeerIncompatible(_) => self.unreachable(format!("{it} {OUTDATED}")).hint(UPDATE),
             TlsError::AlertReceived(alert) => {
                 self.unreachable(format!("{it} ended TLS: {}", escape(&format!("{alert:?}"))))
             }
             _ => self
-                .unreachable(format!("{it} broke the rules of TLS"))
+                .unreachable(format!("{it} violated the TLS protocol"))
                 .hint("try again; if it persists, tell its operator"),
         }
     }
@@ -289,30 +293,30 @@ impl Way {
             let why = format!("it does not accept the client certificate: {why}");
             refused(&why, "give a certificate that the server knows for this client, with its chain")
         };
-        match (alert, self.identity.is_some()) {
+        match (alert, self.client_certificate.is_some()) {
             (A::CertificateRequired, false) => {
-                refused("it wants a client certificate (mutual TLS)", "give a client certificate and its key")
+                refused("it requires a client certificate (mutual TLS)", "give a client certificate and its key")
             }
-            (A::CertificateRequired, true) => not_this("it is of another kind than the server asks for"),
-            (A::UnknownCA, true) => not_this("its issuer is unknown there"),
+            (A::CertificateRequired, true) => not_this("it is not of a kind that the server asks for"),
+            (A::UnknownCA, true) => not_this("the server does not trust its issuer"),
             (A::CertificateExpired, true) => not_this("it has expired or is not yet valid"),
             (A::CertificateRevoked, true) => not_this("it was revoked"),
-            (A::UnsupportedCertificate, true) => not_this("it is of a kind or for a use that is not taken"),
+            (A::UnsupportedCertificate, true) => not_this("the server does not support its type or purpose"),
             (A::BadCertificate | A::CertificateUnknown | A::AccessDenied | A::DecryptError, true) => {
                 not_this(&escape(&format!("{alert:?}")))
             }
             (A::ProtocolVersion, _) => self.unreachable(format!("the server {OUTDATED}")).hint(UPDATE),
             (A::InsufficientSecurity, _) => self.unreachable(format!("the server {NO_CIPHER}")).hint(UPDATE),
             // OpenSSL's word where the two have no cipher in common; also where a client certificate is missing, before
-            // TLS 1.3 had an alert of its own for it.
+            // TLS 1.3 introduced an alert for it.
             (A::HandshakeFailure, false) => self.unreachable(format!("the server {NO_CIPHER}")).hint(
-                "its operator must enable cipher suites with ECDHE; or it may want a client certificate (mutual TLS)",
+                "its operator must enable cipher suites with ECDHE; or it may require a client certificate (mutual TLS)",
             ),
             _ => {
                 let error = self.unreachable(format!("the server ended TLS: {}", escape(&format!("{alert:?}"))));
-                match (alert, self.identity.is_some()) {
-                    // Before TLS 1.3 there was no alert of its own.
-                    (A::BadCertificate, false) => error.hint("it may want a client certificate (mutual TLS)"),
+                match (alert, self.client_certificate.is_some()) {
+                    // TLS 1.3 introduced an alert for this.
+                    (A::BadCertificate, false) => error.hint("it may require a client certificate (mutual TLS)"),
                     (_, true) => error.hint(NOT_ACCEPTED),
                     _ => error,
                 }

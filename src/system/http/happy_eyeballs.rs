@@ -1,4 +1,4 @@
-//! A TCP connection to whichever address of a host answers first (RFC 8305), so that one that swallows everything does
+//! A TCP connection to whichever address of a host answers first (RFC 8305), so that one that drops all packets does
 //! not hold up the call.
 
 use std::io;
@@ -13,7 +13,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// A connection to one of `addresses`, which stand in the order of preference.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] where none answered until `until`; else a refusal where there was one, else the last
+/// [`io::ErrorKind::TimedOut`] if none answered until `until`; else a refusal if there was one, else the last
 /// error.
 pub(super) fn connect(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
     let addresses = interleaved(addresses);
@@ -35,7 +35,7 @@ pub(super) fn connect(addresses: &[SocketAddr], until: Instant) -> io::Result<Tc
                 // One that loses ends with its own attempt, or with the process.
                 let attempt = move || drop(send.send(TcpStream::connect_timeout(&address, left)));
                 if thread::Builder::new().name("connect".into()).spawn(attempt).is_err() {
-                    // Without a thread more the rest goes as it went before there were happy eyeballs.
+                    // If no thread can be started, the rest is tried one after the other.
                     return one_by_one(&addresses[at..], until);
                 }
                 waiting += 1;
@@ -72,7 +72,7 @@ fn one_by_one(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream>
     Err(failed.unwrap_or(io::ErrorKind::AddrNotAvailable.into()))
 }
 
-/// A refusal comes from the host itself; that there is no way to an address may be this machine's lack of IPv6.
+/// A refusal comes from the host itself; a missing route may only be this machine's lack of IPv6.
 fn more_telling(known: Option<io::Error>, new: io::Error) -> io::Error {
     known.filter(|known| known.kind() == io::ErrorKind::ConnectionRefused).unwrap_or(new)
 }

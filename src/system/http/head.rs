@@ -15,7 +15,7 @@ const MOST_LINES: usize = 500;
 /// What makes a reply unreadable, in words that follow "it is not HTTP:".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// It breaks the rules.
+    /// It violates RFC 9112.
     NotHttp(&'static str),
     /// Its head is longer than [`LONGEST_HEAD`], or has more lines than are read.
     TooLong,
@@ -41,7 +41,7 @@ impl From<Broken> for ureq::Error {
 /// How the end of a body is known (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none.
+    /// No body.
     None,
     /// After so many bytes.
     Length(u64),
@@ -51,7 +51,7 @@ pub(super) enum Framing {
     Close,
 }
 
-/// Splits a head off the beginning of `bytes`: what it says, and how long it is. `None` where it is not all there.
+/// Splits a head off the beginning of `bytes`: what it says, and how long it is. `None` if it is incomplete.
 pub(super) fn split(bytes: &[u8]) -> Result<Option<(Head, usize)>, Broken> {
     let Some((status, length)) = parse(bytes, |_| ())? else {
         return match bytes.len() > LONGEST_HEAD {
@@ -65,13 +65,13 @@ pub(super) fn split(bytes: &[u8]) -> Result<Option<(Head, usize)>, Broken> {
     let head = &bytes[..length];
     let start = head.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(0);
     let first = head[start..].iter().position(|b| *b == b'\n').map_or(length, |at| start + at + 1);
-    // Behind the lines stands an empty one.
+    // An empty line follows.
     let end = if head.ends_with(b"\r\n") { length - 2 } else { length - 1 };
     let lines = head.get(first..end).unwrap_or_default();
     Ok(Some((Head { status, lines: Zeroizing::new(lines.to_vec()) }, length)))
 }
 
-/// The names and values of header lines, folded ones made one (RFC 9112 §5.2), without lines that are none.
+/// The names and values of header lines, folded ones made one (RFC 9112 §5.2), without malformed lines.
 pub(super) fn fields(head: &Head) -> Vec<(String, String)> {
     let mut text = Zeroizing::new(Vec::with_capacity(head.lines.len() + 20));
     text.extend_from_slice(b"HTTP/1.1 200\r\n");
@@ -91,7 +91,7 @@ fn parse(bytes: &[u8], mut take: impl FnMut(&httparse::Header)) -> Result<Option
         .allow_spaces_after_header_name_in_responses(true)
         .allow_multiple_spaces_in_response_status_delimiters(true)
         .allow_space_before_first_header_name(true)
-        // A line that is none tells us nothing; the token behind it may be the only one there will be.
+        // A malformed line is ignored; the token after it may be the only one there will be.
         .ignore_invalid_headers_in_responses(true)
         .parse_response(&mut reply, bytes);
     match outcome {
@@ -110,7 +110,7 @@ fn parse(bytes: &[u8], mut take: impl FnMut(&httparse::Header)) -> Result<Option
     }
 }
 
-/// A header's value on one line; Latin-1 where it is not UTF-8 (RFC 9110 §5.5 knows such from older times).
+/// A header's value on one line; Latin-1 if it is not UTF-8 (RFC 9110 §5.5 knows such from older times).
 fn unfold(bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_string(),
@@ -125,7 +125,7 @@ fn unfold(bytes: &[u8]) -> String {
 /// How the body of a reply with these lines ends (RFC 9112 §6.3), for any method but HEAD and CONNECT.
 ///
 /// # Errors
-/// Where lengths contradict each other, or are not a number.
+/// If lengths contradict each other, or are not a number.
 pub(super) fn framing(status: u16, fields: &[(String, String)]) -> Result<Framing, Broken> {
     if matches!(status, 100..200 | 204 | 304) {
         return Ok(Framing::None);

@@ -1,7 +1,8 @@
-//! The certificate with which the client shows who it is in TLS (RFC 8705 §2).
+//! The client certificate for mutual TLS (RFC 8705 §2).
 
 use crate::base::error::{Error, Kind, Result};
-use crate::oauth::request::Identity;
+use crate::base::jose::unfold;
+use crate::oauth::request::ClientCertificate;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
@@ -9,39 +10,41 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::sync::Arc;
 use zeroize::Zeroize;
 
-/// Reads certificate and key, and checks that they belong together.
+/// Reads certificate and key, and checks that they match.
 ///
 /// # Errors
-/// As [`super::check_identity`].
-pub(super) fn load(identity: &Identity) -> Result<Arc<CertifiedKey>> {
+/// As [`super::check_client_certificate`].
+pub(super) fn load(client_certificate: &ClientCertificate) -> Result<Arc<CertifiedKey>> {
     let wrong = |what: &str, why: &str| Error::new(Kind::Config, what, why);
     let of_certificate = |why: &str| {
         wrong("the client certificate cannot be used", why)
-            .hint("give a file with -----BEGIN CERTIFICATE----- in it, the client's own certificate first")
+            .hint("give a PEM file (-----BEGIN CERTIFICATE-----) with the client's own certificate first")
     };
     let of_key = |why: &str| wrong("the key of the client certificate cannot be used", why);
-    // Some editors put a byte order mark first; with it, the first certificate would be passed over.
-    let certificate = identity.certificate.replace('\u{feff}', "");
+    // Some editors put a byte order mark first; with it, the first certificate would be skipped.
+    let certificate = unfold(&client_certificate.certificate.replace('\u{feff}', ""));
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
         .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|_| of_certificate("it is not PEM throughout"))?;
+        .map_err(|_| of_certificate("it is not valid PEM"))?;
     if chain.is_empty() {
-        return Err(of_certificate("the certificate file holds no certificate"));
+        return Err(of_certificate("its file contains no certificate"));
     }
-    let pem = identity.key.expose().trim_start_matches('\u{feff}');
+    let pem = unfold(client_certificate.key.expose());
     if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || pem.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(of_key("it is encrypted with a passphrase")
-            .hint("give a key without a passphrase, as `openssl pkey -in KEY -out PLAIN` makes it"));
+        return Err(
+            of_key("it is encrypted with a passphrase").hint("remove the passphrase: openssl pkey -in KEY -out PLAIN")
+        );
     }
     let Ok(mut der) = PrivateKeyDer::from_pem_slice(pem.as_bytes()) else {
-        return Err(of_key("the key file holds no private key that can be read")
+        return Err(of_key("its file contains no readable private key")
             .hint("give a key in PEM form: PKCS#8 (-----BEGIN PRIVATE KEY-----), PKCS#1 or SEC1"));
     };
     let signer = any_supported_type(&der);
     der.zeroize();
     let Ok(signer) = signer else {
-        return Err(of_key("it is of a kind that cannot be used, or broken")
-            .hint("use RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519"));
+        return Err(
+            of_key("it is unsupported or damaged").hint("use RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519")
+        );
     };
     let fits = |certificate: &CertificateDer<'static>| {
         CertifiedKey::new(vec![certificate.clone()], signer.clone()).keys_match()
@@ -52,10 +55,10 @@ pub(super) fn load(identity: &Identity) -> Result<Arc<CertifiedKey>> {
         Err(TlsError::InconsistentKeys(_)) => {
             let hint = match chain.iter().position(|certificate| fits(certificate).is_ok()) {
                 Some(at) => format!("put the client's own certificate first in its file; it is number {}", at + 1),
-                None => "give the key that the certificate was made for".into(),
+                None => "give the private key of the certificate".into(),
             };
             let what = "the client certificate cannot be used";
-            return Err(wrong(what, "the certificate and the key do not belong together").hint(hint));
+            return Err(wrong(what, "the certificate and the key do not match").hint(hint));
         }
         Err(_) => return Err(of_certificate("the first certificate in it cannot be read")),
     }

@@ -1,6 +1,6 @@
-//! The filter between connection and ureq: it reads on over interim replies (RFC 9110 §15.2), and gives ureq a head
-//! and chunks of the plainest form, whatever liberties RFC 9112 leaves to the server. Of the head it keeps what it
-//! said.
+//! The filter between connection and ureq: it skips interim replies (RFC 9110 §15.2), and gives ureq a head
+//! and chunks in the simplest form that RFC 9112 allows. It keeps the
+//! original head.
 
 use super::Head;
 use super::head::{self, Broken, Framing};
@@ -8,13 +8,14 @@ use super::transport::{Seen, buffers};
 use std::sync::Arc;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
-/// The longest line with the size of a chunk, its extensions included (RFC 9112 §7.1.1 wants such a limit), in bytes.
+/// The longest line with the size of a chunk, its extensions included (RFC 9112 §7.1.1 requires such a limit), in
+/// bytes.
 const LONGEST_SIZE: usize = 16 << 10;
 
 /// The most that a head or a size takes in the form that is handed on, in bytes.
 const OUR_LINES: usize = 128;
 
-/// A connection whose replies are put in plain form.
+/// A connection whose replies are normalized.
 #[derive(Debug)]
 pub(super) struct Plain<T> {
     inner: T,
@@ -35,7 +36,7 @@ enum Awaited {
     /// So much of a chunk.
     Chunk(u64),
     ChunkEnd,
-    /// Nothing that counts: the body is whole.
+    /// Nothing relevant: the body is complete.
     Nothing,
 }
 
@@ -44,7 +45,7 @@ impl<T: Transport> Plain<T> {
         Plain { inner, buffers: buffers(), awaited: Awaited::Head, seen }
     }
 
-    /// Puts the next part of what has come in plain form: whether it is something for ureq, or `None` where more must
+    /// Normalizes the next part of what has arrived: whether it is something for ureq, or `None` if more must
     /// come first.
     fn step(&mut self) -> Result<Option<bool>, Broken> {
         let room = self.buffers.input_append_buf().len();
@@ -63,7 +64,7 @@ impl<T: Transport> Plain<T> {
                     append(&mut self.buffers, format!("{size:x}\r\n").as_bytes());
                     (used, Awaited::Chunk(size))
                 } else {
-                    // What follows are trailer lines, which tell us nothing.
+                    // What follows are trailer lines, which are ignored.
                     append(&mut self.buffers, b"0\r\n\r\n");
                     (used, Awaited::Nothing)
                 }
@@ -108,7 +109,7 @@ impl<T: Transport> Plain<T> {
         };
         self.inner.buffers().input_consume(used);
         self.awaited = next;
-        // An interim reply is nothing for ureq.
+        // An interim reply is not passed to ureq.
         Ok(Some(!matches!(next, Awaited::Head)))
     }
 
@@ -143,7 +144,7 @@ fn append(buffers: &mut LazyBuffers, bytes: &[u8]) {
 }
 
 /// The size of the chunk whose line stands at the beginning of `input`, and the length of that line; extensions are
-/// passed over (RFC 9112 §7.1.1). `None` where it is not all there.
+/// passed over (RFC 9112 §7.1.1). `None` if it is not all there.
 fn chunk_size(input: &[u8]) -> Result<Option<(u64, usize)>, Broken> {
     let Some(end) = input.iter().position(|b| *b == b'\n') else {
         return match input.len() > LONGEST_SIZE {

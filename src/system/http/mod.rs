@@ -20,7 +20,7 @@ mod trust;
 
 use crate::base::error::Result;
 use crate::base::time::Time;
-use crate::oauth::request::{Identity, Request, Response};
+use crate::oauth::request::{ClientCertificate, Request, Response};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// The longest body that is read, and the longest that one may unpack to, in bytes.
+/// The longest body, compressed and decompressed, in bytes.
 const LONGEST_BODY: usize = 1 << 20;
 
 /// How long a lookup, and then connection and TLS handshake, may take before they are tried again; a lost first packet
@@ -36,14 +36,14 @@ const LONGEST_BODY: usize = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Sends a request, again where its [`crate::oauth::request::Repeat`] allows, all before the given instant. Any status
-/// is a reply, also a redirect, which is not followed. Beside a status other than 2xx the body is empty where it could
+/// is a reply, also a redirect, which is not followed. With a status other than 2xx the body is empty if it could
 /// not be read whole.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] where no whole reply came in time; [`Kind::Reply`] for one that is longer than 1 MiB, cannot
+/// [`Kind::Unavailable`] if no whole reply came in time; [`Kind::Reply`] for one that is longer than 1 MiB, cannot
 /// be unpacked or is not HTTP; [`Kind::Config`] for a URL that is neither https nor loopback and for certificates that
-/// cannot be read; [`Kind::Usage`] for a proxy variable that cannot be; [`Kind::Refused`] where the server wants a
-/// client certificate, or another one; [`Kind::Other`] where the system has no thread left. As [`check_identity`] for
+/// cannot be read; [`Kind::Usage`] for a proxy variable that cannot be; [`Kind::Refused`] if the server requires a
+/// client certificate, or another one; [`Kind::Other`] if the system has no thread left. As [`check_client_certificate`] for
 /// the request's own, and what [`Events::connected`] gives.
 ///
 /// [`Kind::Unavailable`]: crate::base::error::Kind::Unavailable
@@ -57,14 +57,14 @@ pub type Http = Arc<dyn Fn(&Request, Instant, &mut dyn Events) -> Result<Respons
 /// The real network. Nothing is read and nothing parsed before the first request, and no certificate before the first
 /// that needs TLS; those of each `ca_file` once. `clock` is the wall clock, for [`Response::received`] and
 /// `Retry-After`.
-pub fn real(settings: Settings, clock: impl Fn() -> Time + Send + Sync + 'static) -> Http {
-    let client = client::Client::new(settings, clock);
+pub fn real(settings: NetworkSettings, clock: impl Fn() -> Time + Send + Sync + 'static) -> Http {
+    let client = client::HttpClient::new(settings, clock);
     Arc::new(move |request, deadline, events| client.send(request, deadline, events))
 }
 
-/// What is told of a request on its way. `()` takes no notice.
+/// Callbacks during a request. `()` ignores them.
 pub trait Events {
-    /// The connection stands, proxy and TLS and all, and nothing of the request was sent; once for each attempt.
+    /// The connection is established, including proxy and TLS, and nothing of the request was sent; once per attempt.
     ///
     /// # Errors
     /// One sends nothing, and comes back to the caller as it is.
@@ -72,24 +72,24 @@ pub trait Events {
         Ok(())
     }
 
-    /// Until when the reply is waited for, where the call ends at `deadline`: asked once the connection stands. No later
-    /// attempt begins after `deadline`.
+    /// Until when the reply is waited for, where the call ends at `deadline`: asked once the connection stands. No
+    /// later attempt begins after `deadline`.
     fn reply_by(&self, deadline: Instant) -> Instant {
         deadline
     }
 
     /// The last byte of a reply is in: the body as it came, without chunks and still packed. Nothing was closed,
     /// parsed, unpacked or dropped yet. Once for each attempt that brings a reply, whatever its status; the body is
-    /// empty beside a status other than 2xx where it could not be read whole.
+    /// empty with a status other than 2xx if it could not be read whole.
     fn received(&mut self, _head: &Head, _body: &[u8]) {}
 
-    /// A line for `-v`, without secrets: method, origin, and what came of an attempt.
+    /// A line for `-v`, without secrets: method, origin, and the outcome of an attempt.
     fn note(&mut self, _line: &str) {}
 }
 
 impl Events for () {}
 
-/// The head of a reply, as it came.
+/// The head of a reply, unchanged.
 #[derive(Clone)]
 pub struct Head {
     /// The HTTP status.
@@ -104,8 +104,8 @@ impl std::fmt::Debug for Head {
     }
 }
 
-/// The reply that [`Events::received`] was told of: header lines read, body unpacked. Beside a status other than 2xx the
-/// body is empty where it cannot be unpacked.
+/// The reply that [`Events::received`] was told of: header lines read, body unpacked. With a status other than 2xx
+/// the body is empty if it cannot be unpacked.
 ///
 /// # Errors
 /// In words that follow "the reply could not be read:".
@@ -120,8 +120,8 @@ pub fn response(head: &Head, body: &[u8], received: Time) -> std::result::Result
 
 /// What the environment and the config say about the network.
 #[derive(Clone, Default)]
-pub struct Settings {
-    /// `https_proxy`, `all_proxy`, `no_proxy` and their kin; read when the first request is sent.
+pub struct NetworkSettings {
+    /// `https_proxy`, `all_proxy`, `no_proxy` and the like; read when the first request is sent.
     pub proxies: proxy::Variables,
     /// `SSL_CERT_FILE`: certificates in place of the system's.
     pub ssl_cert_file: Option<PathBuf>,
@@ -129,17 +129,19 @@ pub struct Settings {
     pub ssl_cert_dir: Vec<PathBuf>,
     /// How many `-v`: from two on the log tells the proxy too.
     pub verbose: u8,
+    /// Whether this is root by way of `sudo`: for a hint.
+    pub sudo: bool,
 }
 
-impl Settings {
-    /// Takes from `get` the variables that count. An empty one is as good as none. `verbose` is the caller's
+impl NetworkSettings {
+    /// Reads the relevant variables with `get`. An empty one counts as absent. `verbose` and `sudo` are the caller's
     /// to set.
-    pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> Settings {
-        Settings {
+    pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> NetworkSettings {
+        NetworkSettings {
             ssl_cert_file: get("SSL_CERT_FILE").filter(|v| !v.is_empty()).map(PathBuf::from),
             ssl_cert_dir: get("SSL_CERT_DIR").map(|list| split_paths(&list)).unwrap_or_default(),
             proxies: proxy::Variables::from_env(get),
-            ..Settings::default()
+            ..NetworkSettings::default()
         }
     }
 }
@@ -158,13 +160,13 @@ fn split_paths(list: &OsStr) -> Vec<PathBuf> {
     parts.filter(|part| !part.as_os_str().is_empty()).collect()
 }
 
-/// Whether `identity` can be used, before anything is sent.
+/// Whether `client_certificate` can be used, before anything is sent.
 ///
 /// # Errors
-/// [`Kind::Config`] where a certificate or a private key is missing, broken or encrypted, or where they do not belong
+/// [`Kind::Config`] if a certificate or a private key is missing, broken or encrypted, or if they do not belong
 /// together. No error repeats either.
-pub fn check_identity(identity: &Identity) -> Result<()> {
-    identity::load(identity).map(|_| ())
+pub fn check_client_certificate(client_certificate: &ClientCertificate) -> Result<()> {
+    identity::load(client_certificate).map(|_| ())
 }
 
 fn unbracketed(host: &str) -> &str {
@@ -175,7 +177,7 @@ fn bracketed(host: &str) -> Cow<'_, str> {
     if host.contains(':') { format!("[{host}]").into() } else { host.into() }
 }
 
-/// A span as a person reads it: whole seconds, below ten with a decimal where there is one.
+/// A duration for people: whole seconds, below ten with a decimal if there is one.
 fn seconds(span: Duration) -> String {
     let tenths = (span.as_millis() + 50) / 100;
     match (tenths / 10, tenths % 10) {
@@ -200,11 +202,11 @@ mod tests {
     fn settings_are_taken_from_the_environment() {
         let set = [("SSL_CERT_FILE", "/a"), ("SSL_CERT_DIR", ""), ("https_proxy", "p:1")];
         let get = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v));
-        let settings = Settings::from_env(get);
+        let settings = NetworkSettings::from_env(get);
         assert_eq!(settings.ssl_cert_file, Some(PathBuf::from("/a")));
         assert!(settings.ssl_cert_dir.is_empty());
         assert!(settings.proxies.proxy_for(true, "example.com").unwrap().is_some());
-        assert_eq!(Settings::from_env(|_| Some(OsString::new())).ssl_cert_file, None);
+        assert_eq!(NetworkSettings::from_env(|_| Some(OsString::new())).ssl_cert_file, None);
         #[cfg(unix)]
         assert_eq!(split_paths(OsStr::new("/a::/b")), [PathBuf::from("/a"), PathBuf::from("/b")]);
     }

@@ -24,7 +24,7 @@ pub struct Proxy {
     pub scheme: &'static str,
     /// The host, an IPv6 address without brackets.
     pub host: String,
-    /// The port; where none is written 443 for `https`, else 1080, as in curl.
+    /// The port; by default 443 for `https`, else 1080, as in curl.
     pub port: u16,
     /// The user, decoded.
     pub user: Option<String>,
@@ -33,7 +33,7 @@ pub struct Proxy {
 }
 
 impl Variables {
-    /// Takes what is set; an empty variable is as good as none (curl's `curl_getenv`).
+    /// Reads the variables; an empty one counts as absent (curl's `curl_getenv`).
     pub fn from_env(get: impl Fn(&str) -> Option<OsString>) -> Variables {
         Variables(
             NAMES
@@ -51,10 +51,10 @@ impl Variables {
         })
     }
 
-    /// The proxy for a request to `host` (an IPv6 address without brackets), or `None` for the direct way.
+    /// The proxy for a request to `host` (an IPv6 address without brackets), or `None` for a direct connection.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where the variable that counts cannot be read as a proxy; its value is not shown, for it
+    /// [`Kind::Usage`] if the variable that counts cannot be read as a proxy; its value is not shown, for it
     /// may hold a password.
     pub fn proxy_for(&self, https: bool, host: &str) -> Result<Option<Proxy>> {
         let names: &[&str] = match https {
@@ -73,7 +73,7 @@ impl Variables {
                     "set {variable} to http://HOST:PORT (or https, socks4, socks4a, socks5, socks5h), or unset it"
                 ))
             })?;
-        // Plain text is for this machine only; a proxy elsewhere would carry it over the network.
+        // Plain http is for this machine only; a proxy elsewhere would send it over the network.
         Ok(Some(proxy).filter(|proxy| https || crate::base::url::is_loopback(&proxy.host)))
     }
 
@@ -88,7 +88,7 @@ impl Proxy {
         format!("{}://{}:{}", self.scheme, super::bracketed(&self.host), self.port)
     }
 
-    /// Whether curl has this kind of proxy told an address, looked up here, in place of a name.
+    /// Whether curl sends this kind of proxy an address, looked up here, instead of a name.
     pub fn takes_addresses(&self) -> bool {
         matches!(self.scheme, "socks4" | "socks5")
     }
@@ -102,11 +102,11 @@ fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, &'st
         .into_iter()
         .find(|known| known.eq_ignore_ascii_case(scheme))
         .or(Some("socks4").filter(|_| scheme.eq_ignore_ascii_case("socks")))
-        .ok_or("its scheme is none of http, https, socks4, socks4a, socks5, socks5h")?;
+        .ok_or("its scheme must be http, https, socks4, socks4a, socks5 or socks5h")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     // A password with an unencoded `/` would be cut in the middle, and half of it taken for a host.
     if rest.len() > authority.len() && rest[authority.len()..].contains('@') {
-        return Err("its user or password holds a character that must be percent-encoded");
+        return Err("its user or password contains a character that must be percent-encoded");
     }
     let (userinfo, address) = match authority.rsplit_once('@') {
         Some((userinfo, address)) => (Some(userinfo), address),
@@ -115,7 +115,7 @@ fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, &'st
     let (host, port) = match address.strip_prefix('[') {
         Some(v6) => {
             let (host, port) = v6.split_once(']').ok_or("its IPv6 address has no closing bracket")?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "what stands in its brackets is no IPv6 address")?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| "its brackets do not contain an IPv6 address")?;
             match port.strip_prefix(':') {
                 Some(port) => (host, port),
                 None if port.is_empty() => (host, ""),
@@ -139,7 +139,7 @@ fn parse(variable: &'static str, value: &str) -> std::result::Result<Proxy, &'st
     };
     let decode = |text: &str| match percent_decode_str(text).decode_utf8() {
         Ok(text) if !text.contains(['\r', '\n', '\0']) => Ok(text.into_owned()),
-        _ => Err("its user or password is not UTF-8, or holds a line break"),
+        _ => Err("its user or password is not UTF-8, or contains a line break"),
     };
     let (user, password) = match userinfo.map(|u| u.split_once(':').unwrap_or((u, ""))) {
         Some((user, password)) => (Some(decode(user)?), Some(Zeroizing::new(decode(password)?))),

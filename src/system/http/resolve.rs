@@ -1,4 +1,4 @@
-//! From a host name to addresses, within the time there is.
+//! Looks up the addresses of a host name, within the deadline.
 
 use crate::system::process::{self, End, Errors};
 use std::io;
@@ -22,12 +22,12 @@ const GETENT: [&str; 3] = ["/usr/bin/getent", "/bin/getent", "/run/current-syste
 /// The most that is read of `getent`'s answer, in bytes.
 const GETENT_SAYS: u64 = 64 << 10;
 
-/// The system's lookup, on a thread of its own: `getaddrinfo` knows no deadline. It asks for IPv6 and IPv4 at once and
-/// gives both together, so that the head start of RFC 8305 §3 for the first answer is not had.
+/// The system's lookup, on a separate thread: `getaddrinfo` has no deadline. It asks for IPv6 and IPv4 at once and
+/// returns both together, so the first answer gets no head start (RFC 8305 §3).
 #[derive(Debug)]
 pub(super) struct System;
 
-/// A lookup that failed, for another reason than that there is no such name as far as the system said.
+/// A lookup that failed, unless the system said that the name does not exist.
 #[derive(Debug)]
 pub(super) struct LookupFailed(pub io::Error);
 
@@ -51,7 +51,7 @@ impl Resolver for System {
     }
 }
 
-/// A lookup that could not begin.
+/// A lookup that could not start.
 #[derive(Debug)]
 pub(super) struct NoThread;
 
@@ -83,7 +83,7 @@ pub(super) fn lookup(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<
         Err(RecvTimeoutError::Timeout) => return Err(Error::Timeout(timeout.reason)),
         Err(RecvTimeoutError::Disconnected) => None,
     };
-    // musl reads /etc/hosts and asks DNS, and knows nothing of nsswitch.conf: mDNS, LDAP, systemd's resolver.
+    // musl reads /etc/hosts and asks DNS, and ignores nsswitch.conf: mDNS, LDAP, systemd's resolver.
     if cfg!(target_env = "musl") {
         let left = until.map_or(limit, |until| until.saturating_duration_since(Instant::now()));
         let addresses = getent(&GETENT, host, left);
@@ -97,7 +97,7 @@ pub(super) fn lookup(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<
     })
 }
 
-/// Whether it was no answer rather than «no such name» (`EAI_AGAIN`). std keeps the text alone: the first is glibc's
+/// Whether it was no answer rather than "no such name" (`EAI_AGAIN`). std keeps the text alone: the first is glibc's
 /// and the BSDs', the second musl's.
 fn may_pass(error: &io::Error) -> bool {
     let text = error.to_string();
@@ -113,18 +113,18 @@ fn without_lookup(host: &str) -> Option<Vec<IpAddr>> {
     host.parse().ok().map(|ip| vec![ip])
 }
 
-/// What the system's `getent ahosts` says of `host`; nothing where it cannot be asked or does not answer in time.
+/// What the system's `getent ahosts` says of `host`; nothing if it cannot be asked or does not answer in time.
 fn getent(places: &[&str], host: &str, limit: Duration) -> Vec<IpAddr> {
-    // A name is an argument here: one that begins like a flag is none.
+    // A name is an argument here: one that begins like a flag is not a host name.
     if host.is_empty() || host.starts_with('-') {
         return Vec::new();
     }
-    // A limit may be as good as none.
+    // The limit may be effectively infinite.
     let deadline = Instant::now() + limit.min(Duration::from_secs(3600));
     let ended = places.iter().find_map(|program| {
         let mut command = Command::new(program);
         command.args(["ahosts", host]).env_clear(); // it may hold secrets (`TOK_*`)
-        process::run(&mut command, None, Errors::Kept, deadline, GETENT_SAYS).ok()
+        process::run(&mut command, None, Errors::Captured, deadline, GETENT_SAYS).ok()
     });
     match ended {
         Some(End::Ended(said)) => addresses(&String::from_utf8_lossy(&said.stdout)),

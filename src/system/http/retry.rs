@@ -1,4 +1,4 @@
-//! Whether a request is sent again, and after how long: the contract's «Retries». Pure.
+//! Whether a request is sent again, and after how long: the contract's "Retries". Pure.
 
 use crate::base::date;
 use crate::base::time::Time;
@@ -13,7 +13,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Attempt {
     /// No connection came about, and trying again may help: certainly nothing of the request was sent.
     NothingSent,
     /// A whole reply's status, and what its `Retry-After` asks for.
@@ -25,13 +25,13 @@ pub enum Outcome {
 /// The wait before the next attempt, or `None` when this outcome is the last.
 ///
 /// `attempt` counts from 1; `remaining` is what is left of the call's time; `jitter` is random and spreads the wait
-/// from half to one and a half of itself. A `Retry-After` is never shortened: where it is not
-/// within `remaining`, there is no next attempt.
-pub fn next(outcome: Outcome, attempt: u32, repeat: Repeat, remaining: Duration, jitter: u8) -> Option<Duration> {
+/// from half to one and a half of itself. A `Retry-After` is never shortened: if it is not
+/// within `remaining`, no further attempt is made.
+pub fn next(outcome: Attempt, attempt: u32, repeat: Repeat, remaining: Duration, jitter: u8) -> Option<Duration> {
     let asked = match (outcome, repeat) {
-        (Outcome::NothingSent, _) => None,
-        (Outcome::Status(429 | 503, asked), Repeat::Freely | Repeat::Rotating) => asked,
-        (Outcome::Status(502 | 504, asked), Repeat::Freely) => asked,
+        (Attempt::NothingSent, _) => None,
+        (Attempt::Status(429 | 503, asked), Repeat::Freely | Repeat::Rotating) => asked,
+        (Attempt::Status(502 | 504, asked), Repeat::Freely) => asked,
         _ => return None,
     };
     if attempt >= ATTEMPTS {
@@ -58,7 +58,7 @@ pub fn retry_after(value: &str, now: Time) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{Failed, NothingSent, Status};
+    use Attempt::{Failed, NothingSent, Status};
     use Repeat::{Freely, Personal, Rotating};
 
     const LONG: Duration = Duration::from_secs(30);

@@ -23,10 +23,10 @@ use std::sync::Arc;
 use ureq::unversioned::transport::time::Instant;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport, TransportAdapter};
 
-/// The shortest RSA key that is taken, in bits (ring's limit, and that of every browser).
+/// The shortest accepted RSA key, in bits (ring's limit, and that of every browser).
 pub(super) const SHORTEST_RSA: usize = 2048;
 
-/// What judges a server's certificate.
+/// The verifier of a server's certificate.
 #[derive(Debug)]
 pub(super) struct Verifier {
     /// rustls' own, or the platform's.
@@ -35,7 +35,7 @@ pub(super) struct Verifier {
     named: Vec<CertificateDer<'static>>,
 }
 
-/// Why a certificate is not taken, where rustls' own error does not say it in a way that can be told.
+/// Why a certificate is rejected, if rustls' own error is not specific enough.
 #[derive(Debug)]
 pub(super) struct ShortKey(pub(super) usize);
 
@@ -88,11 +88,11 @@ impl Verifier {
 }
 
 fn no_roots() -> Error {
-    Error::new(Kind::Config, "no server can be trusted", "this system has no certificates of its own")
+    Error::new(Kind::Config, "no server certificate can be verified", "no CA certificates found on this system")
         .hint("install the system's ca-certificates, or set SSL_CERT_FILE, or ca_file in the config")
 }
 
-/// The length of the certificate's RSA key in bits, where that is less than [`SHORTEST_RSA`].
+/// The length of the certificate's RSA key in bits, if that is less than [`SHORTEST_RSA`].
 fn short_key(certificate: &CertificateDer) -> Option<usize> {
     let info = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
     let info = SubjectPublicKeyInfoRef::try_from(info.as_ref()).ok()?;
@@ -114,8 +114,8 @@ impl ServerCertVerifier for Verifier {
     ) -> std::result::Result<ServerCertVerified, TlsError> {
         match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The server's own certificate, which the user named: one of `openssl req -x509`, which calls itself a CA,
-            // or one whose issuer nobody knows. OpenSSL, and so curl, takes such as well. Dates and purpose hold, for
-            // webpki looks at them before it looks for an issuer, and at the dates before anything else.
+            // or one of an unknown issuer. OpenSSL, and so curl, accepts these as well. Dates and purpose are checked,
+            // as webpki looks at them before it looks for an issuer, and at the dates before anything else.
             Err(TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_)))
                 if self.named.contains(end_entity) =>
             {
@@ -153,17 +153,19 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What rustls needs to know for a connection: whom to trust, and what to show of oneself.
+/// The rustls configuration of a connection: whom to trust, and the client certificate.
 pub(super) fn client_config(
     verifier: Arc<Verifier>,
-    identity: Option<Arc<CertifiedKey>>,
+    client_certificate: Option<Arc<CertifiedKey>>,
 ) -> std::result::Result<Arc<ClientConfig>, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(ALL_VERSIONS)?
         .dangerous() // because the verifier is ours; it asks webpki or the platform
         .with_custom_certificate_verifier(verifier);
-    Ok(Arc::new(match identity {
-        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
+    Ok(Arc::new(match client_certificate {
+        Some(client_certificate) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(client_certificate)))
+        }
         None => builder.with_no_client_auth(),
     }))
 }
@@ -175,7 +177,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Shakes hands with `host` over `transport`.
+    /// Performs the handshake with `host` over `transport`.
     ///
     /// # Errors
     /// The io error may hold one of rustls or of ureq.

@@ -1,5 +1,5 @@
 //! The small parts of the chain between socket and ureq: [`Watched`] keeps every read and write within the deadline
-//! and notes a reset; [`Lent`] keeps the connection open when ureq is done with it; [`Ready`] is the connector that
+//! and notes a reset; [`LentConnection`] keeps the connection open when ureq is done with it; [`Ready`] is the connector that
 //! gives ureq a connection that already stands.
 
 use super::Head;
@@ -75,7 +75,7 @@ impl Tcp {
     }
 }
 
-/// Does `step` until it ends otherwise than by a signal; `limit` sets the time that is left.
+/// Repeats `step` while a signal interrupts it; `limit` sets the remaining time.
 fn timed<T>(
     timeout: NextTimeout,
     limit: impl Fn(Option<Duration>) -> io::Result<()>,
@@ -91,7 +91,7 @@ fn timed<T>(
             return Err(ureq::Error::Timeout(timeout.reason));
         }
         match limit(left) {
-            // macOS refuses it on a connection that the other side has closed, where there may still be a reply.
+            // macOS refuses it on a connection that the other side has closed, although a reply may still be there.
             Err(error) if cfg!(target_os = "macos") && error.kind() == io::ErrorKind::InvalidInput => {}
             other => other?,
         }
@@ -195,32 +195,36 @@ impl<T: Transport> Transport for Watched<T> {
 }
 
 /// The place of a connection between its uses.
-pub(super) type Place = Arc<Mutex<Option<Box<dyn Transport>>>>;
+pub(super) type Slot = Arc<Mutex<Option<Box<dyn Transport>>>>;
 
 /// The connector at ureq's seam: it hands out the connection that stands in the place, which comes back there when
 /// ureq drops it. ureq does so as soon as the body ends, and closing a socket takes time that the reply has not.
 #[derive(Debug)]
-pub(super) struct Ready(pub(super) Place);
+pub(super) struct Ready(pub(super) Slot);
 
 impl Connector<()> for Ready {
-    type Out = Lent;
+    type Out = LentConnection;
 
-    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> UreqResult<Option<Lent>> {
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> UreqResult<Option<LentConnection>> {
         let transport = self.0.lock().ok().and_then(|mut place| place.take());
-        Ok(transport.map(|transport| Lent { transport: Some(transport), nothing: buffers(), place: self.0.clone() }))
+        Ok(transport.map(|transport| LentConnection {
+            transport: Some(transport),
+            nothing: buffers(),
+            place: self.0.clone(),
+        }))
     }
 }
 
 /// A connection that ureq has for a while.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(super) struct LentConnection {
     /// There until it is dropped.
     transport: Option<Box<dyn Transport>>,
     nothing: LazyBuffers,
-    place: Place,
+    place: Slot,
 }
 
-impl Drop for Lent {
+impl Drop for LentConnection {
     fn drop(&mut self) {
         if let Ok(mut place) = self.place.lock() {
             *place = self.transport.take();
@@ -228,13 +232,13 @@ impl Drop for Lent {
     }
 }
 
-impl Lent {
+impl LentConnection {
     fn transport(&mut self) -> UreqResult<&mut Box<dyn Transport>> {
         self.transport.as_mut().ok_or(ureq::Error::ConnectionFailed)
     }
 }
 
-impl Transport for Lent {
+impl Transport for LentConnection {
     fn buffers(&mut self) -> &mut dyn Buffers {
         match &mut self.transport {
             Some(transport) => transport.buffers(),

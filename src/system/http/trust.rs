@@ -1,23 +1,24 @@
 //! Which certificates are trusted: the system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, and `ca_file`'s
 //! besides.
 
-use super::Settings;
+use super::NetworkSettings;
 use super::tls::Verifier;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
+use crate::system::files;
 use rustls_native_certs::CertificateResult;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::path::Path;
 
 type Certificates = Vec<CertificateDer<'static>>;
 
-/// What judges servers' certificates, with `ca_file`, the config's, besides what `settings` say.
+/// The verifier of server certificates, with the config's `ca_file` in addition to `settings`.
 ///
 /// # Errors
-/// [`Kind::Config`] where `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and where there is
+/// [`Kind::Config`] if `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and if there is
 /// none at all.
-pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifier> {
-    let of_config = ca_file.map(|path| read("ca_file", path)).transpose()?;
+pub(super) fn load(settings: &NetworkSettings, ca_file: Option<&Path>) -> Result<Verifier> {
+    let of_config = ca_file.map(|path| read_ca_file(path, settings.sudo)).transpose()?;
     let of_env = from_env(settings)?;
     // Apple's and Windows' own verifiers know more than a list (revocation, an administrator's distrust), but a
     // certificate cannot be added to them.
@@ -33,13 +34,16 @@ pub(super) fn load(settings: &Settings, ca_file: Option<&Path>) -> Result<Verifi
     Verifier::new(&roots, named)
 }
 
-/// What the two variables name, which stands in place of the system's own (OpenSSL's convention).
-fn from_env(settings: &Settings) -> Result<Option<Certificates>> {
+/// The certificates that the two variables name, which replace the system's (OpenSSL's convention).
+fn from_env(settings: &NetworkSettings) -> Result<Option<Certificates>> {
     if settings.ssl_cert_file.is_none() && settings.ssl_cert_dir.is_empty() {
         return Ok(None);
     }
     let mut certificates = match &settings.ssl_cert_file {
-        Some(file) => read("SSL_CERT_FILE", file)?,
+        Some(file) => {
+            let text = std::fs::read(file).map_err(|error| unusable("SSL_CERT_FILE", file, files::why(&error)))?;
+            parse("SSL_CERT_FILE", file, &text)?
+        }
         None => Vec::new(),
     };
     let mut why = String::from("no certificate in it");
@@ -57,27 +61,48 @@ fn from_env(settings: &Settings) -> Result<Option<Certificates>> {
     Ok(Some(certificates))
 }
 
-/// The certificates of the file that `setting` names.
-fn read(setting: &str, path: &Path) -> Result<Certificates> {
-    let fail = |why: String| {
-        Error::new(Kind::Config, format!("{setting} {} cannot be used", escape(&path.display().to_string())), why)
-            .hint(format!("set {setting} to a file of certificates in PEM form, or unset it"))
-    };
-    let text = std::fs::read(path).map_err(|e| fail(escape(&e.to_string())))?;
-    let certificates = CertificateDer::pem_slice_iter(&without_marks(&text))
+/// The most that a `ca_file` may hold, in bytes: some thousand certificates.
+const LIMIT: u64 = 16 << 20;
+
+/// The certificates of the config's `ca_file`. Whoever can write to it can play every server.
+fn read_ca_file(path: &Path, sudo: bool) -> Result<Certificates> {
+    let fail = |why: String| unusable("ca_file", path, why);
+    match files::read_trusted(path, LIMIT) {
+        Ok(Some((text, _))) => parse("ca_file", path, &text),
+        Ok(None) => Err(fail("no such file".into())),
+        Err(error) => {
+            let hint = match &error {
+                files::TrustError::Untrusted(untrusted) => untrusted.hint(sudo),
+                _ => None,
+            };
+            let error = fail(error.to_string());
+            Err(hint.map_or(error.clone(), |hint| error.hint(hint)))
+        }
+    }
+}
+
+fn unusable(setting: &str, path: &Path, why: String) -> Error {
+    Error::new(Kind::Config, format!("{setting} {} cannot be used", escape(&path.display().to_string())), why)
+        .hint(format!("set {setting} to a file of certificates in PEM form, or unset it"))
+}
+
+/// The certificates in `text`, the content of the file that `setting` names.
+fn parse(setting: &str, path: &Path, text: &[u8]) -> Result<Certificates> {
+    let fail = |why: &str| unusable(setting, path, why.into());
+    let certificates = CertificateDer::pem_slice_iter(&without_marks(text))
         .collect::<std::result::Result<Certificates, _>>()
-        .map_err(|_| fail("it is not PEM throughout".into()))?;
-    // rustls leaves out silently what it cannot read; a file of nothing else would look like a stranger's server.
+        .map_err(|_| fail("it is not valid PEM"))?;
+    // rustls silently skips what it cannot read; a file of nothing else would make every server untrusted.
     let (readable, _) =
         rustls::RootCertStore::empty().add_parsable_certificates(certificates.iter().map(|c| c.as_ref().into()));
     match readable {
-        0 => Err(fail("no certificate in it".into())),
+        0 => Err(fail("no certificate in it")),
         _ => Ok(certificates),
     }
 }
 
 /// `text` without the byte order marks that some editors put first, and that stand in the middle once such files are
-/// joined: the certificate behind one would be passed over.
+/// joined: the certificate after one would be skipped.
 fn without_marks(text: &[u8]) -> Vec<u8> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let mut rest = text;

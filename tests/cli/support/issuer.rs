@@ -297,13 +297,44 @@ impl Browser {
         until("the browser is opened", || self.seen.exists());
         let address = std::fs::read_to_string(&self.seen).expect("an address");
         std::fs::remove_file(&self.seen).expect("removed");
-        Visit::to(&address)
+        Visit::to(&follow(&address))
+    }
+
+    /// The address that it was sent to, as it stood in its arguments; waits for that.
+    #[track_caller]
+    pub fn address(&self) -> String {
+        until("the browser is opened", || self.seen.exists());
+        std::fs::read_to_string(&self.seen).expect("an address")
     }
 
     /// Whether it was sent anywhere.
     pub fn was_opened(&self) -> bool {
         self.seen.exists()
     }
+}
+
+/// Where the address that a browser is given leads to (`tok` hands over one of its own, which leads on once).
+#[track_caller]
+pub fn follow(address: &str) -> String {
+    let reply = fetch(address);
+    assert!(reply.starts_with("HTTP/1.1 302 "), "{address}: {reply}");
+    let location = reply.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a Location");
+    location.trim().into()
+}
+
+/// The reply to a GET of this loopback address.
+#[track_caller]
+pub fn fetch(address: &str) -> String {
+    let rest = address.strip_prefix("http://").expect("http on loopback");
+    let (authority, path) = rest.split_once('/').expect("a path");
+    let (host, port) = authority.rsplit_once(':').expect("a port");
+    let port: u16 = port.parse().expect("a port");
+    let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).expect("somebody listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\n\r\n").expect("sent");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("an answer");
+    reply
 }
 
 /// The authorization request, as a browser brings it.

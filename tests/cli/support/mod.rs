@@ -9,6 +9,7 @@ pub mod apiax;
 pub mod elasticpath;
 pub mod issuer;
 pub mod keyring;
+mod messages;
 pub mod purewl;
 pub mod server;
 pub mod terminal;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -227,6 +228,7 @@ impl Sandbox {
         Tok {
             args,
             env,
+            root: self.root.path().into(),
             cwd: self.work(),
             stdin: Input::Null,
             stdout: None,
@@ -247,7 +249,7 @@ impl Sandbox {
 /// Writes a file 0600 in folders that only we can write to, whatever the umask of the machine.
 pub fn put(path: &Path, bytes: &[u8]) {
     let folder = path.parent().expect("a folder");
-    fs::create_dir_all(folder).expect("the folders");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).expect("the folders");
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -299,6 +301,8 @@ enum Input {
 pub struct Tok {
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
+    /// The test's folder.
+    root: PathBuf,
     cwd: PathBuf,
     stdin: Input,
     stdout: Option<Stdio>,
@@ -406,7 +410,8 @@ impl Tok {
         }
         let stdout = child.stdout.take().map(Drain::of);
         let stderr = child.stderr.take().map(Drain::of);
-        Running { child, stdout, stderr, shown, start: Instant::now(), timeout: self.timeout }
+        let (root, timeout) = (self.root, self.timeout);
+        Running { child, stdout, stderr, shown, root, start: Instant::now(), timeout }
     }
 
     /// Starts it and waits for its end.
@@ -427,6 +432,8 @@ pub struct Running {
     stdout: Option<Drain>,
     stderr: Option<Drain>,
     shown: String,
+    /// The test's folder.
+    root: PathBuf,
     start: Instant,
     timeout: Duration,
 }
@@ -498,6 +505,7 @@ impl Running {
         };
         assert!(!late, "took longer than {:?}: {output}", self.timeout);
         output.check_for_leaks();
+        messages::record(&output.stderr, &self.root.to_string_lossy());
         output
     }
 }

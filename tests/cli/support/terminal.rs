@@ -6,7 +6,11 @@ use rexpect::process::WaitStatus;
 use rexpect::session::PtySession;
 
 /// A run of `tok` whose stdin, stdout and stderr are one terminal.
-pub struct Terminal(PtySession);
+pub struct Terminal {
+    session: PtySession,
+    /// The test's folder.
+    root: String,
+}
 
 impl Tok {
     /// Starts it on a terminal that echoes what is typed; `rexpect` makes one that does not, where a test for a
@@ -18,7 +22,7 @@ impl Tok {
         // `rexpect` gives it a session of its own.
         with_default_signals(&mut command);
         let session = rexpect::session::spawn_command(command, Some(LIMIT.as_millis() as u64)).expect("a terminal");
-        Terminal(session)
+        Terminal { session, root: this.root.to_string_lossy().into_owned() }
     }
 }
 
@@ -26,38 +30,51 @@ impl Terminal {
     /// Waits for `text` on the screen; what stood before it.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        self.0.exp_string(text).expect("the text comes")
+        self.session.exp_string(text).expect("the text comes")
     }
 
     /// Waits for text of this form (a regular expression, `(?i)` for any case).
     #[track_caller]
     pub fn expect_like(&mut self, regex: &str) -> String {
-        self.0.exp_regex(regex).expect("the text comes").0
+        self.session.exp_regex(regex).expect("the text comes").0
     }
 
     /// Types a line.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) {
-        self.0.send_line(line).expect("typed");
+        self.session.send_line(line).expect("typed");
+    }
+
+    /// Types this and nothing more.
+    #[track_caller]
+    pub fn type_text(&mut self, text: &str) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            // It may take a part alone.
+            let count = self.session.send(rest).expect("typed");
+            rest = &rest[count..];
+        }
+        self.session.flush().expect("typed");
     }
 
     /// Types a control character: `'c'` for an interrupt, `'d'` for the end of input.
     #[track_caller]
     pub fn control(&mut self, key: char) {
-        self.0.send_control(key).expect("typed");
+        self.session.send_control(key).expect("typed");
     }
 
     /// The rest of the screen up to the end, and the exit status.
     #[track_caller]
     pub fn end(mut self) -> (String, i32) {
-        let rest = self.0.exp_eof().expect("the end comes");
+        let rest = self.session.exp_eof().expect("the end comes");
         // Dropped, the session kills it.
         let mut status = None;
         super::until("it ends with its screen", || {
-            status = self.0.process().status().filter(|status| *status != WaitStatus::StillAlive);
+            status = self.session.process().status().filter(|status| *status != WaitStatus::StillAlive);
             status.is_some()
         });
         let status = status.expect("a status");
+        super::messages::record(&rest, &self.root);
         (rest, code_of(&status))
     }
 }

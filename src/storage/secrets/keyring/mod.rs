@@ -1,7 +1,7 @@
 //! Entries in the system's keyring: Secret Service, macOS Keychain, Windows Credential Manager. One caller for all, in
 //! the words of `keyring-core`; the stores are in the files beside this one.
 //!
-//! The stores' calls cannot be given a limit (on Linux an unlock prompt that nobody answers is waited for up to a
+//! The stores' calls cannot be given a limit (on Linux an unanswered unlock prompt is waited for up to a
 //! year), so one thread makes them all, over one connection, and each is waited for only so long.
 
 #[cfg(any(target_os = "macos", windows))]
@@ -14,7 +14,7 @@ use native as platform;
 #[cfg(all(unix, not(target_os = "macos")))]
 use secret_service as platform;
 
-use super::{GRACE, Store, StoreError, Trouble};
+use super::{GRACE, Store, StoreError, StoreErrorKind};
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use keyring_core::{CredentialStore, Entry, Error};
@@ -28,10 +28,10 @@ use zeroize::Zeroizing;
 /// The service name of all entries; the user name is the profile.
 const SERVICE: &str = "tok";
 
-/// Why a keyring is locked: whether nobody was asked or nobody answered, it does not say.
-const NOT_UNLOCKED: &str = "its password was not entered, or there was no screen to ask for it";
+/// Why a keyring is locked: it does not say whether the prompt was not shown or not answered.
+const NOT_UNLOCKED: &str = "its password was not entered, or there was no display to prompt for it";
 
-/// The command that unlocks the keyring where there is no desktop to do so, if this system has one.
+/// The command that unlocks the keyring without a desktop, if this system has one.
 pub const UNLOCK: Option<&str> = platform::UNLOCK;
 
 /// How the connection is made: to the platform's keyring, or a test's.
@@ -45,29 +45,29 @@ type Job = Box<dyn FnOnce(&mut Option<Arc<CredentialStore>>) + Send>;
 pub struct KeyringStore {
     patience: Duration,
     connect: Connect,
-    line: Rc<RefCell<Line>>,
+    line: Rc<RefCell<Connection>>,
 }
 
-/// The thread that keeps the connection, or why it is no longer asked.
+/// The thread that keeps the connection, or why it is not used any more.
 #[derive(Debug, Default)]
-struct Line {
+struct Connection {
     worker: Option<mpsc::Sender<Job>>,
     given_up: Option<StoreError>,
 }
 
 impl KeyringStore {
-    /// The platform's keyring. `patience` is how long each call is waited for: 3 s where nobody can type, a minute
+    /// The platform's keyring. `patience` is how long each call is waited for: 3 s if no person can type, a minute
     /// where a person may be unlocking it.
     pub fn new(patience: Duration) -> KeyringStore {
         KeyringStore { patience, connect: platform::store, line: Rc::default() }
     }
 
-    /// A store for where there is no keyring, as `why` tells: every call fails with [`Trouble::Missing`] and the
+    /// A store for systems without a keyring; `why` says why. Every call fails with [`StoreErrorKind::Missing`] and the
     /// library, which might look for one in its own ways, is not called.
     pub fn missing(why: String) -> KeyringStore {
-        let given_up = Some(StoreError { trouble: Trouble::Missing, why });
+        let given_up = Some(StoreError { trouble: StoreErrorKind::Missing, why });
         KeyringStore {
-            line: Rc::new(RefCell::new(Line { worker: None, given_up })),
+            line: Rc::new(RefCell::new(Connection { worker: None, given_up })),
             ..KeyringStore::new(Duration::ZERO)
         }
     }
@@ -77,7 +77,7 @@ impl KeyringStore {
         self.patience = patience;
     }
 
-    /// The entry that something else keeps under `service` and `user`; it is only read.
+    /// The entry of another program under `service` and `user`; it is only read.
     ///
     /// # Errors
     /// As [`Store::get`].
@@ -102,18 +102,18 @@ impl KeyringStore {
             let run = || {
                 let store = match connection {
                     Some(store) => store,
-                    none => none.insert(connect().map_err(|error| translate(error, Step::Connect))?),
+                    none => none.insert(connect().map_err(|error| translate(error, Operation::Connect))?),
                 };
                 work(&**store)
             };
-            // Nobody receives it after a time-out.
+            // It is not received after a time-out.
             let _ = send.send(run());
         });
         line.worker()?.send(job).map_err(|_| ended())?;
         let result = match receive.recv_timeout(self.patience) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => Err(StoreError {
-                trouble: Trouble::TimedOut,
+                trouble: StoreErrorKind::TimedOut,
                 why: format!(
                     "the keyring did not answer within {}",
                     crate::base::duration::show(self.patience.as_secs().max(1) as i64)
@@ -122,7 +122,7 @@ impl KeyringStore {
             Err(RecvTimeoutError::Disconnected) => Err(ended()),
         };
         if let Err(error) = &result
-            && error.trouble == Trouble::TimedOut
+            && error.trouble == StoreErrorKind::TimedOut
         {
             line.given_up = Some(error.clone());
         }
@@ -130,7 +130,7 @@ impl KeyringStore {
     }
 }
 
-impl Line {
+impl Connection {
     fn worker(&mut self) -> Result<&mpsc::Sender<Job>, StoreError> {
         match &mut self.worker {
             Some(worker) => Ok(worker),
@@ -144,7 +144,10 @@ impl Line {
                             job(&mut connection);
                         }
                     })
-                    .map_err(|error| StoreError { trouble: Trouble::Refused, why: escape(&error.to_string()) })?;
+                    .map_err(|error| StoreError {
+                        trouble: StoreErrorKind::Refused,
+                        why: escape(&error.to_string()),
+                    })?;
                 Ok(none.insert(send))
             }
         }
@@ -154,7 +157,7 @@ impl Line {
 fn as_text(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, StoreError> {
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Secret::new(text)),
-        Err(_) => Err(StoreError { trouble: Trouble::Corrupt, why: "the entry is not UTF-8".to_owned() }),
+        Err(_) => Err(StoreError { trouble: StoreErrorKind::Corrupt, why: "the entry is not UTF-8".to_owned() }),
     }
 }
 
@@ -183,10 +186,10 @@ impl Store for KeyringStore {
 }
 
 fn ended() -> StoreError {
-    StoreError { trouble: Trouble::Refused, why: "the keyring library failed".to_owned() }
+    StoreError { trouble: StoreErrorKind::Refused, why: "the keyring library failed".to_owned() }
 }
 
-/// The bytes of the entry of `user` under `service`, or `None` where there is none.
+/// The bytes of the entry of `user` under `service`, or `None` if there is none.
 fn read(store: &CredentialStore, service: &str, user: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     match platform::build(store, service, user).and_then(|entry| entry.get_secret()) {
         Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
@@ -232,19 +235,19 @@ fn delete(entries: &[Entry]) -> Result<bool, StoreError> {
 
 /// What was being done when an error came.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum Operation {
     Connect,
     Use,
 }
 
 fn used(error: Error) -> StoreError {
-    translate(error, Step::Use)
+    translate(error, Operation::Use)
 }
 
 /// The library's error as one of ours, by its kind and never by its text (which changes with versions, services and
 /// languages). A connection that cannot be made is a service that is not there, whatever the reason.
-fn translate(error: Error, step: Step) -> StoreError {
-    let otherwise = if step == Step::Connect { Trouble::Missing } else { Trouble::Refused };
+fn translate(error: Error, step: Operation) -> StoreError {
+    let otherwise = if step == Operation::Connect { StoreErrorKind::Missing } else { StoreErrorKind::Refused };
     let (trouble, why) = match error {
         Error::PlatformFailure(inner) | Error::NoStorageAccess(inner) if inner.is::<StoreError>() => {
             match inner.downcast::<StoreError>() {
@@ -252,25 +255,25 @@ fn translate(error: Error, step: Step) -> StoreError {
                 Err(_) => return ended(),
             }
         }
-        Error::NoStorageAccess(_) => (Trouble::Locked, NOT_UNLOCKED.to_owned()),
+        Error::NoStorageAccess(_) => (StoreErrorKind::Locked, NOT_UNLOCKED.to_owned()),
         Error::PlatformFailure(inner) => match platform::trouble(&*inner) {
-            Some(Trouble::Locked) => (Trouble::Locked, NOT_UNLOCKED.to_owned()),
+            Some(StoreErrorKind::Locked) => (StoreErrorKind::Locked, NOT_UNLOCKED.to_owned()),
             told => (told.unwrap_or(otherwise), inner.to_string()),
         },
         // Its own words would list object paths.
         Error::Ambiguous(entries) => {
-            (Trouble::Corrupt, format!("{} entries have this service and user name", entries.len()))
+            (StoreErrorKind::Corrupt, format!("{} entries have this service and user name", entries.len()))
         }
         Error::BadEncoding(bytes) => {
             drop(Zeroizing::new(bytes));
-            (Trouble::Corrupt, "the entry is not UTF-8".to_owned())
+            (StoreErrorKind::Corrupt, "the entry is not UTF-8".to_owned())
         }
         Error::BadDataFormat(bytes, _) => {
             drop(Zeroizing::new(bytes));
-            (Trouble::Corrupt, "the entry is malformed".to_owned())
+            (StoreErrorKind::Corrupt, "the entry is malformed".to_owned())
         }
-        Error::BadStoreFormat(_) => (Trouble::Corrupt, "the keyring is malformed".to_owned()),
-        Error::NoEntry => (Trouble::Refused, "the entry went away while it was written".to_owned()),
+        Error::BadStoreFormat(_) => (StoreErrorKind::Corrupt, "the keyring is malformed".to_owned()),
+        Error::NoEntry => (StoreErrorKind::Refused, "the entry was removed while it was being written".to_owned()),
         Error::TooLong(_, limit) => (otherwise, format!("the entry is too long: at most {limit} characters fit")),
         other => (otherwise, other.to_string()),
     };
@@ -315,8 +318,8 @@ mod tests {
             mock()
         });
         for _ in 0..3 {
-            assert_eq!(store.get("p").unwrap_err().trouble, Trouble::TimedOut);
-            assert_eq!(store.set("p", &Secret::new("{}")).unwrap_err().trouble, Trouble::TimedOut);
+            assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::TimedOut);
+            assert_eq!(store.set("p", &Secret::new("{}")).unwrap_err().trouble, StoreErrorKind::TimedOut);
         }
         assert_eq!(CALLS.load(Ordering::SeqCst), 1);
     }
@@ -324,7 +327,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_corrupt_and_not_shown() {
         let error = as_text(Zeroizing::new(b"s3cret\xff".to_vec())).unwrap_err();
-        assert_eq!(error.trouble, Trouble::Corrupt);
+        assert_eq!(error.trouble, StoreErrorKind::Corrupt);
         assert!(!error.why.contains("s3cret"), "{}", error.why);
     }
 
@@ -333,8 +336,8 @@ mod tests {
         let mut store = store(|| panic!("not our secret"));
         // A panic's backtrace takes its time on a busy machine.
         store.set_patience(Duration::from_secs(60));
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Refused);
-        assert_eq!(store.get("p").unwrap_err().trouble, Trouble::Refused);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Refused);
+        assert_eq!(store.get("p").unwrap_err().trouble, StoreErrorKind::Refused);
     }
 
     #[test]
@@ -342,7 +345,7 @@ mod tests {
         let missing = KeyringStore::missing("no bus".to_owned());
         let mut store = KeyringStore { connect: || panic!("called"), ..missing };
         let error = store.get("p").unwrap_err();
-        assert_eq!((error.trouble, error.why.as_str()), (Trouble::Missing, "no bus"));
+        assert_eq!((error.trouble, error.why.as_str()), (StoreErrorKind::Missing, "no bus"));
     }
 
     /// A keyring that holds any number of entries under one name.
@@ -427,7 +430,7 @@ mod tests {
         };
         let many = two();
         let error = read(&many, "tok", "p").unwrap_err();
-        assert_eq!((error.trouble, error.why.contains("2 entries")), (Trouble::Corrupt, true), "{}", error.why);
+        assert_eq!((error.trouble, error.why.contains("2 entries")), (StoreErrorKind::Corrupt, true), "{}", error.why);
         write(&many, "tok", "p", b"3").unwrap();
         assert_eq!(read(&many, "tok", "p").unwrap().unwrap().as_slice(), b"3");
         let many = two();
@@ -439,16 +442,16 @@ mod tests {
     #[test]
     fn errors_are_told_apart_by_their_kind() {
         let inner = || Box::new(std::io::Error::other("a\u{1b}b"));
-        let own = || Box::new(StoreError { trouble: Trouble::TimedOut, why: "ours".to_owned() });
+        let own = || Box::new(StoreError { trouble: StoreErrorKind::TimedOut, why: "ours".to_owned() });
         let cases = [
-            (Error::PlatformFailure(own()), Step::Connect, Trouble::TimedOut),
-            (Error::PlatformFailure(inner()), Step::Connect, Trouble::Missing),
-            (Error::PlatformFailure(inner()), Step::Use, Trouble::Refused),
-            (Error::NoStorageAccess(inner()), Step::Use, Trouble::Locked),
-            (Error::BadEncoding(b"s3cret".to_vec()), Step::Use, Trouble::Corrupt),
-            (Error::BadDataFormat(b"s3cret".to_vec(), inner()), Step::Use, Trouble::Corrupt),
-            (Error::Ambiguous(Vec::new()), Step::Use, Trouble::Corrupt),
-            (Error::TooLong("secret".to_owned(), 2560), Step::Use, Trouble::Refused),
+            (Error::PlatformFailure(own()), Operation::Connect, StoreErrorKind::TimedOut),
+            (Error::PlatformFailure(inner()), Operation::Connect, StoreErrorKind::Missing),
+            (Error::PlatformFailure(inner()), Operation::Use, StoreErrorKind::Refused),
+            (Error::NoStorageAccess(inner()), Operation::Use, StoreErrorKind::Locked),
+            (Error::BadEncoding(b"s3cret".to_vec()), Operation::Use, StoreErrorKind::Corrupt),
+            (Error::BadDataFormat(b"s3cret".to_vec(), inner()), Operation::Use, StoreErrorKind::Corrupt),
+            (Error::Ambiguous(Vec::new()), Operation::Use, StoreErrorKind::Corrupt),
+            (Error::TooLong("secret".to_owned(), 2560), Operation::Use, StoreErrorKind::Refused),
         ];
         for (error, step, trouble) in cases {
             let told = translate(error, step);

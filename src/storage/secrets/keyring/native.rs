@@ -4,7 +4,7 @@ pub use platform::{build, store, trouble};
 
 use keyring_core::{CredentialStore, Result};
 
-/// How a person without a desktop unlocks it; `None` where it is open to whoever is logged in.
+/// How a person without a desktop unlocks it; `None` if it is open to whoever is logged in.
 pub const UNLOCK: Option<&str> = if cfg!(target_os = "macos") { Some("security unlock-keychain") } else { None };
 
 /// Whether a new entry could be put there: the entries are there for whoever is logged in.
@@ -14,7 +14,7 @@ pub fn ready(_: &CredentialStore) -> Result<()> {
 
 #[cfg(target_os = "macos")]
 mod platform {
-    use crate::storage::secrets::Trouble;
+    use crate::storage::secrets::StoreErrorKind;
     use apple_native_keyring_store::keychain::Store;
     use keyring_core::{CredentialStore, Entry, Result};
     use std::error::Error;
@@ -28,12 +28,12 @@ mod platform {
         store.build(service, user, None)
     }
 
-    /// What the store passes on as a plain failure: that nobody could be asked (a session over ssh), that the
+    /// What the store passes on as a plain failure: that no person could be asked (a session over ssh), that the
     /// question was answered with no or with a wrong password (`SecBase.h`: errSecInteractionNotAllowed,
     /// errSecUserCanceled, errSecAuthFailed).
-    pub fn trouble(error: &(dyn Error + Send + Sync + 'static)) -> Option<Trouble> {
+    pub fn trouble(error: &(dyn Error + Send + Sync + 'static)) -> Option<StoreErrorKind> {
         match error.downcast_ref::<security_framework::base::Error>()?.code() {
-            -25308 | -128 | -25293 => Some(Trouble::Locked),
+            -25308 | -128 | -25293 => Some(StoreErrorKind::Locked),
             _ => None,
         }
     }
@@ -41,7 +41,7 @@ mod platform {
 
 #[cfg(windows)]
 mod platform {
-    use crate::storage::secrets::Trouble;
+    use crate::storage::secrets::StoreErrorKind;
     use keyring_core::{CredentialStore, Entry, Result};
     use std::collections::HashMap;
     use std::error::Error;
@@ -57,7 +57,7 @@ mod platform {
         store.build(service, user, Some(&HashMap::from([("persistence", "Local")])))
     }
 
-    pub fn trouble(_: &(dyn Error + Send + Sync + 'static)) -> Option<Trouble> {
+    pub fn trouble(_: &(dyn Error + Send + Sync + 'static)) -> Option<StoreErrorKind> {
         None
     }
 }

@@ -2,7 +2,7 @@
 //! connection, one plain session, and no call made twice for what is known. Why the session is plain: SECURITY.md.
 
 use crate::base::text::escape;
-use crate::storage::secrets::{StoreError, Trouble};
+use crate::storage::secrets::{StoreError, StoreErrorKind};
 use dbus_secret_service::{Collection, EncryptionType, Error as BusError, Item, Path, SecretService};
 use keyring_core::api::{CredentialApi, CredentialStoreApi};
 use keyring_core::{Credential, CredentialStore, Entry, Error, Result};
@@ -42,7 +42,7 @@ pub fn ready(store: &CredentialStore) -> Result<()> {
 }
 
 /// Errors of this store say themselves what they mean.
-pub fn trouble(_: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Trouble> {
+pub fn trouble(_: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<StoreErrorKind> {
     None
 }
 
@@ -53,7 +53,7 @@ struct Bus {
     service: SecretService,
     /// Where new entries are put, once it was seen to be open.
     collection: Option<Path<'static>>,
-    /// What the last search for a service and a user found, so that the write after it needs none of its own.
+    /// What the last search for a service and a user found, so that the write after it needs no search.
     found: HashMap<(String, String), Option<Path<'static>>>,
 }
 
@@ -200,7 +200,7 @@ impl CredentialApi for One {
 }
 
 impl Bus {
-    /// What the service has under these names; unlocked, where it is one item.
+    /// What the service has under these names; unlocked, if it is one item.
     fn search(&mut self, service: &str, user: &str) -> std::result::Result<Found, BusError> {
         let items = self.service.search_items(attributes(service, user))?;
         let paths: Vec<_> = items.unlocked.iter().chain(&items.locked).map(|item| item.path.clone()).collect();
@@ -224,7 +224,7 @@ impl Bus {
         }
     }
 
-    /// Runs `work` on the item of that path, unlocking it where it was locked meanwhile.
+    /// Runs `work` on the item of that path, unlocking it if it was locked meanwhile.
     fn on_path<T>(
         &self,
         path: Path<'static>,
@@ -234,7 +234,7 @@ impl Bus {
         opening(|| work(&item), || item.unlock())
     }
 
-    /// The default collection, unlocked. The service asks for its password where it is not.
+    /// The default collection, unlocked. The service asks for its password if it is not.
     fn open_default(&mut self) -> std::result::Result<Path<'static>, BusError> {
         let collection = self.service.get_default_collection()?;
         collection.ensure_unlocked()?;
@@ -242,8 +242,8 @@ impl Bus {
         Ok(collection.path)
     }
 
-    /// Puts a new item into the default collection. The attributes are `service` and `username` alone; the label is what
-    /// keyring programs show.
+    /// Puts a new item into the default collection. The attributes are `service` and `username` alone; the label is
+    /// what keyring programs show.
     fn create(&mut self, service: &str, user: &str, secret: &[u8]) -> std::result::Result<(), BusError> {
         let path = match self.collection.clone() {
             Some(path) => path,
@@ -278,7 +278,7 @@ fn opening<T>(
     unlock: impl Fn() -> std::result::Result<(), BusError>,
 ) -> std::result::Result<T, BusError> {
     match work() {
-        Err(error) if by_kind(&error) == Some(Trouble::Locked) => unlock().and_then(|()| work()),
+        Err(error) if by_kind(&error) == Some(StoreErrorKind::Locked) => unlock().and_then(|()| work()),
         done => done,
     }
 }
@@ -304,44 +304,46 @@ fn used(error: BusError) -> Error {
 /// of the library are not shown; those of the service are, where nothing else says what it wants.
 fn failed(error: BusError) -> Error {
     let (trouble, why) = match (by_kind(&error), &error) {
-        // It is told of the default collection alone: there is nowhere to put an entry.
-        (_, BusError::NoResult) => {
-            (Trouble::Missing, "the Secret Service has no default keyring; a keyring program makes one".to_owned())
-        }
-        (Some(Trouble::Locked), _) => (Trouble::Locked, super::NOT_UNLOCKED.to_owned()),
-        (Some(Trouble::TimedOut), _) => (Trouble::TimedOut, "it did not answer in time".to_owned()),
-        (Some(Trouble::Missing), _) => (Trouble::Missing, NO_SERVICE.to_owned()),
+        // Only reported for the default collection: there is nowhere to put an entry.
+        (_, BusError::NoResult) => (
+            StoreErrorKind::Missing,
+            "the Secret Service has no default keyring; create one with a keyring program".to_owned(),
+        ),
+        (Some(StoreErrorKind::Locked), _) => (StoreErrorKind::Locked, super::NOT_UNLOCKED.to_owned()),
+        (Some(StoreErrorKind::TimedOut), _) => (StoreErrorKind::TimedOut, "it did not answer in time".to_owned()),
+        (Some(StoreErrorKind::Missing), _) => (StoreErrorKind::Missing, NO_SERVICE.to_owned()),
         (trouble, BusError::Dbus(error)) => {
             let words = error.message().filter(|words| !words.is_empty()).unwrap_or("it gave no reason");
-            (trouble.unwrap_or(Trouble::Refused), escape(words))
+            (trouble.unwrap_or(StoreErrorKind::Refused), escape(words))
         }
-        (trouble, _) => (trouble.unwrap_or(Trouble::Refused), "its answer could not be understood".to_owned()),
+        (trouble, _) => (trouble.unwrap_or(StoreErrorKind::Refused), "its reply could not be understood".to_owned()),
     };
     Error::PlatformFailure(Box::new(StoreError { trouble, why }))
 }
 
-const NO_SERVICE: &str = "nothing on the session bus keeps secrets (gnome-keyring, KWallet or KeePassXC would)";
+const NO_SERVICE: &str = "no Secret Service on the session bus (gnome-keyring, KWallet and KeePassXC provide one)";
 
 /// An error of the connection. One that cannot be made is a service that is not there, whatever the reason; one that is
-/// locked or stuck is told as such.
+/// locked or stuck is reported as such.
 fn not_connected(error: &BusError) -> Error {
     let (trouble, why) = match (by_kind(error), name(error)) {
-        (Some(Trouble::Locked), _) => (Trouble::Locked, super::NOT_UNLOCKED),
-        (Some(Trouble::TimedOut), _) => (Trouble::TimedOut, "it did not answer in time"),
-        (Some(Trouble::Missing), _) => (Trouble::Missing, NO_SERVICE),
-        (_, Some(name)) if name.starts_with("org.freedesktop.DBus.Error.Spawn.") => (Trouble::Missing, NO_SERVICE),
-        _ => (
-            Trouble::Missing,
-            "no session bus answers at DBUS_SESSION_BUS_ADDRESS, which may be of a session that has ended",
-        ),
+        (Some(StoreErrorKind::Locked), _) => (StoreErrorKind::Locked, super::NOT_UNLOCKED),
+        (Some(StoreErrorKind::TimedOut), _) => (StoreErrorKind::TimedOut, "it did not answer in time"),
+        (Some(StoreErrorKind::Missing), _) => (StoreErrorKind::Missing, NO_SERVICE),
+        (_, Some(name)) if name.starts_with("org.freedesktop.DBus.Error.Spawn.") => {
+            (StoreErrorKind::Missing, NO_SERVICE)
+        }
+        _ => {
+            (StoreErrorKind::Missing, "no session bus answers at DBUS_SESSION_BUS_ADDRESS; its session may have ended")
+        }
     };
     Error::PlatformFailure(Box::new(StoreError { trouble, why: why.to_owned() }))
 }
 
-fn by_kind(error: &BusError) -> Option<Trouble> {
+fn by_kind(error: &BusError) -> Option<StoreErrorKind> {
     match error {
-        BusError::Locked | BusError::Prompt => Some(Trouble::Locked),
-        BusError::NoResult | BusError::Unavailable => Some(Trouble::Missing),
+        BusError::Locked | BusError::Prompt => Some(StoreErrorKind::Locked),
+        BusError::NoResult | BusError::Unavailable => Some(StoreErrorKind::Missing),
         _ => by_name(name(error)?),
     }
 }
@@ -354,16 +356,16 @@ fn name(error: &BusError) -> Option<&str> {
 }
 
 /// Names of the D-Bus specification ("Error names" of its message bus) and of the Secret Service's.
-fn by_name(name: &str) -> Option<Trouble> {
+fn by_name(name: &str) -> Option<StoreErrorKind> {
     match name {
         // The crate gives each call 2 s; a service that is stopped or does not come up looks like this.
         "org.freedesktop.DBus.Error.NoReply"
         | "org.freedesktop.DBus.Error.Timeout"
-        | "org.freedesktop.DBus.Error.TimedOut" => Some(Trouble::TimedOut),
+        | "org.freedesktop.DBus.Error.TimedOut" => Some(StoreErrorKind::TimedOut),
         "org.freedesktop.DBus.Error.ServiceUnknown"
         | "org.freedesktop.DBus.Error.NameHasNoOwner"
-        | "org.freedesktop.DBus.Error.Disconnected" => Some(Trouble::Missing),
-        "org.freedesktop.Secret.Error.IsLocked" => Some(Trouble::Locked),
+        | "org.freedesktop.DBus.Error.Disconnected" => Some(StoreErrorKind::Missing),
+        "org.freedesktop.Secret.Error.IsLocked" => Some(StoreErrorKind::Locked),
         _ => None,
     }
 }
@@ -382,12 +384,12 @@ mod tests {
     #[test]
     fn errors_are_told_apart_by_their_kind_and_never_in_the_library_s_words() {
         let used = [
-            (BusError::Parse, Trouble::Refused),
-            (BusError::Path("a\u{1b}b".to_owned()), Trouble::Refused),
-            (BusError::Locked, Trouble::Locked),
-            (BusError::Prompt, Trouble::Locked),
-            (BusError::Unavailable, Trouble::Missing),
-            (BusError::NoResult, Trouble::Missing),
+            (BusError::Parse, StoreErrorKind::Refused),
+            (BusError::Path("a\u{1b}b".to_owned()), StoreErrorKind::Refused),
+            (BusError::Locked, StoreErrorKind::Locked),
+            (BusError::Prompt, StoreErrorKind::Locked),
+            (BusError::Unavailable, StoreErrorKind::Missing),
+            (BusError::NoResult, StoreErrorKind::Missing),
         ];
         for (error, trouble) in used {
             let words = error.to_string();
@@ -395,9 +397,10 @@ mod tests {
             assert_eq!(told.trouble, trouble, "{}", told.why);
             assert!(!told.why.contains(&words) && !told.why.contains('\u{1b}'), "{}", told.why);
         }
-        assert_eq!(told(not_connected(&BusError::Parse)).trouble, Trouble::Missing);
-        assert_eq!(told(not_connected(&BusError::Locked)).trouble, Trouble::Locked);
-        let names = [("DBus.Error.NoReply", Trouble::TimedOut), ("DBus.Error.ServiceUnknown", Trouble::Missing)];
+        assert_eq!(told(not_connected(&BusError::Parse)).trouble, StoreErrorKind::Missing);
+        assert_eq!(told(not_connected(&BusError::Locked)).trouble, StoreErrorKind::Locked);
+        let names =
+            [("DBus.Error.NoReply", StoreErrorKind::TimedOut), ("DBus.Error.ServiceUnknown", StoreErrorKind::Missing)];
         for (name, trouble) in names {
             assert_eq!(by_name(&format!("org.freedesktop.{name}")), Some(trouble));
         }

@@ -1,0 +1,84 @@
+//! Why a token cannot be had without a person, and what to run.
+
+use super::exchange::elsewhere;
+use super::hints;
+use super::open_store::{OpenStore, origin, store_error};
+use crate::base::error::{Error, Kind};
+use crate::host::Host;
+use crate::profile::Profile;
+use crate::provider::Grant;
+
+/// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
+/// missing and cannot be read.
+pub fn login_needed(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    missing: &[String],
+    opened: &OpenStore,
+    contradiction: Option<&str>,
+    url: Option<&str>,
+) -> Error {
+    let name = &profile.name;
+    let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
+    let variables = variables.join(" and ");
+    let login = match missing {
+        [one] if one == "refresh_token" => format!("{} --refresh-token-file PATH", hints::login(profile, grant)),
+        _ => hints::login(profile, grant),
+    };
+    let what = match missing.is_empty() || contradiction.is_some() {
+        true => format!("not logged in to {name}"),
+        false => format!("{} needs {}", profile.provider.name, missing.join(" and ")),
+    };
+    let mut also = String::new();
+    for variable in &profile.empty {
+        also.push_str(&format!("; {variable} is set but empty"));
+    }
+    if let Some(near) = hints::near_miss(host, profile, missing) {
+        also.push_str(&format!("; {near} is set, and is not read for it"));
+    }
+    if let Some(store) = hints::kept_elsewhere(host, profile, missing) {
+        let kind = if opened.trouble.is_some() { Kind::Store } else { Kind::LoginNeeded };
+        let (looked, by) = (&profile.store, hints::chosen_by(host, profile));
+        let why = format!("it is kept in the {store} store, and this call looked in the {looked} store ({by}){also}");
+        return Error::new(kind, what, why).hint(format!("run: TOK_STORE={store} tok get {name}"));
+    }
+    if let Some(trouble) = &opened.trouble {
+        let error = store_error(profile, trouble);
+        if variables.is_empty() {
+            return error;
+        }
+        // Whoever has never logged in need not care for the store at all.
+        host.terminal.detail(&format!("{name}: {error}"));
+        let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
+        // What a bus says is for `-v`; what another program says may name the program.
+        let mut why = format!("it is not given, and {}{also}", error.what);
+        if profile.store != crate::storage::choice::StoreChoice::Keyring {
+            why.push_str(&format!(": {}", error.why));
+        }
+        return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));
+    }
+    if let Some(differs) = contradiction {
+        return Error::new(Kind::LoginNeeded, what, format!("the kept session differs in {differs}"))
+            .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
+    }
+    let kept = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
+    if let (Some(kept), Some(home), Some(to)) = (kept, &opened.credentials.secrets_for, url.and_then(origin))
+        && *home != to
+    {
+        return elsewhere(profile, kept, home, &to);
+    }
+    let mut why = match missing {
+        [] => format!("the grant {} needs a person, and no session is kept", grant.name),
+        [one] if one == "refresh_token" => "none is kept".to_string(),
+        _ => "it is neither given nor kept".to_string(),
+    };
+    if let (Some(_), Some(client)) = (kept, &opened.credentials.secrets_client) {
+        why.push_str(&format!("; what is kept is for the client {}", crate::base::text::escape_to(client, 80)));
+    }
+    let hint = match variables.is_empty() {
+        true => format!("run: {login}"),
+        false => format!("set {variables}, or run: {login}"),
+    };
+    Error::new(Kind::LoginNeeded, what, why + &also).hint(hint)
+}

@@ -1,0 +1,137 @@
+//! Files that a user names: to read from, anything that can be read; to write to, only what is the user's own.
+
+use super::replace::Target;
+use super::{Dir, Durable, split, sys};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How many links may lead to a file, as for the system itself.
+const LINKS: usize = 40;
+
+/// Writes to a file that the user named: a regular one, behind a link of the user's own or root's too, is replaced
+/// whole and for its owner alone (0600); a link of somebody else, or one that leads nowhere, is itself replaced; a pipe
+/// or a device gets the bytes, as do descriptors of this process (`/dev/stdout`, `/dev/fd/N`).
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] for a pipe without a reader until `deadline`; [`super::Unsafe`] inside for a pipe or a
+/// device that another user has put there; else those of the system.
+pub fn write_user_file(path: &Path, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS {
+        if is_own_descriptor(&path) {
+            return stream(deadline, bytes, || sys::open_own_descriptor(&path));
+        }
+        let (folder, name) = split(&path)?;
+        let dir = Dir::of_user(folder)?;
+        match sys::thing(&dir.0, name)? {
+            sys::Thing::Link(to) if path.exists() => path = folder.join(to),
+            sys::Thing::Link(_) | sys::Thing::Replaceable => {
+                return Target::replacing(&dir, name, 0)?.put(bytes, Durable::Yes);
+            }
+            sys::Thing::Stream => return stream(deadline, bytes, || sys::open_stream(&dir.0, name)),
+            sys::Thing::Folder => return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
+            sys::Thing::Socket => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket")),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "too many links lead to it"))
+}
+
+/// Whoever started this process has opened what is behind these paths.
+fn is_own_descriptor(path: &Path) -> bool {
+    let own = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
+    let folders = ["/dev/fd", "/proc/self/fd"];
+    cfg!(unix)
+        && (own.iter().any(|own| path == Path::new(own))
+            || folders.iter().any(|folder| path.parent() == Some(Path::new(folder))))
+}
+
+/// Writes to a pipe or a device, which may have no reader yet.
+fn stream(deadline: Instant, bytes: &[u8], open: impl Fn() -> io::Result<File>) -> io::Result<()> {
+    loop {
+        match open() {
+            Err(error) if sys::has_no_reader(&error) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) if sys::has_no_reader(&error) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing read from it within the time allowed"));
+            }
+            opened => return opened?.write_all(bytes),
+        }
+    }
+}
+
+/// Whether `path` is there and belongs neither to this user nor to root.
+pub fn is_of_another(path: &Path) -> bool {
+    #[cfg(unix)]
+    return std::fs::metadata(path).is_ok_and(|about| {
+        let owner = std::os::unix::fs::MetadataExt::uid(&about);
+        owner != sys::me() && owner != 0
+    });
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+/// Whether others than its owner may read or change the file, links followed. Never for what is not a file, such as
+/// a pipe, nor where modes do not exist (Windows).
+pub fn is_open_to_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    return std::fs::metadata(path).is_ok_and(|about| {
+        about.is_file() && std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o066 != 0
+    });
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+/// The content of a file that the user named: any owner and mode, links, pipes, `/dev/fd/N`; at most `limit` bytes.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] if it is not complete by `deadline` (a pipe without a writer),
+/// [`io::ErrorKind::FileTooLarge`] where it is longer. No error repeats the path: it may be a secret typed in the
+/// wrong place.
+pub fn read_user_file(path: &Path, limit: u64, deadline: Instant) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    // Opening a pipe waits for its writer as well.
+    bounded(move || File::open(&path), limit, deadline)
+}
+
+/// [`read_user_file`] of what is open already.
+pub fn read_stream(stream: impl Read + Send + 'static, limit: u64, deadline: Instant) -> io::Result<Vec<u8>> {
+    bounded(move || Ok(stream), limit, deadline)
+}
+
+fn bounded<R: Read>(
+    open: impl FnOnce() -> io::Result<R> + Send + 'static,
+    limit: u64,
+    deadline: Instant,
+) -> io::Result<Vec<u8>> {
+    let (send, receive) = mpsc::channel();
+    // A pipe cannot be given a limit; the thread of one without a writer ends with the process.
+    std::thread::Builder::new().spawn(move || {
+        let read = || {
+            // Room at once for what a secret can need, so that no copy of it is left behind.
+            let room = usize::try_from(limit).unwrap_or(0).min(1 << 20);
+            let mut bytes = Vec::with_capacity(room + 1);
+            open()?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > limit {
+                let why = format!("longer than {limit} bytes");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+            }
+            Ok(bytes)
+        };
+        let _ = send.send(read());
+    })?;
+    let patience = deadline.saturating_duration_since(Instant::now());
+    match receive.recv_timeout(patience) {
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no data within the time allowed")),
+    }
+}
