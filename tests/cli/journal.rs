@@ -4,7 +4,7 @@
 
 use crate::child::SOON;
 use crate::crash::Session;
-use crate::skip::needs;
+use crate::skip::{needs, skip_part};
 use crate::support::apiax::{self, Apiax, Rotation};
 use crate::support::server::{Reply, Server};
 use crate::support::{CANARY, Sandbox, Tok, chmod, figures, full_sweeps, mode, plain_provider, put, until};
@@ -276,7 +276,7 @@ fn where_there_can_be_no_journal_the_store_is_enough() {
     std::fs::create_dir(&journal).unwrap();
     // An empty one would be taken away.
     std::fs::write(journal.join("x"), "").unwrap();
-    refresh(&session).args(["-v"]).run().ok().says("no journal");
+    refresh(&session).args(["-v"]).run().ok().says("the journal cannot be written");
     assert_eq!(session.token(), format!("rt-{CANARY}-3"));
 }
 
@@ -434,6 +434,17 @@ fn the_reply_to_a_refresh_token_is_waited_for_beyond_the_timeout() {
     gate.open();
     run.wait().prints("");
     assert_eq!(session.token(), format!("rt-{CANARY}-3"));
+}
+
+#[test]
+fn the_reply_is_waited_for_a_minute_and_no_longer() {
+    if !full_sweeps() {
+        return skip_part!("it takes a minute: ./test --full");
+    }
+    let session = Session::in_file();
+    session.apiax.server.next(Reply::text(200, "").delay(Duration::from_secs(600)));
+    let out = session.sandbox.run("get apiax --fresh --timeout 1s").fails(6).says("the session may be lost");
+    assert!(out.took > Duration::from_secs(59) && out.took < Duration::from_secs(60) + SOON, "{out}");
 }
 
 #[test]
