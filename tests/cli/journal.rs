@@ -276,7 +276,7 @@ fn where_there_can_be_no_journal_the_store_is_enough() {
     std::fs::create_dir(&journal).unwrap();
     // An empty one would be taken away.
     std::fs::write(journal.join("x"), "").unwrap();
-    refresh(&session).args(["-v"]).run().ok().says("no journal");
+    refresh(&session).args(["-v"]).run().ok().says("the journal cannot be written");
     assert_eq!(session.token(), format!("rt-{CANARY}-3"));
 }
 
