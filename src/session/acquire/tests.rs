@@ -445,7 +445,7 @@ fn a_kept_secret_of_a_person_that_was_refused_is_not_sent_twice() {
     assert_eq!(failed(&mut world, &mut acme).0, Kind::Refused);
     let (kind, said, hint) = failed(&mut world, &mut acme);
     assert_eq!((kind, hint.as_str()), (Kind::LoginNeeded, "run: tok login acme password"));
-    assert!(said.ends_with("it is not sent twice"), "{said}");
+    assert!(said.ends_with("tok does not send them twice"), "{said}");
     assert_eq!(world.sent().len(), 1);
 
     // A server that is down has not refused.
