@@ -39,6 +39,12 @@ pub struct World {
     folder: TempDir,
 }
 
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
 impl World {
     /// No variable is set, nothing is kept, `-v` was given, and a request that is sent fails the test.
     pub fn new() -> World {

@@ -50,11 +50,6 @@ pub fn refresh(
         let entry = Credentials { dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
         let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
         let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
-        // Sent, it may be spent: that the new one can be kept is known before.
-        opened.prepare();
-        if let Some(trouble) = &opened.trouble {
-            return Err(store_error(profile, trouble).into());
-        }
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
             Outcome::Issued(mut issued, received) => {

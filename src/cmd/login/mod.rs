@@ -1,8 +1,10 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 mod account;
+mod command;
 mod config;
 mod keep;
+mod poll;
 mod prompt;
 
 use super::Context;
@@ -12,7 +14,6 @@ use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::cli::LoginArgs;
 use crate::host::Host;
-use crate::oauth::poll::{self, Poll, PollReply};
 use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
 use crate::profile::{Given, Profile, Source, Value, Wishes};
@@ -32,11 +33,12 @@ use crate::system::signals::{Hold, Stake};
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::{Context as _, Result};
+use command::{same_command, try_again, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
+use poll::wait;
 use prompt::{cannot_ask, prompt, prompt_again};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::time::Duration;
 
 /// Runs the login.
@@ -96,28 +98,6 @@ impl End {
         given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked));
         End::Under(name, given)
     }
-}
-
-/// The command line of this call, quoted for a shell.
-fn same_command(host: &Host) -> String {
-    quoted(host.words.iter().skip(1))
-}
-
-/// The same without `--as NAME`.
-fn without_name(host: &Host) -> String {
-    let mut is_name = false;
-    quoted(host.words.iter().skip(1).filter(|word| {
-        let was_name = std::mem::replace(&mut is_name, *word == "--as");
-        !(was_name || is_name || word.to_str().is_some_and(|word| word.starts_with("--as=")))
-    }))
-}
-
-fn quoted<'w>(words: impl Iterator<Item = &'w OsString>) -> String {
-    let quoted = words.map(|word| {
-        let word = word.to_string_lossy();
-        shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or_default()
-    });
-    std::iter::once("tok".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn log_in(
@@ -415,81 +395,6 @@ fn ask_with(
     Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
 }
 
-/// Asks for the token until the person has decided. The lock is held for each request, and not between them.
-fn wait(
-    context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
-    mut inputs: Inputs,
-    mut opened: OpenStore,
-    (mut poll, limit): (Poll, Option<Duration>),
-    again: &str,
-) -> Result<Asked> {
-    inputs.bind(grant, &opened.credentials)?;
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let ended =
-        |why: &str, kind: Kind| Error::new(kind, "login did not complete", why).hint(format!("run again: {again}"));
-    let deadline = limit.map(|_| context.host.clock.deadline);
-    let mut pause = poll.first();
-    // Why the last answer was none: the person may have done their part.
-    let mut unreached = None;
-    loop {
-        if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
-            context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
-            let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
-                format!("--timeout is over, and the server gave no answer at last: {why}")
-            });
-            return Err(ended(&why, Kind::Unavailable).into());
-        }
-        context.host.clock.sleep(pause);
-        if deadline.is_none() {
-            context.host.clock.renew();
-        }
-        let lock = context.lock(&profile.name)?;
-        opened.follow(context.host, &profile.name)?;
-        let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
-        let (error, code) = match outcome {
-            Outcome::Issued(issued, received) => {
-                let hold = crate::system::signals::hold(Stake::Time);
-                opened.read(&profile.name);
-                opened.follow(context.host, &profile.name)?;
-                if let Some(trouble) = &opened.trouble {
-                    return Err(open_store::store_error(profile, trouble).into());
-                }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
-            }
-            Outcome::Dead(error) => (error, None),
-            Outcome::Failed(error, code) => (error, code),
-        };
-        opened.release();
-        drop(lock);
-        context.host.terminal.release_messages();
-        let answer = match code.as_deref().and_then(PollReply::of) {
-            Some(answer) => answer,
-            None if error.kind == Kind::Unavailable => PollReply::Unreachable,
-            None => return Err(error.into()),
-        };
-        unreached = (answer == PollReply::Unreachable).then(|| error.to_string());
-        pause = match poll.next(answer, context.host.clock.instant()) {
-            poll::NextPoll::Wait(pause) => pause,
-            poll::NextPoll::GiveUp(why) => {
-                return Err(match why {
-                    poll::Why::Denied => ended("the person refused (access_denied)", Kind::Refused),
-                    poll::Why::Expired => {
-                        ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
-                    }
-                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
-                    poll::Why::Unreachable => match error.hint {
-                        Some(_) => error,
-                        None => error.hint(format!("run again: {again}")),
-                    },
-                }
-                .into());
-            }
-        };
-    }
-}
-
 /// The token, or the refusal in the words of a login.
 fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> Result<(Issued, Time)> {
     match outcome {
@@ -550,20 +455,4 @@ fn usable_secrets(profile: &Profile, kept: &Credentials, replaces: bool) -> Resu
     let mut secrets = open_store::secrets_for(kept, url.as_deref(), profile.value("client_id").as_deref());
     secrets.retain(|name, _| !(replaces && profile.provider.param(name).is_some_and(|p| p.personal)));
     Ok(secrets)
-}
-
-/// What to try after a refusal: the same command, once what was refused is right.
-fn try_again(profile: &Profile, grant: &Grant, again: &str) -> String {
-    let uses = profile.provider.uses(grant);
-    let used = |name: &&str| uses.contains_key(*name);
-    let names = profile.provider.params.iter().filter(|p| p.secret).map(|p| p.name.as_str());
-    let secrets: Vec<&str> = names.chain(["refresh_token"]).filter(used).collect();
-    // The one that was given is the one that was refused.
-    let given = secrets.iter().find_map(|name| Some((*name, &profile.given.get(*name)?.source)));
-    match (given, secrets.first()) {
-        (Some((name, Source::Flag | Source::Asked)), _) => format!("check {name}, then run: {again}"),
-        (Some((name, source)), _) => format!("check {name}, which comes from {source}, then run: {again}"),
-        (None, Some(kept)) => format!("the kept {kept} may have changed: {again}{}", prompt::flag(profile, kept)),
-        (None, None) => format!("check the values, then run: {again}"),
-    }
 }

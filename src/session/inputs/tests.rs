@@ -39,7 +39,7 @@ fn filled(host: &Host, profile: &Profile, kept: &BTreeMap<String, Value>) -> Inp
     fill(host, profile, For::Grant(profile.default_grant()), kept, &[]).expect("inputs")
 }
 
-fn names<'i>(inputs: &'i Inputs) -> Vec<&'i str> {
+fn names(inputs: &Inputs) -> Vec<&str> {
     inputs.kept_names().collect()
 }
 

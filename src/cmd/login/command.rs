@@ -1,0 +1,49 @@
+//! The command of a login, as a hint gives it again.
+
+use super::prompt;
+use crate::host::Host;
+use crate::profile::{Profile, Source};
+use crate::provider::Grant;
+use std::ffi::OsString;
+
+/// The command line of this call, quoted for a shell.
+pub(super) fn same_command(host: &Host) -> String {
+    quoted(host.words.iter().skip(1))
+}
+
+/// The same without `--as NAME`.
+pub(super) fn without_name(host: &Host) -> String {
+    let mut is_name = false;
+    quoted(host.words.iter().skip(1).filter(|word| {
+        let was_name = std::mem::replace(&mut is_name, *word == "--as");
+        !(was_name || is_name || word.to_str().is_some_and(|word| word.starts_with("--as=")))
+    }))
+}
+
+fn quoted<'w>(words: impl Iterator<Item = &'w OsString>) -> String {
+    let quoted = words.map(|word| {
+        let word = word.to_string_lossy();
+        shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or_default()
+    });
+    std::iter::once("tok".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// What to try after a refusal: the same command, once what was refused is right.
+pub(super) fn try_again(profile: &Profile, grant: &Grant, again: &str) -> String {
+    let uses = profile.provider.uses(grant);
+    let used = |name: &&str| uses.contains_key(*name);
+    let names = profile.provider.params.iter().filter(|p| p.secret).map(|p| p.name.as_str());
+    let secrets: Vec<&str> = names.chain(["refresh_token"]).filter(used).collect();
+    // The one that was given is the one that was refused.
+    let given = secrets.iter().find_map(|name| Some((*name, &profile.given.get(*name)?.source)));
+    match (given, secrets.first()) {
+        (Some((name, Source::Flag | Source::Asked)), _) => {
+            format!("check {name}, then run the same command again: {again}")
+        }
+        (Some((name, source)), _) => {
+            format!("check {name}, which comes from {source}, then run the same command again: {again}")
+        }
+        (None, Some(kept)) => format!("the kept {kept} may have changed: {again}{}", prompt::flag(profile, kept)),
+        (None, None) => format!("check the values, then run the same command again: {again}"),
+    }
+}

@@ -1,0 +1,90 @@
+//! A login that a person decides on another device: the token is asked for until they have.
+
+use super::Asked;
+use crate::base::error::{Error, Kind};
+use crate::cmd::Context;
+use crate::oauth::poll::{self, Poll, PollReply};
+use crate::profile::Profile;
+use crate::provider::Grant;
+use crate::session::exchange::{self, Asking, Outcome};
+use crate::session::inputs::Inputs;
+use crate::session::open_store::{self, OpenStore};
+use crate::system::signals::Stake;
+use anyhow::Result;
+use std::time::Duration;
+
+/// Asks for the token until the person has decided. The lock is held for each request, and not between them.
+pub(super) fn wait(
+    context: &mut Context,
+    profile: &Profile,
+    grant: &Grant,
+    mut inputs: Inputs,
+    mut opened: OpenStore,
+    (mut poll, limit): (Poll, Option<Duration>),
+    again: &str,
+) -> Result<Asked> {
+    inputs.bind(grant, &opened.credentials)?;
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let ended = |why: &str, kind: Kind| {
+        Error::new(kind, "login did not complete", why).hint(format!("run the same command again: {again}"))
+    };
+    let deadline = limit.map(|_| context.host.clock.deadline);
+    let mut pause = poll.first();
+    // Why the last answer was none: the person may have done their part.
+    let mut unreached = None;
+    loop {
+        if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
+            context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
+            let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
+                format!("--timeout is over, and the server gave no answer at last: {why}")
+            });
+            return Err(ended(&why, Kind::Unavailable).into());
+        }
+        context.host.clock.sleep(pause);
+        if deadline.is_none() {
+            context.host.clock.renew();
+        }
+        let lock = context.lock(&profile.name)?;
+        opened.follow(context.host, &profile.name)?;
+        let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
+        let (error, code) = match outcome {
+            Outcome::Issued(issued, received) => {
+                let hold = crate::system::signals::hold(Stake::Time);
+                opened.read(&profile.name);
+                opened.follow(context.host, &profile.name)?;
+                if let Some(trouble) = &opened.trouble {
+                    return Err(open_store::store_error(profile, trouble).into());
+                }
+                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
+            }
+            Outcome::Dead(error) => (error, None),
+            Outcome::Failed(error, code) => (error, code),
+        };
+        opened.release();
+        drop(lock);
+        context.host.terminal.release_messages();
+        let answer = match code.as_deref().and_then(PollReply::of) {
+            Some(answer) => answer,
+            None if error.kind == Kind::Unavailable => PollReply::Unreachable,
+            None => return Err(error.into()),
+        };
+        unreached = (answer == PollReply::Unreachable).then(|| error.to_string());
+        pause = match poll.next(answer, context.host.clock.instant()) {
+            poll::NextPoll::Wait(pause) => pause,
+            poll::NextPoll::GiveUp(why) => {
+                return Err(match why {
+                    poll::Why::Denied => ended("the person refused (access_denied)", Kind::Refused),
+                    poll::Why::Expired => {
+                        ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
+                    }
+                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
+                    poll::Why::Unreachable => match error.hint {
+                        Some(_) => error,
+                        None => error.hint(format!("run the same command again: {again}")),
+                    },
+                }
+                .into());
+            }
+        };
+    }
+}
