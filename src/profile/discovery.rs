@@ -280,7 +280,7 @@ mod tests {
         for (status, body, part) in [
             (200, "{}", "no list of keys"),
             (200, "<html>", "HTML"),
-            (404, set, "https://a.example/k cannot be used: there is nothing (status 404)"),
+            (404, set, "https://a.example/k cannot be used: nothing there (status 404)"),
             (301, set, "redirects"),
         ] {
             let error = got(status, body).unwrap_err();

@@ -150,7 +150,7 @@ fn a_wrong_value_is_blamed_on_where_it_comes_from() {
         ("team", Source::ConfigEnv("X".into()), Kind::Config, "/config.toml:2:1: team"),
         ("team", Source::Command(vec!["x".into()]), Kind::Config, "/config.toml:2:1: team"),
         ("team", Source::Default, Kind::Config, "provider acme: team"),
-        ("secret_key", Source::Store, Kind::LoginNeeded, "the kept secret_key"),
+        ("secret_key", Source::Store, Kind::LoginNeeded, "the stored secret_key"),
         (
             "base_url",
             Source::Metadata("https://i.example".into()),
@@ -189,7 +189,7 @@ fn no_flag_takes_a_secret() {
     assert_eq!(refused(&flags(&[("secret_key", "hunter2")])), (Kind::Usage, way.into()));
     let file =
         |name: &str| Wishes { flags: [(name.to_string(), Flag::File("/hunter2".into()))].into(), ..Wishes::default() };
-    assert_eq!(refused(&file("team")), (Kind::Usage, "give it as it is: --team VALUE".into()));
+    assert_eq!(refused(&file("team")), (Kind::Usage, "give the value itself: --team VALUE".into()));
     assert_eq!(refused(&file("secret_key")).0, Kind::Usage);
 }
 

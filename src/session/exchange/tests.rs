@@ -71,13 +71,13 @@ fn nothing_is_sent_where_a_value_is_away_from_home() {
     for (home, what) in [
         (
             Some("https://b.example"),
-            "the kept subject_token goes to https://b.example alone, and this call is for https://acme.example",
+            "the stored subject_token goes to https://b.example only, not to https://acme.example",
         ),
         (
             Some("http://acme.example"),
-            "the kept subject_token goes to http://acme.example alone, and this call is for https://acme.example",
+            "the stored subject_token goes to http://acme.example only, not to https://acme.example",
         ),
-        (None, "nothing is known of where the kept subject_token may go, and this call is for https://acme.example"),
+        (None, "the stored subject_token may not be sent to https://acme.example: its origin is unknown"),
     ] {
         let mut case = Case::new(World::new(), "token-exchange", "");
         case.kept.insert("subject_token".into(), keep(home));
@@ -136,10 +136,10 @@ fn a_reply_is_a_token_a_refusal_or_neither() {
         (
             reply(503, "trace of s3cret/+&x"),
             Kind::Unavailable,
-            "https://acme.example cannot answer now: server error (status 503)",
+            "https://acme.example is unavailable: server error (status 503)",
         ),
-        (reply(429, ""), Kind::Unavailable, "https://acme.example cannot answer now: too many requests (status 429)"),
-        (reply(302, ""), Kind::Reply, "the reply of https://acme.example cannot be understood: it redirects"),
+        (reply(429, ""), Kind::Unavailable, "https://acme.example is unavailable: too many requests (status 429)"),
+        (reply(302, ""), Kind::Reply, "the reply from https://acme.example cannot be read: it redirects"),
     ] {
         let status = answer.status;
         let mut case = Case::new(World::new().replies([answer]), "client-credentials", "");
@@ -290,8 +290,14 @@ fn a_clock_that_differs_is_told_where_an_assertion_is_refused() {
         let world = World::new().env(&[("TOK_ACME_CLIENT_ID", "app"), ("TOK_ACME_PRIVATE_KEY", key.expose())]);
         Case::of(world.replies([answer]), "client-credentials", "").refused().hint.expect("a hint")
     };
-    assert_eq!(hint(START - 120), "set this machine's clock: it is 2m ahead of the server's, by the reply's Date");
-    assert_eq!(hint(START + 3600), "set this machine's clock: it is 1h behind the server's, by the reply's Date");
+    assert_eq!(
+        hint(START - 120),
+        "set this machine's clock: it is 2m ahead of the server's (by the reply's Date header)"
+    );
+    assert_eq!(
+        hint(START + 3600),
+        "set this machine's clock: it is 1h behind the server's (by the reply's Date header)"
+    );
     assert!(!hint(START + 10).contains("clock"));
 }
 
@@ -323,5 +329,5 @@ fn revoking_counts_the_status_alone() {
         done.map_err(|error| kind(&error))
     };
     assert_eq!(revoked(reply(200, "whatever")), Ok(()));
-    assert_eq!(revoked(reply(400, json!({"error": "unsupported_token_type"}))), Err(Kind::Unavailable));
+    assert_eq!(revoked(reply(400, json!({"error": "unsupported_token_type"}))), Err(Kind::Refused));
 }

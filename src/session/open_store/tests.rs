@@ -158,7 +158,7 @@ fn a_foreign_entry_is_trouble_and_is_not_shown() {
         let profile = profile(&world.host, PROVIDER);
         let mut opened = OpenStore::open(&world.host, &profile);
         let trouble = opened.trouble.clone().expect("it is not ours");
-        assert_eq!(trouble.trouble, StoreErrorKind::Corrupt);
+        assert_eq!(trouble.trouble, StoreErrorKind::Entry);
         let error = store_error(&profile, &trouble);
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         assert_eq!(world.stores.entry("acme"), Some(Secret::new(text)), "it stays");
@@ -177,14 +177,14 @@ fn each_trouble_says_what_it_is_and_what_to_do() {
         (error.what, error.hint.expect("a hint"))
     };
     for (store, trouble, what, to_do) in [
-        ("keyring", StoreErrorKind::Missing, "there is no keyring store here", "TOK_STORE=file"),
-        ("helper:pass", StoreErrorKind::Missing, "there is no helper:pass store here", "--store file"),
+        ("keyring", StoreErrorKind::Missing, "no keyring store is available here", "TOK_STORE=file"),
+        ("helper:pass", StoreErrorKind::Missing, "no helper:pass store is available here", "--store file"),
         ("keyring", StoreErrorKind::TimedOut, "the keyring did not answer", "TOK_STORE=file"),
         ("keyring", StoreErrorKind::Locked, "the keyring is locked", "tok login acme --store file"),
         ("keyring", StoreErrorKind::Refused, "the keyring store refused", "--store file"),
         ("file", StoreErrorKind::Refused, "the file store refused", "chmod 600"),
-        ("keyring", StoreErrorKind::Corrupt, "what the keyring store holds cannot be read", "tok logout acme"),
-        ("file", StoreErrorKind::Corrupt, "what the file store holds cannot be read", "move the file away"),
+        ("keyring", StoreErrorKind::Corrupt, "the keyring store cannot be read", "tok logout acme"),
+        ("file", StoreErrorKind::Corrupt, "the file store cannot be read", "move the file away"),
     ] {
         let (said_what, hint) = said(store, trouble);
         assert_eq!(said_what, what);
