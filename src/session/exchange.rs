@@ -257,7 +257,7 @@ pub fn send<'f>(
     let key = match &inputs.dpop_key {
         Some(key) if call.dpop => Some(crate::base::jose::Key::parse(key).map_err(|why| {
             Error::new(Kind::Store, "the stored DPoP key cannot be used".to_string(), why)
-                .hint(format!("log in again: tok login {}", profile.name))
+                .hint(format!("delete it, then log in again: tok logout {0}, tok login {0}", profile.name))
         })?),
         _ => None,
     };

@@ -1,7 +1,7 @@
 //! What helps whoever lacks a value: a variable that was probably meant for it, a store that holds it.
 
 use crate::host::Host;
-use crate::profile::{Profile, Source, variable};
+use crate::profile::{Profile, variable};
 use crate::provider::Grant;
 use crate::storage::index::Index;
 
@@ -46,15 +46,7 @@ pub fn chosen_by(host: &Host, profile: &Profile) -> &'static str {
 
 /// The command that logs in with `grant`, with the plain values that flags gave to this call.
 pub fn login(profile: &Profile, grant: &Grant) -> String {
-    let mut command = format!("tok login {} {}", profile.name, grant.name);
-    for param in profile.provider.params.iter().filter(|param| !param.secret) {
-        let given = profile.given.get(&param.name).filter(|given| given.source == Source::Flag);
-        for text in given.and_then(|given| given.text.as_ref()).into_iter().flatten() {
-            let Ok(quoted) = shlex::try_quote(text.expose()) else { continue };
-            command.push_str(&format!(" --{} {quoted}", param.name.replace('_', "-")));
-        }
-    }
-    command
+    profile.login_command(Some(grant))
 }
 
 /// A name like `name` of which nothing is kept.

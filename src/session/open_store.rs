@@ -343,7 +343,7 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {
-                    format!("; without a desktop, unlock it with: {command}")
+                    format!("; without a desktop, run: {command}")
                 }
                 _ => String::new(),
             };

@@ -84,7 +84,7 @@ fn without_a_store_nothing_is_said_to_be_kept() {
     let sandbox = shared(&server.url());
     let file = sandbox.file_arg("secret", secret("one"));
     let login = sandbox.tok(["login", "shared", "cc", "--client-secret-file", &file, "--store", "none"]).run().ok();
-    login.says("nothing but the access token is kept");
+    login.says("only the access token is kept");
     let row = sandbox.tok(["list", "--json"]).env_remove("TOK_STORE").run().json()[0].clone();
     assert_eq!((&row["refresh_token"], &row["store"]), (&json!(false), &json!("none")));
 }
