@@ -481,7 +481,10 @@ fn what_a_grant_lacks_is_named_with_its_variable() {
     let wishes = Wishes { grant: Some("refresh".into()), ..Wishes::default() };
     let mut acme = resolve(&world.host, PROVIDER, "", &wishes).expect("a profile");
     let (kind, said, _) = failed(&mut world, &mut acme);
-    assert_eq!((kind, said.as_str()), (Kind::LoginNeeded, "acme needs refresh_token: none is kept; TOK_ACME_PASSWORD is set but empty"));
+    assert_eq!(
+        (kind, said.as_str()),
+        (Kind::LoginNeeded, "acme needs refresh_token: none is kept; TOK_ACME_PASSWORD is set but empty")
+    );
     assert!(world.sent().is_empty());
 }
 
