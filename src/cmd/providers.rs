@@ -38,7 +38,7 @@ fn unknown(library: &Library, name: &str) -> Error {
     );
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("add your own provider file; `tok providers NAME --toml` prints one to start from"),
+        None => error.hint("add your own provider file; to start from one: tok providers oauth2 --toml"),
     }
 }
 

@@ -603,7 +603,7 @@ fn what_was_kept_for_one_client_is_no_other_s() {
     let asked = issuer.server.count();
     let out = sandbox.run("login oidc client-credentials --client-id two");
     assert_eq!(out.code, 4, "{}", out.stderr);
-    assert!(out.stderr.contains("lacks client_secret") && out.stderr.contains("for the client one"), "{}", out.stderr);
+    assert!(out.stderr.contains("client_id was one, and is now two"), "{}", out.stderr);
     let out = sandbox.run("get oidc --fresh --client-id two");
     assert_eq!(out.code, 4, "{}", out.stderr);
     assert!(out.stderr.contains("for the client one"), "{}", out.stderr);

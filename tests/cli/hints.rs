@@ -263,3 +263,32 @@ fn key_of(value: &mut serde_json::Value) -> Option<&mut serde_json::Value> {
         false => object.values_mut().find_map(key_of),
     }
 }
+
+#[test]
+fn of_a_profile_without_or_with_another_provider() {
+    let purewl = PureWl::start();
+    let sandbox = purewl.sandbox();
+    sandbox.config("[profile.shop]\nscope = \"a\"\n");
+    sandbox.run("get shop").fails(3).hints_at("provider = \"…\" to [profile.shop]");
+    sandbox.config("[profile.shop]\nprovider = \"purewl\"\n");
+    let key = sandbox.file_arg("key", purewl::secret_key());
+    let out = sandbox.run("login oidc --as shop").fails(3).hints_at("--as").hints_at("[profile.shop]");
+    drop(out);
+    // The name is free once it is out of the config.
+    sandbox.config("");
+    sandbox.tok(["login", "purewl", "--as", "shop", "--secret-key-file", &key]).run().prints("");
+    sandbox.run("get shop").silent().line();
+}
+
+#[test]
+fn of_an_issuer_and_settings_that_cannot_be_used() {
+    let issuer = Issuer::start();
+    let mut sandbox = issuer.sandbox();
+    let well_known = format!("{}/.well-known/openid-configuration", issuer.url());
+    sandbox.tok(["login", "oidc", "device-code", "--issuer", &well_known]).run().fails_with_one_of(&[2, 3]).hints();
+    sandbox.run("login oidc device-code").prints("");
+    sandbox.set("TOK_CACHE", "nonsense");
+    sandbox.run("get oidc").fails(2).says("expected disk or off");
+    sandbox.set("TOK_CACHE", "off");
+    sandbox.run("get oidc").line();
+}

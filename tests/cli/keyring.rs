@@ -41,7 +41,7 @@ fn of_two_entries_for_one_profile_a_login_leaves_one_and_a_logout_none() {
     add_second("once");
     assert_eq!(keyring.count(), 3);
 
-    let out = in_plain_words(sandbox.run("get purewl --fresh")).fails(7).says("2 entries");
+    let out = in_plain_words(sandbox.run("get purewl --fresh -v")).fails(7).says("2 entries");
     out.hints_at("tok login purewl").hints_at("tok logout purewl");
     assert_eq!(
         (keyring.count(), purewl.grants()),
@@ -142,11 +142,11 @@ fn where_the_address_of_the_bus_is_stale_the_usual_place_is_tried() {
 fn where_no_bus_answers_the_variable_is_named() {
     let purewl = PureWl::start();
     let sandbox = with_bus(&purewl, "unix:path=/nonexistent/bus");
-    let out = in_plain_words(sandbox.run("get purewl")).fails(7);
+    let out = in_plain_words(sandbox.run("get purewl -v")).fails(7);
     out.says("DBUS_SESSION_BUS_ADDRESS").never_says("/nonexistent").hints();
     let keyring = Keyring::absent();
     let sandbox = with_bus(&purewl, keyring.address());
-    in_plain_words(sandbox.run("get purewl")).fails(7).says("gnome-keyring").never_says("DBUS_SESSION").hints();
+    in_plain_words(sandbox.run("get purewl -v")).fails(7).says("gnome-keyring").never_says("DBUS_SESSION").hints();
 }
 
 #[test]
