@@ -38,7 +38,10 @@ fn unknown(library: &Library, name: &str) -> Error {
     );
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("add your own provider file; to start from one: tok providers oauth2 --toml"),
+        None => {
+            let first = names.first().map(String::as_str).unwrap_or_default();
+            error.hint(format!("add your own provider file; to start from one: tok providers {first} --toml"))
+        }
     }
 }
 

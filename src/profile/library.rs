@@ -151,9 +151,11 @@ pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider
     let names: Vec<&str> = providers.iter().chain(config.profiles.keys()).map(String::as_str).collect();
     let name = crate::base::text::escape_to(name, 80);
     let error = Error::new(Kind::Config, format!("no profile or provider `{name}`"), "");
+    if config.profiles.contains_key(&name) {
+        return error.hint(format!("add provider = \"…\" to [profile.{name}]"));
+    }
     match nearest(&name, names) {
         Some(near) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),
-        None if config.profiles.contains_key(&name) => error.hint(format!("add provider = \"…\" to [profile.{name}]")),
         None => error.hint("list them: tok list, tok providers"),
     }
 }

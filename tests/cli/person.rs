@@ -196,7 +196,7 @@ fn the_address_is_pasted_where_the_browser_is_elsewhere_and_a_wrong_one_is_asked
     let visit = address_in(&screen.replace('\r', ""));
     assert!(screen.contains(&format!("ends at {}", visit.value("redirect_uri"))), "{screen}");
     for (wrong, says) in [
-        (visit.answer("code=c&state=wrong"), "its state is of another login"),
+        (visit.answer("code=c&state=wrong"), "its state is from another login"),
         (format!("{}/?x=y", issuer.url()), "neither a code nor an error"),
     ] {
         terminal.type_text(&format!("{wrong}\r"));

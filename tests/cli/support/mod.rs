@@ -9,7 +9,6 @@ pub mod apiax;
 pub mod elasticpath;
 pub mod issuer;
 pub mod keyring;
-mod messages;
 pub mod purewl;
 pub mod server;
 pub mod terminal;
@@ -505,7 +504,6 @@ impl Running {
         };
         assert!(!late, "took longer than {:?}: {output}", self.timeout);
         output.check_for_leaks();
-        messages::record(&output.stderr, &self.root.to_string_lossy());
         output
     }
 }
