@@ -152,7 +152,8 @@ pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider
     let name = crate::base::text::escape_to(name, 80);
     let error = Error::new(Kind::Config, format!("no profile or provider `{name}`"), "");
     if config.profiles.contains_key(&name) {
-        return error.hint(format!("add provider = \"…\" to [profile.{name}]"));
+        return Error::new(Kind::Config, format!("the profile {name} has no provider"), "")
+            .hint(format!("add provider = \"…\" to [profile.{name}]"));
     }
     match nearest(&name, names) {
         Some(near) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),

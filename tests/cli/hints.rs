@@ -272,11 +272,14 @@ fn of_a_profile_without_or_with_another_provider() {
     sandbox.run("get shop").fails(3).hints_at("provider = \"…\" to [profile.shop]");
     sandbox.config("[profile.shop]\nprovider = \"purewl\"\n");
     let key = sandbox.file_arg("key", purewl::secret_key());
-    let out = sandbox.run("login oidc --as shop").fails(3).hints_at("--as").hints_at("[profile.shop]");
+    let out = sandbox.run("login oidc --as shop").fails(2).hints_at("--as").hints_at("[profile.shop]");
     drop(out);
     // The name is free once it is out of the config.
     sandbox.config("");
-    sandbox.tok(["login", "purewl", "--as", "shop", "--secret-key-file", &key]).run().prints("");
+    sandbox
+        .tok(["login", "purewl", "--as", "shop", "--base-url", &purewl.server.url(), "--secret-key-file", &key])
+        .run()
+        .prints("");
     sandbox.run("get shop").silent().line();
 }
 
