@@ -114,7 +114,7 @@ impl Host {
             Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
                 let what = format!("the home folder {} belongs to another user", folders.home.display());
                 Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
-                    .hint("run it with sudo -H, so that root uses config and tokens of its own"))
+                    .hint("run it with sudo -H, so that root uses its own config and tokens"))
             }
             _ => Ok(()),
         }

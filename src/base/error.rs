@@ -79,10 +79,39 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<Error>()?.hint.as_deref()
 }
 
+/// Says which profile an error is about.
+pub trait InProfile {
+    /// The same, and an error says that it is about the profile `name`; once, where the message begins or ends with it.
+    fn in_profile(self, name: &str) -> Self;
+}
+
+impl<T> InProfile for anyhow::Result<T> {
+    fn in_profile(self, name: &str) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let what = error.downcast_ref::<Error>().map_or("", |error| error.what.as_str());
+            let mut words = what.split(' ');
+            let is_said = words.next() == Some(name) || words.next_back() == Some(name);
+            if is_said { error } else { error.context(name.to_string()) }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn a_profile_is_named_once() {
+        let said = |what: &str| {
+            let error: anyhow::Result<()> = Err(Error::new(Kind::LoginNeeded, what, "why").into());
+            format!("{:#}", error.in_profile("shop").expect_err("an error"))
+        };
+        assert_eq!(said("the keyring is locked"), "shop: the keyring is locked: why");
+        assert_eq!(said("shop needs secret_key"), "shop needs secret_key: why");
+        assert_eq!(said("not logged in to shop"), "not logged in to shop: why");
+        assert_eq!(said("shops need a key"), "shop: shops need a key: why");
+    }
 
     #[test]
     fn the_outermost_error_steers() {

@@ -3,7 +3,7 @@
 
 use super::Context;
 use super::token::{Got, find_or_acquire, resolve, token};
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, InProfile, Kind};
 use crate::base::secret::Secret;
 use crate::cli::{ApiCall, Format, TokenArgs};
 use crate::cmd::output::{self, Answer};
@@ -12,7 +12,7 @@ use crate::oauth::reply::claims;
 use crate::profile::discovery::Copies;
 use crate::session::acquire::{TokenSource, verify_id_token};
 use crate::session::inputs::{For, fill};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -35,12 +35,12 @@ pub struct Out<'a> {
 pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
     let mut answer = token(context, args)?;
     if out.format == Format::IdToken {
-        answer = with_id_token(context, args, answer).with_context(|| args.profile.clone())?;
+        answer = with_id_token(context, args, answer).in_profile(&args.profile)?;
     }
     let answer = answer.answer;
-    let mut text = output::write(&answer, out.format, out.variable).with_context(|| args.profile.clone())?;
+    let mut text = output::write(&answer, out.format, out.variable).in_profile(&args.profile)?;
     if answer.token.is_bound() && out.format == Format::Header {
-        let proof = proof(&answer, out.api).with_context(|| args.profile.clone())?;
+        let proof = proof(&answer, out.api).in_profile(&args.profile)?;
         text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
     }
     match out.to {

@@ -1,7 +1,7 @@
 //! `tok logout`: revokes where the provider can, then removes refresh token, kept secrets and cached tokens.
 
 use super::Context;
-use crate::base::error::{Error, Kind, kind};
+use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::Logout;
 use crate::profile::{Profile, Wishes};
 use crate::session::journal;
@@ -11,7 +11,7 @@ use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::StoreErrorKind;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use std::collections::BTreeSet;
 
 /// Logs out of one profile, or of all of which something is kept.
@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return one(context, name).with_context(|| name.clone());
+        return one(context, name).in_profile(name);
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
@@ -32,7 +32,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         // A broken profile of which nothing is kept has nothing to forget.
         let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = one(context, &name).with_context(|| name.clone()) {
+        if let Err(error) = one(context, &name).in_profile(&name) {
             if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }

@@ -3,7 +3,7 @@
 use super::Context;
 use super::table::table;
 use super::token::Got;
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, InProfile, Kind};
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
 use crate::oauth::reply::value;
@@ -20,7 +20,7 @@ use crate::session::revoke::discover_client;
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 /// Prints what is known of the profile; or, where that is asked for, what the provider says of its token.
@@ -144,7 +144,7 @@ fn ask(context: &mut Context, args: &Show) -> Result<()> {
         if wanted {
             all.insert(
                 question.name().into(),
-                Value::Object(ask_one(context, &mut got, question).with_context(|| args.profile.clone())?),
+                Value::Object(ask_one(context, &mut got, question).in_profile(&args.profile)?),
             );
         }
     }

@@ -2,7 +2,7 @@
 //! verbs that hand one out.
 
 use super::Context;
-use crate::base::error::{Error, Kind, kind};
+use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
 use crate::profile::{Profile, Wishes};
@@ -13,7 +13,7 @@ use crate::storage::head::{HeadOf, Invocation, Stamp};
 use crate::system::files::is_unwritable;
 use crate::token::Token;
 use crate::token::freshness::{MinTtl, Stale, freshness};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 /// A token, and the profile that it is for.
 pub struct Got {
@@ -30,7 +30,7 @@ pub struct Got {
 pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
     let profile = resolve(context, args)?;
     let name = profile.name.clone();
-    find_or_acquire(context, args, profile).context(name)
+    find_or_acquire(context, args, profile).in_profile(&name)
 }
 
 /// [`token`] for a profile that is resolved.

@@ -320,7 +320,9 @@ mod tests {
     #[test]
     fn mistakes_have_a_place_and_the_right_name() {
         assert_eq!(why("stor = \"file\""), "config.toml:1:1: unknown key `stor`; did you mean `store`?");
-        assert!(why("\n\n[profile.Shop]\n").starts_with("config.toml:3:10: `Shop`"));
+        assert!(
+            why("\n\n[profile.Shop]\n").starts_with("config.toml:3:10: `Shop` is not a profile name: use lower-case")
+        );
         assert!(why("store = 3").starts_with("config.toml:1:9: expected a string, found an integer"));
         assert!(why("store = ").starts_with("config.toml:1:"));
         assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));

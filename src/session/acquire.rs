@@ -126,8 +126,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = opened.credentials.session.as_ref().and_then(|s| s.identity.contradiction(known));
     if let Some(differs) = &contradiction {
-        host.terminal
-            .detail(&format!("{}: not using the session: it was made with a different {differs}", profile.name));
+        host.terminal.detail(&format!("{}: not using the session: it differs in {differs}", profile.name));
     }
     let situation = plan::Situation {
         provider,

@@ -40,7 +40,7 @@ pub fn login_needed(
     if let Some(store) = hints::kept_elsewhere(host, profile, missing) {
         let kind = if opened.trouble.is_some() { Kind::Store } else { Kind::LoginNeeded };
         let (looked, by) = (&profile.store, hints::chosen_by(host, profile));
-        let why = format!("it is kept in the {store} store, and this call looked in the {looked} store ({by}){also}");
+        let why = format!("it is in the {store} store, and this call looked in the {looked} store ({by}){also}");
         return Error::new(kind, what, why).hint(format!("run: TOK_STORE={store} tok get {name}"));
     }
     if let Some(trouble) = &opened.trouble {
@@ -48,18 +48,18 @@ pub fn login_needed(
         if variables.is_empty() {
             return error;
         }
-        // Whoever has never logged in need not care for the store at all.
+        // A store error does not matter to a user who has never logged in.
         host.terminal.detail(&format!("{name}: {error}"));
         let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
         // What a bus says is for `-v`; what another program says may name the program.
-        let mut why = format!("it is not given, and {}{also}", error.what);
+        let mut why = format!("{} not given, and {}{also}", hints::they_are(missing), error.what);
         if profile.store != crate::storage::choice::StoreChoice::Keyring {
             why.push_str(&format!(": {}", error.why));
         }
         return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));
     }
     if let Some(differs) = contradiction {
-        return Error::new(Kind::LoginNeeded, what, format!("the kept session differs in {differs}"))
+        return Error::new(Kind::LoginNeeded, what, format!("the session differs in {differs}"))
             .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
     }
     let kept = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
@@ -69,12 +69,12 @@ pub fn login_needed(
         return elsewhere(profile, kept, home, &to);
     }
     let mut why = match missing {
-        [] => format!("the grant {} needs a person, and no session is kept", grant.name),
-        [one] if one == "refresh_token" => "none is kept".to_string(),
-        _ => "it is neither given nor kept".to_string(),
+        [] => format!("the grant {} needs a person, and there is no session", grant.name),
+        [one] if one == "refresh_token" => "none is stored".to_string(),
+        _ => format!("{} neither given nor stored", hints::they_are(missing)),
     };
     if let (Some(_), Some(client)) = (kept, &opened.credentials.secrets_client) {
-        why.push_str(&format!("; what is kept is for the client {}", crate::base::text::escape_to(client, 80)));
+        why.push_str(&format!("; the stored one is for the client {}", crate::base::text::escape_to(client, 80)));
     }
     let hint = match variables.is_empty() {
         true => format!("run: {login}"),

@@ -55,3 +55,8 @@ pub fn free_name(host: &Host, name: &str) -> String {
     let end = name.len().min(60);
     (2..100).map(|n| format!("{}-{n}", &name[..end])).find(is_free).unwrap_or_else(|| "other".into())
 }
+
+/// "it is" for one value, "they are" for several.
+pub fn they_are(values: &[String]) -> &'static str {
+    if values.len() > 1 { "they are" } else { "it is" }
+}

@@ -8,7 +8,7 @@ mod poll;
 mod prompt;
 
 use super::Context;
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, InProfile, Kind};
 use crate::base::name::is_name;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
@@ -32,7 +32,7 @@ use crate::storage::secrets::StoreErrorKind;
 use crate::system::signals::{Hold, Stake};
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use command::{same_command, try_again, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
@@ -72,7 +72,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
-        match log_in(context, args, profile, store.clone(), &again).context(name)? {
+        match log_in(context, args, profile, store.clone(), &again).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
             End::Under(new, given) => {
                 // Its values are those that this call was given; the variables of the other name are not its own.

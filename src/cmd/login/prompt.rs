@@ -19,7 +19,7 @@ pub(super) fn cannot_ask(
     opened: &OpenStore,
     again: &str,
 ) -> Error {
-    let mut why = "it is not given, and there is no terminal to ask on".to_string();
+    let mut why = format!("{} not given, and there is no terminal to ask on", hints::they_are(missing));
     let elsewhere = missing.iter().find(|m| opened.credentials.secrets.contains_key(*m));
     if let (Some(value), Some(home)) = (elsewhere, &opened.credentials.secrets_for) {
         let client = opened.credentials.secrets_client.as_ref().map(|client| format!(" and the client {client}"));
