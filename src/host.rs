@@ -18,7 +18,7 @@ use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
 use crate::system::process::{self, Failed};
-use crate::system::terminal::{Echo, Terminal};
+use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -275,6 +275,7 @@ impl Host {
     /// # Errors
     /// As [`Terminal::ask`].
     pub fn ask_secret(&mut self, label: &str) -> Result<Option<Secret>> {
+        let _hidden = Hidden::begin();
         let Some(first) = self.ask(label, Echo::Off)? else { return Ok(None) };
         if !first.expose().starts_with("-----BEGIN") || first.expose().contains("-----END") {
             return Ok(Some(first));

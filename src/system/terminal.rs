@@ -174,6 +174,7 @@ impl Terminal {
     /// # Errors
     /// [`Kind::Other`] where the terminal fails.
     pub fn ask(&mut self, label: &str, echo: Echo) -> Result<Option<Secret>> {
+        let _hidden = (echo == Echo::Off).then(Hidden::begin);
         if !label.is_empty() {
             let _ = write!(self.err, "{}: ", escape(label));
         }
@@ -206,6 +207,48 @@ pub enum Echo {
     On,
     /// It is a secret.
     Off,
+}
+
+/// While this lives, the terminal on stdin shows nothing of what is typed. To be made before the question is shown:
+/// the answer may be there at once, and a secret of several lines must not be seen between two of them.
+#[cfg(unix)]
+pub struct Hidden(Option<rustix::termios::Termios>);
+
+#[cfg(unix)]
+impl Hidden {
+    /// Hides what is typed from now on.
+    pub fn begin() -> Hidden {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        // It notes how the terminal is, for whatever ends the process.
+        super::signals::listen();
+        let before = tcgetattr(rustix::stdio::stdin()).ok();
+        if let Some(mut modes) = before.clone() {
+            modes.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &modes);
+        }
+        Hidden(before)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), rustix::termios::OptionalActions::Now, before);
+        }
+    }
+}
+
+/// The console hides what is typed while a secret is read, and not before.
+#[cfg(not(unix))]
+pub struct Hidden;
+
+#[cfg(not(unix))]
+impl Hidden {
+    /// Nothing yet.
+    pub fn begin() -> Hidden {
+        Hidden
+    }
 }
 
 /// The width of the terminal behind stderr, in columns.

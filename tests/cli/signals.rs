@@ -7,6 +7,7 @@ use crate::support::apiax::{self, Apiax};
 use crate::support::keyring::Keyring;
 use crate::support::purewl::PureWl;
 use crate::support::server::{Reply, Server};
+use crate::support::terminal::echoes;
 use crate::support::{CANARY, Sandbox, Tok, chmod, full_sweeps, plain, plain_provider};
 use rexpect::session::PtySession;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -328,11 +329,6 @@ fn on_terminal(tok: Tok) -> (PtySession, std::fs::File) {
     let session = rexpect::session::spawn_command(command, Some(PATIENCE.as_millis() as u64)).unwrap();
     let terminal = session.process().get_file_handle().unwrap();
     (session, terminal)
-}
-
-fn echoes(terminal: &std::fs::File) -> bool {
-    use rustix::termios::{LocalModes, tcgetattr};
-    tcgetattr(terminal).unwrap().local_modes.contains(LocalModes::ECHO)
 }
 
 fn code(session: &PtySession) -> i32 {

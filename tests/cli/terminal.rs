@@ -3,7 +3,7 @@
 use crate::support::apiax::{self, Apiax};
 use crate::support::purewl::{self, PureWl};
 use crate::support::xcover::{self, XCover};
-use crate::support::{CANARY, Sandbox};
+use crate::support::{CANARY, Sandbox, until};
 
 #[test]
 fn login_asks_for_a_secret_without_echo_and_confirms() {
@@ -20,6 +20,24 @@ fn login_asks_for_a_secret_without_echo_and_confirms() {
     assert!(rest.contains("purewl"), "a line confirms: {rest}");
     assert_eq!(purewl.state(|s| s.issued), 1);
     sandbox.run("get purewl").silent().line();
+}
+
+#[test]
+fn a_secret_is_hidden_before_it_is_asked_for() {
+    let purewl = PureWl::start();
+    purewl.state(|s| s.secret_keys.push(format!("typed-{CANARY}")));
+    let sandbox = purewl.sandbox();
+    // The screen is stopped, so that the question cannot be shown yet.
+    let mut terminal = sandbox.tok(["login", "purewl", "secret"]).after("echo ready; read go").on_terminal();
+    terminal.expect("ready");
+    terminal.control('s');
+    terminal.type_line("go");
+    until("what is typed is hidden", || !terminal.echoes());
+    terminal.type_line(&format!("typed-{CANARY}"));
+    terminal.control('q');
+    let (screen, code) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("secret") && !screen.contains(CANARY), "it is not echoed: {screen}");
 }
 
 #[test]

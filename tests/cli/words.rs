@@ -64,7 +64,7 @@ fn what_another_store_keeps_is_named_with_the_place_that_was_looked_in() {
     purewl::login(&sandbox);
     let stores = |sandbox: &Sandbox| sandbox.run("list --json").json()[0]["store"].clone();
     sandbox.set("TOK_STORE", "file");
-    let out = sandbox.run("get purewl --fresh").fails(4).says("kept in the keyring store").says("TOK_STORE");
+    let out = sandbox.run("get purewl --fresh").fails(4).says("it is in the keyring store").says("TOK_STORE");
     assert!(out.stderr.contains("looked in the file store"), "{out}");
     assert_eq!(stores(&sandbox), "keyring");
     sandbox.tok(command_after_variable(&out)).env("TOK_STORE", "keyring").run().line();
@@ -74,7 +74,7 @@ fn what_another_store_keeps_is_named_with_the_place_that_was_looked_in() {
     let login = sandbox.file_arg("secret_key", purewl::secret_key());
     let line = ["login", "purewl", "secret", "--secret-key-file", &login];
     sandbox.tok(line).env("TOK_STORE", "file").run().prints("");
-    let out = sandbox.run("get purewl --fresh").fails(4).says("kept in the file store");
+    let out = sandbox.run("get purewl --fresh").fails(4).says("it is in the file store");
     assert!(out.stderr.contains("looked in the keyring store"), "{out}");
     assert_eq!(stores(&sandbox), "file");
 }

@@ -27,7 +27,7 @@ pub(super) fn cannot_ask(
     }
     if let Some(store) = hints::kept_elsewhere(host, profile, missing) {
         let (looked, by) = (&profile.store, hints::chosen_by(host, profile));
-        why.push_str(&format!("; it is kept in the {store} store, and this call looked in the {looked} store ({by})"));
+        why.push_str(&format!("; it is in the {store} store, and this call looked in the {looked} store ({by})"));
     }
     for variable in &profile.empty {
         why.push_str(&format!("; {variable} is set but empty"));
@@ -87,7 +87,7 @@ fn label(param: &Param) -> String {
 
 pub(super) fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<Given> {
     let Some(param) = profile.param(name) else {
-        return Err(Error::new(Kind::Config, format!("there is no value {name}"), "").into());
+        return Err(Error::new(Kind::Config, format!("{} has no value {name}", profile.provider.name), "").into());
     };
     let choices = if param.choices.is_empty() { String::new() } else { format!(" ({})", param.choices.join(", ")) };
     let label = label(param);

@@ -12,6 +12,13 @@ pub struct Terminal {
     root: String,
 }
 
+/// Whether what is typed on `terminal` is shown.
+#[track_caller]
+pub fn echoes(terminal: &std::fs::File) -> bool {
+    use rustix::termios::{LocalModes, tcgetattr};
+    tcgetattr(terminal).expect("its modes").local_modes.contains(LocalModes::ECHO)
+}
+
 impl Tok {
     /// Starts it on a terminal that echoes what is typed; `rexpect` makes one that does not, where a test for a
     /// hidden prompt would prove nothing.
@@ -61,6 +68,12 @@ impl Terminal {
     #[track_caller]
     pub fn control(&mut self, key: char) {
         self.session.send_control(key).expect("typed");
+    }
+
+    /// Whether what is typed is shown.
+    #[track_caller]
+    pub fn echoes(&self) -> bool {
+        echoes(&self.session.process().get_file_handle().expect("a terminal"))
     }
 
     /// The rest of the screen up to the end, and the exit status.
