@@ -93,8 +93,9 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// The one of `names` that `typed` most likely meant, if one is close enough.
+/// The one of `names` that `typed` most likely meant, whatever its case, if one is close enough.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = &typed.to_ascii_lowercase();
     let enough = |name: &str| (name.len().max(typed.len()) / 3).max(1);
     // The first word of a name counts as the name, however long the rest.
     let is_first_word = |name: &str| name.strip_prefix(typed).is_some_and(|rest| rest.starts_with(['-', '_']));
@@ -102,7 +103,8 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .into_iter()
         // Compare the lengths first: comparing a name of a megabyte takes a minute.
         .filter(|name| typed.len() <= 4 * name.len() + 4)
-        .map(|name| (if is_first_word(name) { 1 } else { strsim::osa_distance(typed, name) }, name))
+        .map(|name| (name.to_ascii_lowercase(), name))
+        .map(|(low, name)| (if is_first_word(&low) { 1 } else { strsim::osa_distance(typed, &low) }, name))
         .filter(|(distance, name)| *distance <= enough(name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -142,6 +144,7 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found_or_none() {
         assert_eq!(nearest("purwel", ["purewl", "xcover"]), Some("purewl"));
+        assert_eq!(nearest("PureWL", ["purewl", "xcover"]), Some("purewl"));
         assert_eq!(nearest("zzz", ["purewl", "xcover"]), None);
         assert_eq!(nearest(&"x".repeat(1 << 20), ["purewl"]), None);
         assert_eq!(nearest("acount", ["account", "acount-of-a-service"]), Some("account"));

@@ -282,6 +282,7 @@ mod other {
 
     impl Paste {
         /// Begins to take what comes.
+        #[expect(clippy::disallowed_methods, reason = "the console is read here, in a thread of its own")]
         pub fn begin() -> Paste {
             let (send, receive) = channel();
             let reads = std::thread::Builder::new().spawn(move || {

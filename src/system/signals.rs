@@ -137,6 +137,7 @@ pub fn give_stdin_back() {}
 use unix::die;
 
 #[cfg(not(unix))]
+#[expect(clippy::disallowed_methods, reason = "a signal ends the process at once")]
 fn die(signal: i32) -> ! {
     std::process::exit(128 + signal);
 }
