@@ -7,6 +7,7 @@ pub mod guard;
 pub mod hints;
 pub mod inputs;
 pub mod journal;
+pub mod lease;
 pub mod open_store;
 pub mod person;
 pub mod plan;
