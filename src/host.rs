@@ -12,15 +12,18 @@ use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
+use crate::storage::secrets::shared::{Network, Setting};
+use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
 use crate::system::process::{self, Failed};
 use crate::system::terminal::{Echo, Hidden, Terminal};
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
@@ -43,8 +46,10 @@ pub struct Host {
     pub settings: FilesRead,
     /// The secret stores.
     stores: Box<dyn Stores>,
+    /// The settings of stores on the network, once the config is read.
+    store_settings: Setting,
     /// The network; the real one is made at the first request.
-    http: Option<Http>,
+    http: OnceCell<Http>,
 }
 
 /// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
@@ -85,7 +90,8 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             settings: FilesRead::default(),
-            http: None,
+            store_settings: Arc::new(|_| Ok(None)),
+            http: OnceCell::new(),
         }
     }
 
@@ -184,15 +190,25 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let sudo = self.is_sudo();
-        let http = self.http.get_or_insert_with(|| {
-            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
-        });
+        let http = self.http();
         let mut notes = Notes { events, lines: Vec::new() };
         let answer = http(request, deadline, &mut notes);
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
+    }
+
+    fn http(&self) -> Http {
+        let http = self.http.get_or_init(|| {
+            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+            let sudo = self.is_sudo();
+            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
+        });
+        http.clone()
+    }
+
+    /// Where stores on the network find their settings from now on.
+    pub fn set_store_settings(&mut self, settings: Setting) {
+        self.store_settings = settings;
     }
 
     /// Whether `client_certificate` can be shown, before anything is sent.
@@ -203,12 +219,24 @@ impl Host {
         http::check_client_certificate(client_certificate)
     }
 
-    /// The store of that choice; `None` for none.
+    /// The store of that choice, for the entry of `profile`; `None` for none.
     ///
     /// # Errors
     /// Where it cannot even be tried.
-    pub fn store(&self, choice: &StoreChoice) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
-        self.stores.open(choice, self.patience())
+    pub fn store(
+        &self,
+        choice: &StoreChoice,
+        profile: &str,
+    ) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
+        let network = || {
+            let http = self.http();
+            Network {
+                send: Arc::new(move |request, deadline| http(request, deadline, &mut ()).map_err(|e| e.to_string())),
+                setting: self.store_settings.clone(),
+                deadline: self.clock.deadline,
+            }
+        };
+        self.stores.open(Opening { choice, profile, patience: self.patience(), network: &network })
     }
 
     /// An entry of the platform's keyring that another program put there.

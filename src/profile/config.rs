@@ -66,7 +66,12 @@ pub struct Config {
     pub settings: ConfigSettings,
     /// The profiles by name.
     pub profiles: BTreeMap<String, ProfileConfig>,
+    /// `[vault]`: how the store `vault:…` is reached.
+    pub vault: BTreeMap<String, ConfigValue>,
 }
+
+/// The keys of `[vault]`.
+const VAULT_KEYS: [&str; 8] = ["address", "namespace", "ca_file", "auth", "auth_mount", "role", "secret_id", "jwt"];
 
 impl Config {
     /// Reads the text of the config file `path`; `home` is what `~/` means in it.
@@ -77,7 +82,10 @@ impl Config {
         let doc = Document::new(path.display().to_string(), text);
         let parsed = doc.parse()?;
         let root = doc.table(parsed.get_ref(), 0..0);
-        let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new() };
+        let mut config = Config { settings: settings(&root, home)?, ..Config::default() };
+        if let Some(table) = root.get("vault") {
+            config.vault = vault(&table.table()?, home)?;
+        }
         if let Some(profiles) = root.get("profile") {
             for (name, at, value) in profiles.table()?.all() {
                 if !is_name(&name) {
@@ -107,6 +115,27 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
     })
+}
+
+fn vault(table: &Table, home: Option<&Path>) -> Result<BTreeMap<String, ConfigValue>> {
+    let mut settings = BTreeMap::new();
+    for name in VAULT_KEYS {
+        let Some(value) = table.get(name) else { continue };
+        let setting = match name {
+            "auth" => {
+                let all = ["token", "approle", "kubernetes", "jwt"].map(|auth| (auth, auth));
+                ConfigValue::Text(Secret::new(value.choice(&all)?))
+            }
+            "ca_file" => {
+                let path = path(value, value.text()?, home)?;
+                ConfigValue::Text(Secret::new(path.to_string_lossy()))
+            }
+            _ => config_value(&value, home)?,
+        };
+        settings.insert(name.to_string(), setting);
+    }
+    table.done()?;
+    Ok(settings)
 }
 
 /// A path in a file is absolute or begins with `~/`: nothing is ever looked for in the working folder.

@@ -19,6 +19,7 @@ use crate::session::journal;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::shared;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry};
 use crate::system::signals::Stake;
@@ -93,7 +94,7 @@ pub fn obtain(
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
-    let obtained = obtain_with(host, &wanted, &grant, opened);
+    let obtained = obtain_with(host, &wanted, &grant, opened, answers);
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
         // It is cached there only, where all calls find it; an older one here would be found first.
         own.drop_answers(&known, token.received.secs());
@@ -118,7 +119,13 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, TokenSource)> {
+fn obtain_with(
+    host: &mut Host,
+    wanted: &Wanted,
+    grant: &Grant,
+    mut opened: OpenStore,
+    answers: &dyn Fn(&Token, i64) -> bool,
+) -> Result<(Token, TokenSource)> {
     let Wanted { profile, known, .. } = wanted;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
@@ -138,8 +145,12 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
-        match refresh::refresh(host, wanted, &mut opened, &secrets)? {
-            Some(token) => return Ok((token, TokenSource::Refresh)),
+        let refreshed = match profile.store.is_shared() {
+            true => shared::renew(host, wanted, &mut opened, &secrets, answers)?,
+            false => refresh::refresh(host, wanted, &mut opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
+        };
+        match refreshed {
+            Some(found) => return Ok(found),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
@@ -250,6 +261,7 @@ fn run(
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
+    shared::share(opened, &profile.name, wanted.known, &token);
     drop(hold);
     host.terminal.release_messages();
     Ok(token)

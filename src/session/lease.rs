@@ -109,7 +109,14 @@ pub enum Told<V> {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The entry holds an access token that will do.
-    Served(Box<SharedEntry>),
+    Served {
+        /// The entry.
+        entry: Box<SharedEntry>,
+        /// How long ago it was written.
+        age: Duration,
+        /// Whether it brought a newer token than the entry that this call saw first.
+        is_new: bool,
+    },
     /// This call's own request was answered with tokens. `is_kept`: whether the session is in the store, or a newer one.
     Renewed {
         /// Whether it is.
@@ -118,7 +125,7 @@ pub enum Outcome {
     /// The session has ended.
     Ended(Ended),
     /// There is no session in the store.
-    NoSession(Box<SharedEntry>),
+    NoSession,
     /// Another machine is renewing the session, and the deadline has passed.
     Busy(Lease),
     /// The store could not be read before the deadline.
@@ -273,7 +280,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
     }
 
     fn judge(&mut self, held: Option<Box<Held<V>>>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
-        let Some(held) = held else { return Step::Done(Outcome::NoSession(Box::default())) };
+        let Some(held) = held else { return Step::Done(Outcome::NoSession) };
         let Held { entry, version, age } = *held;
         let read = match self.read.take() {
             Some((same, since)) if same == version => (same, since),
@@ -284,13 +291,13 @@ impl<V: Clone + PartialEq> Renewal<V> {
         let first = self.first.get_or_insert_with(|| (entry.login.clone(), entry.generation));
         let is_new = (first.0.as_str(), first.1) != (entry.login.as_str(), entry.generation);
         if asked.is_served(&entry, age, is_new) {
-            return Step::Done(Outcome::Served(Box::new(entry)));
+            return Step::Done(Outcome::Served { entry: Box::new(entry), age, is_new });
         }
         if let Some(ended) = entry.ended {
             return Step::Done(Outcome::Ended(ended));
         }
         if entry.credentials.session.is_none() {
-            return Step::Done(Outcome::NoSession(Box::new(entry)));
+            return Step::Done(Outcome::NoSession);
         }
         let own = entry.lease.as_ref().and_then(|lease| self.own.iter().find(|(id, _)| *id == lease.id));
         // The reply to the write of this lease was lost.
@@ -431,7 +438,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
     fn confirm(&mut self, death: Death, told: Told<V>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         let held = match told {
             Told::Read(Some(held)) => held,
-            Told::Read(None) => return Step::Done(Outcome::NoSession(Box::default())),
+            Told::Read(None) => return Step::Done(Outcome::NoSession),
             _ if now > self.caller.deadline.max(death.since + LATE) => return Step::Done(Outcome::Unreadable),
             _ => return self.pause(At::Listening(death)),
         };

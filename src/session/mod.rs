@@ -14,3 +14,4 @@ pub mod plan;
 pub mod redact;
 pub mod refresh;
 pub mod revoke;
+pub mod shared;

@@ -116,7 +116,7 @@ pub fn refresh(
 
 /// What a refresh asks for that is not the session's own, by the name of its value: other scopes, another audience,
 /// resource or client. A refusal then says nothing of the session.
-fn asks_for_more(
+pub fn asks_for_more(
     profile: &Profile,
     grant: &Grant,
     inputs: &Inputs,

@@ -102,6 +102,14 @@ impl SharedEntry {
         })
     }
 
+    /// The entry of a new login; nothing of an earlier session stays.
+    pub fn begin(mut credentials: Credentials, login: String, write: String) -> SharedEntry {
+        for name in ["login", "generation", "write", "lease", "access", "ended"] {
+            credentials.others.remove(name);
+        }
+        SharedEntry { credentials, login, write, ..SharedEntry::default() }
+    }
+
     /// The entry's text.
     pub fn text(&self) -> Secret {
         let mut credentials = self.credentials.clone();

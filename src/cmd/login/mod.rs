@@ -26,6 +26,7 @@ use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::shared;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
 use crate::storage::secrets::StoreErrorKind;
@@ -242,6 +243,7 @@ fn log_in(
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
+    shared::share(&mut opened, &name, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }

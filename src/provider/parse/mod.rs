@@ -16,6 +16,7 @@ use crate::base::text::escape;
 use crate::base::toml::{Document, Table, TomlValue, unknown};
 use crate::provider::Method;
 use std::sync::Arc;
+use std::time::Duration;
 use toml::de::DeValue;
 
 /// Whether a provider file is checked as a whole.
@@ -369,6 +370,10 @@ fn refresh(table: &Table) -> Result<Refresh> {
             None => vec![Test::At("/error".into(), Condition::In(vec!["invalid_grant".into()]))],
         },
         fallback: table.get("fallback").map(|v| v.text().map(str::to_string)).transpose()?,
+        grace: table.get("grace").map_or(Ok(Duration::ZERO), |v| {
+            let seconds = crate::base::duration::parse(v.text()?).map_err(|why| v.error(why))?;
+            Ok(Duration::from_secs(seconds.unsigned_abs()))
+        })?,
     };
     table.done()?;
     Ok(refresh)

@@ -154,7 +154,7 @@ impl State {
             Step::Done(outcome) => {
                 it.hand = None;
                 Stands::Done(match outcome {
-                    Outcome::Served(_) => "served",
+                    Outcome::Served { .. } => "served",
                     Outcome::Renewed { is_kept: true } => "renewed",
                     Outcome::Ended(_) => "ended",
                     _ => "failed",

@@ -284,7 +284,7 @@ impl Simulation {
             Step::Done(outcome) => {
                 self.workers[worker].alive = false;
                 self.hands.remove(&worker);
-                let is_served = matches!(outcome, Outcome::Served(_) | Outcome::Renewed { .. });
+                let is_served = matches!(outcome, Outcome::Served { .. } | Outcome::Renewed { .. });
                 self.counts.served += usize::from(is_served);
             }
             Step::Sleep(wait) => {

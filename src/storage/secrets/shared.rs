@@ -48,7 +48,7 @@ pub enum Over<'a> {
 }
 
 /// The outcome of a write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Put {
     /// It was made.
     Done(Version),

@@ -3,7 +3,7 @@
 //! A write names the version that it replaces (`cas`) and is good only where the reply names the next one: a KV version 1
 //! mount takes the same request, ignores `cas` and answers 204.
 
-use super::shared::{Network, Over, Put, SharedStore, Version, Versioned};
+use super::shared::{Network, Over, Put, SharedStore, Versioned};
 use super::{StoreError, StoreErrorKind};
 use crate::base::date;
 use crate::base::secret::Secret;
@@ -118,7 +118,7 @@ impl VaultStore {
             if is_over || left < wait {
                 return Err(self.error(StoreErrorKind::Unreachable, why));
             }
-            crate::system::clock::sleep(wait);
+            std::thread::sleep(wait);
             wait = (wait * 2).min(Duration::from_secs(1));
         }
     }
@@ -151,7 +151,10 @@ impl VaultStore {
         let auth = self.text(&["auth"], "token")?;
         if auth == "token" {
             return self.setting(&["VAULT_TOKEN", "~/.vault-token"])?.ok_or_else(|| {
-                self.error(StoreErrorKind::Refused, "no token is known: set VAULT_TOKEN, or auth in [vault] of the config")
+                self.error(
+                    StoreErrorKind::Refused,
+                    "no token is known: set VAULT_TOKEN, or auth in [vault] of the config",
+                )
             });
         }
         let mount = self.text(&["auth_mount"], &auth)?;
@@ -176,9 +179,9 @@ impl VaultStore {
             Answer::Body(body, _) => body.pointer("/auth/client_token").and_then(Value::as_str),
             _ => None,
         };
-        token.map(Secret::new).ok_or_else(|| {
-            self.error(StoreErrorKind::Refused, format!("the login by {auth} brought no token"))
-        })
+        token
+            .map(Secret::new)
+            .ok_or_else(|| self.error(StoreErrorKind::Refused, format!("the login by {auth} brought no token")))
     }
 
     fn data(&self, profile: &str) -> String {
@@ -322,10 +325,4 @@ fn path(text: &str) -> String {
 /// A setting as a person knows it.
 fn shown(name: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_lowercase()) { format!("[vault] {name}") } else { name.into() }
-}
-
-/// Only for [`Version`]: a number.
-#[cfg(test)]
-fn version(number: u64) -> Version {
-    number.to_string()
 }
