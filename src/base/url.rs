@@ -153,7 +153,8 @@ mod tests {
         for host in ["169.254.169.254", "169.254.0.1", "fe80::1"] {
             assert!(is_link_local(host), "{host}");
         }
-        for host in ["169.253.1.1", "169.254.169.254.example", "metadata", "127.0.0.1", "fd00::1", "::1", "2852039166"] {
+        for host in ["169.253.1.1", "169.254.169.254.example", "metadata", "127.0.0.1", "fd00::1", "::1", "2852039166"]
+        {
             assert!(!is_link_local(host), "{host}");
         }
     }

@@ -40,7 +40,9 @@ impl Masking {
                 format!("{} cannot mask a value that is found during the job", other.title()),
                 format!("keep it off stdout, where a log may have it: {command} --write FILE"),
             ),
-            None => refuse("this is not a job of a CI service that tok knows".into(), format!("leave it out: {command}")),
+            None => {
+                refuse("this is not a job of a CI service that tok knows".into(), format!("leave it out: {command}"))
+            }
         }
     }
 

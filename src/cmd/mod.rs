@@ -103,7 +103,10 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
         Verb::Get(args) => {
             ready(host, args.token.timeout);
             let format = if args.json { Format::Json } else { args.output };
-            let plain = format == Format::Token && args.write.is_none() && !args.mask && is_plain(host, global, "get", &args.token);
+            let plain = format == Format::Token
+                && args.write.is_none()
+                && !args.mask
+                && is_plain(host, global, "get", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
             let out = get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None, mask: args.mask };
@@ -114,7 +117,8 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             let plain = !args.mask && is_plain(host, global, "header", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
-            let out = get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api), mask: args.mask };
+            let out =
+                get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api), mask: args.mask };
             get::run(&mut context, &args.token, &out)
         }
         Verb::Login(args) => {

@@ -145,10 +145,8 @@ pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
 /// The error for a grant that no CI job can run; `other` can be run with the job's identity.
 fn needs_person(profile: &Profile, grant: &Grant, other: &Grant) -> Error {
     let why = format!("the grant {} needs a person, and --ci is given", grant.name);
-    Error::new(Kind::LoginNeeded, format!("not logged in to {}", profile.name), why).hint(format!(
-        "use one that takes the job's identity: tok get {} --ci --grant {}",
-        profile.name, other.name
-    ))
+    Error::new(Kind::LoginNeeded, format!("not logged in to {}", profile.name), why)
+        .hint(format!("use one that takes the job's identity: tok get {} --ci --grant {}", profile.name, other.name))
 }
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {

@@ -302,7 +302,16 @@ pub fn build(
         }
     }
     let client_certificate = added.client_certificate;
-    Ok(Request { method: call.method, url: address, headers, body, repeat, client_certificate, ca_file: None, link_local: false })
+    Ok(Request {
+        method: call.method,
+        url: address,
+        headers,
+        body,
+        repeat,
+        client_certificate,
+        ca_file: None,
+        link_local: false,
+    })
 }
 
 /// How a form is sent (RFC 6749 appendix B).

@@ -102,7 +102,9 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         for (name, _) in param.identity.iter().flatten() {
             let place = ["params", param.name.as_str(), "identity"];
             if provider.param(name).is_none_or(|with| with.secret) {
-                return Err(at.error(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]")));
+                return Err(
+                    at.error(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"))
+                );
             }
         }
         if let Some(inside) = &param.inside

@@ -1,6 +1,7 @@
 //! The identity of a CI job: `tok get deploy --ci` with a config of five lines and no secret, in the environment of each
 //! runner, with its endpoint, variable, file or program as documented; and `--mask`.
 
+use crate::skip::{needs, skip};
 use crate::support::issuer::base64url;
 use crate::support::server::{Received, Reply, Server};
 use crate::support::{CANARY, Sandbox, Tok, chmod};
@@ -71,11 +72,7 @@ fn exchanged(server: &Server, sandbox: &Sandbox, identity: &str) {
 /// A program of the runner, first on PATH: it writes down its arguments, a line each, and its stdin, and then does `then`.
 fn program(sandbox: &mut Sandbox, name: &str, then: &str) -> (PathBuf, PathBuf) {
     let (said, read) = (sandbox.file("arguments", ""), sandbox.file("stdin", ""));
-    let script = format!(
-        "#!/bin/sh\nprintf '%s\\n' \"$@\" >'{}'\ncat >'{}'\n{then}\n",
-        said.display(),
-        read.display()
-    );
+    let script = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >'{}'\ncat >'{}'\n{then}\n", said.display(), read.display());
     let path = sandbox.file(&format!("bin/{name}"), script);
     chmod(&path, 0o755);
     let folder = path.parent().unwrap().display().to_string();
@@ -164,7 +161,9 @@ fn the_google_metadata_server_gives_a_token_for_an_audience() {
     // Nothing else than this machine and this link is asked over http.
     let mut sandbox = deploy(&server, "gce");
     let before = server.count();
-    for place in ["metadata.example.com", "10.0.0.1", "127.0.0.1.example.com", "169.254.169.254.example.com:80", "[::2]"] {
+    for place in
+        ["metadata.example.com", "10.0.0.1", "127.0.0.1.example.com", "169.254.169.254.example.com:80", "[::2]"]
+    {
         sandbox.set("GCE_METADATA_HOST", place);
         get(&sandbox).run().fails(2).says("GCE_METADATA_HOST").soon();
     }
@@ -202,7 +201,9 @@ fn a_managed_identity_of_azure_gives_a_token_for_a_resource() {
         assert_eq!(asked.header("x-identity-header"), Some(format!("header-{CANARY}").as_str()));
     }
     let mut sandbox = deploy(&server, "azure-vm");
-    for place in ["http://10.0.0.1", "http://169.254.169.254.example.com", "http://169.254.169.254@example.com", "ftp://x"] {
+    for place in
+        ["http://10.0.0.1", "http://169.254.169.254.example.com", "http://169.254.169.254@example.com", "ftp://x"]
+    {
         sandbox.set("AZURE_POD_IDENTITY_AUTHORITY_HOST", place);
         get(&sandbox).run().fails(2).says("AZURE_POD_IDENTITY_AUTHORITY_HOST").soon();
     }
@@ -331,7 +332,9 @@ fn a_role_of_aws_gives_a_token_for_an_audience() {
         let (said, _) = program(&mut sandbox, "aws", &format!("echo {}", identity()));
         get(&sandbox).run().silent().prints(&format!("{}\n", issued()));
         exchanged(&server, &sandbox, &identity());
-        let words = format!("sts get-web-identity-token --audience \0 --signing-algorithm RS256 --query WebIdentityToken --output text");
+        let words = format!(
+            "sts get-web-identity-token --audience \0 --signing-algorithm RS256 --query WebIdentityToken --output text"
+        );
         let words = words.replace(' ', "\n").replace('\0', AUDIENCE);
         assert_eq!(fs::read_to_string(said).unwrap(), format!("{words}\n"));
     }
@@ -509,7 +512,13 @@ fn an_endpoint_that_fails_ends_with_the_status_of_what_it_says() {
         let server = server(move |_| reply.clone());
         let mut sandbox = deploy(&server, "github");
         github(&server, &mut sandbox);
-        get(&sandbox).args(["--timeout", "2s"]).run().fails(status).says("deploy: no identity token").says("GitHub Actions").says(why);
+        get(&sandbox)
+            .args(["--timeout", "2s"])
+            .run()
+            .fails(status)
+            .says("deploy: no identity token")
+            .says("GitHub Actions")
+            .says(why);
         assert!(server.requests().iter().all(|request| request.path() != "/token"), "no exchange without an identity");
     }
     let sandbox = {
@@ -521,7 +530,12 @@ fn an_endpoint_that_fails_ends_with_the_status_of_what_it_says() {
     };
     get(&sandbox).args(["--timeout", "2s"]).run().fails(6).says("connection refused");
     for (url, why) in [("http://token.actions.example/?a=b", "http"), ("nonsense", "not an https URL")] {
-        get(&sandbox).env("ACTIONS_ID_TOKEN_REQUEST_URL", url).run().fails(2).says("ACTIONS_ID_TOKEN_REQUEST_URL").says(why);
+        get(&sandbox)
+            .env("ACTIONS_ID_TOKEN_REQUEST_URL", url)
+            .run()
+            .fails(2)
+            .says("ACTIONS_ID_TOKEN_REQUEST_URL")
+            .says(why);
     }
     // The metadata server's reply is the token itself, and may be a page.
     for (reply, status, why) in [
@@ -587,6 +601,72 @@ fn mistakes_in_the_config_have_their_place() {
     assert_eq!(server.count(), 0);
 }
 
+/// The metadata services of both clouds and the token endpoint, in a network of their own. It says when it listens.
+const CLOUD: &str = r#"
+import http.server, json, os, sys, threading, urllib.parse
+identity = os.environ["IDENTITY"]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+    def do_GET(self):
+        path = urllib.parse.urlparse(self.path).path
+        if path == "/computeMetadata/v1/instance/service-accounts/default/identity":
+            self.answer(*((200, identity) if self.headers["Metadata-Flavor"] == "Google" else (403, "")))
+        elif path == "/metadata/identity/oauth2/token":
+            self.answer(*((200, json.dumps({"access_token": identity})) if self.headers["Metadata"] == "true" else (400, "")))
+        else:
+            self.answer(404, "")
+    def do_POST(self):
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        good = form["subject_token"] == [identity]
+        self.answer(200 if good else 400, json.dumps({"access_token": os.environ["TOKEN"]} if good else {"error": "no"}))
+    def log_message(self, *_): pass
+for address in [("169.254.169.254", 80), ("127.0.0.1", 8080)]:
+    threading.Thread(target=http.server.ThreadingHTTPServer(address, Handler).serve_forever).start()
+print("ready", flush=True)
+"#;
+
+/// Where nothing says otherwise the metadata services are asked at their link-local address, past any proxy, and a pod's
+/// token is read where Kubernetes mounts it: in name spaces that have all of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_usual_places_of_clouds_and_pods_are_known() {
+    needs!("unshare", "ip", "mount", "python3", "sh");
+    let sandbox = Sandbox::new();
+    let (server, ready) = (sandbox.file("cloud.py", CLOUD), sandbox.file("no", "").with_file_name("ready"));
+    let profile = |runner: &str| {
+        format!(
+            "[profile.{runner}]\nprovider = \"oauth2\"\ngrant = \"token-exchange\"\ntoken_url = \"http://127.0.0.1:8080/token\"\n\
+             subject_token = {{ ci = \"{runner}\", audience = \"{AUDIENCE}\" }}\n"
+        )
+    };
+    sandbox.config(&["gce", "azure-vm", "kubernetes", "auto"].map(profile).concat());
+    let script = "ip link set lo up && ip addr add 169.254.169.254/32 dev lo && mount -t tmpfs none /var/run || exit 77
+        mkdir -p /var/run/secrets/kubernetes.io/serviceaccount
+        printf %s \"$IDENTITY\" >/var/run/secrets/kubernetes.io/serviceaccount/token
+        mkfifo \"$READY\"; python3 \"$SERVER\" >\"$READY\" & read -r _ <\"$READY\" || exit 1
+        for profile in gce azure-vm kubernetes auto; do \"$0\" get $profile --ci || echo \"$profile: $?\"; done
+        kill $!; exit 0";
+    let run = sandbox
+        .tok([] as [&str; 0])
+        .after(&format!("exec unshare -rnm sh -c '{script}' \"$0\""))
+        .env("IDENTITY", identity())
+        .env("TOKEN", issued())
+        .env("SERVER", server)
+        .env("READY", ready)
+        .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        .env("all_proxy", "http://127.0.0.1:1")
+        .env("no_proxy", "127.0.0.1");
+    let out = run.run();
+    if out.code == 77 || out.stderr.starts_with("unshare: ") {
+        skip!("no name spaces can be made here");
+    }
+    out.prints(&format!("{}\n", issued()).repeat(4));
+}
+
 /// A token as a runner may have to mask it; without the canary, for it is shown to the runner.
 const MASKED: &str = "m%sk.ed-token/+=";
 
@@ -648,9 +728,12 @@ fn buildkite_is_told_by_its_agent() {
 
 #[test]
 fn a_runner_that_cannot_mask_is_named_with_what_helps() {
-    for (name, title) in
-        [("GITLAB_CI", "GitLab"), ("CIRCLECI", "CircleCI"), ("BITBUCKET_BUILD_NUMBER", "Bitbucket"), ("NONE", "not a job")]
-    {
+    for (name, title) in [
+        ("GITLAB_CI", "GitLab"),
+        ("CIRCLECI", "CircleCI"),
+        ("BITBUCKET_BUILD_NUMBER", "Bitbucket"),
+        ("NONE", "not a job"),
+    ] {
         let (server, mut sandbox) = masked();
         sandbox.set(name, "true");
         let out = sandbox.run("get deploy --mask --ci").fails(2).says(title).hints_at("tok get deploy --ci");

@@ -17,6 +17,7 @@ mod bad_input;
 mod cached;
 mod canary;
 mod ci;
+mod ci_docs;
 mod close_calls;
 mod completion;
 mod config;

@@ -131,7 +131,9 @@ pub fn buildkite(host: &Host, wanted: &Wanted) -> Result<Secret> {
 pub fn bitbucket(host: &Host, wanted: &Wanted) -> Result<Secret> {
     let name = "BITBUCKET_STEP_OIDC_TOKEN";
     let token = wanted.in_variable(host, name)?.ok_or_else(|| {
-        wanted.unset(name, "the step does not ask for it").hint("add it to the step in bitbucket-pipelines.yml: oidc: true")
+        wanted
+            .unset(name, "the step does not ask for it")
+            .hint("add it to the step in bitbucket-pipelines.yml: oidc: true")
     })?;
     wanted.checked(token, "set the audience in the config to the one that Bitbucket shows for the workspace")
 }

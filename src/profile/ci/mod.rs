@@ -295,8 +295,13 @@ impl Profile {
             }
         }
         let is_ci = |param: &&Param| self.given.get(&param.name).is_some_and(|g| matches!(g.source, Source::Ci { .. }));
-        let with: Vec<(String, String)> =
-            self.provider.params.iter().filter(is_ci).flat_map(|param| param.identity.clone().unwrap_or_default()).collect();
+        let with: Vec<(String, String)> = self
+            .provider
+            .params
+            .iter()
+            .filter(is_ci)
+            .flat_map(|param| param.identity.clone().unwrap_or_default())
+            .collect();
         for (name, text) in with {
             let given = super::Given { text: Some(vec![Secret::new(text)]), source: Source::Default };
             self.given.entry(name).or_insert(given);
@@ -347,7 +352,8 @@ impl Profile {
         let takes = |grant: &Grant, typed: bool| {
             let names = grant.names();
             let fits = |with: &Vec<(String, String)>| !typed || !with.is_empty();
-            let needs = |param: &Param| param.identity.as_ref().is_some_and(fits) && names.get(&param.name) == Some(&false);
+            let needs =
+                |param: &Param| param.identity.as_ref().is_some_and(fits) && names.get(&param.name) == Some(&false);
             !grant.flow.needs_person() && self.provider.params.iter().any(needs)
         };
         let first = |typed| self.provider.grants.iter().find(|grant| takes(grant, typed));

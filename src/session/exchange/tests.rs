@@ -96,7 +96,8 @@ fn a_kept_value_goes_away_by_no_other_request_either() {
     let mut case = Case::new(World::new(), "client-credentials", "revocation_url = \"https://b.example/revoke\"");
     let call = case.profile.provider.revoke.clone().expect("it can be revoked");
     let token = crate::profile::Value::kept(Secret::new("r"), Some(Home::of("https://acme.example")));
-    let inputs = fill(&mut case.world.host, &case.profile, For::Call(&call), &BTreeMap::new(), &[("refresh_token", token)]);
+    let inputs =
+        fill(&mut case.world.host, &case.profile, For::Call(&call), &BTreeMap::new(), &[("refresh_token", token)]);
     let inputs = inputs.expect("inputs");
     let error = revoke(&mut case.world.host, &case.profile, &call, &inputs).expect_err("it is not sent");
     assert_eq!(kind(&error), Kind::LoginNeeded);
