@@ -168,16 +168,13 @@ fn config_value(value: &TomlValue, home: Option<&Path>) -> Result<ConfigValue> {
         DeValue::Array(_) => Ok(ConfigValue::List(value.texts()?)),
         DeValue::Table(_) => {
             let table = value.table()?;
-            let (env, file) = (table.get("env"), table.get("file"));
-            let (command, keyring) = (table.get("command"), table.get("keyring"));
             if let Some(runner) = table.get("ci") {
                 let own = CiSource::read(runner, table.get("audience"), table.get("service_connection"))?;
-                if [env, file, command, keyring].iter().any(Option::is_some) {
-                    return Err(value.error("expected one source: `ci` stands with `audience` alone"));
-                }
                 table.done()?;
                 return Ok(ConfigValue::Ci(own));
             }
+            let (env, file) = (table.get("env"), table.get("file"));
+            let (command, keyring) = (table.get("command"), table.get("keyring"));
             table.done()?;
             let one = || {
                 value.error(

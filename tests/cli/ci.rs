@@ -100,6 +100,7 @@ fn github_is_asked_with_the_jobs_own_credential() {
         let mut sandbox = deploy(&server, runner);
         github(&server, &mut sandbox);
         get(&sandbox).run().silent().prints(&format!("{}\n", issued()));
+        get(&sandbox).args(["-vv"]).run().prints(&format!("{}\n", issued())).says("GitHub Actions");
         let asked = server.requests().into_iter().rev().nth(1).unwrap();
         assert_eq!((asked.method.as_str(), asked.path()), ("GET", "/idtoken/1"));
         assert_eq!(asked.query(), [("api-version".into(), "2.0".into()), ("audience".into(), AUDIENCE.to_string())]);
@@ -332,9 +333,8 @@ fn a_role_of_aws_gives_a_token_for_an_audience() {
         let (said, _) = program(&mut sandbox, "aws", &format!("echo {}", identity()));
         get(&sandbox).run().silent().prints(&format!("{}\n", issued()));
         exchanged(&server, &sandbox, &identity());
-        let words = format!(
-            "sts get-web-identity-token --audience \0 --signing-algorithm RS256 --query WebIdentityToken --output text"
-        );
+        let words =
+            "sts get-web-identity-token --audience \0 --signing-algorithm RS256 --query WebIdentityToken --output text";
         let words = words.replace(' ', "\n").replace('\0', AUDIENCE);
         assert_eq!(fs::read_to_string(said).unwrap(), format!("{words}\n"));
     }
@@ -584,7 +584,7 @@ fn mistakes_in_the_config_have_their_place() {
         ("{ ci = \"auto\", audience = \"-x\" }", "must not begin with `-`"),
         ("{ ci = \"auto\", audience = [\"a\"] }", "expected a string"),
         ("{ ci = \"auto\", audienc = \"a\" }", "did you mean `audience`?"),
-        ("{ ci = \"auto\", env = \"X\" }", "expected one source"),
+        ("{ ci = \"auto\", env = \"X\" }", "unknown key `env`; expected one of: ci, audience, service_connection"),
         ("{ audience = \"a\" }", "unknown key `audience`"),
     ] {
         sandbox.config(&format!("[profile.deploy]\nprovider = \"oauth2\"\nsubject_token = {value}\n"));
