@@ -4,6 +4,7 @@ pub mod ci;
 pub mod config;
 pub mod discovery;
 mod flags;
+mod hosts;
 pub mod library;
 mod owner;
 #[cfg(test)]
