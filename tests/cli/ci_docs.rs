@@ -60,6 +60,11 @@ macro_rules! yaml {
     };
 }
 
+/// Whether the request has the job's identity where a standard has it.
+fn is_exchange(request: &Received) -> bool {
+    ["subject_token", "client_assertion"].iter().any(|name| request.field(name) == identity())
+}
+
 /// The hosts of the pages, and a repository with the config of the page.
 struct World {
     front: Server,
@@ -84,9 +89,19 @@ impl World {
         let archive = fs::read(archive).unwrap();
         let digest = ring::digest::digest(&ring::digest::SHA256, &archive);
         let checksum = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let names = ["id.example.com", "api.example.com", "downloads.example.com"];
+        let names = [
+            "id.example.com",
+            "api.example.com",
+            "downloads.example.com",
+            "sts.googleapis.com",
+            "login.microsoftonline.com",
+        ];
         let front = Server::tls_as(Certified::new(&names, false), move |request| match request.path() {
-            "/token" if request.field("subject_token") == identity() => Reply::token(TOKEN, 600),
+            "/token" | "/v1/token" | "/TENANT/oauth2/v2.0/token" if is_exchange(request) => Reply::token(TOKEN, 600),
+            "/.well-known/openid-configuration" => Reply::json(
+                200,
+                json!({"issuer": "https://id.example.com", "token_endpoint": "https://id.example.com/token"}),
+            ),
             "/token" => Reply::json(400, json!({"error": "invalid_request"})),
             "/tok-x86_64-linux.tar.gz" => Reply::new(200, "application/gzip", archive.clone()),
             "/v1/deploy" if request.header("authorization") == Some(&format!("Bearer {TOKEN}")) => Reply::text(200, ""),
@@ -357,6 +372,44 @@ fn the_config_of_the_page_works_and_so_do_the_recipes() {
         world.sandbox.run(&format!("get {name} --ci --config ci/tok.toml")).silent().prints(&format!("{TOKEN}\n"));
         assert_eq!(world.front.last().field("subject_token_type"), "urn:ietf:params:oauth:token-type:jwt");
     }
+}
+
+/// The bodies are those of the documents: RFC 8693 §2.1 as Google's token service takes it, and the federated credential
+/// of Entra ID.
+#[test]
+fn servers_that_trust_ci_services_get_what_they_expect() {
+    let mut world = World::new();
+    world.on_github();
+    put(
+        &world.sandbox.work().join("ci/tok.toml"),
+        blocks("Servers that trust CI services", "toml").concat().as_bytes(),
+    );
+    let mut ask = |name: &str| {
+        world.sandbox.run(&format!("get {name} --ci --config ci/tok.toml")).silent().prints(&format!("{TOKEN}\n"));
+        let asked =
+            world.runner.last().query().into_iter().find(|(name, _)| name == "audience").map(|(_, value)| value);
+        let mut form = world.front.last().form();
+        form.sort();
+        let pairs: Vec<String> = form.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (asked.unwrap(), pairs.join("\n").replace(&identity(), "IDENTITY"))
+    };
+    let pool = "iam.googleapis.com/projects/123/locations/global/workloadIdentityPools/ci/providers/main";
+    let google = format!(
+        "audience=//{pool}\ngrant_type=urn:ietf:params:oauth:grant-type:token-exchange\n\
+         requested_token_type=urn:ietf:params:oauth:token-type:access_token\n\
+         scope=https://www.googleapis.com/auth/cloud-platform\nsubject_token=IDENTITY\n\
+         subject_token_type=urn:ietf:params:oauth:token-type:jwt"
+    );
+    assert_eq!(ask("google"), (format!("https://{pool}"), google));
+    let assertion = "client_assertion=IDENTITY\n\
+                     client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let entra = format!(
+        "{assertion}\nclient_id=00000000-0000-0000-0000-000000000000\ngrant_type=client_credentials\n\
+         scope=https://management.azure.com/.default"
+    );
+    assert_eq!(ask("entra"), ("api://AzureADTokenExchange".into(), entra));
+    let other = format!("{assertion}\nclient_id=deploy\ngrant_type=client_credentials");
+    assert_eq!(ask("server"), ("https://id.example.com".into(), other));
 }
 
 #[test]
