@@ -7,6 +7,7 @@ use crate::cli::TokenArgs;
 use crate::host::Host;
 use crate::profile::ci::Runner;
 use anyhow::Result;
+use zeroize::Zeroizing;
 
 /// How the service is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +56,13 @@ impl Masking {
             Masking::Github => {
                 // A workflow command is one line, in which `%` begins an escape (actions/toolkit, command.ts).
                 let text = Secret::new(secret.expose().replace('%', "%25"));
-                context.host.terminal.show(&format!("::add-mask::{}", text.expose()));
+                context.host.terminal.show(&Zeroizing::new(format!("::add-mask::{}", text.expose())));
                 Ok(())
             }
             Masking::AzurePipelines => {
                 // azure-pipelines-agent, Command.cs.
                 let text = Secret::new(secret.expose().replace('%', "%AZP25"));
-                context.print(&format!("##vso[task.setsecret]{}\n", text.expose()))
+                context.print(&Zeroizing::new(format!("##vso[task.setsecret]{}\n", text.expose())))
             }
             Masking::Buildkite => {
                 let words = ["buildkite-agent", "redactor", "add"].map(String::from);

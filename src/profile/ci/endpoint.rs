@@ -25,7 +25,7 @@ pub fn github(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let credential = host.line_var(token)?.ok_or_else(|| lacks(token))?;
     let audience: Vec<(&str, &str)> = wanted.audience().map(|audience| ("audience", audience)).into_iter().collect();
     let mut request = get(wanted, &with_query(&address, &audience));
-    add(&mut request, "Authorization", &format!("bearer {}", *credential));
+    add(&mut request, "Authorization", format!("bearer {}", *credential));
     let hint = "check the job's permission id-token: write, and that it is not a pull request from a fork";
     member(host, wanted, &request, "value", hint)
 }
@@ -46,10 +46,10 @@ pub fn azure_pipelines(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let mut query = vec![("api-version", "7.1")];
     query.extend(connection.as_deref().map(|id| ("serviceConnectionId", id)));
     let mut request = Request { method: Method::Post, ..get(wanted, &with_query(&address, &query)) };
-    add(&mut request, "Authorization", &format!("Bearer {}", *credential));
-    add(&mut request, "Content-Type", request::JSON);
+    add(&mut request, "Authorization", format!("Bearer {}", *credential));
+    add(&mut request, "Content-Type", request::JSON.to_string());
     // Else a refusal is a redirect to a login page.
-    add(&mut request, "X-TFS-FedAuthRedirect", "Suppress");
+    add(&mut request, "X-TFS-FedAuthRedirect", "Suppress".to_string());
     let hint = format!(
         "check the service connection: {} = {{ ci = \"azure-pipelines\", service_connection = \"ID\" }}",
         wanted.value
@@ -68,7 +68,7 @@ pub fn gce(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let mut request =
         get(wanted, &with_query(&format!("http://{place}/{path}"), &[("audience", &audience), ("format", "full")]));
     request.link_local = true;
-    add(&mut request, "Metadata-Flavor", "Google");
+    add(&mut request, "Metadata-Flavor", "Google".to_string());
     let hint = "check that the machine has a service account";
     let response = host.send(&request).map_err(|error| unreached(wanted, error))?;
     if Class::of(response.status) != Class::Success {
@@ -93,23 +93,23 @@ pub fn azure_vm(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
         query.extend(client.as_deref().map(|id| ("client_id", id)));
         query
     };
-    let own = of_variable(host, wanted, "IDENTITY_ENDPOINT", true)?.zip(host.line_var("IDENTITY_HEADER")?);
-    let mut request = match own {
-        Some((address, header)) => {
+    let mut request = match of_variable(host, wanted, "IDENTITY_ENDPOINT", true)? {
+        Some(address) => {
             let mut request = get(wanted, &with_query(&address, &query("2019-08-01")));
-            add(&mut request, "X-IDENTITY-HEADER", &header);
+            if let Some(header) = host.line_var("IDENTITY_HEADER")? {
+                add(&mut request, "X-IDENTITY-HEADER", header);
+            }
             request
         }
         None => {
             let base = of_variable(host, wanted, "AZURE_POD_IDENTITY_AUTHORITY_HOST", true)?;
             let base = base.unwrap_or_else(|| format!("http://{METADATA}"));
             let address = format!("{}/metadata/identity/oauth2/token", base.trim_end_matches('/'));
-            let mut request = get(wanted, &with_query(&address, &query("2018-02-01")));
-            add(&mut request, "Metadata", "true");
-            request
+            get(wanted, &with_query(&address, &query("2018-02-01")))
         }
     };
     request.link_local = true;
+    add(&mut request, "Metadata", "true".to_string());
     let hint = "check that it has a managed identity; of several, AZURE_CLIENT_ID names the one";
     member(host, wanted, &request, "access_token", hint)
 }
@@ -118,8 +118,8 @@ fn get(wanted: &Wanted, url: &str) -> Request {
     request::get(url, request::JSON, wanted.ca_file)
 }
 
-fn add(request: &mut Request, name: &str, value: &str) {
-    request.headers.push((name.into(), Zeroizing::new(value.into())));
+fn add(request: &mut Request, name: &str, value: impl Into<Zeroizing<String>>) {
+    request.headers.push((name.into(), value.into()));
 }
 
 fn with_query(url: &str, query: &[(&str, &str)]) -> String {

@@ -11,7 +11,7 @@ use crate::base::text::escape_to;
 use crate::base::toml::TomlValue;
 use crate::host::{Host, Stdin};
 use crate::oauth::request;
-use crate::provider::{Call, Grant, Param};
+use crate::provider::{Grant, Param};
 use crate::token::is_token;
 use std::path::Path;
 
@@ -182,15 +182,9 @@ impl Wanted<'_> {
         })
     }
 
-    /// Whether `token` is for the audience that the config names; one that cannot be read may be.
-    fn is_for(&self, token: &Secret) -> bool {
-        let Some(wanted) = self.audience else { return true };
-        audiences(token).is_none_or(|audiences| audiences.iter().any(|audience| audience == wanted))
-    }
-
     /// `token`, if it is for the audience that the config names.
     fn checked(&self, token: Secret, how: &str) -> Result<Secret> {
-        if self.is_for(&token) {
+        if is_for(&token, self.audience) {
             return Ok(token);
         }
         let has = audiences(&token).unwrap_or_default().join(", ");
@@ -223,6 +217,12 @@ impl Wanted<'_> {
     }
 }
 
+/// Whether `token` is for the audience that the config names; one that cannot be read may be.
+fn is_for(token: &Secret, audience: Option<&str>) -> bool {
+    let Some(wanted) = audience else { return true };
+    audiences(token).is_none_or(|audiences| audiences.iter().any(|audience| audience == wanted))
+}
+
 /// The audiences of a JWT (RFC 7519 §4.1.3), decoded and not verified.
 fn audiences(token: &Secret) -> Option<Vec<String>> {
     let claims = crate::base::jose::jwt::claims(token.expose())?;
@@ -245,22 +245,21 @@ impl Profile {
         let endpoint = || request::url(&self.default_grant().call, values.as_ref()?).ok();
         let server = self.issuer().or_else(endpoint);
         let at = self.config.values.get(name).map(|(_, at)| at.as_str());
-        let mut wanted = Wanted {
-            runner: Runner::Github,
-            audience: source.audience.as_deref(),
+        let audience = source.audience.as_deref();
+        let runner = source.runner.or_else(|| Runner::of_job(host)).or_else(|| handed_over::machine(host, audience));
+        let runner = runner.ok_or_else(|| {
+            let why = "this is neither a job of a CI service nor a cloud machine that tok knows";
+            Error::new(Kind::LoginNeeded, "no identity token", why)
+                .hint(format!("give one in a file: {}_FILE=PATH", variable(&self.name, name)))
+        })?;
+        let wanted = Wanted {
+            runner,
+            audience,
             server,
             service_connection: source.service_connection.as_deref(),
             ca_file: self.ca_file.as_deref(),
             value: name,
             at,
-        };
-        wanted.runner = match source.runner.or_else(|| Runner::of_job(host)) {
-            Some(runner) => runner,
-            None => handed_over::machine(host, &wanted)?.ok_or_else(|| {
-                let what = "no identity token";
-                Error::new(Kind::LoginNeeded, what, "tok does not run in a CI job or a cloud machine that it knows")
-                    .hint(format!("give one in a file: {}_FILE=PATH", variable(&self.name, name)))
-            })?,
         };
         host.terminal.detail(&format!("{}: {name} is the identity token of {}", self.name, wanted.runner.title()));
         let token = match wanted.runner {
@@ -326,7 +325,7 @@ impl Profile {
             return Some(param.name.clone());
         }
         let lacks_client = grant.needs(&has).get("client_secret") == Some(&false) && !has("client_secret");
-        takes.find(|param| lacks_client && is_of_client(&grant.call, param)).map(|param| param.name.clone())
+        takes.find(|param| lacks_client && grant.call.auth.takes(&param.name)).map(|param| param.name.clone())
     }
 
     /// The first grant that runs without a person by an identity that the profile gives.
@@ -359,9 +358,4 @@ impl Profile {
         let first = |typed| self.provider.grants.iter().find(|grant| takes(grant, typed));
         first(true).or_else(|| first(false))
     }
-}
-
-/// Whether `param` proves the client in `call`.
-fn is_of_client(call: &Call, param: &Param) -> bool {
-    call.auth.takes(&param.name)
 }
