@@ -250,6 +250,7 @@ pub fn config(data: &[u8]) {
         provider: "p".into(),
         grant: Some("g".into()),
         store: Some(StoreChoice::File),
+        hosts: vec!["https://api.example.com".into(), "git.example.com:8443".into()],
         values: vec![
             ("region".into(), PlainValue::Text(wish.into())),
             ("scope".into(), PlainValue::List(wish.split(' ').map(str::to_string).collect())),
@@ -263,6 +264,9 @@ pub fn config(data: &[u8]) {
     let profile = &after.profiles[name];
     assert_eq!((profile.provider.as_deref(), profile.grant.as_deref()), (Some("p"), Some("g")));
     assert_eq!(profile.settings.store, Some(StoreChoice::File));
+    for host in ["https://api.example.com", "https://git.example.com:8443"] {
+        assert!(profile.answers_for(host), "{new}");
+    }
     assert!(matches!(&profile.values["region"].0, ConfigValue::Text(text) if text.expose() == wish), "{new}");
     let scopes: Vec<&str> = wish.split(' ').collect();
     assert!(matches!(&profile.values["scope"].0, ConfigValue::List(list) if *list == scopes), "{new}");
