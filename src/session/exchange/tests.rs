@@ -55,7 +55,7 @@ impl Case {
 
     fn issued(&mut self) -> Issued {
         match self.ask().expect("it is sent") {
-            Outcome::Issued(issued, _) => issued,
+            Outcome::Issued(issued) => issued,
             Outcome::Failed(error, _) | Outcome::Dead(error) => panic!("{error}"),
         }
     }
