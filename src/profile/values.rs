@@ -268,7 +268,7 @@ impl Profile {
             ConfigValue::Keyring(service, user) => {
                 Given { text: None, source: Source::Keyring(service.clone(), user.clone()) }
             }
-            ConfigValue::Ci(source) => Given { text: None, source: source.source(host, false) },
+            ConfigValue::Ci(source) => Given { text: None, source: source.source(host) },
         }))
     }
 

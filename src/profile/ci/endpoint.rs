@@ -21,7 +21,7 @@ pub fn github(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
         let why = "the job does not have the permission id-token: write";
         wanted.unset(name, why).hint("add it to the job in the workflow file: permissions: { id-token: write }")
     };
-    let address = of_variable(host, wanted, url, false)?.ok_or_else(|| lacks(url))?;
+    let address = of_variable(host, wanted, url, Reach::Secure)?.ok_or_else(|| lacks(url))?;
     let credential = host.line_var(token)?.ok_or_else(|| lacks(token))?;
     let audience: Vec<(&str, &str)> = wanted.audience().map(|audience| ("audience", audience)).into_iter().collect();
     let mut request = get(wanted, &with_query(&address, &audience));
@@ -34,7 +34,7 @@ pub fn github(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
 /// `api://AzureADTokenExchange`.
 pub fn azure_pipelines(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let (url, token) = ("SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN");
-    let address = of_variable(host, wanted, url, false)?
+    let address = of_variable(host, wanted, url, Reach::Secure)?
         .ok_or_else(|| wanted.unset(url, "the agent is too old, or this is not a job of a pipeline"))?;
     let credential = host.line_var(token)?.ok_or_else(|| {
         let why = "a step gets the job's token only where it maps it";
@@ -93,7 +93,7 @@ pub fn azure_vm(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
         query.extend(client.as_deref().map(|id| ("client_id", id)));
         query
     };
-    let mut request = match of_variable(host, wanted, "IDENTITY_ENDPOINT", true)? {
+    let mut request = match of_variable(host, wanted, "IDENTITY_ENDPOINT", Reach::Link)? {
         Some(address) => {
             let mut request = get(wanted, &with_query(&address, &query("2019-08-01")));
             if let Some(header) = host.line_var("IDENTITY_HEADER")? {
@@ -102,7 +102,7 @@ pub fn azure_vm(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
             request
         }
         None => {
-            let base = of_variable(host, wanted, "AZURE_POD_IDENTITY_AUTHORITY_HOST", true)?;
+            let base = of_variable(host, wanted, "AZURE_POD_IDENTITY_AUTHORITY_HOST", Reach::Link)?;
             let base = base.unwrap_or_else(|| format!("http://{METADATA}"));
             let address = format!("{}/metadata/identity/oauth2/token", base.trim_end_matches('/'));
             get(wanted, &with_query(&address, &query("2018-02-01")))
@@ -131,8 +131,17 @@ fn with_query(url: &str, query: &[(&str, &str)]) -> String {
     url
 }
 
-/// The URL in the variable `name`: https, or loopback, or where `link_local` is set on this link.
-fn of_variable(host: &Host, wanted: &Wanted, name: &str, link_local: bool) -> Result<Option<String>> {
+/// How far a URL may lead.
+#[derive(Clone, Copy, PartialEq)]
+enum Reach {
+    /// https, or loopback.
+    Secure,
+    /// The same, or plain http on this link: a metadata service.
+    Link,
+}
+
+/// The URL in the variable `name`, if it leads no further than `reach`.
+fn of_variable(host: &Host, wanted: &Wanted, name: &str, reach: Reach) -> Result<Option<String>> {
     let Some(url) = host.var(name)? else { return Ok(None) };
     let on_link = || {
         let authority = url.strip_prefix("http://")?.split(['/', '?', '#']).next()?;
@@ -141,7 +150,7 @@ fn of_variable(host: &Host, wanted: &Wanted, name: &str, link_local: bool) -> Re
         (is_link_local(host) && port.parse::<u16>().is_ok()).then_some(())
     };
     match Url::parse(&url) {
-        Err(_) if link_local && on_link().is_some() => {}
+        Err(_) if reach == Reach::Link && on_link().is_some() => {}
         Err(why) => return Err(Error::new(Kind::Usage, name, format!("its value {why}"))),
         Ok(parts) if parts.rest.contains('#') => {
             return Err(wanted.error(Kind::Usage, format!("the URL in {name} has a fragment")));

@@ -121,12 +121,17 @@ impl CiSource {
         })
     }
 
-    /// The source of a value, for the job that this is.
-    pub(super) fn source(&self, host: &Host, by_flag: bool) -> Source {
-        let jobs = JOBS.iter().filter_map(|name| host.env.get(name));
-        let job = jobs.map(|text| text.to_string_lossy()).collect::<Vec<_>>().join("\u{1f}");
-        Source::Ci { source: self.clone(), job: crate::base::digest::hex(&[job.as_bytes()]), by_flag }
+    /// The source of a value of the config, for the job that this is.
+    pub(super) fn source(&self, host: &Host) -> Source {
+        Source::Ci { source: self.clone(), job: job(host), by_flag: false }
     }
+}
+
+/// A digest of what tells this job from others.
+fn job(host: &Host) -> String {
+    let jobs = JOBS.iter().filter_map(|name| host.env.get(name));
+    let job = jobs.map(|text| text.to_string_lossy()).collect::<Vec<_>>().join("\u{1f}");
+    crate::base::digest::hex(&[job.as_bytes()])
 }
 
 impl std::fmt::Display for CiSource {
@@ -280,27 +285,23 @@ impl Profile {
         }
     }
 
-    /// What `--ci` sets: the identity value of the grant, where the profile gives none; and what goes with an identity.
-    /// A grant that needs a person is never meant: without one of its own the profile gets the first that runs with the
-    /// identity that it gives.
-    pub(super) fn settle_identity(&mut self, host: &Host, ci: bool) {
-        if ci {
-            if self.asked.is_none() && self.config.grant.is_none() && self.default_grant().flow.needs_person() {
-                self.asked = self.grant_by_identity();
-            }
-            if let Some(name) = self.identity_value() {
-                let source = CiSource::default().source(host, true);
-                self.given.insert(name, super::Given { text: None, source });
-            }
+    /// What `--ci` sets: the identity value of the grant, where the profile gives none. A grant that needs a person is never
+    /// meant: without one of its own the profile gets the first that runs with the identity that it gives.
+    pub(super) fn take_identity(&mut self, host: &Host) {
+        if self.asked.is_none() && self.config.grant.is_none() && self.default_grant().flow.needs_person() {
+            self.asked = self.grant_by_identity();
         }
+        if let Some(name) = self.identity_value() {
+            let source = Source::Ci { source: CiSource::default(), job: job(host), by_flag: true };
+            self.given.insert(name, super::Given { text: None, source });
+        }
+    }
+
+    /// The defaults that an identity brings for other values, where nothing gives those.
+    pub(super) fn identity_defaults(&mut self) {
         let is_ci = |param: &&Param| self.given.get(&param.name).is_some_and(|g| matches!(g.source, Source::Ci { .. }));
-        let with: Vec<(String, String)> = self
-            .provider
-            .params
-            .iter()
-            .filter(is_ci)
-            .flat_map(|param| param.identity.clone().unwrap_or_default())
-            .collect();
+        let params = self.provider.params.iter().filter(is_ci);
+        let with: Vec<(String, String)> = params.flat_map(|param| param.identity.clone().unwrap_or_default()).collect();
         for (name, text) in with {
             let given = super::Given { text: Some(vec![Secret::new(text)]), source: Source::Default };
             self.given.entry(name).or_insert(given);
