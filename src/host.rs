@@ -249,6 +249,21 @@ impl Host {
         Ok(Secret::read(&bytes, lines)?)
     }
 
+    /// What another program asks on stdin: lines up to and with the first one for which `is_last`, or all.
+    ///
+    /// # Errors
+    /// [`Kind::Other`], and [`Kind::Unavailable`] where it is not complete in time.
+    pub fn read_request(&self, is_last: impl Fn(&[u8]) -> bool + Send + 'static) -> Result<Zeroizing<Vec<u8>>> {
+        // Stdin has one buffer, which a later call goes on with.
+        files::read_lines(|| std::io::stdin().lock(), LIMIT, self.clock.deadline, is_last).map(Zeroizing::new).map_err(
+            |error| {
+                let late = error.kind() == std::io::ErrorKind::TimedOut;
+                let kind = if late { Kind::Unavailable } else { Kind::Other };
+                Error::new(kind, "the request on stdin cannot be read", files::why(&error))
+            },
+        )
+    }
+
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///

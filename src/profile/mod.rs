@@ -11,6 +11,7 @@ mod values;
 
 pub use crate::cli::Flag;
 pub use library::{Library, Loaded};
+pub use owner::origin_of_host;
 pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};

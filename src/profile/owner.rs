@@ -105,7 +105,7 @@ impl Profile {
 }
 
 /// The origin that `host[:port]` or an origin means: https and 443 unless written.
-fn origin_of_host(host: &str) -> Option<String> {
+pub fn origin_of_host(host: &str) -> Option<String> {
     let url = if host.contains("://") { host.to_string() } else { format!("https://{host}") };
     Url::parse(&url).map(|url| url.origin()).ok()
 }
