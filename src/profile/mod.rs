@@ -3,6 +3,7 @@
 pub mod config;
 pub mod discovery;
 mod flags;
+mod hosts;
 pub mod library;
 mod owner;
 #[cfg(test)]
@@ -11,7 +12,6 @@ mod values;
 
 pub use crate::cli::Flag;
 pub use library::{Library, Loaded};
-pub use owner::origin_of_host;
 pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
 
 use self::library::{check_variables, not_known};

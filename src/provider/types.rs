@@ -386,8 +386,8 @@ pub struct Use {
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The hosts that may be called with it, besides the profile's.
-    pub hosts: Vec<String>,
+    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
+    pub hosts: Option<Vec<String>>,
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }

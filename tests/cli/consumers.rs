@@ -142,7 +142,8 @@ impl Guarded {
 fn knows_authtype() -> bool {
     let out = Command::new("git").args(["version"]).finish().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).map(|n| n.parse().unwrap_or(0));
+    let mut numbers =
+        text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2, 46)
 }
 
@@ -265,11 +266,13 @@ fn docker_reads_a_manifest_from_a_registry_with_the_token_as_the_password() {
     let token = world.sandbox.run("get shop").line();
     *wanted.lock().unwrap() = basic("oauth2", &token);
     let image = format!("127.0.0.1:{}/demo:1", server.port());
-    let inspect = |image: &str| world.program("docker").args(["manifest", "inspect", "--insecure", image]).finish().unwrap();
+    let inspect =
+        |image: &str| world.program("docker").args(["manifest", "inspect", "--insecure", image]).finish().unwrap();
     let out = ok(&inspect(&image));
     assert!(out.contains("application/vnd.docker.container.image.v1+json"), "{out}");
     // Another registry gets nothing.
-    let other = Server::new(|_| Reply::json(401, serde_json::json!({})).header("WWW-Authenticate", "Basic realm=\"r\""));
+    let other =
+        Server::new(|_| Reply::json(401, serde_json::json!({})).header("WWW-Authenticate", "Basic realm=\"r\""));
     let out = inspect(&format!("127.0.0.1:{}/demo:1", other.port()));
     assert!(!out.status.success());
     assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
@@ -307,7 +310,17 @@ fn docker_exchanges_the_token_for_one_of_a_registry_of_debian_s() {
     until("the registry listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     let put = |method: &str, path: &str, kind: &str, body: &str| {
         let mut command = world.program("curl");
-        command.args(["-sS", "-D", "-", "-X", method, "-H", "Authorization: Bearer x", "-H", &format!("Content-Type: {kind}")]);
+        command.args([
+            "-sS",
+            "-D",
+            "-",
+            "-X",
+            method,
+            "-H",
+            "Authorization: Bearer x",
+            "-H",
+            &format!("Content-Type: {kind}"),
+        ]);
         let at = if path.starts_with("http") { path.to_string() } else { format!("http://127.0.0.1:{port}{path}") };
         ok(&command.args(["--data-binary", body, &at]).finish().unwrap())
     };
@@ -339,7 +352,8 @@ fn cargo() -> PathBuf {
 /// A registry of crates with a sparse index (The Cargo Book, "Index Format"), for whoever sends the token.
 fn crates(at: &Mutex<String>, wanted: &Mutex<String>, request: &Received) -> Reply {
     if request.header("authorization") != Some(wanted.lock().unwrap().as_str()) {
-        return Reply::new(401, "text/plain", "no").header("WWW-Authenticate", "Cargo login_url=\"https://example.com\"");
+        return Reply::new(401, "text/plain", "no")
+            .header("WWW-Authenticate", "Cargo login_url=\"https://example.com\"");
     }
     let url = at.lock().unwrap().clone();
     match request.path() {
@@ -419,14 +433,12 @@ fn go_lists_a_module_of_a_private_proxy() {
     version(go.to_str().unwrap(), &["version"]);
     let wanted = Arc::<Mutex<String>>::default();
     let its = wanted.clone();
-    let server = Server::tls(move |request| {
-        match (request.header("authorization"), request.path()) {
-            (Some(header), "/proxy/example.com/demo/@v/list") if header == its.lock().unwrap().as_str() => {
-                Reply::new(200, "text/plain", "v1.2.3\n")
-            }
-            (Some(header), _) if header == its.lock().unwrap().as_str() => Reply::new(404, "text/plain", "none"),
-            _ => Reply::new(401, "text/plain", "no"),
+    let server = Server::tls(move |request| match (request.header("authorization"), request.path()) {
+        (Some(header), "/proxy/example.com/demo/@v/list") if header == its.lock().unwrap().as_str() => {
+            Reply::new(200, "text/plain", "v1.2.3\n")
         }
+        (Some(header), _) if header == its.lock().unwrap().as_str() => Reply::new(404, "text/plain", "none"),
+        _ => Reply::new(401, "text/plain", "no"),
     });
     let world = World::new(&server.url());
     world.setup("goauth");
@@ -472,10 +484,16 @@ fn terraform_finds_a_module_in_a_private_registry() {
     world.setup("terraform");
     let token = world.sandbox.run("get shop").line();
     *wanted.lock().unwrap() = format!("Bearer {token}");
-    let module = format!("module \"demo\" {{\n  source = \"localhost:{}/acme/demo/local\"\n  version = \"1.2.3\"\n}}\n", server.port());
+    let module = format!(
+        "module \"demo\" {{\n  source = \"localhost:{}/acme/demo/local\"\n  version = \"1.2.3\"\n}}\n",
+        server.port()
+    );
     put(&world.sandbox.work().join("app/main.tf"), module.as_bytes());
     let mut command = world.program("terraform");
-    command.env("SSL_CERT_FILE", server.ca_file()).env("CHECKPOINT_DISABLE", "1").env("TF_REGISTRY_CLIENT_TIMEOUT", "60");
+    command
+        .env("SSL_CERT_FILE", server.ca_file())
+        .env("CHECKPOINT_DISABLE", "1")
+        .env("TF_REGISTRY_CLIENT_TIMEOUT", "60");
     let out = command.args(["init", "-no-color"]).current_dir(world.sandbox.work().join("app")).finish().unwrap();
     // There is nothing to download; that it comes so far takes the token.
     let asked = |path: &str| server.requests().iter().any(|request| request.path() == path);

@@ -1,7 +1,7 @@
 //! cargo's credential provider protocol, version 1: "Credential Provider Protocol" in The Cargo Book. A line of JSON
 //! each way; the helper speaks first.
 
-use super::{Asking, answer, credential, one_line, origin, owner};
+use super::{Asking, credential, one_line, origin, owner};
 use crate::base::error::{Error, Kind};
 use crate::base::text::escape;
 use crate::cmd::Context;
@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 /// # Errors
 /// Where cargo cannot be heard or answered. What else goes wrong is said in a reply.
 pub fn run(context: &mut Context, asking: &Asking) -> Result<()> {
-    answer(context, "{\"v\":[1]}\n")?;
+    context.print("{\"v\":[1]}\n")?;
     loop {
         let line = context.host.read_request(|_| true)?;
         if line.is_empty() {
             return Ok(());
         }
         let reply = reply(context, asking, &line);
-        answer(context, &Zeroizing::new(format!("{reply}\n")))?;
+        context.print(&Zeroizing::new(format!("{reply}\n")))?;
     }
 }
 

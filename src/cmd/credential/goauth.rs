@@ -16,7 +16,7 @@ pub fn run(context: &mut Context, asking: &Asking, url: Option<&str>) -> Result<
             Some(origin) => owner(context, asking, &origin)?.map(|name| (name, vec![origin])),
             None => None,
         },
-        (None, Some(name)) => Some((name.to_string(), own_origins(context, name).collect())),
+        (None, Some(name)) => Some((name.to_string(), own_origins(context, name).to_vec())),
         // Which profile go will need is not known yet.
         (None, None) => None,
     };

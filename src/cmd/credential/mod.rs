@@ -15,7 +15,7 @@ use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::base::url::Url;
 use crate::cli::{Credential as Arguments, Protocol, TokenArgs};
-use crate::profile::{Profile, Wishes, origin_of_host};
+use crate::profile::{Profile, Wishes};
 use crate::storage::cache::Cache;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -104,9 +104,8 @@ fn origin(url: &str) -> Result<Option<String>, String> {
 }
 
 /// The origins of a profile's own `hosts`.
-fn own_origins<'c>(context: &'c Context, profile: &str) -> impl Iterator<Item = String> + use<'c> {
-    let own = context.setup.config.profiles.get(profile);
-    own.into_iter().flat_map(|own| own.hosts.iter().filter_map(|host| origin_of_host(host)))
+fn own_origins<'c>(context: &'c Context, profile: &str) -> &'c [String] {
+    context.setup.config.profiles.get(profile).map_or(&[], |own| &own.hosts)
 }
 
 /// The profiles that have `origin` among their own `hosts`: exactly, as a token for whatever ends alike would be given
@@ -124,7 +123,8 @@ fn owners(context: &Context, asking: &Asking, origin: &str) -> Result<Vec<String
         }
         None => context.setup.config.profiles.keys().cloned().collect(),
     };
-    let has = |name: &String| own_origins(context, name).any(|own| own == origin);
+    let profiles = &context.setup.config.profiles;
+    let has = |name: &String| profiles.get(name).is_some_and(|own| own.answers_for(origin));
     Ok(names.into_iter().filter(has).collect())
 }
 
@@ -232,8 +232,8 @@ fn all_owned(context: &Context, asking: &Asking) -> Result<BTreeMap<String, Stri
     let names = context.setup.config.profiles.keys().cloned().collect::<Vec<_>>();
     let mut found = BTreeMap::new();
     for origin in names.iter().flat_map(|name| own_origins(context, name)) {
-        if let [one] = owners(context, asking, &origin)?.as_slice() {
-            found.insert(origin, one.clone());
+        if let [one] = owners(context, asking, origin)?.as_slice() {
+            found.insert(origin.clone(), one.clone());
         }
     }
     Ok(found)

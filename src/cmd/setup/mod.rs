@@ -13,7 +13,7 @@ use super::Context;
 use crate::base::error::{Error, Kind};
 use crate::cli::{Setup as Arguments, SetupProgram};
 use crate::host::{Host, LIMIT};
-use crate::profile::{Profile, Wishes, origin_of_host};
+use crate::profile::{Profile, Wishes};
 use crate::system::files::{self, Durable, Target};
 use crate::system::process::{self, End, Errors, Output};
 use crate::system::program;
@@ -61,11 +61,7 @@ fn plan(context: &mut Context, args: &Arguments) -> Result<Plan> {
     // That there is such a profile, and its provider is sound.
     Profile::resolve(context.host, &context.setup, &args.profile, &Wishes::default())?;
     let profiles = &context.setup.config.profiles;
-    let hosts = |name: &str| {
-        let own = profiles.get(name).into_iter().flat_map(|own| &own.hosts);
-        own.filter_map(|host| origin_of_host(host)).collect::<Vec<_>>()
-    };
-    let mut origins = hosts(&args.profile);
+    let mut origins = profiles.get(&args.profile).map(|own| own.hosts.clone()).unwrap_or_default();
     origins.dedup();
     if origins.is_empty() && args.program != SetupProgram::Kubernetes {
         let what = format!("{}: no hosts in the config", args.profile);
@@ -73,8 +69,8 @@ fn plan(context: &mut Context, args: &Arguments) -> Result<Plan> {
         let hint = format!("add to [profile.{}]: hosts = [\"HOST\"]", args.profile);
         return Err(Error::new(Kind::Config, what, why).hint(hint).into());
     }
-    let others = profiles.keys().filter(|name| **name != args.profile).flat_map(|name| hosts(name));
-    let is_shared = others.into_iter().any(|other| origins.contains(&other));
+    let mut others = profiles.iter().filter(|(name, _)| **name != args.profile);
+    let is_shared = others.any(|(_, other)| origins.iter().any(|origin| other.answers_for(origin)));
     let tok = match on_path(context.host, "tok") {
         Some(_) => "tok".to_string(),
         None => own_path()?.to_string_lossy().into_owned(),
@@ -225,7 +221,7 @@ fn ask(context: &Context, name: &str, arguments: &[&str]) -> Result<(bool, Strin
     let mut command =
         program::command(OsStr::new(name), context.host.env.for_children()).map_err(|why| failed(why.to_string()))?;
     command.args(arguments);
-    match process::run(&mut command, None, Errors::Captured, context.host.clock.deadline, LIMIT) {
+    match process::run(&mut command, None, Errors::Dropped, context.host.clock.deadline, LIMIT) {
         Ok(End::Ended(Output { status, stdout, .. })) => {
             Ok((status.success(), String::from_utf8_lossy(&stdout).into_owned()))
         }
