@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 
 // `tok credential`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Credential {
     /// The protocol, and what the program asks.
     #[command(subcommand)]

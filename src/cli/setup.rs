@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 
 // `tok setup`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Setup {
     /// Program to set up
     #[arg(value_name = "PROGRAM", value_enum)]

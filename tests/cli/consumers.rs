@@ -6,7 +6,6 @@ use crate::child::Start;
 use crate::skip::{lacking, needs, skip};
 use crate::support::server::{Received, Reply, Server};
 use crate::support::{CANARY, Sandbox, contains, plain_provider, put, until};
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -76,43 +75,38 @@ fn version(program: &str, args: &[&str]) {
     crate::support::figures(&format!("{program}: {}", text.lines().next().unwrap_or_default()));
 }
 
-/// The files of a git repository with one commit, as the dumb HTTP protocol has them.
-fn repository(world: &World) -> HashMap<String, Vec<u8>> {
+/// A folder with a git repository `repo.git` that has one commit.
+fn repository(world: &World) -> PathBuf {
     let folder = world.sandbox.work().join("origin");
-    let at = folder.to_str().unwrap().to_string();
+    let at = folder.join("repo.git").to_str().unwrap().to_string();
     ok(&world.git(&["init", "-q", &at]));
-    put(&folder.join("README"), b"hello\n");
-    for args in [
-        &["-C", &at, "add", "README"][..],
-        &["-C", &at, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qm", "one"],
-        &["-C", &at, "update-server-info"],
-    ] {
-        ok(&world.git(args));
-    }
-    let mut files = HashMap::new();
-    let root = folder.join(".git");
-    crate::support::walk(&root, &mut |path| {
-        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_string();
-        files.insert(format!("/repo.git/{name}"), fs::read(path).unwrap());
-    });
-    files
+    put(&folder.join("repo.git/README"), b"hello\n");
+    ok(&world.git(&["-C", &at, "add", "README"]));
+    ok(&world.git(&["-C", &at, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qm", "one"]));
+    folder
 }
 
-/// A server of these files for whoever sends the `Authorization` that `wanted` is at that time.
-fn guarded(
-    files: Arc<Mutex<HashMap<String, Vec<u8>>>>,
-    wanted: Arc<Mutex<String>>,
-    challenge: &'static str,
-) -> impl Fn(&Received) -> Reply + Send + Sync + 'static {
-    move |request| {
-        if request.header("authorization") != Some(wanted.lock().unwrap().as_str()) {
-            return Reply::new(401, "text/plain", "no").header("WWW-Authenticate", challenge);
-        }
-        match files.lock().unwrap().get(request.path()) {
-            Some(bytes) => Reply::new(200, "application/octet-stream", bytes.clone()),
-            None => Reply::new(404, "text/plain", "none"),
-        }
-    }
+/// git's own server side, git-http-backend(1), which speaks CGI (RFC 3875).
+fn backend(root: &Path, request: &Received) -> Reply {
+    use std::io::Write;
+    use std::process::Stdio;
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    let mut command = Command::new("git");
+    command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
+    command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
+    command.env("PATH_INFO", path).env("QUERY_STRING", query).env("REQUEST_METHOD", &request.method);
+    command.env("CONTENT_TYPE", request.header("content-type").unwrap_or(""));
+    command.env("HTTP_CONTENT_ENCODING", request.header("content-encoding").unwrap_or(""));
+    command.env("GIT_PROTOCOL", request.header("git-protocol").unwrap_or(""));
+    command.env("CONTENT_LENGTH", request.body.len().to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&request.body).unwrap();
+    let out = child.wait_with_output().unwrap().stdout;
+    let end = out.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_else(|| panic!("{request:?}"));
+    let head = String::from_utf8_lossy(&out[..end]).into_owned();
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name).map(str::to_string));
+    let status = field("Status: ").and_then(|status| status.get(..3)?.parse().ok()).unwrap_or(200);
+    Reply::new(status, &field("Content-Type: ").unwrap_or("text/plain".into()), &out[end + 4..])
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -120,21 +114,32 @@ fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
-struct Guarded {
-    files: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+/// A git server for whoever sends the `Authorization` that it wants at that time.
+struct Hub {
+    root: Arc<Mutex<PathBuf>>,
     wanted: Arc<Mutex<String>>,
     server: Server,
 }
 
-impl Guarded {
-    fn new(challenge: &'static str) -> Guarded {
-        let (files, wanted) = (Arc::<Mutex<HashMap<_, _>>>::default(), Arc::<Mutex<String>>::default());
-        let server = Server::new(guarded(files.clone(), wanted.clone(), challenge));
-        Guarded { files, wanted, server }
+impl Hub {
+    fn new(challenge: &'static str) -> Hub {
+        let (root, wanted) = (Arc::<Mutex<PathBuf>>::default(), Arc::<Mutex<String>>::default());
+        let (its, theirs) = (root.clone(), wanted.clone());
+        let server = Server::new(move |request| {
+            match request.header("authorization") == Some(theirs.lock().unwrap().as_str()) {
+                true => backend(&its.lock().unwrap(), request),
+                false => Reply::new(401, "text/plain", "no").header("WWW-Authenticate", challenge),
+            }
+        });
+        Hub { root, wanted, server }
     }
 
     fn wants(&self, header: &str) {
         *self.wanted.lock().unwrap() = header.into();
+    }
+
+    fn has_a_repository(&self, world: &World) {
+        *self.root.lock().unwrap() = repository(world);
     }
 }
 
@@ -154,9 +159,9 @@ fn git_clones_from_a_server_that_wants_the_header() {
         skip!("this git is older than 2.46")
     }
     version("git", &["version"]);
-    let hub = Guarded::new("Bearer realm=\"hub\"");
+    let hub = Hub::new("Bearer realm=\"hub\"");
     let world = World::new(&hub.server.url());
-    *hub.files.lock().unwrap() = repository(&world);
+    hub.has_a_repository(&world);
     world.setup("git");
     let token = world.sandbox.run("get shop").line();
     hub.wants(&format!("Bearer {token}"));
@@ -176,9 +181,9 @@ fn git_clones_from_a_server_that_wants_the_header() {
 #[test]
 fn git_clones_from_a_server_that_wants_name_and_password() {
     needs!("git");
-    let hub = Guarded::new("Basic realm=\"hub\"");
+    let hub = Hub::new("Basic realm=\"hub\"");
     let world = World::new(&hub.server.url());
-    *hub.files.lock().unwrap() = repository(&world);
+    hub.has_a_repository(&world);
     // A helper that would write down what it is told: it is not asked for this host.
     ok(&world.git(&["config", "--global", "credential.helper", "store"]));
     world.setup("git");
@@ -196,7 +201,7 @@ fn git_clones_from_a_server_that_wants_name_and_password() {
 #[test]
 fn git_asks_tok_for_no_other_host() {
     needs!("git");
-    let (hub, other) = (Guarded::new("Bearer"), Guarded::new("Bearer"));
+    let (hub, other) = (Hub::new("Bearer"), Hub::new("Bearer"));
     let world = World::new(&hub.server.url());
     // A helper for all hosts, by the program's name.
     std::os::unix::fs::symlink("tok", world.sandbox.home().join("bin/git-credential-tok")).unwrap();
@@ -205,7 +210,7 @@ fn git_asks_tok_for_no_other_host() {
     assert!(!out.status.success());
     assert!(other.server.requests().iter().all(|request| request.header("authorization").is_none()));
     assert_eq!(world.issuer.count(), 0);
-    *hub.files.lock().unwrap() = repository(&world);
+    hub.has_a_repository(&world);
     let token = world.sandbox.run("get shop").line();
     let scheme = if knows_authtype() { format!("Bearer {token}") } else { basic("oauth2", &token) };
     hub.wants(&scheme);
@@ -256,7 +261,7 @@ fn docker_reads_a_manifest_from_a_registry_with_the_token_as_the_password() {
     version("docker", &["--version"]);
     let wanted = Arc::<Mutex<String>>::default();
     let its = wanted.clone();
-    let server = Server::new(move |request| match request.header("authorization") {
+    let server = Server::tls(move |request| match request.header("authorization") {
         Some(header) if header == its.lock().unwrap().as_str() => registry(request),
         _ => Reply::json(401, serde_json::json!({"errors": []})).header("WWW-Authenticate", "Basic realm=\"r\""),
     });
@@ -421,8 +426,9 @@ fn cargo_reads_the_index_of_a_private_registry() {
 /// The Go that `./test` installs, or the one on `PATH`, if it knows GOAUTH (1.24).
 fn go() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_tok")).ancestors().nth(2)?;
-    let own = [target.join("real/go/bin/go"), target.join("../real/go/bin/go")];
-    let found = own.into_iter().find(|path| path.is_file()).or(lacking(&["go"]).is_none().then(|| "go".into()))?;
+    let own = fs::read_dir(target.join("real/go/venv/lib")).into_iter().flatten().flatten();
+    let own = own.map(|python| python.path().join("site-packages/go/bin/go")).find(|path| path.is_file());
+    let found = own.or(lacking(&["go"]).is_none().then(|| "go".into()))?;
     let out = Command::new(&found).args(["help", "goauth"]).env("HOME", "/nonexistent").finish().ok()?;
     contains(&out.stdout, b"GOAUTH").then_some(found)
 }
@@ -480,12 +486,12 @@ fn terraform_finds_a_module_in_a_private_registry() {
             _ => Reply::json(404, serde_json::json!({})),
         }
     });
-    let world = World::new(&format!("localhost:{}", server.port()));
+    let world = World::new(&server.url());
     world.setup("terraform");
     let token = world.sandbox.run("get shop").line();
     *wanted.lock().unwrap() = format!("Bearer {token}");
     let module = format!(
-        "module \"demo\" {{\n  source = \"localhost:{}/acme/demo/local\"\n  version = \"1.2.3\"\n}}\n",
+        "module \"demo\" {{\n  source = \"127.0.0.1:{}/acme/demo/local\"\n  version = \"1.2.3\"\n}}\n",
         server.port()
     );
     put(&world.sandbox.work().join("app/main.tf"), module.as_bytes());
