@@ -51,6 +51,7 @@ mod readme;
 mod refresh;
 mod replies;
 mod settings_in_force;
+mod setup;
 mod shell;
 mod signals;
 mod signing;
