@@ -24,6 +24,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use zeroize::Zeroizing;
 
+/// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
+/// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
+/// to children.
+const IN_COMMAND: &str = "_TOK_IN_COMMAND";
+
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
@@ -268,10 +273,24 @@ impl Host {
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
-    /// In words without its output.
+    /// In words without its output; [`Host::may_run_commands`].
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        let bytes = process::output(words, self.env.for_children(), self.clock.left(), LIMIT)?;
+        self.may_run_commands()?;
+        let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
+        let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
+        let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Whether this tok may run a command of the config: not if one has started it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
+        match self.env.has(IN_COMMAND) {
+            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
+            false => Ok(()),
+        }
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

@@ -439,12 +439,16 @@ fn go_lists_a_module_of_a_private_proxy() {
     version(go.to_str().unwrap(), &["version"]);
     let wanted = Arc::<Mutex<String>>::default();
     let its = wanted.clone();
-    let server = Server::tls(move |request| match (request.header("authorization"), request.path()) {
-        (Some(header), "/proxy/example.com/demo/@v/list") if header == its.lock().unwrap().as_str() => {
-            Reply::new(200, "text/plain", "v1.2.3\n")
+    let server = Server::tls(move |request| {
+        if request.header("authorization") != Some(its.lock().unwrap().as_str()) {
+            return Reply::new(401, "text/plain", "no");
         }
-        (Some(header), _) if header == its.lock().unwrap().as_str() => Reply::new(404, "text/plain", "none"),
-        _ => Reply::new(401, "text/plain", "no"),
+        match request.path().strip_prefix("/proxy/example.com/demo/@v/") {
+            Some("list") => Reply::new(200, "text/plain", "v1.2.3\n"),
+            Some("v1.2.3.info") => Reply::json(200, serde_json::json!({"Version": "v1.2.3"})),
+            Some("v1.2.3.mod") => Reply::new(200, "text/plain", "module example.com/demo\n"),
+            _ => Reply::new(404, "text/plain", "none"),
+        }
     });
     let world = World::new(&server.url());
     world.setup("goauth");
