@@ -209,6 +209,7 @@ const CONFIGS: &[(&str, &str)] = &[
     // Whatever has the form of a value's name is one; this has not.
     ("Profiles: `[profile.NAME]`", "[profile.p]\nPROBE-file = 1"),
     ("Values from elsewhere", "[profile.p]\nx = { PROBE = 1 }"),
+    ("The identity of a CI job: `{ ci = … }`", "[profile.p]\nx = { ci = \"auto\", PROBE = 1 }"),
 ];
 
 /// The tables of a provider file, by their heading in `docs/providers.md`, likewise.
@@ -486,6 +487,11 @@ mod completion {
         let home = Home::new();
         assert_eq!(home.offers(&["tok", "comp"]), ["completions"]);
         assert_eq!(home.offers(&["tok", "completions", "z"]), ["zsh"]);
+        assert_eq!(home.offers(&["tok", "setup", "ku"]), ["kubernetes"]);
+        assert_eq!(home.offers(&["tok", "setup", "git", "pure"]), ["purewl"]);
+        assert_eq!(home.offers(&["tok", "credential", "terra"]), ["terraform"]);
+        assert_eq!(home.offers(&["tok", "credential", "--profile", "pure"]), ["purewl"]);
+        assert_eq!(home.offers(&["tok", "credential", "git", "--profile", "pure"]), ["purewl"]);
         assert_eq!(home.offers(&["tok", "get", "purewl", "-o", "he"]), ["header"]);
     }
 

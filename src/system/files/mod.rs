@@ -136,6 +136,15 @@ pub fn numbers(path: &Path) -> io::Result<Option<Numbers>> {
     }
 }
 
+/// What becomes of a file's length where space for it is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// It stays.
+    Stays,
+    /// It is that of the space.
+    Grows,
+}
+
 /// How sure a written file must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
@@ -159,7 +168,7 @@ fn split(path: &Path) -> io::Result<(&Path, &Path)> {
 /// # Errors
 /// If that much space is missing: the disk or the quota is full, or a limit of the process is lower.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
-    sys::reserve(file, length, true)
+    sys::reserve(file, length, Length::Stays)
 }
 
 /// Writes `bytes` at the beginning of `file`, with one system call where the system takes them at once.
