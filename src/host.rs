@@ -274,13 +274,23 @@ impl Host {
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
-    /// In words without its output; [`Host::may_run_commands`].
+    /// In words without its output.
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        self.may_run_commands()?;
         let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
         let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
         let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Whether this tok may run a command of the config: not if one has started it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
+        match self.env.has(IN_COMMAND) {
+            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
+            false => Ok(()),
+        }
     }
 
     /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
@@ -300,17 +310,6 @@ impl Host {
             Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
             Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
-        }
-    }
-
-    /// Whether this tok may run a command of the config: not if one has started it.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
-        match self.env.has(IN_COMMAND) {
-            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
-            false => Ok(()),
         }
     }
 

@@ -487,6 +487,11 @@ mod completion {
         let home = Home::new();
         assert_eq!(home.offers(&["tok", "comp"]), ["completions"]);
         assert_eq!(home.offers(&["tok", "completions", "z"]), ["zsh"]);
+        assert_eq!(home.offers(&["tok", "setup", "ku"]), ["kubernetes"]);
+        assert_eq!(home.offers(&["tok", "setup", "git", "pure"]), ["purewl"]);
+        assert_eq!(home.offers(&["tok", "credential", "terra"]), ["terraform"]);
+        assert_eq!(home.offers(&["tok", "credential", "--profile", "pure"]), ["purewl"]);
+        assert_eq!(home.offers(&["tok", "credential", "git", "--profile", "pure"]), ["purewl"]);
         assert_eq!(home.offers(&["tok", "get", "purewl", "-o", "he"]), ["header"]);
     }
 

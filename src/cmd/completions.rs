@@ -74,6 +74,11 @@ fn command(catalog: &Catalog, providers: Vec<String>) -> clap::Command {
     let mut command = crate::cli::command(catalog, None);
     // The arguments are made.
     command.build();
+    let named = |c: clap::Command| {
+        let has = c.get_arguments().any(|arg| arg.get_id() == "profile");
+        if has { c.mut_arg("profile", |arg| arg.add(names(profiles.clone()))) } else { c }
+    };
+    command = command.mut_subcommand("credential", |c| named(c).mut_subcommands(named));
     for (verb, arg, choice) in [
         ("get", "profile", &profiles),
         ("header", "profile", &profiles),
