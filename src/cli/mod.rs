@@ -3,14 +3,20 @@
 //! and completions can be made from it alone.
 
 mod build;
+mod doctor;
 mod parse;
+mod providers;
+mod schema;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
+pub use doctor::Doctor;
 pub use parse::{FirstLook, first_look, parse};
+pub use providers::{Kind as ProviderKind, NewProvider, Providers, ProvidersCommand};
+pub use schema::{Schema, SchemaOf};
 pub use types::{
-    ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell,
+    ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Shell,
     Show, TokenArgs, Verb,
 };
 pub use usage::{Stop, stop, typed};

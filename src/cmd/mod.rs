@@ -2,12 +2,14 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod doctor;
 pub mod get;
 pub mod list;
 pub mod login;
 pub mod logout;
 pub mod output;
 pub mod providers;
+pub mod schema;
 pub mod show;
 pub mod table;
 pub mod token;
@@ -131,7 +133,12 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             ready(host, args.timeout);
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
-        Verb::Providers(args) => providers::run(host, args),
+        Verb::Providers(args) => providers::run(host, global, setup, args),
+        Verb::Doctor(args) => {
+            ready(host, args.timeout);
+            doctor::run(host, global, args)
+        }
+        Verb::Schema(args) => schema::run(host, args),
         Verb::Completions(args) => {
             let text = completions::script(args.shell)?;
             Ok(host.terminal.print(&text)?)

@@ -29,6 +29,23 @@ pub fn address(variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<Stri
     address_of(rustix::process::geteuid().as_raw(), variable, runtime)
 }
 
+/// Whether `variable`, as `DBUS_SESSION_BUS_ADDRESS`, names sockets that none can connect to: of a session that has ended.
+pub fn is_dead(variable: &OsStr) -> bool {
+    let paths = variable.to_str().map(|text| text.split(';').filter(|one| !one.is_empty()).map(path_of));
+    let paths: Option<Vec<_>> = paths.and_then(|paths| paths.collect());
+    paths.is_some_and(|paths| {
+        let connects = |path: &String| std::os::unix::net::UnixStream::connect(path).is_ok();
+        !paths.is_empty() && !paths.iter().any(connects)
+    })
+}
+
+/// The path of a `unix:path=…`; `None` for any other address.
+fn path_of(address: &str) -> Option<String> {
+    let keys = address.strip_prefix("unix:")?;
+    let path = keys.split(',').find_map(|key| key.strip_prefix("path="))?;
+    percent_encoding::percent_decode_str(path).decode_utf8().ok().map(|path| path.into_owned())
+}
+
 fn address_of(uid: u32, variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<String, String> {
     let folder = Path::new(RUNTIME_FOLDERS).join(uid.to_string());
     let folders = [runtime.filter(|folder| !folder.is_empty()).map(Path::new), Some(&folder)];

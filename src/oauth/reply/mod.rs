@@ -6,7 +6,9 @@ mod body;
 pub mod claims;
 mod expiry;
 mod refusal;
+pub mod saved;
 mod scope;
+pub mod steps;
 pub mod value;
 
 pub use body::form_decode;
