@@ -101,6 +101,15 @@ impl<'p> Blanks<'p> {
     }
 
     fn add_defaults(&mut self) -> Result<()> {
+        // What is part of a value that is not shown is not either.
+        for param in &self.profile.provider.params {
+            if let Some(inside) = &param.inside
+                && self.names.contains(&inside.value)
+                && !self.values.contains_key(&param.name)
+            {
+                self.mark(&param.name);
+            }
+        }
         inputs::defaults(self.profile, self.grant, &mut self.values);
         request::defaults(&self.profile.provider, &mut self.values, &|name| self.profile.is_off(name))
             .map_err(|unready| not_ready(self.profile, unready).into())

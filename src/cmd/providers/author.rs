@@ -124,7 +124,11 @@ pub fn read(context: &mut Context, words: &[String]) -> Result<()> {
         rows.push([step.key, escape(&step.place), escape(&step.found)]);
     }
     let result = match reply::read(&grant.response, dead, &response) {
-        Ok(issued) => told(&profile, &issued, now.secs()),
+        Ok(issued) => {
+            // Where there is a token, there is no error to look for.
+            rows.retain(|[key, _, found]| !key.starts_with("error.") || found != "-");
+            told(&profile, &issued, now.secs())
+        }
         Err(failure) => refused(&failure),
     };
     let text = format!("{}\n{result}", table(rows, context.host.columns()));
