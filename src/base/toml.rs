@@ -58,11 +58,17 @@ impl<'t> Document<'t> {
         result.map_err(|error| self.note(error)).ok()
     }
 
-    /// What was noted, in the order in which it was found, each once.
+    /// What was noted, in the order of the file, each once.
     pub fn findings(&self) -> Vec<Error> {
         let mut known = BTreeSet::new();
         let mut findings = self.findings.borrow().clone();
         findings.retain(|error| known.insert((error.what.clone(), error.why.clone())));
+        // FILE:LINE:COLUMN
+        findings.sort_by_key(|error| {
+            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
+            let column = numbers.next();
+            (numbers.next(), column)
+        });
         findings
     }
 
@@ -108,12 +114,7 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// The value of `key` as `read` takes it, else `default`: also where something is wrong with it, which is noted.
-    pub fn read<T>(
-        &self,
-        key: &'static str,
-        default: T,
-        read: impl FnOnce(TomlValue<'d, 't>) -> Result<T>,
-    ) -> T {
+    pub fn read<T>(&self, key: &'static str, default: T, read: impl FnOnce(TomlValue<'d, 't>) -> Result<T>) -> T {
         self.get(key).and_then(|value| self.doc.keep(read(value))).unwrap_or(default)
     }
 
@@ -129,7 +130,11 @@ impl<'d, 't> Table<'d, 't> {
 
     /// Like [`Table::get`], but the key does not count as known.
     pub fn look(&self, key: &str) -> Option<TomlValue<'d, 't>> {
-        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| TomlValue { doc: self.doc, value: v, key: self.key })
+        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| TomlValue {
+            doc: self.doc,
+            value: v,
+            key: self.key,
+        })
     }
 
     /// All keys and values in the order of the file, with the key's place. They count as known.

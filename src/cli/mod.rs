@@ -16,7 +16,7 @@ pub use parse::{FirstLook, first_look, parse};
 pub use providers::{Kind as ProviderKind, NewProvider, Providers, ProvidersCommand};
 pub use schema::{Schema, SchemaOf};
 pub use types::{
-    ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Shell,
-    Show, TokenArgs, Verb,
+    ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Shell, Show,
+    TokenArgs, Verb,
 };
 pub use usage::{Stop, stop, typed};

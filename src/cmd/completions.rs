@@ -68,7 +68,9 @@ pub fn answer(args: &[OsString], host: &Host) -> Result<bool> {
 fn row_values(row: &TargetRow) -> Vec<ValueRow> {
     let mut values: Vec<ValueRow> = Vec::new();
     for value in row.grants.iter().flat_map(|grant| &grant.values) {
-        if !matches!(value.name.as_str(), "scope" | "refresh_token") && !values.iter().any(|known| known.name == value.name) {
+        if !matches!(value.name.as_str(), "scope" | "refresh_token")
+            && !values.iter().any(|known| known.name == value.name)
+        {
             values.push(value.clone());
         }
     }

@@ -83,14 +83,7 @@ impl Provider {
 
     /// All that is wrong with such a file, in the order of its lines; see [`Provider::parse`].
     pub fn check(name: &str, file: &str, text: &str) -> (Provider, Vec<Error>) {
-        let (provider, mut findings) = parse::read(name, file, text, parse::Check::Whole);
-        // FILE:LINE:COLUMN
-        let place = |error: &Error| -> Vec<usize> {
-            let numbers = error.what.rsplitn(3, ':').take(2).filter_map(|number| number.parse().ok());
-            numbers.collect::<Vec<usize>>().into_iter().rev().collect()
-        };
-        findings.sort_by_key(place);
-        (provider, findings)
+        parse::read(name, file, text, parse::Check::Whole)
     }
 
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).

@@ -43,9 +43,7 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
     if let Some(begin) = &grant.begin {
         let request = blanks.request(begin)?;
         steps.push(match grant.flow {
-            Flow::AuthorizationCode => {
-                Preview { what: "the browser opens".into(), text: blanks.restore(&request.url) }
-            }
+            Flow::AuthorizationCode => Preview { what: "the browser opens".into(), text: blanks.restore(&request.url) },
             _ => Preview { what: "begins the login".into(), text: blanks.show(&request) },
         });
     }
@@ -62,8 +60,8 @@ struct Blanks<'p> {
     profile: &'p Profile,
     grant: &'p Grant,
     values: Values,
-    /// The names of the marks.
-    names: Vec<String>,
+    /// The names of the marks, and whether each is a URL.
+    names: Vec<(String, bool)>,
 }
 
 impl<'p> Blanks<'p> {
@@ -104,7 +102,7 @@ impl<'p> Blanks<'p> {
         // What is part of a value that is not shown is not either.
         for param in &self.profile.provider.params {
             if let Some(inside) = &param.inside
-                && self.names.contains(&inside.value)
+                && self.is_marked(&inside.value)
                 && !self.values.contains_key(&param.name)
             {
                 self.mark(&param.name);
@@ -115,16 +113,21 @@ impl<'p> Blanks<'p> {
             .map_err(|unready| not_ready(self.profile, unready).into())
     }
 
+    fn is_marked(&self, name: &str) -> bool {
+        self.names.iter().any(|(marked, _)| marked == name)
+    }
+
     /// Puts a mark in the place of the value `name`.
     fn mark(&mut self, name: &str) {
         let mark = mark(self.names.len());
         let is = |of: fn(&Param) -> bool| self.profile.param(name).is_some_and(of);
+        let is_url = is(|param| param.url);
         let text = match () {
-            () if is(|param| param.url) => format!("{SCHEME}{mark}"),
+            () if is_url => format!("{SCHEME}{mark}"),
             () if is(|param| param.pairs) => format!("{mark}={mark}"),
             () => mark,
         };
-        self.names.push(name.into());
+        self.names.push((name.into(), is_url));
         self.values.insert(name.into(), text.into());
     }
 
@@ -137,7 +140,7 @@ impl<'p> Blanks<'p> {
                     // Of a default, what is missing in it.
                     let leads_to = self.profile.param(&name).map(Param::leads_to).unwrap_or_default();
                     let missing = leads_to.into_iter().find(|(inner, optional)| {
-                        !optional && !self.values.contains_key(inner) && !self.names.contains(inner)
+                        !optional && !self.values.contains_key(inner) && !self.is_marked(inner)
                     });
                     self.mark(&missing.map_or(name, |(inner, _)| inner));
                     self.add_defaults()?;
@@ -190,13 +193,14 @@ impl<'p> Blanks<'p> {
     }
 }
 
-fn restore(names: &[String], text: &str) -> String {
+fn restore(names: &[(String, bool)], text: &str) -> String {
     let mut text = text.to_string();
-    for (at, name) in names.iter().enumerate().rev() {
+    for (at, (name, is_url)) in names.iter().enumerate().rev() {
         let (mark, blank) = (mark(at), format!("{{{name}}}"));
-        for start in [SCHEME, &url::encode(SCHEME), ""] {
+        for start in [SCHEME, &url::encode(SCHEME)].into_iter().filter(|_| *is_url) {
             text = text.replace(&format!("{start}{mark}"), &blank);
         }
+        text = text.replace(&mark, &blank);
     }
     PROOFS.iter().fold(text, |text, (mark, blank)| text.replace(mark, blank))
 }
@@ -251,8 +255,9 @@ mod tests {
 
     #[test]
     fn marks_are_told_apart() {
-        let names: Vec<String> = (0..12).map(|n| format!("v{n}")).collect();
+        let names: Vec<(String, bool)> = (0..12).map(|n| (format!("v{n}"), n == 3 || n == 4)).collect();
         assert_eq!(restore(&names, "TOKBLANK1ENDTOKBLANK11END"), "{v1}{v11}");
         assert_eq!(restore(&names, "https://TOKBLANK3END/x?u=https%3A%2F%2FTOKBLANK4END"), "{v3}/x?u={v4}");
+        assert_eq!(restore(&names, "https://TOKBLANK2END.example"), "https://{v2}.example");
     }
 }

@@ -29,14 +29,12 @@ pub fn address(variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<Stri
     address_of(rustix::process::geteuid().as_raw(), variable, runtime)
 }
 
-/// Whether `variable`, as `DBUS_SESSION_BUS_ADDRESS`, names sockets that none can connect to: of a session that has ended.
-pub fn is_dead(variable: &OsStr) -> bool {
-    let paths = variable.to_str().map(|text| text.split(';').filter(|one| !one.is_empty()).map(path_of));
-    let paths: Option<Vec<_>> = paths.and_then(|paths| paths.collect());
-    paths.is_some_and(|paths| {
-        let connects = |path: &String| std::os::unix::net::UnixStream::connect(path).is_ok();
-        !paths.is_empty() && !paths.iter().any(connects)
-    })
+/// The first address in `variable`, as `DBUS_SESSION_BUS_ADDRESS`, where it is a socket that none can connect to: of a
+/// session that has ended. Those behind it may be what [`address`] has added.
+pub fn dead_address(variable: &OsStr) -> Option<&str> {
+    let first = variable.to_str()?.split(';').find(|one| !one.is_empty())?;
+    let socket = std::os::unix::net::UnixStream::connect(path_of(first)?);
+    socket.is_err().then_some(first)
 }
 
 /// The path of a `unix:path=…`; `None` for any other address.

@@ -20,9 +20,9 @@ pub fn process_state(pid: u32) -> ProcessState {
     {
         let known = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
         // Without the right to signal it, it is there too.
-        let is_there = known.is_some_and(|pid| {
-            !matches!(rustix::process::test_kill_process(pid), Err(error) if error == rustix::io::Errno::SRCH)
-        });
+        let is_there = known.is_some_and(
+            |pid| !matches!(rustix::process::test_kill_process(pid), Err(error) if error == rustix::io::Errno::SRCH),
+        );
         if !is_there {
             return ProcessState::Gone;
         }

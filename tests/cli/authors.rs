@@ -91,7 +91,11 @@ fn names_that_mean_something_else_are_refused() {
     for name in ["new", "help"] {
         let file = sandbox.file_arg(&format!("{name}.toml"), grant("a"));
         sandbox.tok(["providers", "--check", &file]).run().fails(3).says("cannot name a provider");
-        sandbox.tok(["providers", "new", name, "--url", "https://a.example"]).run().fails(2).says("cannot name a provider");
+        sandbox
+            .tok(["providers", "new", name, "--url", "https://a.example"])
+            .run()
+            .fails(2)
+            .says("cannot name a provider");
     }
     for name in ["browser", "device", "help"] {
         let file = sandbox.file_arg("acme.toml", grant(name));
@@ -236,13 +240,19 @@ fn a_new_file_works_as_it_is_written() {
     sandbox.set("TOK_ACME_API_KEY", format!("k-{CANARY}"));
     assert_eq!(sandbox.run("header acme").silent().line(), format!("X-Acme: t-{CANARY}"));
     let sent = server.last();
-    assert_eq!((sent.path(), sent.body.as_slice()), ("/v1/token", format!("{{\"api_key\":\"k-{CANARY}\"}}").as_bytes()));
+    assert_eq!(
+        (sent.path(), sent.body.as_slice()),
+        ("/v1/token", format!("{{\"api_key\":\"k-{CANARY}\"}}").as_bytes())
+    );
     // It is not replaced.
     sandbox.tok(["providers", "new", "acme", "--url", &url]).run().fails(2).says("already exists");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     for kind in ["client", "password", "standard", "key"] {
         let line = ["providers", "new", "other", "--print", "--kind", kind, "--url", "https://a.example/x?y={z}"];
-        let line: Vec<&str> = line.into_iter().map(|word| if kind == "standard" { word.trim_end_matches("?y={z}") } else { word }).collect();
+        let line: Vec<&str> = line
+            .into_iter()
+            .map(|word| if kind == "standard" { word.trim_end_matches("?y={z}") } else { word })
+            .collect();
         let text = sandbox.tok(line).run().silent().ok().stdout;
         sandbox.tok(["providers", "--check", "-"]).stdin(text).run().ok();
     }
@@ -317,7 +327,13 @@ fn reply_of(text: &str) -> Reply {
 /// and gets a token from a server that answers so.
 #[test]
 fn the_examples_of_the_page_work_from_the_file_to_the_token() {
-    let given = [("client_id", "ada"), ("client_secret", "hush"), ("api_key", "key"), ("username", "ada"), ("password", "pass")];
+    let given = [
+        ("client_id", "ada"),
+        ("client_secret", "hush"),
+        ("api_key", "key"),
+        ("username", "ada"),
+        ("password", "pass"),
+    ];
     let all = examples();
     assert_eq!(all.len(), 3);
     for (example, header) in all.iter().zip([
@@ -329,7 +345,8 @@ fn the_examples_of_the_page_work_from_the_file_to_the_token() {
         let path = sandbox.provider("example", &example.file);
         sandbox.tok(["providers", "--check", path.to_str().unwrap()]).run().silent().ok();
         sandbox.run("providers --try example").silent().prints(&format!("{}\n", example.request));
-        let read = |reply: &str| sandbox.tok(["providers", "--read", "example", "-"]).stdin(reply).run().silent().ok().stdout;
+        let read =
+            |reply: &str| sandbox.tok(["providers", "--read", "example", "-"]).stdin(reply).run().silent().ok().stdout;
         let shown = read(&example.reply);
         assert!(shown.contains("a token: expires in"), "{shown}");
         if let Some(refusal) = &example.refusal {
@@ -348,11 +365,16 @@ fn the_examples_of_the_page_work_from_the_file_to_the_token() {
         // What was sent is what is shown, with the values in their places.
         let sent = server.requests().remove(0);
         let (head, body) = example.request.split_once("\n\n").unwrap();
-        let fill = |text: &str| given.iter().fold(text.to_string(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
+        let fill = |text: &str| {
+            given.iter().fold(text.to_string(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+        };
         assert_eq!(String::from_utf8_lossy(&sent.body), fill(body));
         let mut lines = head.lines();
         let first: Vec<&str> = lines.next().unwrap().split(' ').collect();
-        assert_eq!((sent.method.as_str(), sent.path()), (first[0], &first[1][first[1].match_indices('/').nth(2).unwrap().0..]));
+        assert_eq!(
+            (sent.method.as_str(), sent.path()),
+            (first[0], &first[1][first[1].match_indices('/').nth(2).unwrap().0..])
+        );
         for line in lines {
             let (name, value) = line.split_once(": ").unwrap();
             // Base64 of ada:hush

@@ -137,7 +137,9 @@ fn zsh(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     zsh.exp_string("> ").expect("its prompt");
     zsh.send(&format!("{}\t", words.join(" "))).expect("typed");
     zsh.flush().expect("typed");
-    crate::support::until("zsh to complete", || std::fs::read_to_string(&out).is_ok_and(|text| !text.trim().is_empty()));
+    crate::support::until("zsh to complete", || {
+        std::fs::read_to_string(&out).is_ok_and(|text| !text.trim().is_empty())
+    });
     zsh.send("\u{15}exit\r").expect("typed");
     zsh.flush().expect("typed");
     zsh.exp_eof().expect("its end");
@@ -164,10 +166,12 @@ type Asked = (&'static str, fn(&Sandbox, &[&str]) -> Vec<String>);
 fn values_complete_only_where_they_belong() {
     let mut sandbox = Sandbox::new();
     with_tok(&mut sandbox);
-    sandbox.provider("acme", &plain_provider("https://a.example", "").replace("[params.scope]", "[params.tenant]\n[params.scope]").replace(
-        "scope = \"{scope?}\" }",
-        "scope = \"{scope?}\", tenant = \"{tenant?}\" }",
-    ));
+    sandbox.provider(
+        "acme",
+        &plain_provider("https://a.example", "")
+            .replace("[params.scope]", "[params.tenant]\n[params.scope]")
+            .replace("scope = \"{scope?}\" }", "scope = \"{scope?}\", tenant = \"{tenant?}\" }"),
+    );
     let asked: [Asked; 3] = [("bash", bash), ("fish", fish), ("zsh", zsh)];
     for (shell, ask) in asked.into_iter().filter(|(shell, _)| is_there(shell)) {
         let offers = |line: &str| {

@@ -1,8 +1,8 @@
 //! `tok schema`: what each command prints as JSON is what its schema says.
 
-use crate::support::purewl::PureWl;
 use crate::support::Sandbox;
 use crate::support::apiax::Apiax;
+use crate::support::purewl::PureWl;
 use serde_json::{Map, Value};
 
 /// Why `value` is not what `schema` says. Of JSON Schema it knows what the schemas use, and nothing that it does not

@@ -19,7 +19,8 @@ const SETTINGS: [&str; 3] = ["TOK_STORE", "TOK_CACHE", "TOK_CONFIG"];
 pub(super) fn variables(visit: &mut Visit) -> Vec<Finding> {
     let setup = &visit.setup;
     let mut known: BTreeMap<String, String> = BTreeMap::new();
-    let names: BTreeSet<String> = setup.library.names().into_iter().chain(setup.config.profiles.keys().cloned()).collect();
+    let names: BTreeSet<String> =
+        setup.library.names().into_iter().chain(setup.config.profiles.keys().cloned()).collect();
     for name in names.iter().chain(visit.subjects.iter().map(|subject| &subject.name)) {
         let values = values_of(visit.host, setup, name);
         known.extend(values.into_keys().map(|variable| (variable, name.clone())));
@@ -62,9 +63,8 @@ fn lacks(visit: &Visit, profile: &str, name: &str) -> bool {
             own == name || format!("{own}_FILE") == name
         });
         value.is_some_and(|param| {
-            let is_stored = subject.noted.as_ref().is_some_and(|noted| {
-                noted.refresh_token || noted.secrets.contains(&param.name)
-            });
+            let is_stored =
+                subject.noted.as_ref().is_some_and(|noted| noted.refresh_token || noted.secrets.contains(&param.name));
             let is_needed = own.provider.uses(own.default_grant()).get(&param.name) == Some(&false);
             !own.given.contains_key(&param.name) && param.default.is_none() && !is_stored && is_needed
         })
@@ -113,8 +113,8 @@ pub(super) fn curl(visit: &mut Visit) -> Vec<Finding> {
 /// Whether the variable with the session bus is of a session that has ended.
 pub(super) fn session_bus(visit: &mut Visit) -> Vec<Finding> {
     #[cfg(all(unix, not(target_os = "macos")))]
-    if let Some(address) = visit.host.env.get(bus::ADDRESS).filter(|address| bus::is_dead(address)) {
-        let why = format!("nothing answers at {}: that session has ended", escape(&address.to_string_lossy()));
+    if let Some(address) = visit.host.env.get(bus::ADDRESS).and_then(bus::dead_address) {
+        let why = format!("nothing answers at {}: that session has ended", escape(address));
         let hint = match bus::address(None, visit.host.env.get(bus::RUNTIME)) {
             Ok(own) => format!("export {}={}", bus::ADDRESS, shlex::try_quote(&own).unwrap_or_default()),
             Err(_) => format!("unset {}", bus::ADDRESS),
@@ -139,7 +139,9 @@ pub(super) fn cron(visit: &mut Visit) -> Vec<Finding> {
     }
     findings.extend(cron_bus(visit));
     let program = machine::program();
-    if let Some(program) = program.filter(|_| program::on_path(OsStr::new("tok"), Some(OsStr::new(CRON_PATH))).is_none()) {
+    if let Some(program) =
+        program.filter(|_| program::on_path(OsStr::new("tok"), Some(OsStr::new(CRON_PATH))).is_none())
+    {
         let hint = format!("write its whole path there: {}", quoted(&program));
         findings.push(Finding::warning("tok", format!("a cron job does not find it: its PATH is {CRON_PATH}"), hint));
     }

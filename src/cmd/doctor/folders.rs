@@ -37,7 +37,9 @@ fn mend(path: &Path, reason: Unsafe) -> String {
         Unsafe::Owner => format!("make it yours: sudo chown \"$(id -un)\" {path_}"),
         Unsafe::Mode(_) if path.is_dir() => format!("make it yours alone: chmod 700 {path_}"),
         Unsafe::Mode(_) => format!("make it yours alone: chmod 600 {path_}"),
-        Unsafe::Names => format!("copy it, and put the copy in its place: cp {path_} {path_}.new && mv {path_}.new {path_}"),
+        Unsafe::Names => {
+            format!("copy it, and put the copy in its place: cp {path_} {path_}.new && mv {path_}.new {path_}")
+        }
     }
 }
 
@@ -129,10 +131,14 @@ pub(super) fn room(visit: &mut Visit) -> Vec<Finding> {
             }
             io::ErrorKind::FileTooLarge => "raise the limit on the size of files: ulimit -f unlimited".to_string(),
             io::ErrorKind::ReadOnlyFilesystem if for_what == "the config" => {
-                "what `tok login` would write there, write in its place by hand, or name another file: TOK_CONFIG".into()
+                "what `tok login` would write there, write in its place by hand, or name another file: TOK_CONFIG"
+                    .into()
             }
             io::ErrorKind::ReadOnlyFilesystem => {
-                format!("set {} to a folder that can be written", if for_what == "the file store" { "XDG_DATA_HOME" } else { "XDG_STATE_HOME" })
+                format!(
+                    "set {} to a folder that can be written",
+                    if for_what == "the file store" { "XDG_DATA_HOME" } else { "XDG_STATE_HOME" }
+                )
             }
             _ => format!("give yourself access: ls -ld {}", quoted(&existing(&folder))),
         };
@@ -170,11 +176,19 @@ pub(super) fn locks(visit: &mut Visit) -> Vec<Finding> {
         match lock::look(&folder, 1, name) {
             Ok(LockState::Held(Some(pid))) if machine::process_state(pid) == ProcessState::Stopped => {
                 let why = format!("process {pid} holds it and is stopped: every call for {of} waits");
-                findings.push(Finding::error(path.display().to_string(), why, format!("continue it: kill -CONT {pid}")));
+                findings.push(Finding::error(
+                    path.display().to_string(),
+                    why,
+                    format!("continue it: kill -CONT {pid}"),
+                ));
             }
             Ok(LockState::Held(Some(pid))) => {
                 let why = format!("process {pid} holds it, and calls for {of} wait");
-                findings.push(Finding::warning(path.display().to_string(), why, format!("see what it is: ps -p {pid}")));
+                findings.push(Finding::warning(
+                    path.display().to_string(),
+                    why,
+                    format!("see what it is: ps -p {pid}"),
+                ));
             }
             Ok(LockState::Held(None)) => {
                 let why = format!("a process holds it, and calls for {of} wait");
@@ -183,7 +197,11 @@ pub(super) fn locks(visit: &mut Visit) -> Vec<Finding> {
             }
             Ok(LockState::Left(pid)) if machine::process_state(pid) == ProcessState::Gone => {
                 let why = format!("left by process {pid}, which was killed; no call waits for it");
-                findings.push(Finding::warning(path.display().to_string(), why, format!("remove it: rm {}", quoted(&path))));
+                findings.push(Finding::warning(
+                    path.display().to_string(),
+                    why,
+                    format!("remove it: rm {}", quoted(&path)),
+                ));
             }
             Ok(LockState::Left(_) | LockState::Free) => {}
             // What is not ours alone is told by `own_folders`.

@@ -172,6 +172,7 @@ fn to_text(findings: &[Finding]) -> String {
     let some = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     text.push_str(&match (count(Level::Error), count(Level::Warning)) {
         (0, 0) => "no problems found\n".to_string(),
+        (0, warnings) => format!("no errors, {}\n", some(warnings, "warning")),
         (errors, warnings) => format!("{}, {}\n", some(errors, "error"), some(warnings, "warning")),
     });
     text
@@ -214,7 +215,8 @@ fn used_names(host: &Host, setup: &Setup) -> BTreeSet<String> {
     let set: Vec<&str> = host.env.own_names().collect();
     let is_set = |name: &String| {
         let start = profile::variable(name, "");
-        set.iter().any(|variable| variable.starts_with(&start)) && values_of(host, setup, name).keys().any(|v| set.contains(&v.as_str()))
+        set.iter().any(|variable| variable.starts_with(&start))
+            && values_of(host, setup, name).keys().any(|v| set.contains(&v.as_str()))
     };
     names.extend(setup.library.names().into_iter().filter(is_set));
     names

@@ -87,6 +87,12 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
             Err(trouble) => return vec![failed(choice, &users, &trouble)],
         }
     }
+    // Some programs say that they are there only when they are asked for something.
+    if users.is_empty()
+        && let Err(trouble) = store.get("tok-doctor")
+    {
+        return vec![failed(choice, &users, &trouble)];
+    }
     let took = start.elapsed();
     let shown = match took.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),

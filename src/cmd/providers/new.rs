@@ -6,7 +6,7 @@ use crate::base::text::lines;
 use crate::base::url::Url;
 use crate::cli::{NewProvider, ProviderKind};
 use crate::host::Host;
-use crate::provider::Provider;
+use crate::provider::{Provider, built_in};
 use crate::system::files::{self, Durable, Target};
 use crate::system::terminal::Echo;
 use anyhow::Result;
@@ -141,6 +141,12 @@ fn kind_of(word: &str) -> Result<ProviderKind> {
     })
 }
 
+/// The built-in provider for servers that say themselves where their endpoints are.
+fn standard() -> Option<String> {
+    let mut all = built_in().filter_map(|(name, _)| Provider::built_in(name)?.ok());
+    all.find(|provider| provider.discover).map(|provider| provider.name)
+}
+
 /// A TOML string (a JSON string is one, but for DEL).
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
@@ -159,11 +165,12 @@ fn skeleton(answers: &Answers) -> String {
     );
     if answers.kind == ProviderKind::Standard {
         text.push_str(&format!(
-            "like = \"oidc\"            # starts with all that this provider has\n\n\
+            "like = {}            # starts with all that this provider has\n\n\
              [params.issuer]\ndefault = {}\n\
              # [params.client_id]\n# default = \"our-cli\"  # if everybody uses the same client\n\n\
              # Only the grants that you name are offered. The first is the default.\n\
              [grants.authorization-code]\n[grants.device-code]\n",
+            quoted(standard().as_deref().unwrap_or_default()),
             quoted(url)
         ));
         if answers.header != "Authorization" {
@@ -251,5 +258,8 @@ fn skeleton(answers: &Answers) -> String {
 /// How the API takes the token: as `Bearer` in `Authorization`, else alone.
 fn usage(header: &str) -> String {
     let value = if header.eq_ignore_ascii_case("Authorization") { "Bearer {access_token}" } else { "{access_token}" };
-    format!("\n# The header in which the API expects the token.\n[use]\nheader = {}\nvalue = \"{value}\"\n", quoted(header))
+    format!(
+        "\n# The header in which the API expects the token.\n[use]\nheader = {}\nvalue = \"{value}\"\n",
+        quoted(header)
+    )
 }

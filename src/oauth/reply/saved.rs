@@ -18,9 +18,7 @@ pub fn saved(bytes: &[u8], received: Time) -> (Response, bool) {
     }
     match last {
         None => alone(bytes),
-        Some((status, headers)) => {
-            (Response { status, headers, body: Zeroizing::new(rest.to_vec()), received }, true)
-        }
+        Some((status, headers)) => (Response { status, headers, body: Zeroizing::new(rest.to_vec()), received }, true),
     }
 }
 

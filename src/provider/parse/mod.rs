@@ -300,9 +300,7 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
                 ("confidential", ClientRequirement::Confidential),
             ])
         }),
-        defaults: own
-            .get("defaults")
-            .map_or_else(|| base.map(|b| b.defaults.clone()).unwrap_or_default(), templates),
+        defaults: own.get("defaults").map_or_else(|| base.map(|b| b.defaults.clone()).unwrap_or_default(), templates),
         warning: text("warning").or(base.and_then(|b| b.warning.clone())),
     };
     reply.iter().for_each(Table::finish);
@@ -313,9 +311,10 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
 fn assertion(table: &Table, base: Option<&Assertion>) -> Assertion {
     let seconds = |key: &'static str, default: i64| table.read(key, default, |v| duration(v, v.text()?));
     let algorithm = |value: TomlValue| {
-        Algorithm::parse(value.text()?).filter(|a| !a.is_symmetric()).map(Some).ok_or_else(|| {
-            value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)")
-        })
+        Algorithm::parse(value.text()?)
+            .filter(|a| !a.is_symmetric())
+            .map(Some)
+            .ok_or_else(|| value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)"))
     };
     let assertion = Assertion {
         claims: match (table.get("claims"), base) {

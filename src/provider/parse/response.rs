@@ -23,9 +23,8 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
         own.or(shared)
     };
     let list = |key: &'static str, base: &Vec<String>| taken(get(key), pointers).unwrap_or_else(|| base.clone());
-    let expiries = |key: &'static str, base: &Vec<Expiry>| {
-        get(key).map_or_else(|| base.clone(), |value| items(value, expiry))
-    };
+    let expiries =
+        |key: &'static str, base: &Vec<Expiry>| get(key).map_or_else(|| base.clone(), |value| items(value, expiry));
     let error = taken(get("error"), |v| v.table());
     let error_list = |key: &'static str, base: &Vec<String>| {
         taken(error.as_ref().and_then(|t| t.get(key)), pointers).unwrap_or_else(|| base.clone())
@@ -72,10 +71,7 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
 }
 
 /// What `read` takes of a value that is there; what is wrong with it is noted.
-fn taken<'d, 't, T>(
-    value: Option<TomlValue<'d, 't>>,
-    read: impl FnOnce(TomlValue<'d, 't>) -> Result<T>,
-) -> Option<T> {
+fn taken<'d, 't, T>(value: Option<TomlValue<'d, 't>>, read: impl FnOnce(TomlValue<'d, 't>) -> Result<T>) -> Option<T> {
     value.and_then(|value| value.keep(read(value)))
 }
 
