@@ -5,7 +5,6 @@ use clap::Args;
 
 // `tok doctor`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Doctor {
     /// Also connect to each profile's server, and compare its clock
     #[arg(long)]

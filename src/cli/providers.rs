@@ -11,7 +11,6 @@ use std::path::PathBuf;
     subcommand_value_name = "COMMAND",
     override_usage = "tok providers [OPTIONS] [NAME]\n       tok providers new [NAME] [OPTIONS]"
 )]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Providers {
     /// Provider to show, or any part of a name or title
     #[arg(value_name = "NAME")]
@@ -58,7 +57,6 @@ pub enum ProvidersCommand {
 
 // `tok providers new`
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct NewProvider {
     /// Name of the provider: lower-case letters, digits and `-`
     #[arg(value_name = "NAME")]

@@ -4,7 +4,6 @@ use clap::{Args, ValueEnum};
 
 // `tok schema`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Schema {
     /// Command whose JSON output is described
     #[arg(value_name = "COMMAND", value_enum)]

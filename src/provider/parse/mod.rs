@@ -230,7 +230,7 @@ fn usual_use() -> Use {
     Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
-        hosts: Vec::new(),
+        hosts: None,
     }
 }
 
@@ -476,7 +476,7 @@ fn usage(table: &Table, default: Use) -> Use {
     let usage = Use {
         header: table.read("header", default.header, header),
         value: table.read("value", default.value, text),
-        hosts: table.read("hosts", Vec::new(), |v| v.texts()),
+        hosts: table.read("hosts", default.hosts, |v| v.origins().map(Some)),
     };
     table.finish();
     usage
