@@ -58,17 +58,11 @@ impl<'t> Document<'t> {
         result.map_err(|error| self.note(error)).ok()
     }
 
-    /// What was noted, in the order of the file, each once.
+    /// What was noted, in the order in which it was found, each once.
     pub fn findings(&self) -> Vec<Error> {
         let mut known = BTreeSet::new();
         let mut findings = self.findings.borrow().clone();
         findings.retain(|error| known.insert((error.what.clone(), error.why.clone())));
-        // FILE:LINE:COLUMN
-        findings.sort_by_key(|error| {
-            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
-            let column = numbers.next();
-            (numbers.next(), column)
-        });
         findings
     }
 

@@ -20,7 +20,5 @@ pub use doctor::Doctor;
 pub use parse::{FirstLook, first_look, parse};
 pub use providers::{Kind as ProviderKind, NewProvider, Providers, ProvidersCommand};
 pub use schema::{Schema, SchemaOf};
-pub use types::{
-    ApiCall, Cli, Color, Flag, Format, Global, List, LoginArgs, Logout, Shell, Show, TokenArgs, Verb,
-};
+pub use types::{ApiCall, Cli, Color, Flag, Format, Global, List, LoginArgs, Logout, Shell, Show, TokenArgs, Verb};
 pub use usage::{Stop, stop, typed};

@@ -132,7 +132,6 @@ fn command(catalog: &Catalog, providers: Vec<String>, words: &Words) -> clap::Co
         ("try_grant", author("--try")),
         ("read", author("--read")),
         ("profile", profiles.clone()),
-        ("profiles", profiles.clone()),
         ("grant", grants),
         ("store", STORES.map(str::to_string).to_vec()),
         ("providers", providers),
@@ -148,7 +147,12 @@ fn completed(mut command: clap::Command, names: &[(&str, Vec<String>)], is_flag:
     let is_providers = command.get_name() == "providers";
     command = command.mut_args(|arg| {
         // The provider of `tok providers` is called NAME, as much else is.
-        let id = if is_providers && arg.get_id() == "name" { "providers" } else { arg.get_id().as_str() };
+        let is_profile = arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == "PROFILE"));
+        let id = match arg.get_id().as_str() {
+            "name" if is_providers => "providers",
+            _ if is_profile => "profile",
+            id => id,
+        };
         let known = names.iter().find(|(name, _)| *name == id).map(|(_, names)| names.clone());
         let arg = match known {
             Some(names) => arg.add(candidates(names)),

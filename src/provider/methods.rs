@@ -83,7 +83,14 @@ impl Provider {
 
     /// All that is wrong with such a file, in the order of its lines; see [`Provider::parse`].
     pub fn check(name: &str, file: &str, text: &str) -> (Provider, Vec<Error>) {
-        parse::read(name, file, text, parse::Check::Whole)
+        let (provider, mut findings) = parse::read(name, file, text, parse::Check::Whole);
+        // FILE:LINE:COLUMN
+        findings.sort_by_key(|error| {
+            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
+            let column = numbers.next();
+            (numbers.next(), column)
+        });
+        (provider, findings)
     }
 
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).

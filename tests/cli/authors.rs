@@ -49,9 +49,9 @@ grant = "refrsh"
         "20:9: unknown grant `refrsh`; expected one of: a, b",
     ];
     assert_eq!(said, expected);
-    // A call that uses such a file names the first, and how to see the others.
+    // A call that uses such a file names one, and how to see the others.
     sandbox.provider("bad", &std::fs::read_to_string(&file).unwrap());
-    sandbox.run("get bad").fails(3).says(":1:1: unknown key").hints_at("tok providers --check");
+    sandbox.run("get bad").fails(3).says("providers/bad.toml:").hints_at("list all 11 mistakes: tok providers --check");
 }
 
 #[test]
@@ -215,6 +215,11 @@ fn a_reply_is_read_pointer_by_pointer() {
     let out = read(&["xcover"], &format!("{{\"data\":{{\"token\":\"{token}\"}}}}"));
     assert!(out.stdout.contains("no access token at /access_token; the reply has /data/token"), "{out}");
     assert!(!out.stdout.contains(CANARY), "{out}");
+    let out = read(&["xcover"], r#"{"access_token":{"value":1},"expires_in":1}"#);
+    let says = "its access token at /access_token is not a string; the reply has /access_token/value, /expires_in";
+    assert!(out.stdout.contains(says), "{out}");
+    let out = read(&["purewl"], r#"{"body":{"accessToken":"abc"}}"#);
+    assert!(out.stdout.contains("/header/code is missing; the reply has /body/accessToken"), "{out}");
     let out = read(&["xcover"], "HTTP/1.1 502 Bad Gateway\r\n\r\n<html>");
     assert!(out.stdout.contains("no token: unavailable") && out.stdout.contains("status 6"), "{out}");
     sandbox.run("providers --read purewl").fails(2);

@@ -1,10 +1,9 @@
 //! The environment: variables, PATH, the session bus, and what a cron job would have of it.
 
 use super::profiles::CRON_PATH;
-use super::{Finding, Level, Visit, quoted, stores, values_of};
+use super::{Finding, Level, Visit, quoted, values_of};
 use crate::base::text::{escape, nearest};
 use crate::profile::{Source, variable};
-use crate::storage::choice::StoreChoice;
 #[cfg(all(unix, not(target_os = "macos")))]
 use crate::system::bus;
 use crate::system::{machine, program};
@@ -186,7 +185,7 @@ fn cron_bus(visit: &Visit) -> Vec<Finding> {
     #[cfg(all(unix, not(target_os = "macos")))]
     {
         let in_keyring = |noted: &crate::storage::index::IndexEntry| {
-            stores::holds(noted) && noted.store == StoreChoice::Keyring.to_string()
+            super::stores::holds(noted) && noted.store == crate::storage::choice::StoreChoice::Keyring.to_string()
         };
         let user = visit.subjects.iter().find(|subject| subject.noted.as_ref().is_some_and(in_keyring));
         if let (Some(user), Err(_)) = (user, bus::address(None, None)) {
