@@ -97,6 +97,12 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         if let Some(default) = &param.default {
             names(&at, &["params", &param.name, "default"], provider, default, &[]);
         }
+        for (name, _) in param.identity.iter().flatten() {
+            let place = ["params", param.name.as_str(), "identity"];
+            if provider.param(name).is_none_or(|with| with.secret) {
+                at.note(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"));
+            }
+        }
         if let Some(inside) = &param.inside
             && provider.param(&inside.value).is_none()
         {

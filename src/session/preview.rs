@@ -4,7 +4,7 @@
 use super::inputs::{self, not_ready};
 use super::plan;
 use crate::base::url;
-use crate::oauth::client_auth;
+use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
 use crate::profile::{Profile, Source};
 use crate::provider::{Auth, Call, Flow, Grant, Param, Template};
@@ -223,8 +223,8 @@ fn added(auth: Auth, dpop: bool, values: &Values) -> Result<Added, Unready> {
     let field = |name: &str, text: &str| -> Pair { (name.into(), Zeroizing::new(text.into())) };
     let mut added = Added::default();
     match auth {
-        Auth::None | Auth::Auto => {}
-        Auth::Public | Auth::Tls | Auth::TlsSelfSigned => added.fields.push(field("client_id", value("client_id")?)),
+        // The certificate is shown below HTTP.
+        Auth::Tls | Auth::TlsSelfSigned => added.fields.push(field("client_id", value("client_id")?)),
         Auth::Basic | Auth::BasicRaw => {
             let part = |name: &str| {
                 let text = value(name)?;
@@ -233,14 +233,14 @@ fn added(auth: Auth, dpop: bool, values: &Values) -> Result<Added, Unready> {
             let both = format!("Basic base64({}:{})", part("client_id")?, part("client_secret")?);
             added.headers.push(field("Authorization", &both));
         }
-        Auth::Post => {
-            added.fields.push(field("client_id", value("client_id")?));
-            added.fields.push(field("client_secret", value("client_secret")?));
-        }
         Auth::ClientSecretJwt | Auth::PrivateKeyJwt => {
             added.fields.push(field("client_id", value("client_id")?));
             added.fields.push(field("client_assertion_type", client_auth::ASSERTION_TYPE));
             added.fields.push(field("client_assertion", ASSERTION));
+        }
+        // Nothing is computed.
+        Auth::None | Auth::Auto | Auth::Public | Auth::Post | Auth::Assertion => {
+            added = client_auth::add(auth, values, "", &Moment { now: 0, id: String::new() })?;
         }
     }
     if dpop {

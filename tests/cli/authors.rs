@@ -61,7 +61,7 @@ fn every_mistake_in_the_syntax_is_listed_too() {
     let out = sandbox.tok(["providers", "--check", &file]).run().fails(3);
     let out = out.says(&format!("{file}:1:")).says(&format!("{file}:2:"));
     assert!(out.stderr.lines().all(|line| line.starts_with("tok: ")), "{out}");
-    sandbox.run("providers --check /nonexistent/x.toml").fails(2).says("/nonexistent/x.toml").says("no such file");
+    sandbox.run("providers --check /no/such/x.toml").fails(2).says("/no/such/x.toml").says("no such file");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_part_of_a_name_or_title_finds_providers() {
     assert!(several.contains(&"google-service-account"), "{several:?}");
     let list = sandbox.run("providers oauth").silent().ok().stdout;
     assert!(list.contains("oauth2"), "{list}");
-    sandbox.run("providers nothing-like-it").fails(3).says("unknown provider").hints_at("tok providers");
+    sandbox.run("providers nothing-like-it").fails(3).says("unknown provider").hints_at("tok providers new");
     let toml = sandbox.run("providers PureWL --toml").silent().ok().stdout;
     assert_eq!(toml, sandbox.run("providers purewl --toml").stdout);
 }
@@ -223,8 +223,8 @@ fn a_reply_is_read_pointer_by_pointer() {
     let out = read(&["xcover"], "HTTP/1.1 502 Bad Gateway\r\n\r\n<html>");
     assert!(out.stdout.contains("no token: unavailable") && out.stdout.contains("status 6"), "{out}");
     sandbox.run("providers --read purewl").fails(2);
-    sandbox.run("providers --read purewl /nonexistent").fails(2).says("no such file");
-    sandbox.run("providers --read purewl nothing /nonexistent").fails(2).says("has no grant");
+    sandbox.run("providers --read purewl no-such-file").fails(2).says("no such file");
+    sandbox.run("providers --read purewl nothing no-such-file").fails(2).says("has no grant");
 }
 
 #[test]

@@ -140,8 +140,8 @@ fn config_and_provider_files() {
     doctor(&sandbox).error("others can write to it", "chmod go-w");
     chmod(&config, 0o600);
     // One that is named and not there.
-    let found = Found::by(sandbox.tok(["doctor", "--json"]).env("TOK_CONFIG", "/nonexistent/config.toml"));
-    found.error("no config file /nonexistent/config.toml: TOK_CONFIG names it", "tok login PROVIDER --config");
+    let found = Found::by(sandbox.tok(["doctor", "--json"]).env("TOK_CONFIG", "/no/such/config.toml"));
+    found.error("no config file /no/such/config.toml: TOK_CONFIG names it", "tok login PROVIDER --config");
     let found = Found::by(sandbox.tok(["doctor", "--json"]).env("TOK_CONFIG", "relative.toml"));
     found.error("TOK_CONFIG", "absolute path");
     // A broken provider file that nothing uses, and one that a profile does: all that is wrong with it.
@@ -411,7 +411,7 @@ fn variables_that_nothing_reads_or_that_are_empty() {
     doctor(&sandbox).warning("TOK_STOER: it is set", "did you mean TOK_STORE?");
     sandbox.unset("TOK_STOER").set("TOK_PUREWL_SECRET_KEY", "");
     doctor(&sandbox).error("TOK_PUREWL_SECRET_KEY: it is set but empty", "unset TOK_PUREWL_SECRET_KEY");
-    sandbox.set("TOK_PUREWL_SECRET_KEY", format!("s-{CANARY}")).set("TOK_PUREWL_SECRET_KEY_FILE", "/nonexistent");
+    sandbox.set("TOK_PUREWL_SECRET_KEY", format!("s-{CANARY}")).set("TOK_PUREWL_SECRET_KEY_FILE", "/no/such");
     doctor(&sandbox).error("TOK_PUREWL_SECRET_KEY and TOK_PUREWL_SECRET_KEY_FILE are both set", "");
     sandbox.unset("TOK_PUREWL_SECRET_KEY");
     doctor(&sandbox).error("the file that TOK_PUREWL_SECRET_KEY_FILE names: no such file", "tok show purewl");
@@ -431,7 +431,7 @@ fn what_is_not_on_path() {
     let path = std::env::var("PATH").unwrap();
     sandbox.set("PATH", format!("{}:{path}", folder.display()));
     doctor(&sandbox).never(".local/bin");
-    sandbox.set("PATH", "/nonexistent");
+    sandbox.set("PATH", "/no/such");
     doctor(&sandbox).warning("curl: it is not on PATH", "install curl");
     // A command of the config: nowhere, and not for a cron job.
     sandbox.set("PATH", format!("{}:{path}", folder.display()));
@@ -481,11 +481,11 @@ fn a_key_that_others_can_read() {
 fn certificates_and_proxies_that_cannot_be_used() {
     let purewl = PureWl::start();
     let mut sandbox = sound(&purewl);
-    sandbox.config("ca_file = \"/nonexistent/ca.pem\"\n");
-    doctor(&sandbox).error("ca_file /nonexistent/ca.pem cannot be used", "ca_file");
+    sandbox.config("ca_file = \"/no/such/ca.pem\"\n");
+    doctor(&sandbox).error("ca_file /no/such/ca.pem cannot be used", "ca_file");
     sandbox.config("");
-    sandbox.set("SSL_CERT_FILE", "/nonexistent/ca.pem");
-    doctor(&sandbox).error("SSL_CERT_FILE /nonexistent/ca.pem cannot be used", "SSL_CERT_FILE");
+    sandbox.set("SSL_CERT_FILE", "/no/such/ca.pem");
+    doctor(&sandbox).error("SSL_CERT_FILE /no/such/ca.pem cannot be used", "SSL_CERT_FILE");
     sandbox.unset("SSL_CERT_FILE").set("https_proxy", "gopher://x");
     doctor(&sandbox).error("the proxy in https_proxy cannot be used", "http://HOST:PORT");
     sandbox.unset("https_proxy");

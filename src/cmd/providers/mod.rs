@@ -78,7 +78,12 @@ fn unknown(library: &Library, name: &str) -> Error {
     let error = Error::new(Kind::Config, what, "no name or title has it");
     match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}? List them: tok providers")),
-        None => error.hint("list them: tok providers; or write your own: tok providers new"),
+        None => {
+            let own = if crate::base::name::is_name(name) { name } else { "shop" };
+            error.hint(format!(
+                "to start a file of your own: tok providers new {own} --print --url https://id.example.com/token"
+            ))
+        }
     }
 }
 
@@ -144,6 +149,7 @@ fn object(found: &Loaded) -> Value {
                 "name": p.name,
                 "secret": p.secret,
                 "personal": p.personal,
+                "identity": p.identity.is_some(),
                 "list": p.list,
                 "choices": p.choices,
                 "help": p.help,

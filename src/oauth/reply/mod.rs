@@ -18,6 +18,7 @@ pub use scope::narrowed;
 use crate::base::error::Kind;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
+use crate::base::time::Time;
 use crate::oauth::request::Response;
 use crate::provider::{BodyFormat, Find, Rules, Test};
 use crate::token::{Expires, is_token};
@@ -47,6 +48,8 @@ pub struct Issued {
     pub extra: Map<String, Value>,
     /// What to tell the user about it.
     pub notes: Vec<Note>,
+    /// When the reply came.
+    pub received: Time,
 }
 
 /// Something a person may want to know about a successful reply.
@@ -135,6 +138,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         id_token: first(&value, &rules.id_token).and_then(Value::as_str).map(Secret::new),
         extra,
         notes,
+        received: response.received,
     })
 }
 

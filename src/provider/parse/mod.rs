@@ -231,6 +231,7 @@ fn usual_use() -> Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
         hosts: None,
+        username: None,
     }
 }
 
@@ -358,8 +359,10 @@ fn params(table: Option<&Table>, base: Option<&Provider>) -> Vec<Param> {
         let place = params.iter().position(|p| p.name == name);
         let param = param(name, &own, place.map(|at| &params[at]));
         own.finish();
-        if param.personal && !param.secret {
-            own.note("`personal` requires `secret = true`");
+        for (key, is_set) in [("personal", param.personal), ("identity", param.identity.is_some())] {
+            if is_set && !param.secret {
+                own.note(format!("`{key}` requires `secret = true`"));
+            }
         }
         if param.secret && param.default.is_some() {
             own.note("a secret cannot have a default");
@@ -399,6 +402,7 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Param {
         upper: flag("upper", base.map(|b| b.upper)),
         until: own.read("until", base.and_then(|b| b.until.clone()), until),
         pairs: flag("pairs", base.map(|b| b.pairs)),
+        identity: own.read("identity", base.and_then(|b| b.identity.clone()), identity),
         name,
     }
 }
@@ -411,6 +415,16 @@ fn inside(value: TomlValue) -> Result<Inside> {
     let inside = Inside { value: of.text()?.into(), at: pointer(at)? };
     table.done()?;
     Ok(inside)
+}
+
+/// `true`, or the defaults of other values that go with an identity token.
+fn identity(value: TomlValue) -> Result<Option<Vec<(String, String)>>> {
+    if let DeValue::Boolean(flag) = value.raw() {
+        return Ok(flag.then(Vec::new));
+    }
+    let all = value.table()?.all();
+    let with = all.into_iter().map(|(name, _, text)| Ok((name, text.text()?.to_string())));
+    with.collect::<Result<_>>().map(Some)
 }
 
 fn template(value: TomlValue) -> Result<Template> {
@@ -463,6 +477,16 @@ fn refresh(table: &Table) -> Option<Refresh> {
     (!refresh.grant.is_empty()).then_some(refresh)
 }
 
+/// A name for Basic authentication, which ends at a colon (RFC 7617 §2).
+fn username(value: TomlValue) -> Result<String> {
+    match value.text()? {
+        text if text.is_empty() || text.contains(|c: char| c == ':' || c.is_control()) => {
+            Err(value.error("expected a user name: without `:` or control characters"))
+        }
+        text => Ok(text.into()),
+    }
+}
+
 fn usage(table: &Table, default: Use) -> Use {
     let header = |value: TomlValue| {
         header_name(value, value.text()?)?;
@@ -477,6 +501,7 @@ fn usage(table: &Table, default: Use) -> Use {
         header: table.read("header", default.header, header),
         value: table.read("value", default.value, text),
         hosts: table.read("hosts", default.hosts, |v| v.origins().map(Some)),
+        username: table.read("username", default.username, |v| username(v).map(Some)),
     };
     table.finish();
     usage

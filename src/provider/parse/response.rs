@@ -81,6 +81,13 @@ fn items<'d, 't, T>(value: TomlValue<'d, 't>, read: impl Fn(TomlValue<'d, 't>) -
     list.into_iter().filter_map(|item| value.keep(read(item))).collect()
 }
 
+impl Default for Rules {
+    /// Those of RFC 6749 §5.
+    fn default() -> Rules {
+        usual_rules()
+    }
+}
+
 /// As RFC 6749 §5 says, and the usual places of errors.
 pub(super) fn usual_rules() -> Rules {
     Rules {
