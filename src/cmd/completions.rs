@@ -139,11 +139,11 @@ fn command(catalog: &Catalog, providers: Vec<String>, words: &Words) -> clap::Co
     let mut command = crate::cli::command(catalog, None);
     // The arguments are made.
     command.build();
-    completed(command, &names, words.is_flag)
+    completed(command, &names, words)
 }
 
 /// `command` and what is below it, with `names` for the arguments of these ids.
-fn completed(mut command: clap::Command, names: &[(&str, Vec<String>)], is_flag: bool) -> clap::Command {
+fn completed(mut command: clap::Command, names: &[(&str, Vec<String>)], words: &Words) -> clap::Command {
     let is_providers = command.get_name() == "providers";
     command = command.mut_args(|arg| {
         // The provider of `tok providers` is called NAME, as much else is.
@@ -159,11 +159,11 @@ fn completed(mut command: clap::Command, names: &[(&str, Vec<String>)], is_flag:
             None => arg,
         };
         // The engine leaves out what is hidden as long as something else fits.
-        if is_flag || arg.is_positional() { arg } else { arg.hide(true) }
+        if words.is_flag || arg.is_positional() { arg } else { arg.hide(true) }
     });
     let below: Vec<String> = command.get_subcommands().map(|below| below.get_name().to_string()).collect();
     for name in below {
-        command = command.mut_subcommand(name, |below| completed(below, names, is_flag));
+        command = command.mut_subcommand(name, |below| completed(below, names, words));
     }
     command
 }

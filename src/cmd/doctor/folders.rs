@@ -30,15 +30,15 @@ pub(super) fn home(visit: &mut Visit) -> Vec<Finding> {
 
 /// What mends a file or folder that is not ours alone.
 fn mend(path: &Path, reason: Unsafe) -> String {
-    let path_ = quoted(path);
+    let shown = quoted(path);
     match reason {
-        Unsafe::Link => format!("put the real one there: ls -l {path_}; to begin anew: rm {path_}"),
-        Unsafe::NotAFile | Unsafe::NotAFolder => format!("move it away: mv {path_} {path_}.old"),
-        Unsafe::Owner => format!("make it yours: sudo chown \"$(id -un)\" {path_}"),
-        Unsafe::Mode(_) if path.is_dir() => format!("make it yours alone: chmod 700 {path_}"),
-        Unsafe::Mode(_) => format!("make it yours alone: chmod 600 {path_}"),
+        Unsafe::Link => format!("replace it with what it points to, or start over: rm {shown}"),
+        Unsafe::NotAFile | Unsafe::NotAFolder => format!("move it away: mv {shown} {shown}.old"),
+        Unsafe::Owner => format!("make it yours: sudo chown \"$(id -un)\" {shown}"),
+        Unsafe::Mode(_) if path.is_dir() => format!("make it yours alone: chmod 700 {shown}"),
+        Unsafe::Mode(_) => format!("make it yours alone: chmod 600 {shown}"),
         Unsafe::Names => {
-            format!("copy it, and put the copy in its place: cp {path_} {path_}.new && mv {path_}.new {path_}")
+            format!("copy it, and put the copy in its place: cp {shown} {shown}.new && mv {shown}.new {shown}")
         }
     }
 }
@@ -112,7 +112,7 @@ pub(super) fn room(visit: &mut Visit) -> Vec<Finding> {
     let keeps_file = visit.profiles().any(|(_, profile)| profile.store == StoreChoice::File)
         || visit.setup.config.settings.store == Some(StoreChoice::File);
     let mut findings = Vec::new();
-    let config = visit.setup.config_path.parent().map(Path::to_path_buf);
+    let config = visit.setup.config_path.parent().map(Path::to_shownbuf);
     for (folder, for_what, is_needed) in [
         (Some(folders.state.clone()), "tokens and locks", true),
         (Some(folders.data.clone()), "the file store", keeps_file),
@@ -131,8 +131,7 @@ pub(super) fn room(visit: &mut Visit) -> Vec<Finding> {
             }
             io::ErrorKind::FileTooLarge => "raise the limit on the size of files: ulimit -f unlimited".to_string(),
             io::ErrorKind::ReadOnlyFilesystem if for_what == "the config" => {
-                "what `tok login` would write there, write in its place by hand, or name another file: TOK_CONFIG"
-                    .into()
+                "edit the config by hand instead of with `tok login`, or name another file: TOK_CONFIG".into()
             }
             io::ErrorKind::ReadOnlyFilesystem => {
                 format!(
@@ -153,7 +152,7 @@ pub(super) fn room(visit: &mut Visit) -> Vec<Finding> {
 
 /// The folder, or the nearest above it that is there.
 fn existing(folder: &Path) -> PathBuf {
-    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder).to_path_buf()
+    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder).to_shownbuf()
 }
 
 /// Makes room for a file in `folder`, or in the nearest above it that is there, and gives it back.

@@ -128,7 +128,7 @@ const CHECKS: &[Check] = &[
 pub fn run(host: &mut Host, global: &Global, args: &Doctor) -> Result<()> {
     // A prompt would change what is to be looked at.
     host.terminal.interactive = false;
-    let mut visit = Visit::new(host, global, args.online);
+    let mut visit = Visit::new(host, global, args);
     let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&mut visit)).collect();
     let mut said = BTreeSet::new();
     findings.retain(|finding| said.insert((finding.what.clone(), finding.why.clone())));
@@ -179,12 +179,12 @@ fn to_text(findings: &[Finding]) -> String {
 }
 
 impl<'h> Visit<'h> {
-    fn new(host: &'h mut Host, global: &Global, online: bool) -> Visit<'h> {
+    fn new(host: &'h mut Host, global: &Global, args: &Doctor) -> Visit<'h> {
         let mut setup = Setup { library: Library::new(host), ..Setup::default() };
         let config_error = load(host, global, &mut setup).err();
         let names = used_names(host, &setup);
         let subjects = names.into_iter().map(|name| subject(host, &setup, name)).collect();
-        Visit { host, online, config_error, setup, subjects }
+        Visit { host, online: args.online, config_error, setup, subjects }
     }
 
     /// The profiles that can be used.

@@ -89,14 +89,23 @@ fn is_known(profile: &Profile, noted: Option<&IndexEntry>, name: &str) -> bool {
         || noted.is_some_and(|noted| noted.secrets.iter().any(|secret| secret == name))
 }
 
+/// What of a session can be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Its refresh token.
+    RefreshToken,
+    /// Nothing.
+    Nothing,
+}
+
 /// What a call for a token would do: `None` where it needs nobody, else the name of the grant, and what is missing for it.
-fn need(profile: &Profile, noted: Option<&IndexEntry>, refresh_token: bool) -> Option<(String, Vec<String>)> {
+fn need(profile: &Profile, noted: Option<&IndexEntry>, held: Held) -> Option<(String, Vec<String>)> {
     let known = |name: &str| is_known(profile, noted, name);
     let situation = Situation {
         provider: &profile.provider,
         asked: None,
         configured: profile.config.grant.as_deref(),
-        refresh_token,
+        refresh_token: held == Held::RefreshToken,
         contradiction: None,
         known: &known,
     };
@@ -108,7 +117,7 @@ fn need(profile: &Profile, noted: Option<&IndexEntry>, refresh_token: bool) -> O
 
 /// Whether a token comes without anything that was stored.
 pub(super) fn runs_alone(profile: &Profile) -> bool {
-    need(profile, None, false).is_none()
+    need(profile, None, Held::Nothing).is_none()
 }
 
 /// Profiles that need a person, now or soon.
@@ -120,8 +129,9 @@ pub(super) fn logins(visit: &mut Visit) -> Vec<Finding> {
         let ends = noted.filter(|noted| noted.refresh_token).and_then(|noted| noted.refresh_expires_at);
         let has_token = noted.is_some_and(|noted| noted.refresh_token);
         let is_over = ends.is_some_and(|at| at <= now);
+        let held = if has_token && !is_over { Held::RefreshToken } else { Held::Nothing };
         let login = |grant: &str| format!("tok login {} {grant}", subject.name);
-        if let Some((grant, missing)) = need(profile, noted, has_token && !is_over) {
+        if let Some((grant, missing)) = need(profile, noted, held) {
             let cached = visit.host.folders().ok().map(|folders| Cache::new(folders.cache(&subject.name)));
             let token = profile.known().ok().zip(cached).and_then(|(known, cache)| cache.find(&known));
             let left = token.and_then(|(_, token)| match token.expires {
@@ -145,7 +155,7 @@ pub(super) fn logins(visit: &mut Visit) -> Vec<Finding> {
             let set = if set.is_empty() { String::new() } else { format!("set {}, or ", set.join(" and ")) };
             findings.push(Finding::error(&subject.name, why, format!("{set}run: {}", login(&grant))));
         } else if let Some(at) = ends.filter(|at| *at <= now + SOON)
-            && let Some((grant, _)) = need(profile, noted, false)
+            && let Some((grant, _)) = need(profile, noted, Held::Nothing)
         {
             let why = format!("its session expires in {}", duration::show(at - now));
             findings.push(Finding::warning(&subject.name, why, format!("log in before: {}", login(&grant))));

@@ -2,9 +2,11 @@
 
 mod call;
 mod response;
+mod shapes;
 
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
+use self::shapes::SHAPES;
 use super::{
     AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Encode, Expiry, Field, Find, Flow, Grant,
     Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
@@ -152,47 +154,6 @@ fn invalid_grant(name: &str) -> String {
     };
     format!("`{name}` cannot name a grant: it is short for `{long}` at `tok login`")
 }
-
-/// How keys are written whose values people write in another shape.
-const SHAPES: &[(&str, &str)] = &[
-    ("params", "[params.client_id]"),
-    ("grants", "[grants.NAME]"),
-    ("request", "[request]"),
-    ("response", "[response]"),
-    ("refresh", "[refresh]"),
-    ("use", "[use]"),
-    ("body", "body = { field = \"{value}\" }"),
-    ("headers", "headers = { X-Name = \"{value}\" }"),
-    ("query", "query = { name = \"{value}\" }"),
-    ("success", "success = [{ at = \"/ok\", in = [true] }]"),
-    ("dead", "dead = [{ at = \"/error\", in = [\"invalid_grant\"] }]"),
-    ("in", "in = [1, \"ok\"]"),
-    ("not-in", "not-in = [1, \"failed\"]"),
-    ("status", "status = [401]"),
-    ("access_token", "access_token = [\"/access_token\"]"),
-    ("refresh_token", "refresh_token = [\"/refresh_token\"]"),
-    ("token_type", "token_type = [\"/token_type\"]"),
-    ("scope", "scope = [\"/scope\"]"),
-    ("id_token", "id_token = [\"/id_token\"]"),
-    ("expires", "expires = [{ at = \"/expires_in\", as = \"seconds\" }]"),
-    ("refresh_expires", "refresh_expires = [{ at = \"/refresh_expires_in\", as = \"seconds\" }]"),
-    ("lifetime", "lifetime = \"1h\""),
-    ("refresh_lifetime", "refresh_lifetime = \"14d\""),
-    ("error", "error = { code = [\"/error\"], message = [\"/error_description\"] }"),
-    ("code", "code = [\"/error\"]"),
-    ("message", "message = [\"/error_description\"]"),
-    ("extra", "extra = { name = \"/pointer\" }"),
-    ("at", "at = \"/pointer\""),
-    ("choices", "choices = [\"eu\", \"us\"]"),
-    ("secret", "secret = true"),
-    ("list", "list = true"),
-    ("hosts", "hosts = [\"api.example.com\"]"),
-    ("begin", "[grants.NAME.begin]"),
-    ("assertion", "[grants.NAME.assertion]"),
-    ("claims", "claims = { iss = \"{client_id}\" }"),
-    ("defaults", "defaults = { scope = \"openid\" }"),
-    ("inside", "inside = { value = \"key_file\", at = \"/private_key\" }"),
-];
 
 /// What all grants of a file share.
 struct Shared<'a, 'd, 't> {
