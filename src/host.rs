@@ -190,15 +190,26 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let sudo = self.is_sudo();
-        let http = self.http.get_or_insert_with(|| {
-            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
-        });
+        let settings = self.http.is_none().then(|| self.network_settings());
+        let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
         let mut notes = Notes { events, lines: Vec::new() };
         let answer = http(request, deadline, &mut notes);
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
+    }
+
+    fn network_settings(&self) -> NetworkSettings {
+        let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+        NetworkSettings { verbose: self.terminal.verbose, sudo: self.is_sudo(), ..settings }
+    }
+
+    /// Whether a request to the host of `url` could begin; `ca_file` is the profile's.
+    ///
+    /// # Errors
+    /// As [`http::check_settings`].
+    pub fn check_network(&self, url: &str, ca_file: Option<&Path>) -> Result<()> {
+        let host = crate::base::url::Url::parse(url).map(|url| url.host.to_string()).unwrap_or_default();
+        http::check_settings(&self.network_settings(), &host, ca_file)
     }
 
     /// Whether `client_certificate` can be shown, before anything is sent.
