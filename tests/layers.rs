@@ -47,7 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of `cmd/` that are no verb: what verbs share.
-const SHARED: &[&str] = &["arguments", "output", "table", "token"];
+const SHARED: &[&str] = &["arguments", "hooks", "output", "table", "token"];
 
 /// The longest that a file may be without its tests, in lines.
 const LONGEST: usize = 500;

@@ -3,14 +3,20 @@
 //! and completions can be made from it alone.
 
 mod build;
+mod curl;
+mod exec;
+mod output;
 mod parse;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
+pub use curl::Curl;
+pub use exec::Exec;
+pub use output::{Format, FormatArgs, Syntax};
 pub use parse::{FirstLook, first_look, parse};
 pub use types::{
-    ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell,
-    Show, TokenArgs, Verb,
+    ApiCall, Cli, Color, Completions, Flag, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell, Show,
+    TokenArgs, Verb,
 };
 pub use usage::{Stop, stop, typed};

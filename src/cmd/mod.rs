@@ -2,7 +2,10 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod curl;
+pub mod exec;
 pub mod get;
+pub mod hooks;
 pub mod list;
 pub mod login;
 pub mod logout;
@@ -101,20 +104,26 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
     match &cli.verb {
         Verb::Get(args) => {
             ready(host, args.token.timeout);
-            let format = if args.json { Format::Json } else { args.output };
-            let plain = format == Format::Token && args.write.is_none() && is_plain(host, global, "get", &args.token);
+            let bare = args.format() == Format::Token && args.write.is_none() && args.how.is_default();
+            let plain = bare && is_plain(host, global, "get", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
-            let out = get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
-            get::run(&mut context, &args.token, &out)
+            get::run(&mut context, args)
         }
         Verb::Header(args) => {
             ready(host, args.token.timeout);
             let plain = is_plain(host, global, "header", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
-            let out = get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
-            get::run(&mut context, &args.token, &out)
+            get::header(&mut context, args)
+        }
+        Verb::Exec(args) => {
+            ready(host, args.token.timeout);
+            exec::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::Curl(args) => {
+            ready(host, args.token.timeout);
+            curl::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::Login(args) => {
             ready(host, args.timeout);
