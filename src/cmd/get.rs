@@ -47,10 +47,8 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn header(context: &mut Context, args: &Header) -> Result<()> {
-    let how = FormatArgs::default();
     let got = token(context, &args.token)?;
-    let wish = Wish { format: Format::Header, how: &how, api: Some(&args.api), username: None, ca_file: None };
-    let text = output::write(context.host, &got.answer, &wish).in_profile(&args.token.profile)?;
+    let text = output::write_header(&got.answer, Some(&args.api)).in_profile(&args.token.profile)?;
     show(context, text.expose())
 }
 
@@ -64,7 +62,7 @@ fn text(context: &mut Context, args: &TokenArgs, format: Format, how: &FormatArg
         got = id_token::in_place(got);
     }
     let username = got.profile.value("username");
-    let wish = Wish { format, how, api: None, username, ca_file: got.profile.ca_file.clone() };
+    let wish = Wish { format, how, username, ca_file: got.profile.ca_file.clone() };
     let text = output::write(context.host, &got.answer, &wish).in_profile(&args.profile)?;
     Ok((got, text))
 }

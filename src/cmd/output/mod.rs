@@ -2,7 +2,7 @@
 
 mod credential_process;
 mod curl;
-mod env;
+pub mod env;
 mod exec_credential;
 mod gcp_executable;
 mod github_output;
@@ -14,7 +14,7 @@ mod sasl;
 mod token;
 
 pub use gcp_executable::failure;
-pub use proof::proof;
+use proof::proof;
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
@@ -43,8 +43,6 @@ pub struct Wish<'a> {
     pub format: Format,
     /// What formats take.
     pub how: &'a FormatArgs,
-    /// The request that a header is for.
-    pub api: Option<&'a ApiCall>,
     /// The profile's `username`.
     pub username: Option<String>,
     /// Certificates trusted besides the system's, where a format asks a server.
@@ -59,11 +57,7 @@ pub fn write(host: &mut Host, answer: &Answer, wish: &Wish) -> Result<Secret> {
     let name = wish.how.name.as_deref();
     let mut text = Secret::new(match wish.format {
         Format::Token => token::write(answer),
-        Format::Header if answer.token.is_bound() => {
-            let proof = proof(answer, wish.api)?;
-            format!("{}DPoP: {}\n", header::write(answer), proof.expose())
-        }
-        Format::Header => header::write(answer),
+        Format::Header => write_header(answer, None)?.expose().to_string(),
         Format::Json => json::write(answer),
         Format::Env => env::write(answer, wish.how.shell, name.unwrap_or("ACCESS_TOKEN"))?,
         Format::IdToken => id_token::write(answer)?,
@@ -84,6 +78,18 @@ pub fn write(host: &mut Host, answer: &Answer, wish: &Wish) -> Result<Secret> {
         text = Secret::new(text.expose().trim_end_matches(['\r', '\n']));
     }
     Ok(text)
+}
+
+/// The request header line; for a token that is bound to a key, with the proof for the request `api`.
+///
+/// # Errors
+/// As [`proof`].
+pub fn write_header(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
+    let header = header::write(answer);
+    Ok(Secret::new(match answer.token.is_bound() {
+        true => format!("{header}DPoP: {}\n", proof(answer, api)?.expose()),
+        false => header,
+    }))
 }
 
 /// A JWT that says who this is, for a service that takes it in exchange for its own credentials: the ID token, else the
