@@ -372,7 +372,7 @@ fn crates_of_the_outer_world_stay_in_their_place() {
 #[test]
 fn no_source_knows_a_provider_by_name() {
     let mut found = Vec::new();
-    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c));
     // The list of them.
     for source in sources().iter().filter(|source| source.path != "provider/built_in.rs") {
         for (name, _) in built_in() {
