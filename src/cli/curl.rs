@@ -6,7 +6,6 @@ use std::ffi::OsString;
 
 // `tok curl`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Curl {
     /// The token that is asked for.
     #[command(flatten)]

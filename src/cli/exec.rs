@@ -6,7 +6,6 @@ use std::ffi::OsString;
 
 // `tok exec`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Exec {
     /// Profiles in the config, or providers
     #[arg(value_name = "PROFILE", required_unless_present = "env")]

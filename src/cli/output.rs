@@ -48,7 +48,6 @@ pub enum Syntax {
 
 // What formats take in addition.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct FormatArgs {
     /// Shell that `-o env` is for
     #[arg(long, value_name = "SHELL", value_enum, default_value_t = Syntax::Posix, help_heading = "Format options")]

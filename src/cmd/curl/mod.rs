@@ -100,7 +100,6 @@ fn can_repeat(line: &Line) -> bool {
 fn check(context: &Context, args: &Curl, profile: &Profile, line: &Line) -> Result<()> {
     let refuse = |what: &str, why: String| Error::new(Kind::Usage, what.to_string(), why);
     let header = &profile.provider.usage.header;
-    let home = profile.api_home();
     if line.verbose && line.moves_stderr {
         return Err(refuse("--stderr", "with --verbose it writes the token to a file".into()).into());
     }
@@ -109,7 +108,7 @@ fn check(context: &Context, args: &Curl, profile: &Profile, line: &Line) -> Resu
         for url in &operation.urls {
             let shown = crate::base::text::escape_to(url, 200);
             let origin = origin(url).map_err(|why| refuse(&format!("the URL {shown}"), why))?;
-            if !home.allows(&origin) {
+            if !profile.may_have_token(&origin) {
                 let name = &profile.name;
                 let host = origin.strip_prefix("https://").unwrap_or(&origin);
                 let config = context.setup.config_path.display();
