@@ -209,6 +209,7 @@ const CONFIGS: &[(&str, &str)] = &[
     // Whatever has the form of a value's name is one; this has not.
     ("Profiles: `[profile.NAME]`", "[profile.p]\nPROBE-file = 1"),
     ("Values from elsewhere", "[profile.p]\nx = { PROBE = 1 }"),
+    ("Hooks: `[on]`", "[on]\nPROBE = 1"),
 ];
 
 /// The tables of a provider file, by their heading in `docs/providers.md`, likewise.
@@ -452,7 +453,7 @@ mod completion {
     #[test]
     fn profiles_and_providers_complete() {
         let home = Home::new();
-        for verb in ["get", "header", "logout", "show"] {
+        for verb in ["get", "header", "exec", "curl", "logout", "show"] {
             assert_eq!(home.offers(&["tok", verb, "pu"]), ["pub", "purewl"], "{verb}");
             assert_eq!(home.offers(&["tok", verb, "shop"]), ["shop-eu"], "{verb}");
         }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "First: tok login PROVIDER (list them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
+    after_help = "First: tok login PROVIDER (list them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok curl PROVIDER https://…"
 )]
 pub struct Cli {
     /// Options of every command.

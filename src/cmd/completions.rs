@@ -7,7 +7,7 @@ use crate::cli::{Catalog, Shell};
 use crate::host::Host;
 use crate::profile::{Library, config_path, load_config};
 use anyhow::Result;
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, SubcommandCandidates};
 use std::ffi::OsString;
 
 /// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is not a setting.
@@ -80,10 +80,15 @@ fn command(catalog: &Catalog, providers: Vec<String>) -> clap::Command {
         ("logout", "profile", &profiles),
         ("show", "profile", &profiles),
         ("providers", "name", &providers),
+        ("exec", "profiles", &profiles),
         ("get", "grant", &grants),
         ("header", "grant", &grants),
+        ("exec", "grant", &grants),
+        ("curl", "grant", &grants),
     ] {
         command = command.mut_subcommand(verb, |c| c.mut_arg(arg, |a| a.add(names(choice.clone()))));
     }
-    command
+    // There a profile is a subcommand of any name, behind which all is curl's.
+    let candidates = move || profiles.iter().map(CompletionCandidate::new).collect::<Vec<_>>();
+    command.mut_subcommand("curl", |c| c.add(SubcommandCandidates::new(candidates.clone())))
 }

@@ -22,7 +22,8 @@ pub fn run(context: &mut Context, args: &Exec) -> Result<()> {
     let set: Vec<(&str, &Secret)> =
         variables.iter().filter_map(|(name, of)| Some((name.as_str(), tokens.get(of)?))).collect();
     hooks::run(context.host);
-    let failed = match program::replace(&args.command, context.host.env.for_children(), &set) {
+    let env = crate::system::start::as_before(context.host.env.for_children());
+    let failed = match program::replace(&args.command, &env, &set) {
         Ok(status) => return Err(Exit { status, error: None }.into()),
         Err(failed) => failed,
     };

@@ -67,14 +67,10 @@ pub fn command<'e>(
 ///
 /// # Errors
 /// Why it cannot be run.
-pub fn replace<'e>(
-    words: &[OsString],
-    env: impl Iterator<Item = (&'e OsString, &'e OsString)>,
-    secrets: &[(&str, &Secret)],
-) -> io::Result<u8> {
+pub fn replace(words: &[OsString], env: &[(OsString, OsString)], secrets: &[(&str, &Secret)]) -> io::Result<u8> {
     let Some((program, arguments)) = words.split_first() else { return Err(io::ErrorKind::NotFound.into()) };
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(env);
+    command.args(arguments).env_clear().envs(env.iter().map(|(name, value)| (name, value)));
     command.envs(secrets.iter().map(|(name, secret)| (name, secret.expose())));
     #[cfg(unix)]
     return Err(std::os::unix::process::CommandExt::exec(&mut command));

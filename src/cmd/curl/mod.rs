@@ -65,6 +65,7 @@ fn request(context: &mut Context, args: &Curl) -> Result<u8> {
                         continue;
                     }
                     Err(error) => {
+                        context.host.terminal.release_messages();
                         let name = &args.token.profile;
                         let what =
                             format!("the API refused {name}'s cached token, and it cannot be renewed: {error:#}");

@@ -64,6 +64,7 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
             match renew(context, args, &path, &wanted) {
                 Ok(held) => break held,
                 Err(error) if is_temporary(&error) => {
+                    context.host.terminal.release_messages();
                     context.host.terminal.warn(&format!("{error:#}; trying again in {}", show(pause)));
                     hooks::run(context.host);
                     rest(context, &held, pause);
