@@ -216,7 +216,7 @@ pub struct TokenArgs {
     /// Get a new token, issued after this call began
     #[arg(long, conflicts_with = "offline")]
     pub fresh: bool,
-    /// Print the cached token or fail: no network, no keyring
+    /// Take the cached token or fail: no network, no keyring
     #[arg(long)]
     pub offline: bool,
     /// Minimum remaining lifetime [default: 60s, or a tenth of the token's whole lifetime if that is less]

@@ -1,6 +1,7 @@
 //! `tok curl` with the real curl: where the header goes, what is refused, and the one repeat.
 
 use crate::skip::needs;
+use crate::support::issuer::{Issuer, proof};
 use crate::support::server::{Received, Reply, Server};
 use crate::support::{CANARY, Sandbox, plain, plain_provider, put, until};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -326,5 +327,39 @@ fn a_reader_that_goes_away_ends_it() {
         std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut first).unwrap();
         assert_eq!(&first, b"lines");
         until("curl and tok end", || child.try_wait().unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_token_that_is_bound_to_a_key_comes_with_a_proof_for_the_request() {
+    needs!("curl");
+    let issuer = Issuer::start();
+    issuer.state(|s| s.token = serde_json::json!({"id_token": null, "token_type": "DPoP"}));
+    // An API that wants a nonce of its own in the proof.
+    let api = Server::new(|request| {
+        let (claims, _) = proof(request.header("dpop").expect("a proof"));
+        match claims["nonce"].as_str() {
+            Some("n-1") => Reply::new(200, "text/plain", format!("{} {}", claims["htm"], claims["htu"])),
+            _ => Reply::new(401, "text/plain", "again").header("DPoP-Nonce", "n-1"),
+        }
+    });
+    let mut sandbox = issuer.sandbox();
+    sandbox.config(&format!("store = \"file\"\n[profile.oidc]\nhosts = [\"{}\"]\n", api.url()));
+    sandbox.set("TOK_OIDC_DPOP", "true");
+    sandbox.run("login oidc device-code --scope read").prints("");
+    let url = format!("{}/v1?x=1", api.url());
+    for (args, method) in [(&["-sS"][..], "GET"), (&["-sS", "-d", "x"], "POST"), (&["-sS", "-X", "PATCH"], "PATCH")] {
+        let out = sandbox.tok(["curl", "oidc"]).args(args).args([&url]).run().silent();
+        out.prints(&format!("\"{method}\" \"{}/v1\"", api.url()));
+    }
+    assert_eq!(api.count(), 6);
+    assert!(api.requests().iter().all(|request| request.header("authorization").unwrap().starts_with("DPoP at-")));
+    // What cannot be proved is not sent.
+    for args in [&[url.as_str(), url.as_str()][..], &[&format!("{url}{{a,b}}")]] {
+        sandbox.tok(["curl", "oidc"]).args(args).run().fails(125).says("DPoP");
+    }
+    assert_eq!(api.count(), 6);
+    for format in ["curl", "kubernetes", "oauthbearer"] {
+        sandbox.run(&format!("get oidc -o {format}")).fails(2).says("DPoP");
     }
 }

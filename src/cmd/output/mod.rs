@@ -61,8 +61,10 @@ pub fn write(host: &mut Host, answer: &Answer, wish: &Wish) -> Result<Secret> {
         Format::Json => json::write(answer),
         Format::Env => env::write(answer, wish.how.shell, name.unwrap_or("ACCESS_TOKEN"))?,
         Format::IdToken => id_token::write(answer)?,
-        // Its proof is for one request.
-        Format::Curl if answer.token.is_bound() => return proof(answer, None),
+        // It is no bearer token: each request needs a proof of its own.
+        Format::Curl | Format::Kubernetes | Format::Xoauth2 | Format::Oauthbearer if answer.token.is_bound() => {
+            return proof(answer, None);
+        }
         Format::Curl => curl::write(answer),
         Format::Kubernetes => exec_credential::write(answer, &host.env)?,
         Format::Xoauth2 => sasl::xoauth2(answer, wish)?,
