@@ -8,18 +8,22 @@
 )]
 
 mod build;
+mod credential;
 mod curl;
 mod exec;
 mod output;
 mod parse;
+mod setup;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
+pub use credential::{Credential, Protocol};
 pub use curl::Curl;
 pub use exec::Exec;
 pub use output::{Format, FormatArgs, Syntax};
 pub use parse::{FirstLook, first_look, parse};
+pub use setup::{Setup, SetupProgram};
 pub use types::{
     ApiCall, Cli, Color, Flag, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell, Show, TokenArgs, Verb,
 };

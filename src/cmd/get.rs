@@ -5,6 +5,7 @@ mod id_token;
 mod watch;
 
 use super::Context;
+use super::mask::Masking;
 use super::token::{Got, token};
 use crate::base::error::{Error, InProfile, Kind};
 use crate::base::secret::Secret;
@@ -28,7 +29,17 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
         let why = "this format writes to the file of GITHUB_OUTPUT";
         return Err(Error::new(Kind::Usage, "--write", why).into());
     }
-    match (text(context, &args.token, format, &args.how), to) {
+    let to_file = to.is_some_and(|path| path != Path::new("-"));
+    // Before anything is sent: a token that cannot be masked is not to be had.
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, to_file)).transpose()?;
+    if let (Some(_), Format::Aws) = (masking, format) {
+        return Err(Error::new(Kind::Usage, "--mask", "this format prints other secrets than the token").into());
+    }
+    let made = text(context, &args.token, format, &args.how);
+    if let (Some(masking), Ok((got, text))) = (masking, &made) {
+        mask(context, masking, got, format, text).in_profile(&args.token.profile)?;
+    }
+    match (made, to) {
         (Ok((_, text)), Some(path)) if path != Path::new("-") => {
             let path = absolute(path)?;
             Ok(write(context, &path, &text).map(drop).map_err(|error| cannot_write(&path, &error))?)
@@ -47,9 +58,24 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn header(context: &mut Context, args: &Header) -> Result<()> {
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, false)).transpose()?;
     let got = token(context, &args.token)?;
     let text = output::write_header(&got.answer, Some(&args.api)).in_profile(&args.token.profile)?;
+    if let Some(masking) = masking {
+        mask(context, masking, &got, Format::Header, &text).in_profile(&args.token.profile)?;
+    }
     show(context, text.expose())
+}
+
+/// Tells the CI service to hide what is about to be printed as `text`.
+fn mask(context: &mut Context, masking: Masking, got: &Got, format: Format, text: &Secret) -> Result<()> {
+    let token = &got.answer.token;
+    let id_token = token.id_token.as_ref().filter(|_| matches!(format, Format::IdToken | Format::GcpExecutable));
+    // In base64 it is another text.
+    let encoded =
+        matches!(format, Format::Xoauth2 | Format::Oauthbearer).then(|| Secret::new(text.expose().trim_end()));
+    let secrets = [Some(&token.access_token), id_token.map(|id| &id.text), encoded.as_ref()];
+    secrets.into_iter().flatten().try_for_each(|secret| masking.hide(context, secret))
 }
 
 /// A token in the form that is asked for.

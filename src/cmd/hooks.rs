@@ -9,6 +9,10 @@ use std::time::Duration;
 /// How long a hook is waited for. Then it is ended.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The events, as the config names them.
+const RENEWED: &str = "renewed";
+const LOGIN_NEEDED: &str = "login_needed";
+
 /// Notes for the hooks of `profile` that a new token came by `source`; nothing for one that was cached.
 pub fn renewed(host: &mut Host, config: &Config, profile: &str, source: TokenSource) {
     let reason = match source {
@@ -16,31 +20,35 @@ pub fn renewed(host: &mut Host, config: &Config, profile: &str, source: TokenSou
         TokenSource::Refresh => "the access token was refreshed",
         TokenSource::Grant => "a new access token was issued",
     };
-    note(host, config, "renewed", profile, reason.into(), None);
+    let event = Event { name: RENEWED, profile: profile.into(), reason: reason.into(), ..Event::default() };
+    note(host, config, event);
 }
 
 /// Notes for the hooks of `profile` that a person is needed, where that is what `error` says.
 pub fn failed(host: &mut Host, config: &Config, profile: &str, error: &anyhow::Error) {
     if crate::base::error::kind(error) == Kind::LoginNeeded {
-        note(host, config, "login_needed", profile, format!("{error:#}"), hint(error).map(str::to_string));
+        let (reason, hint) = (format!("{error:#}"), hint(error).map(str::to_string));
+        let event = Event { name: LOGIN_NEEDED, profile: profile.into(), reason, hint, ..Event::default() };
+        note(host, config, event);
     }
 }
 
-fn note(host: &mut Host, config: &Config, name: &'static str, profile: &str, reason: String, hint: Option<String>) {
+/// Notes `event` for the command that the config has for it, if any.
+fn note(host: &mut Host, config: &Config, event: Event) {
     // A hook that runs `tok` would run itself again.
     if host.env.has(EVENT) {
         return;
     }
-    let of = |hooks: &Hooks| match name {
-        "renewed" => hooks.renewed.clone(),
+    let of = |hooks: &Hooks| match event.name {
+        RENEWED => hooks.renewed.clone(),
         _ => hooks.login_needed.clone(),
     };
-    let own = config.profiles.get(profile).and_then(|profile| of(&profile.settings.hooks));
+    let own = config.profiles.get(&event.profile).and_then(|profile| of(&profile.settings.hooks));
     let Some(command) = own.or_else(|| of(&config.settings.hooks)).filter(|command| !command.is_empty()) else {
         return;
     };
-    let reason = crate::base::text::line(&reason);
-    host.events.push(Event { name, profile: profile.into(), reason, hint, command });
+    let reason = crate::base::text::line(&event.reason);
+    host.events.push(Event { reason, command, ..event });
 }
 
 /// Runs the hooks that were noted. One that fails is a warning: the answer is out.

@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod credential;
 pub mod curl;
 pub mod exec;
 pub mod get;
@@ -9,8 +10,10 @@ pub mod hooks;
 pub mod list;
 pub mod login;
 pub mod logout;
+pub mod mask;
 pub mod output;
 pub mod providers;
+pub mod setup;
 pub mod show;
 pub mod table;
 pub mod token;
@@ -104,7 +107,7 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
     match &cli.verb {
         Verb::Get(args) => {
             ready(host, args.token.timeout);
-            let bare = args.format() == Format::Token && args.write.is_none() && args.how.is_default();
+            let bare = args.format() == Format::Token && args.write.is_none() && !args.mask && args.how.is_default();
             let plain = bare && is_plain(host, global, "get", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
@@ -112,7 +115,7 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
         }
         Verb::Header(args) => {
             ready(host, args.token.timeout);
-            let plain = is_plain(host, global, "header", &args.token);
+            let plain = !args.mask && is_plain(host, global, "header", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
             get::header(&mut context, args)
@@ -141,6 +144,14 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::Providers(args) => providers::run(host, args),
+        Verb::Credential(args) => {
+            ready(host, args.timeout);
+            credential::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::Setup(args) => {
+            ready(host, None);
+            setup::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
         Verb::Completions(args) => {
             let text = completions::script(args.shell)?;
             Ok(host.terminal.print(&text)?)
@@ -160,7 +171,7 @@ fn ready(host: &mut Host, timeout: Option<i64>) {
 /// for more than the token, and no value comes from a file, which may say something else then.
 fn is_plain(host: &Host, global: &Global, verb: &str, args: &TokenArgs) -> bool {
     let word = |at: usize| host.words.get(at).and_then(|word| word.to_str());
-    let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store;
+    let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store && !args.ci;
     let is_same = args.values.values().all(|value| matches!(value, Flag::Plain(_)));
     is_usual && is_same && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
 }

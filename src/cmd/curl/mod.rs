@@ -50,7 +50,7 @@ fn request(context: &mut Context, args: &Curl) -> Result<u8> {
         let can_renew = got.answer.source == TokenSource::Cache && !renewed && !args.token.offline;
         let can_prove = got.answer.token.is_bound() && nonce.is_none();
         let holds = repeats && (can_renew || can_prove);
-        let ran = curl(context, &line, words, &got, nonce.as_deref(), holds)?;
+        let ran = curl(context, &Call { line: &line, words, nonce: nonce.as_deref(), holds }, &got)?;
         let reply = Reply::last(ran.told());
         if holds && ran.is_held() {
             if let Some(asked) = reply.header("dpop-nonce").filter(|_| can_prove) {
@@ -168,15 +168,20 @@ fn origin(url: &str) -> Result<String, String> {
     }
 }
 
-/// Runs curl once.
-fn curl(
-    context: &Context,
-    line: &Line,
-    words: &[OsString],
-    got: &Got,
-    nonce: Option<&str>,
+/// One run of curl.
+struct Call<'a> {
+    line: &'a Line,
+    /// The arguments that `line` was read from.
+    words: &'a [OsString],
+    /// The API's own nonce for the proof.
+    nonce: Option<&'a str>,
+    /// Whether the output is held back, should the API refuse the token.
     holds: bool,
-) -> Result<Ran> {
+}
+
+/// Runs curl once.
+fn curl(context: &Context, call: &Call, got: &Got) -> Result<Ran> {
+    let Call { line, words, nonce, holds } = *call;
     let failed = |error: std::io::Error| {
         let status = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
         Exit { status, error: Some(Error::new(Kind::Other, "curl", crate::system::files::why(&error))) }

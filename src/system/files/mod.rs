@@ -24,8 +24,8 @@ pub use private::{Dir, open_folder, own_dir, private_dir, read_private, write_pr
 pub use replace::{Backup, Target, is_unwritable};
 pub use trusted::{TrustError, read_trusted};
 pub use user::{
-    Written, append_user_file, is_for_a_file, is_of_another, is_open_to_others, read_stream, read_user_file,
-    remove_user_file, write_user_file,
+    Written, append_user_file, is_for_a_file, is_of_another, is_open_to_others, link, read_lines, read_stream,
+    read_user_file, remove_user_file, write_user_file,
 };
 
 use std::fmt;
@@ -139,6 +139,15 @@ pub fn numbers(path: &Path) -> io::Result<Option<Numbers>> {
     }
 }
 
+/// What becomes of a file's length where space for it is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// It stays.
+    Stays,
+    /// It is that of the space.
+    Grows,
+}
+
 /// How sure a written file must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
@@ -162,7 +171,7 @@ fn split(path: &Path) -> io::Result<(&Path, &Path)> {
 /// # Errors
 /// If that much space is missing: the disk or the quota is full, or a limit of the process is lower.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
-    sys::reserve(file, length, true)
+    sys::reserve(file, length, Length::Stays)
 }
 
 /// Writes `bytes` at the beginning of `file`, with one system call where the system takes them at once.
