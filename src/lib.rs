@@ -15,7 +15,7 @@ pub mod system;
 pub mod token;
 
 use anyhow::Result;
-use base::error::{Kind, hint, kind};
+use base::error::{Answered, Kind, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
 use cli::{Stop, Verb};
@@ -29,6 +29,10 @@ pub const BUILD: &str = env!("TOK_BUILD_ID");
 /// Runs the command line `args` on `host`; returns the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
     let Err(error) = parse_and_dispatch(args, host) else { return 0 };
+    if let Some(Answered(kind)) = error.downcast_ref() {
+        host.terminal.release_messages();
+        return *kind as u8;
+    }
     let error = match error.downcast_ref() {
         Some(Stop::Help(help)) => match host.terminal.print(&styled(help, host.terminal.color_stdout)) {
             Ok(()) => return 0,

@@ -40,6 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("security_framework", &["storage/secrets/keyring/"]),
     ("directories", &["storage/folders.rs"]),
     ("toml_edit", &["profile/"]),
+    ("inquire", &["system/choose.rs"]),
     ("httparse", &["system/listener.rs", "system/http/"]),
     ("std::net::TcpListener", &["system/listener.rs"]),
     ("qrcode", &["system/qr.rs"]),
@@ -47,7 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of `cmd/` that are no verb: what verbs share.
-const SHARED: &[&str] = &["arguments", "output", "table", "token"];
+const SHARED: &[&str] = &["arguments", "output", "overview", "table", "token"];
 
 /// The longest that a file may be without its tests, in lines.
 const LONGEST: usize = 500;

@@ -69,6 +69,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// An end whose exit status is not 0 and of which nothing is left to say: the answer on stdout says why.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered(pub Kind);
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("see the answer")
+    }
+}
+
+impl std::error::Error for Answered {}
+
 /// The kind of an error that is carried by anyhow: of the outermost [`Error`] in it.
 pub fn kind(error: &anyhow::Error) -> Kind {
     error.downcast_ref::<Error>().map_or(Kind::Other, |error| error.kind)

@@ -4,11 +4,13 @@
 
 mod build;
 mod parse;
+mod status;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
 pub use parse::{FirstLook, first_look, parse};
+pub use status::Status;
 pub use types::{
     ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell,
     Show, TokenArgs, Verb,

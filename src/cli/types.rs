@@ -1,5 +1,6 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use super::status::Status;
 use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -94,7 +95,16 @@ pub enum Verb {
     /// Deletes the refresh token, the stored secrets and the cached tokens. They are deleted even if revoking
     /// them fails; the exit status is then 6.
     Logout(Logout),
-    /// List profiles and their sessions
+    /// Show whether each profile can supply a token now, and for which account
+    ///
+    /// ready: a token is cached and still good. renews: a token can be had unattended. login needed: a person has to log
+    /// in, and why. store locked: the store could not be read. unknown: never used here. Uses no network and opens no
+    /// keyring without --online, and says when this was last checked.
+    ///
+    /// The exit status is 0 if every profile can supply a token, 4 if one needs a login, 7 if a store cannot be read.
+    #[command(visible_alias = "whoami")]
+    Status(Status),
+    /// List what is configured or stored: profiles, accounts and their status
     ///
     /// Does not open a keyring.
     List(List),

@@ -7,8 +7,10 @@ pub mod list;
 pub mod login;
 pub mod logout;
 pub mod output;
+pub mod overview;
 pub mod providers;
 pub mod show;
+pub mod status;
 pub mod table;
 pub mod token;
 
@@ -127,6 +129,10 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             logout::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::List(args) => list::run(&mut Context::new(host, global, setup, Missing::Refused)?, args),
+        Verb::Status(args) => {
+            ready(host, args.timeout);
+            status::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
         Verb::Show(args) => {
             ready(host, args.timeout);
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)

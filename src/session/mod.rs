@@ -13,3 +13,4 @@ pub mod plan;
 pub mod redact;
 pub mod refresh;
 pub mod revoke;
+pub mod status;

@@ -52,6 +52,7 @@ mod settings_in_force;
 mod shell;
 mod signals;
 mod signing;
+mod status;
 mod store_faults;
 mod stores;
 mod support_itself;
