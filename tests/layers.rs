@@ -48,7 +48,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of `cmd/` that are no verb: what verbs share.
-const SHARED: &[&str] = &["arguments", "output", "overview", "table", "token"];
+const SHARED: &[&str] = &["arguments", "config_file", "output", "overview", "table", "token"];
 
 /// The longest that a file may be without its tests, in lines.
 const LONGEST: usize = 500;

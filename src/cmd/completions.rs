@@ -79,6 +79,7 @@ fn command(catalog: &Catalog, providers: Vec<String>) -> clap::Command {
         ("header", "profile", &profiles),
         ("logout", "profile", &profiles),
         ("show", "profile", &profiles),
+        ("status", "profiles", &profiles),
         ("providers", "name", &providers),
         ("get", "grant", &grants),
         ("header", "grant", &grants),

@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod config_file;
 pub mod get;
 pub mod list;
 pub mod login;

@@ -22,9 +22,12 @@ pub const EMPTY: &str = "no profiles or sessions yet; log in: tok login (list th
 
 /// One profile.
 pub struct Row {
-    profile: String,
-    provider: String,
-    status: Status,
+    /// Its name.
+    pub profile: String,
+    /// Its provider.
+    pub provider: String,
+    /// Its state.
+    pub status: Status,
 }
 
 /// What is configured or kept here: of the config, the index and the cache.
@@ -85,6 +88,7 @@ fn broken(context: &Context, name: String, noted: IndexEntry, why: String) -> Ro
         refresh_token: noted.refresh_token,
         refresh_expires_at: noted.refresh_expires_at,
         store: noted.store,
+        login: format!("tok login {name}"),
     };
     Row { provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider), profile: name, status }
 }
@@ -182,7 +186,7 @@ fn details(context: &Context, row: &Row) -> String {
     parts.extend(reason.iter().map(|reason| escape(reason)));
     parts.extend(as_of.map(|at| format!("checked {}", clock.local(at))));
     if matches!(readiness, Readiness::LoginNeeded | Readiness::Unknown) {
-        parts.push(format!("run: tok login {}", row.profile));
+        parts.push(format!("run: {}", row.status.login));
     }
     parts.join("; ")
 }

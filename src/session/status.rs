@@ -75,6 +75,8 @@ pub struct Status {
     pub refresh_expires_at: Option<i64>,
     /// The store of its session.
     pub store: String,
+    /// The command that logs in again.
+    pub login: String,
 }
 
 /// The state of `profile`. `noted`: its index entry, or what the store holds where that was looked at.
@@ -123,6 +125,10 @@ pub fn of(host: &Host, profile: &Profile, noted: Option<&IndexEntry>) -> Status 
         refresh_token: noted.is_some_and(|n| n.refresh_token),
         refresh_expires_at: noted.and_then(|n| n.refresh_expires_at.filter(|_| n.refresh_token)),
         // What is kept is where it was put, whatever this call would choose.
+        login: match profile.provider.refresh_grant().filter(|_| noted.is_some_and(|n| n.brought)) {
+            Some(grant) => format!("tok login {} {} --refresh-token-file PATH", profile.name, grant.name),
+            None => format!("tok login {}", profile.name),
+        },
         store: noted.filter(|n| holds(n)).map_or_else(|| profile.store.to_string(), |n| n.store.clone()),
     }
 }

@@ -44,7 +44,7 @@ impl Terminal {
         let chosen = Select::new(&message, rows)
             .with_render_config(self.look())
             .with_page_size(PAGE)
-            .with_help_message("arrow keys move, typing searches, Enter chooses")
+            .with_help_message("type to search, Enter chooses")
             .with_scorer(&score)
             .raw_prompt_skippable();
         match chosen {

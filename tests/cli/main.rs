@@ -30,6 +30,7 @@ mod flows_discovery;
 mod flows_sessions;
 mod get;
 mod goes_home;
+mod guided;
 mod hints;
 mod hostile_files;
 mod hostile_text;

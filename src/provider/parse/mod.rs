@@ -39,6 +39,7 @@ pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Prov
         name: name.into(),
         title: root.get("title").map_or(Ok(name), |v| v.text())?.into(),
         docs: root.get("docs").map(|v| v.text().map(str::to_string)).transpose()?,
+        featured: root.get("featured").map(|v| v.integer()).transpose()?,
         params: params(root.get("params").map(|v| v.table()).transpose()?.as_ref(), base)?,
         grants: Vec::new(),
         refresh: base.and_then(|b| b.refresh.clone()),
@@ -81,6 +82,9 @@ pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Prov
                 at,
                 format!("invalid grant name `{}`: use lower-case letters, digits and `-`", escape(&grant)),
             ));
+        }
+        if Flow::SHORT_NAMES.contains(&grant.as_str()) {
+            return Err(doc.error(at, format!("`{grant}` is reserved: it is the short name of a flow")));
         }
         let own = value.table()?;
         let same = base.and_then(|b| b.grant(&grant));
