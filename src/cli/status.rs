@@ -5,7 +5,6 @@ use clap::Args;
 
 // `tok status`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Status {
     /// Profiles in the config, or providers [default: all that are configured or used]
     #[arg(value_name = "PROFILE")]

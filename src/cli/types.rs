@@ -124,7 +124,6 @@ pub enum Verb {
 
 // `tok get`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Get {
     /// The token that is asked for.
     #[command(flatten)]
@@ -160,7 +159,6 @@ pub enum Format {
 
 // `tok header`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Header {
     /// The token that is asked for.
     #[command(flatten)]
@@ -172,7 +170,6 @@ pub struct Header {
 
 // A request to an API, for a token that is bound to a key (RFC 9449).
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct ApiCall {
     /// Method of the request the header is for, if the token needs a proof (DPoP)
     #[arg(long, value_name = "METHOD", requires = "url")]
@@ -187,7 +184,6 @@ pub struct ApiCall {
 
 // What is asked of a token.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct TokenArgs {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
@@ -231,7 +227,6 @@ pub enum Flag {
 
 // `tok login`: its subcommands are those of the catalog, and so is what they take.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct LoginArgs {
     /// The profile or provider; `None`: a person chooses.
     #[arg(skip)]
@@ -264,7 +259,6 @@ pub struct LoginArgs {
 
 // `tok logout`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Logout {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE", required_unless_present = "all")]
@@ -282,7 +276,6 @@ pub struct Logout {
 
 // `tok list`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct List {
     /// Print JSON
     #[arg(long)]
@@ -291,7 +284,6 @@ pub struct List {
 
 // `tok show`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Show {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
@@ -312,7 +304,6 @@ pub struct Show {
 
 // `tok providers`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Providers {
     /// Provider to show
     #[arg(value_name = "NAME")]
@@ -327,7 +318,6 @@ pub struct Providers {
 
 // `tok completions`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Completions {
     /// Shell
     #[arg(value_name = "SHELL", value_enum)]

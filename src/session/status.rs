@@ -293,7 +293,8 @@ pub fn note_issued(host: &Host, profile: &Profile, opened: &OpenStore, at: i64) 
         if index.read().is_some() {
             index.update(|entry| {
                 (entry.refusal, entry.store_trouble) = (None, None);
-                entry.issued_at = Some(at);
+                // A refresh has noted it already.
+                entry.issued_at = entry.issued_at.max(Some(at));
             });
         }
     }

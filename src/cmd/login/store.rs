@@ -1,6 +1,5 @@
 //! The store of a login, opened before anything is sent.
 
-use crate::base::error::Kind;
 use crate::host::Host;
 use crate::profile::Profile;
 use crate::session::journal;
