@@ -443,7 +443,7 @@ fn with_the_address_it_is_said_at_once_what_to_do_on_another_machine() {
     let issuer = Issuer::start();
     let sandbox = issuer.sandbox();
     // As over ssh: no display, no browser.
-    let mut terminal = sandbox.tok(["login", "oidc", "browser"]).on_terminal();
+    let mut terminal = sandbox.tok(["login", "oidc", "browser", "--scope", "api"]).on_terminal();
     let screen = terminal.expect_like("(?i)then paste the address[^\n]*: ").replace('\r', "");
     let address = screen.lines().map(str::trim).find(|line| line.starts_with("http")).expect("an address");
     let visit = Visit::to(address);
