@@ -19,7 +19,7 @@ pub mod testing;
 mod token;
 
 use anyhow::Result;
-use base::error::{Answered, Kind, hint, kind};
+use base::error::{Kind, Silent, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
 use cli::{Stop, Verb};
@@ -36,10 +36,6 @@ pub const BUILD: &str = env!("TOK_BUILD_ID");
 /// Runs the command line `args` on `host`; returns the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
     let Err(error) = parse_and_dispatch(args, host) else { return 0 };
-    if let Some(Answered(kind)) = error.downcast_ref() {
-        host.terminal.release_messages();
-        return *kind as u8;
-    }
     let error = match error.downcast_ref() {
         Some(Stop::Help(help)) => match host.terminal.print(&styled(help, host.terminal.color_stdout)) {
             Ok(()) => return 0,
@@ -52,6 +48,9 @@ pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
         }
         _ => error,
     };
+    if let Some(Silent(status)) = error.downcast_ref() {
+        return *status;
+    }
     // What was being done, then what went wrong.
     host.terminal.report(&format!("{error:#}"), hint(&error));
     kind(&error) as u8
@@ -67,7 +66,7 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     if cmd::completions::answer(&args, host)? {
         return Ok(());
     }
-    host.words = args;
+    host.words = cmd::credential::by_name(args);
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
     // These leave nothing behind.

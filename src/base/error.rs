@@ -69,17 +69,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An end whose exit status is not 0 and of which nothing is left to say: the answer on stdout says why.
+/// A failure that has been told already, by the answer or in the words of another program's protocol: only its exit
+/// status is left.
 #[derive(Clone, Copy, Debug)]
-pub struct Answered(pub Kind);
+pub struct Silent(pub u8);
 
-impl fmt::Display for Answered {
+impl fmt::Display for Silent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("see the answer")
+        write!(f, "status {}", self.0)
     }
 }
 
-impl std::error::Error for Answered {}
+impl std::error::Error for Silent {}
 
 /// The kind of an error that is carried by anyhow: of the outermost [`Error`] in it.
 pub fn kind(error: &anyhow::Error) -> Kind {

@@ -8,13 +8,17 @@
 )]
 
 mod build;
+mod credential;
 mod parse;
+mod setup;
 mod status;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
+pub use credential::{Credential, Protocol};
 pub use parse::{FirstLook, first_look, parse};
+pub use setup::{Setup, SetupProgram};
 pub use status::Status;
 pub use types::{
     ApiCall, Cli, Color, Flag, Format, Global, List, LoginArgs, Logout, Providers, Shell, Show, TokenArgs, Verb,

@@ -194,6 +194,8 @@ fn is_taken(name: &str) -> bool {
         "fresh",
         "offline",
         "no_store",
+        "ci",
+        "mask",
         "output",
         "json",
         "name",

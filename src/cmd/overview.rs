@@ -3,8 +3,7 @@
 use super::Context;
 use super::table::with_heading;
 use crate::base::date;
-use crate::base::error::Answered;
-use crate::base::error::{InProfile, Kind};
+use crate::base::error::{InProfile, Kind, Silent};
 use crate::base::text::{escape, json};
 use crate::profile::{Profile, Wishes};
 use crate::session::open_store::OpenStore;
@@ -101,12 +100,12 @@ pub fn providers(rows: &[Row]) -> BTreeSet<&str> {
 /// Whether all can supply a token: else an end with the status of the contract.
 ///
 /// # Errors
-/// [`Answered`]: [`Kind::LoginNeeded`] where one needs a person, else [`Kind::Store`] where a store cannot be read.
+/// [`Silent`]: [`Kind::LoginNeeded`] where one needs a person, else [`Kind::Store`] where a store cannot be read.
 pub fn answered(rows: &[Row]) -> Result<()> {
     let has = |wanted: &[Readiness]| rows.iter().any(|row| wanted.contains(&row.status.readiness));
     match () {
-        () if has(&[Readiness::LoginNeeded, Readiness::Unknown]) => Err(Answered(Kind::LoginNeeded).into()),
-        () if has(&[Readiness::StoreLocked]) => Err(Answered(Kind::Store).into()),
+        () if has(&[Readiness::LoginNeeded, Readiness::Unknown]) => Err(Silent(Kind::LoginNeeded as u8).into()),
+        () if has(&[Readiness::StoreLocked]) => Err(Silent(Kind::Store as u8).into()),
         () => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 /// Prints the state of the profiles that `args` name, or of all.
 ///
 /// # Errors
-/// [`crate::base::error::Answered`] where one cannot supply a token; a named profile that is not known or broken.
+/// [`crate::base::error::Silent`] where one cannot supply a token; a named profile that is not known or broken.
 pub fn run(context: &mut Context, args: &Status) -> Result<()> {
     let rows = match args.profiles.as_slice() {
         [] => {

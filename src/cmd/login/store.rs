@@ -5,14 +5,15 @@ use crate::profile::Profile;
 use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
 use crate::storage::choice::StoreChoice;
+use crate::storage::lock::Lock;
 use crate::storage::secrets::StoreErrorKind;
 use crate::system::terminal::Echo;
 use anyhow::Result;
 
-/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
-/// call's own state folder is held, and that of another is taken if it guards what is kept.
-pub(super) fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
-    usable(look(host, profile, locked)?, profile, again)
+/// Opens the store: a login that cannot keep anything is refused before anything is sent. Where the `lock` of this
+/// call's own state folder is held, that of another is taken too if it guards what is kept.
+pub(super) fn open(host: &mut Host, profile: &Profile, lock: Option<&Lock>, again: &str) -> Result<OpenStore> {
+    usable(look(host, profile, lock)?, profile, again)
 }
 
 /// [`open`] before the lock is held. Where there is no keyring a person is asked whether the file store will do: then it is
@@ -23,7 +24,7 @@ pub(super) fn open_or_offer_a_file(
     store: &mut Option<StoreChoice>,
     again: &mut String,
 ) -> Result<OpenStore> {
-    let opened = look(host, profile, false)?;
+    let opened = look(host, profile, None)?;
     let missing = opened.trouble.as_ref().filter(|error| error.trouble == StoreErrorKind::Missing);
     let is_chosen = store.is_some() || host.env.has("TOK_STORE") || profile.store != StoreChoice::Keyring;
     if let (Some(missing), false, true) = (missing, is_chosen, host.terminal.interactive) {
@@ -34,14 +35,14 @@ pub(super) fn open_or_offer_a_file(
         if answer.is_some_and(|answer| matches!(answer.expose().trim(), "y" | "Y" | "yes")) {
             (profile.store, *store) = (StoreChoice::File, Some(StoreChoice::File));
             again.push_str(" --store file");
-            return open(host, profile, false, again);
+            return open(host, profile, None, again);
         }
     }
     usable(opened, profile, again)
 }
 
 /// Opens the store and clears what a login replaces.
-fn look(host: &mut Host, profile: &Profile, locked: bool) -> Result<OpenStore> {
+fn look(host: &mut Host, profile: &Profile, lock: Option<&Lock>) -> Result<OpenStore> {
     let mut opened = OpenStore::open(host, profile);
     // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
     let clear = |opened: &mut OpenStore| {
@@ -53,7 +54,7 @@ fn look(host: &mut Host, profile: &Profile, locked: bool) -> Result<OpenStore> {
         }
     };
     clear(&mut opened);
-    if locked {
+    if lock.is_some() {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
         clear(&mut opened);
