@@ -1,7 +1,7 @@
 //! `tok list`: what is configured or kept, and its state, from the config, the index and the cache; no store is opened.
 
 use super::Context;
-use super::overview;
+use super::overview::{self, Look};
 use crate::cli::List;
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use anyhow::Result;
 /// Only where it cannot be written: a profile that is broken is warned about.
 pub fn run(context: &mut Context, args: &List) -> Result<()> {
     let names = overview::names(context);
-    let rows = overview::rows(context, names, false);
+    let rows = overview::rows(context, names, Look::Noted);
     let used = overview::providers(&rows);
     // Those in use have been warned about with their profiles.
     let unused = context.setup.library.own_names().iter().filter(|name| !used.contains(name.as_str()));

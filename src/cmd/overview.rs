@@ -39,18 +39,27 @@ pub fn names(context: &Context) -> BTreeSet<String> {
     names
 }
 
-/// The state of the profile `name`. `online`: its store is opened too.
+/// Where the state of a profile is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// In the config, the index and the cache.
+    Noted,
+    /// In its store too.
+    Store,
+}
+
+/// The state of the profile `name`.
 ///
 /// # Errors
 /// Where it is not known or broken.
-pub fn row(context: &mut Context, name: &str, online: bool) -> Result<Row> {
+pub fn row(context: &mut Context, name: &str, look: Look) -> Result<Row> {
     let mut noted = Index::of(context.host.folders().ok(), name).read();
     let provider = noted.as_ref().map(|noted| noted.provider.clone());
     let provider = provider.filter(|p| !context.setup.config.profiles.contains_key(name) && !p.is_empty());
     let wishes = Wishes { provider, ..Wishes::default() };
     let profile = Profile::resolve(context.host, &context.setup, name, &wishes)?;
     let is_elsewhere = noted.as_ref().is_some_and(|n| !n.store.is_empty() && n.store != profile.store.to_string());
-    if online && profile.store != StoreChoice::None && !is_elsewhere {
+    if look == Look::Store && profile.store != StoreChoice::None && !is_elsewhere {
         let opened = OpenStore::open(context.host, &profile);
         noted = status::note_looked(context.host, &profile, &opened);
     }
@@ -60,10 +69,10 @@ pub fn row(context: &mut Context, name: &str, online: bool) -> Result<Row> {
 
 /// [`row`] of each of `names`; one that is broken is warned about, and is shown as far as the config and the index know
 /// it.
-pub fn rows(context: &mut Context, names: BTreeSet<String>, online: bool) -> Vec<Row> {
+pub fn rows(context: &mut Context, names: BTreeSet<String>, look: Look) -> Vec<Row> {
     let mut rows = Vec::new();
     for name in names {
-        match row(context, &name, online).in_profile(&name) {
+        match row(context, &name, look).in_profile(&name) {
             Ok(row) => rows.push(row),
             Err(error) => {
                 context.host.terminal.warn(&format!("{error:#}"));

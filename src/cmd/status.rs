@@ -1,7 +1,7 @@
 //! `tok status`: whether each profile can supply a token now, and for whom.
 
 use super::Context;
-use super::overview;
+use super::overview::{self, Look};
 use crate::base::error::InProfile;
 use crate::cli::Status;
 use anyhow::Result;
@@ -11,16 +11,17 @@ use anyhow::Result;
 /// # Errors
 /// [`crate::base::error::Silent`] where one cannot supply a token; a named profile that is not known or broken.
 pub fn run(context: &mut Context, args: &Status) -> Result<()> {
+    let look = if args.online { Look::Store } else { Look::Noted };
     let rows = match args.profiles.as_slice() {
         [] => {
             let names = overview::names(context);
-            overview::rows(context, names, args.online)
+            overview::rows(context, names, look)
         }
         names => {
             let mut rows = Vec::new();
             for (at, name) in names.iter().enumerate() {
                 if !names[..at].contains(name) {
-                    rows.push(overview::row(context, name, args.online).in_profile(name)?);
+                    rows.push(overview::row(context, name, look).in_profile(name)?);
                 }
             }
             rows

@@ -1,7 +1,7 @@
 //! The providers: the user's files before the built-in ones, each read once.
 
 use super::config::{Config, ProfileConfig};
-use super::{read_settings, variable};
+use super::{Setup, read_settings, variable};
 use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
@@ -161,14 +161,8 @@ fn near(host: &Host, library: &Library, names: &[&str], typed: &str) -> Option<S
     })
 }
 
-pub(super) fn not_known(
-    host: &Host,
-    library: &Library,
-    config: &Config,
-    name: &str,
-    provider: &str,
-    own: &ProfileConfig,
-) -> Error {
+pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, own: &ProfileConfig) -> Error {
+    let Setup { config, library, .. } = setup;
     let providers = library.names();
     if own.provider.is_some() {
         let names: Vec<&str> = providers.iter().map(String::as_str).collect();

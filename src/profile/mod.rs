@@ -167,7 +167,7 @@ impl Profile {
             (None, None) => name.to_string(),
         };
         let Some(loaded) = library.provider(host, &provider_name)? else {
-            return Err(not_known(host, library, config, name, &provider_name, &own).into());
+            return Err(not_known(host, setup, name, &provider_name, &own).into());
         };
         check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {

@@ -136,7 +136,7 @@ fn obtain_with(
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = contradiction(wanted, &opened);
+    let contradiction = contradiction(wanted, opened);
     if let Some(differs) = &contradiction {
         host.terminal.detail(&format!("{}: not using the session: it differs in {differs}", profile.name));
     }

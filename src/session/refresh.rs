@@ -82,7 +82,7 @@ pub fn refresh(
             Outcome::Failed(error, _) => {
                 let is_own = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity).is_none();
                 if error.kind == Kind::Refused && is_own {
-                    let refusal = refused(host, grant, &error, &session, false);
+                    let refusal = refused(host, grant, &error, &session);
                     status::note_refusal(host, profile, opened, refusal);
                 }
                 return Err(record.explain(profile, error).into());
@@ -113,7 +113,7 @@ pub fn refresh(
                     ));
                     opened.credentials.session = None;
                 }
-                let refusal = refused(host, grant, &error, &session, true);
+                let refusal = Refusal { ended: true, ..refused(host, grant, &error, &session) };
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| {
                         entry.refresh_token = false;
@@ -128,10 +128,10 @@ pub fn refresh(
 }
 
 /// The refusal `error` of `session`, as the index notes it.
-fn refused(host: &Host, grant: &Grant, error: &Error, session: &Session, ended: bool) -> Refusal {
+fn refused(host: &Host, grant: &Grant, error: &Error, session: &Session) -> Refusal {
     Refusal {
         grant: grant.name.clone(),
-        ended,
+        ended: false,
         why: error.why.clone(),
         at: host.clock.now().secs(),
         identity: Some(session.identity.clone()),

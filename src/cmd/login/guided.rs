@@ -30,7 +30,8 @@ pub(super) fn target(context: &mut Context) -> Result<String> {
     }
     let names = overview::names(context);
     // A broken one cannot be logged in to; it is warned about where it is used.
-    let rows: Vec<overview::Row> = names.iter().filter_map(|name| overview::row(context, name, false).ok()).collect();
+    let rows: Vec<overview::Row> =
+        names.iter().filter_map(|name| overview::row(context, name, overview::Look::Noted).ok()).collect();
     let mut choices: Vec<Choice> = rows.iter().map(profile).collect();
     let taken: BTreeSet<String> = choices.iter().map(|choice| choice.name.clone()).collect();
     let library = &context.setup.library;
@@ -68,7 +69,8 @@ pub(super) fn grant(host: &mut Host, profile: &Profile) -> Result<Grant> {
     let offered: Vec<&Grant> = provider.grants.iter().filter(|grant| is_offered(profile, grant)).collect();
     let others = offered.iter().filter(|grant| refresh != Some(**grant)).count();
     if profile.config.grant.is_some() || others < 2 {
-        let first = offered.first().filter(|_| profile.config.grant.is_none() && others == 1);
+        let only = offered.iter().find(|grant| refresh != Some(**grant));
+        let first = only.filter(|_| profile.config.grant.is_none());
         return Ok(first.map_or_else(|| profile.default_grant().clone(), |grant| (*grant).clone()));
     }
     // The refresh token comes from elsewhere: rarely what is meant.

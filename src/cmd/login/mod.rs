@@ -140,9 +140,16 @@ fn log_in(
         Some(Wish::Replace) => replaces = true,
         None => {}
     }
-    if discover(context.host, &mut profile, &mut grant, is_free)? {
-        again = format!("{again} {}", grant.name);
+    if is_free && lacks_issuer(&profile, &grant) {
+        profile.asked = None;
+        let chosen = guided::issuer_and_grant(context.host, &mut profile)?;
+        if chosen.name != grant.name {
+            again = format!("{again} {}", chosen.name);
+        }
+        profile.asked = Some(chosen.name.clone());
+        grant = chosen;
     }
+    discover(context.host, &mut profile, &grant)?;
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
     let again = again.as_str();
     let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
@@ -323,23 +330,14 @@ fn lacks_issuer(profile: &Profile, grant: &Grant) -> bool {
     missing.iter().any(|name| name == "issuer")
 }
 
-/// Finds the endpoints of `grant`. The issuer that tells them is asked for first; where the grant `is_free`, which of those
-/// that it offers it is to be, and whether it is another one then.
-fn discover(host: &mut Host, profile: &mut Profile, grant: &mut Grant, is_free: bool) -> Result<bool> {
+/// Finds the endpoints of `grant`. The issuer that tells them is asked for first.
+fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()> {
     if lacks_issuer(profile, grant) && host.terminal.interactive {
-        if is_free {
-            profile.asked = None;
-            let chosen = guided::issuer_and_grant(host, profile)?;
-            profile.asked = Some(chosen.name.clone());
-            let before = std::mem::replace(grant, chosen);
-            return Ok(before.name != grant.name);
-        }
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
     // A login may be there to mend a change.
-    profile.discover(host, grant.names(), Copies::Refused)?;
-    Ok(false)
+    profile.discover(host, grant.names(), Copies::Refused)
 }
 
 /// A login whose request is to be sent.
