@@ -41,6 +41,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("security_framework", &["storage/secrets/keyring/"]),
     ("directories", &["storage/folders.rs"]),
     ("toml_edit", &["profile/", "cmd/setup/cargo.rs"]),
+    ("inquire", &["system/choose.rs"]),
     ("httparse", &["system/listener.rs", "system/http/"]),
     ("std::net::TcpListener", &["system/listener.rs"]),
     ("qrcode", &["system/qr.rs"]),
@@ -48,7 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of `cmd/` that are no verb: what verbs share.
-const SHARED: &[&str] = &["arguments", "hooks", "mask", "output", "table", "token"];
+const SHARED: &[&str] = &["arguments", "config_file", "hooks", "mask", "output", "overview", "table", "token"];
 
 /// The longest that a file may be without its tests, in lines.
 const LONGEST: usize = 500;
