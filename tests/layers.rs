@@ -65,9 +65,11 @@ const TABLES: &[&str] = &[];
 const UNSAFE: &[(&str, usize)] = &[("main.rs", 3), ("system/signals.rs", 3), ("system/start.rs", 1)];
 
 /// Texts that are spelt as a provider is and belong to something else: a path of Azure's metadata service, a subcommand of
-/// the programs of two CI services.
+/// the programs of two CI services, the user name that stands beside a token.
 const NAMESAKES: &[(&str, &str)] = &[
     ("profile/ci/endpoint.rs", "{}/metadata/identity/oauth2/token"),
+    ("cmd/credential/docker.rs", "oauth2"),
+    ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/handed_over.rs", "oidc"),
     ("profile/ci/handed_over.rs", "add it to the step in bitbucket-pipelines.yml: oidc: true"),
 ];
