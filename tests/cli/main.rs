@@ -43,6 +43,7 @@ mod moved;
 mod network;
 mod one_session;
 mod person;
+mod pictures;
 mod provider_rules;
 mod races;
 mod readme;
