@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
-use tok::provider::built_in;
+use tok::testing::provider::built_in;
 
 /// The order of the rooms: each names only what stands in a line above its own.
 const ORDER: &[&[&str]] = &[
@@ -22,6 +22,7 @@ const ORDER: &[&[&str]] = &[
     &["profile"],
     &["session"],
     &["cmd"],
+    &["testing"],
     &["lib"],
     &["main"],
 ];

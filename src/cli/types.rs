@@ -115,7 +115,6 @@ pub enum Verb {
 
 // `tok get`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Get {
     /// The token that is asked for.
     #[command(flatten)]
@@ -151,7 +150,6 @@ pub enum Format {
 
 // `tok header`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Header {
     /// The token that is asked for.
     #[command(flatten)]
@@ -163,7 +161,6 @@ pub struct Header {
 
 // A request to an API, for a token that is bound to a key (RFC 9449).
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct ApiCall {
     /// Method of the request the header is for, if the token needs a proof (DPoP)
     #[arg(long, value_name = "METHOD", requires = "url")]
@@ -178,7 +175,6 @@ pub struct ApiCall {
 
 // What is asked of a token.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct TokenArgs {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
@@ -222,7 +218,6 @@ pub enum Flag {
 
 // `tok login`: its subcommands are those of the catalog, and so is what they take.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct LoginArgs {
     /// The profile or provider.
     #[arg(skip)]
@@ -255,7 +250,6 @@ pub struct LoginArgs {
 
 // `tok logout`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Logout {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE", required_unless_present = "all")]
@@ -270,7 +264,6 @@ pub struct Logout {
 
 // `tok list`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct List {
     /// Print JSON
     #[arg(long)]
@@ -279,7 +272,6 @@ pub struct List {
 
 // `tok show`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Show {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
@@ -300,7 +292,6 @@ pub struct Show {
 
 // `tok providers`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Providers {
     /// Provider to show
     #[arg(value_name = "NAME")]
@@ -315,7 +306,6 @@ pub struct Providers {
 
 // `tok completions`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Completions {
     /// Shell
     #[arg(value_name = "SHELL", value_enum)]

@@ -386,8 +386,8 @@ pub struct Use {
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The hosts that may be called with it, besides the profile's.
-    pub hosts: Vec<String>,
+    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
+    pub hosts: Option<Vec<String>>,
 }
 /// The HTTP methods a provider file may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
