@@ -11,7 +11,6 @@ use super::Context;
 use crate::base::error::{Error, InProfile, Kind};
 use crate::base::name::is_name;
 use crate::base::secret::Secret;
-use crate::base::time::Time;
 use crate::cli::LoginArgs;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
@@ -62,6 +61,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let of = of.unwrap_or(args.target.clone());
     let mut wishes = Wishes {
+        ci: false,
         grant: args.grant.clone(),
         flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
@@ -114,12 +114,14 @@ fn log_in(
     let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     // Before anything is sent, the metadata's request included.
-    let opened = open(context.host, &profile, false, again)?;
-    check_config(context, &name, &edit(&profile, &grant, is_refresh, store.clone()))?;
+    let opened = open(context.host, &profile, None, again)?;
+    check_config(context, &name, &edit(&profile, &grant, store.clone()))?;
     let held = account::held(context.host, &profile, &opened);
     let mut replaces = false;
-    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile));
+    match other_account(context.host, args, &profile, &held, again)? {
+        Some(Wish::Keep(new)) => return Ok(End::under(new, profile)),
+        Some(Wish::Replace) => replaces = true,
+        None => {}
     }
     discover(context.host, &mut profile, &grant)?;
     let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
@@ -132,17 +134,25 @@ fn log_in(
         return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(context.host, &profile, &grant, &missing, &opened, again).into());
+        return Err(cannot_ask(context.host, &profile, &missing, &opened, (&grant, again)).into());
     }
     if context.host.terminal.interactive {
-        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.credentials)?;
+        let is_kept = |name: &str| match name {
+            "refresh_token" => opened.credentials.session.is_some(),
+            name => kept.contains_key(name),
+        };
+        ask_for_values(context.host, &mut profile, &grant, &missing, &is_kept)?;
     }
-    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile));
+    if !replaces {
+        match other_account(context.host, args, &profile, &held, again)? {
+            Some(Wish::Keep(new)) => return Ok(End::under(new, profile)),
+            Some(Wish::Replace) => replaces = true,
+            None => {}
+        }
     }
     let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
-    let edit = edit(&profile, &grant, is_refresh, store);
+    let edit = edit(&profile, &grant, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
         context.host.terminal.warn(warning);
@@ -162,16 +172,13 @@ fn log_in(
         }
         false => None,
     };
+    let attempt = Attempt { profile: &profile, grant: &grant, is_refresh, replaces, again };
     let asked = match begun {
-        None => ask(context, &profile, &grant, is_refresh, replaces, again)?,
-        Some((inputs, Begun::Ready)) => {
-            let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile, true, again)?;
-            ask_with(context.host, &profile, &grant, inputs, opened, lock, again)?
-        }
-        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit), again)?,
+        None => ask(context, &attempt)?,
+        Some((inputs, Begun::Ready)) => ask_with(context, &attempt, inputs)?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, &attempt, inputs, opened, (poll, limit))?,
     };
-    let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
@@ -197,11 +204,12 @@ fn log_in(
             opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let identity = profile.known()?.identity(&url, None, None);
-            let token = acquire::cached(&profile, &grant, &issued, received, identity.clone(), &inputs).ok();
+            let token = acquire::cached(&profile, &grant, &issued, identity.clone(), &inputs).ok();
+            let since = issued.received.secs();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
                 identity,
-                since: received.secs(),
+                since,
                 subject: subject.clone(),
             });
             let new = Credentials { session, ..opened.credentials.clone() };
@@ -224,9 +232,9 @@ fn log_in(
         grant: &grant,
         is_refresh,
         issued,
-        received,
+        verified,
     };
-    let token = match login.token(verified) {
+    let token = match login.token() {
         Err(error) if !is_refresh => return Err(error),
         token => token,
     };
@@ -252,24 +260,16 @@ fn log_in(
     Ok(End::LoggedIn)
 }
 
-/// Settles what becomes of the account that the profile holds, where the login is for another: the name that the new
-/// one is to have; or `replaces` is set.
+/// Settles what becomes of the account that the profile holds; `None` where the login is for the same.
 fn other_account(
     host: &mut Host,
     args: &LoginArgs,
     profile: &Profile,
     held: &Credentials,
     again: &str,
-    replaces: &mut bool,
-) -> Result<Option<String>> {
-    let Some(differs) = account::differs(profile, held).filter(|_| !*replaces) else { return Ok(None) };
-    if !args.replace
-        && let Wish::Keep(new) = account::ask(host, profile, &differs, again)?
-    {
-        return Ok(Some(new));
-    }
-    *replaces = true;
-    Ok(None)
+) -> Result<Option<Wish>> {
+    let Some(differs) = account::differs(profile, held) else { return Ok(None) };
+    Ok(Some(if args.replace { Wish::Replace } else { account::ask(host, profile, &differs, again)? }))
 }
 
 /// Asks a person for what is missing, and for the secrets of which one is kept: it may have changed since.
@@ -277,14 +277,9 @@ fn ask_for_values(
     host: &mut Host,
     profile: &mut Profile,
     grant: &Grant,
-    missing: Vec<String>,
-    usable: &BTreeMap<String, Value>,
-    kept: &Credentials,
+    missing: &[String],
+    is_kept: &dyn Fn(&str) -> bool,
 ) -> Result<()> {
-    let is_kept = |name: &String| match name.as_str() {
-        "refresh_token" => kept.session.is_some(),
-        name => usable.contains_key(name),
-    };
     let uses = profile.provider.uses(grant);
     let again = uses.keys().filter(|name| !profile.given.contains_key(*name) && is_kept(name)).cloned();
     let mut names: Vec<String> = missing.iter().cloned().chain(again).collect();
@@ -315,13 +310,24 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
     profile.discover(host, grant.names(), Copies::Refused)
 }
 
+/// A login whose request is to be sent.
+struct Attempt<'a> {
+    profile: &'a Profile,
+    grant: &'a Grant,
+    /// It is made by a refresh token.
+    is_refresh: bool,
+    /// It takes the place of another account.
+    replaces: bool,
+    /// The command to run if it fails.
+    again: &'a str,
+}
+
 /// A grant that was answered with a token.
 struct Asked {
     lock: Lock,
     opened: OpenStore,
     inputs: Inputs,
     issued: Issued,
-    received: Time,
     /// The refresh token that it was got with.
     used: Option<Secret>,
     /// Its journal, as long as the store has not taken what it brought.
@@ -330,17 +336,11 @@ struct Asked {
 }
 
 /// Runs a grant that needs no flow.
-fn ask(
-    context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
-    is_refresh: bool,
-    replaces: bool,
-    again: &str,
-) -> Result<Asked> {
+fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
+    let Attempt { profile, grant, is_refresh, replaces, again } = *attempt;
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let mut opened = open(context.host, profile, true, again)?;
+    let mut opened = open(context.host, profile, Some(&lock), again)?;
     let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.credentials.session.as_ref();
@@ -356,10 +356,10 @@ fn ask(
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now()), again),
+        Flow::Signed => attempt.granted(acquire::signed(profile, &inputs, context.host.clock.now())),
         _ => match &used {
             Some(used) => {
-                let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
+                let events = record.insert(keep::begin(context.host, attempt, &inputs, &mut opened, used)?);
                 let asked = exchange::ask_and_tell(context.host, profile, &asking, &inputs, events);
                 match (asked, &record) {
                     (Ok(Outcome::Failed(error, code)), Some(record)) => {
@@ -370,51 +370,48 @@ fn ask(
             }
             None => exchange::ask(context.host, profile, &asking, &inputs),
         }
-        .and_then(|outcome| granted(profile, grant, outcome, again)),
+        .and_then(|outcome| attempt.granted(outcome)),
     };
-    let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
-    Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
+    let issued = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
+    Ok(Asked { lock, opened, inputs, issued, used, record, hold })
 }
 
 /// Exchanges the code that a flow has brought.
-fn ask_with(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    mut inputs: Inputs,
-    opened: OpenStore,
-    lock: Lock,
-    again: &str,
-) -> Result<Asked> {
+fn ask_with(context: &mut Context, attempt: &Attempt, mut inputs: Inputs) -> Result<Asked> {
+    let Attempt { profile, grant, again, .. } = *attempt;
+    let lock = context.lock(&profile.name)?;
+    let opened = open(context.host, profile, Some(&lock), again)?;
     inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let granted =
-        exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome, again));
-    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
-    Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
+    let granted = exchange::ask(context.host, profile, &asking, &inputs).and_then(|outcome| attempt.granted(outcome));
+    let issued = granted.map_err(|error| person::name_redirect(error, &inputs))?;
+    Ok(Asked { lock, opened, inputs, issued, used: None, record: None, hold })
 }
 
-/// The token, or the refusal in the words of a login.
-fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> Result<(Issued, Time)> {
-    match outcome {
-        Outcome::Issued(issued, received) => Ok((issued, received)),
-        Outcome::Dead(mut error) => {
-            error.hint = Some(try_again(profile, grant, again));
-            Err(error.into())
-        }
-        Outcome::Failed(mut error, code) => {
-            if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
-                error.hint = Some(try_again(profile, grant, again));
+impl Attempt<'_> {
+    /// The token, or the refusal in the words of a login.
+    fn granted(&self, outcome: Outcome) -> Result<Issued> {
+        let try_again = || Some(try_again(self.profile, self.grant, self.again));
+        match outcome {
+            Outcome::Issued(issued) => Ok(issued),
+            Outcome::Dead(mut error) => {
+                error.hint = try_again();
+                Err(error.into())
             }
-            Err(error.into())
+            Outcome::Failed(mut error, code) => {
+                if error.kind == Kind::Refused && !exchange::knows_more(&self.grant.call, code.as_deref()) {
+                    error.hint = try_again();
+                }
+                Err(error.into())
+            }
         }
     }
 }
 
-/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
-/// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
+/// Opens the store: a login that cannot keep anything is refused before anything is sent. Where the `lock` of this
+/// call's own state folder is held, that of another is taken too if it guards what is kept.
+fn open(host: &mut Host, profile: &Profile, lock: Option<&Lock>, again: &str) -> Result<OpenStore> {
     let mut opened = OpenStore::open(host, profile);
     // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
     let clear = |opened: &mut OpenStore| {
@@ -426,7 +423,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result
         }
     };
     clear(&mut opened);
-    if locked {
+    if lock.is_some() {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
         clear(&mut opened);
