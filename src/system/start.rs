@@ -1,5 +1,8 @@
 //! What a process does before and around everything else: its streams, its memory, its bus.
-#![cfg_attr(unix, expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet"))]
+#![cfg_attr(
+    all(unix, not(target_os = "macos")),
+    expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet")
+)]
 
 /// Tells libdbus where the user's bus may be: it takes the address from the environment alone, and the one there may be
 /// missing (cron, services) or of a session that has ended (tmux).
