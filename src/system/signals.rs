@@ -15,7 +15,6 @@ const PLAIN: u32 = 1;
 /// A hold that no signal breaks: a refresh token may be spent.
 const ROTATING: u32 = 1 << 8;
 /// A brief hold that is not reported: a child's group is recorded, a terminal changes hands.
-#[cfg(unix)]
 const BRIEF: u32 = 1 << 16;
 /// All holds.
 const HELD: u32 = (1 << 24) - 1;
@@ -92,7 +91,6 @@ pub fn answered(hold: Hold) {
 }
 
 /// Whether something is on its way that a signal waits for.
-#[cfg(unix)]
 pub fn is_held() -> bool {
     STATE.load(Ordering::SeqCst) & HELD & !(BRIEF * 0xff) != 0
 }
@@ -418,6 +416,7 @@ mod windows {
     }
 
     /// Tells a waiting person.
+    #[expect(clippy::disallowed_methods, reason = "the thread of the console has no host")]
     pub(super) fn tell(text: &[u8]) {
         let mut stderr = std::io::stderr();
         if stderr.is_terminal() {
