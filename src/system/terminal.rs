@@ -6,6 +6,8 @@ use crate::base::secret::Secret;
 use crate::base::text::{escape, line};
 use crate::system::progress::Style;
 use std::io::{IsTerminal, Write};
+#[cfg(windows)]
+use winapi_util::{HandleRef, console};
 
 /// Stdout, stderr and stdin, as this run uses them.
 pub struct Terminal {
@@ -296,15 +298,30 @@ impl Keys {
     }
 }
 
-/// The console hides what is typed while a secret is read, and not before.
-#[cfg(not(unix))]
-pub struct Hidden;
+/// The same of a console.
+#[cfg(windows)]
+pub struct Hidden(Option<u32>);
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Hidden {
-    /// Nothing yet.
+    /// Hides what is typed from now on.
     pub fn begin() -> Hidden {
-        Hidden
+        const ENABLE_ECHO_INPUT: u32 = 4;
+        super::signals::listen();
+        let before = console::mode(HandleRef::stdin()).ok();
+        if let Some(mode) = before {
+            let _ = console::set_mode(HandleRef::stdin(), mode & !ENABLE_ECHO_INPUT);
+        }
+        Hidden(before)
+    }
+}
+
+#[cfg(windows)]
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            let _ = console::set_mode(HandleRef::stdin(), before);
+        }
     }
 }
 

@@ -56,6 +56,7 @@ mod network;
 mod one_session;
 mod outputs;
 mod person;
+mod pictures;
 mod provider_rules;
 mod races;
 mod readme;
