@@ -17,7 +17,8 @@ use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
-use crate::system::process::{self, Failed};
+use crate::system::process::{self, End, Errors, Failed};
+use crate::system::program;
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -257,6 +258,26 @@ impl Host {
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
         let bytes = process::output(words, self.env.for_children(), self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn feed_command(&self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
+        let Some((name, arguments)) = words.split_first() else { return Err("no program given".to_string().into()) };
+        let command = program::command(std::ffi::OsStr::new(name), self.env.for_children());
+        let mut command = command.map_err(|error| Failed::from(error.to_string()))?;
+        let input = Zeroizing::new(input.expose().as_bytes().to_vec());
+        let deadline = self.clock.deadline;
+        match process::run(command.args(arguments), Some(input), Errors::Ours, deadline, LIMIT) {
+            Ok(End::Ended(said)) if said.status.success() => Ok(()),
+            Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
+            Ok(End::TooMuch) => Err(format!("it printed more than {LIMIT} bytes").into()),
+            Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
+            Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
+        }
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

@@ -28,6 +28,15 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: core::net::IpAddr| ip.is_loopback())
 }
 
+/// Whether a host, an IPv6 address without its brackets, is an address of this network link alone (RFC 3927, RFC 4291
+/// §2.5.6): where a cloud's metadata service answers.
+pub fn is_link_local(host: &str) -> bool {
+    host.parse().is_ok_and(|ip: core::net::IpAddr| match ip {
+        core::net::IpAddr::V4(ip) => ip.is_link_local(),
+        core::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    })
+}
+
 impl<'a> Url<'a> {
     /// Takes `text` apart.
     ///
@@ -154,6 +163,17 @@ mod tests {
             ["127.0.0.1.example", "localhost.example", "10.0.0.1", "::2", "::ffff:127.0.0.1", "0.0.0.0", "127.1"]
         {
             assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn link_local_is_what_no_router_passes_on() {
+        for host in ["169.254.169.254", "169.254.0.1", "fe80::1"] {
+            assert!(is_link_local(host), "{host}");
+        }
+        for host in ["169.253.1.1", "169.254.169.254.example", "metadata", "127.0.0.1", "fd00::1", "::1", "2852039166"]
+        {
+            assert!(!is_link_local(host), "{host}");
         }
     }
 

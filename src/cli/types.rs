@@ -131,6 +131,9 @@ pub struct Get {
     /// Write to this file instead of stdout, atomically and readable only by you (0600)
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite, Azure Pipelines)
+    #[arg(long)]
+    pub mask: bool,
 }
 
 /// What `tok get` prints.
@@ -157,6 +160,9 @@ pub struct Header {
     /// The request that the header is for.
     #[command(flatten)]
     pub api: ApiCall,
+    /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite)
+    #[arg(long)]
+    pub mask: bool,
 }
 
 // A request to an API, for a token that is bound to a key (RFC 9449).
@@ -197,6 +203,9 @@ pub struct TokenArgs {
     /// Do not read or write the secret store or the cache
     #[arg(long)]
     pub no_store: bool,
+    /// In a CI job: --no-store --no-input, with the job's identity token where the profile's grant needs one
+    #[arg(long)]
+    pub ci: bool,
     /// Time limit for the whole call, waiting included [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,

@@ -73,6 +73,9 @@ pub struct Param {
     pub until: Option<String>,
     /// Each item of the list is `NAME=VALUE`, sent as a JSON object.
     pub pairs: bool,
+    /// `--ci` may put the identity token of the job into it. The defaults of other values that such a token brings with
+    /// it, by name; `None`: it takes none.
+    pub identity: Option<Vec<(String, String)>>,
 }
 
 /// A place in a value that is JSON.
@@ -211,6 +214,8 @@ pub enum Auth {
     ClientSecretJwt,
     /// An assertion signed with the client's key.
     PrivateKeyJwt,
+    /// An assertion that was made elsewhere (RFC 7521 §4.2).
+    Assertion,
     /// A certificate that the server's authority has issued.
     Tls,
     /// A certificate that the server knows.
@@ -226,6 +231,7 @@ pub const AUTHS: &[(&str, Auth)] = &[
     ("post", Auth::Post),
     ("client-secret-jwt", Auth::ClientSecretJwt),
     ("private-key-jwt", Auth::PrivateKeyJwt),
+    ("assertion", Auth::Assertion),
     ("tls", Auth::Tls),
     ("tls-self-signed", Auth::TlsSelfSigned),
 ];

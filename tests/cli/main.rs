@@ -16,6 +16,8 @@ mod another_account;
 mod bad_input;
 mod cached;
 mod canary;
+mod ci;
+mod ci_docs;
 mod close_calls;
 mod completion;
 mod config;

@@ -61,6 +61,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
     let of = of.unwrap_or(args.target.clone());
     let mut wishes = Wishes {
+        ci: false,
         grant: args.grant.clone(),
         flags: super::typed(context.host, &args.values)?,
         store: store.clone(),

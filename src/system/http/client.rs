@@ -11,7 +11,7 @@ use super::{Events, LONGEST_BODY, NetworkSettings, connect, identity, response, 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::base::time::Time;
-use crate::base::url::is_loopback;
+use crate::base::url::{is_link_local, is_loopback};
 use crate::oauth::request::{Request, Response};
 use crate::provider::Method;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -143,7 +143,8 @@ impl<C: Fn() -> Time> HttpClient<C> {
         let origin = format!("{scheme}://{authority}");
         let host = unbracketed(authority.host());
         let https = scheme == "https";
-        let allowed = https || scheme == "http" && is_loopback(host);
+        let link_local = scheme == "http" && request.link_local && is_link_local(host);
+        let allowed = https || link_local || scheme == "http" && is_loopback(host);
         if host.is_empty() || !allowed {
             return Err(refuse(&format!("{origin} is neither https nor a loopback address")));
         }
@@ -157,7 +158,7 @@ impl<C: Fn() -> Time> HttpClient<C> {
         let client_certificate = request.client_certificate.as_ref().map(identity::load).transpose()?;
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         let user_agent = agent.map(|(_, value)| value.to_string());
-        let proxy = self.settings.proxies.proxy_for(https, host)?;
+        let proxy = if link_local { None } else { self.settings.proxies.proxy_for(https, host)? };
         let whole = deadline.saturating_duration_since(Instant::now());
         Ok(Way { https, origin, proxy, whole, uri, verifier: None, client_certificate, user_agent })
     }
