@@ -40,7 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("windows_native_keyring_store", &["storage/secrets/keyring/"]),
     ("security_framework", &["storage/secrets/keyring/"]),
     ("directories", &["storage/folders.rs"]),
-    ("toml_edit", &["profile/"]),
+    ("toml_edit", &["profile/", "cmd/setup/cargo.rs"]),
     ("httparse", &["system/listener.rs", "system/http/"]),
     ("std::net::TcpListener", &["system/listener.rs"]),
     ("qrcode", &["system/qr.rs"]),

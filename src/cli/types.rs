@@ -106,6 +106,18 @@ pub enum Verb {
     ///
     /// With NAME: its grants, the values they take, and where its documentation is.
     Providers(Providers),
+    /// Answer a program's request for credentials, in its own protocol
+    ///
+    /// A program that knows the protocol runs this; `tok setup` tells it to. tok answers only for a host that the
+    /// config names in a profile's `hosts`: exact in scheme, host and port. If two profiles have the host, neither
+    /// is used unless --profile names it.
+    ///
+    /// `erase` deletes the cached access token that it names, and never a refresh token. `store` stores nothing.
+    Credential(super::credential::Credential),
+    /// Set up another program to get its token from tok
+    ///
+    /// Prints the lines for the program's own config; with --write, puts them there.
+    Setup(super::setup::Setup),
     /// Print a shell completion script
     ///
     /// For the current bash: source <(tok completions bash). The script asks tok itself, so it always knows the

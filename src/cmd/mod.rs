@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod credential;
 pub mod get;
 pub mod list;
 pub mod login;
@@ -9,6 +10,7 @@ pub mod logout;
 pub mod mask;
 pub mod output;
 pub mod providers;
+pub mod setup;
 pub mod show;
 pub mod table;
 pub mod token;
@@ -137,6 +139,14 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::Providers(args) => providers::run(host, args),
+        Verb::Credential(args) => {
+            ready(host, args.timeout);
+            credential::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::Setup(args) => {
+            ready(host, None);
+            setup::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
         Verb::Completions(args) => {
             let text = completions::script(args.shell)?;
             Ok(host.terminal.print(&text)?)

@@ -70,6 +70,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         return Err(offline(&profile, reason, min_ttl.seconds()).into());
     }
 
+    profile.check_commands(context.host)?;
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
     let mut no_store = alone;

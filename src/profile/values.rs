@@ -385,9 +385,8 @@ impl Profile {
             (Some(texts), _) if texts.is_empty() => return Ok(None),
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
-                let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
                 let run = host.run_command(words, lines(param));
-                run.map_err(|failed| unread(Kind::Config, format!("{at}: the command for {name}"), failed))?
+                run.map_err(|failed| self.command_failed(name, failed))?
             }
             (None, Source::Keyring(service, user)) => {
                 let found = host.keyring_entry(service, user).map_err(|e| {
@@ -405,6 +404,22 @@ impl Profile {
         let given = Given { text: Some(split(param, secret.expose())), source: given.source.clone() };
         self.check_value(param, &given)?;
         Ok(given.text.map(|texts| join(param, &texts)))
+    }
+
+    fn command_failed(&self, name: &str, failed: Failed) -> Error {
+        let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
+        unread(Kind::Config, format!("{at}: the command for {name}"), failed)
+    }
+
+    /// Whether the commands that give values may be run, before anything is waited for: the tok whose command has started
+    /// this one may hold the lock of this profile.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where one may not.
+    pub fn check_commands(&self, host: &Host) -> Result<()> {
+        let is_command = |given: &Given| matches!(given.source, Source::Command(_));
+        let Some((name, _)) = self.given.iter().find(|(_, given)| is_command(given)) else { return Ok(()) };
+        Ok(host.may_run_commands().map_err(|failed| self.command_failed(name, failed))?)
     }
 
     /// The variable that gives the value `name`: the one that the config names, else its own.

@@ -394,6 +394,8 @@ pub struct Use {
     pub value: Template,
     /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
     pub hosts: Option<Vec<String>>,
+    /// The user name that goes with it where a program sends name and password; `None`: any will do.
+    pub username: Option<String>,
 }
 /// The HTTP methods a provider file may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -384,7 +384,7 @@ fn servers_that_trust_ci_services_get_what_they_expect() {
         &world.sandbox.work().join("ci/tok.toml"),
         blocks("Servers that trust CI services", "toml").concat().as_bytes(),
     );
-    let mut ask = |name: &str| {
+    let ask = |name: &str| {
         world.sandbox.run(&format!("get {name} --ci --config ci/tok.toml")).silent().prints(&format!("{TOKEN}\n"));
         let asked =
             world.runner.last().query().into_iter().find(|(name, _)| name == "audience").map(|(_, value)| value);

@@ -144,6 +144,7 @@ fn usual_use() -> Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
         hosts: None,
+        username: None,
     }
 }
 
@@ -390,6 +391,16 @@ fn refresh(table: &Table) -> Result<Refresh> {
     Ok(refresh)
 }
 
+/// A name for Basic authentication, which ends at a colon (RFC 7617 §2).
+fn username(value: TomlValue) -> Result<String> {
+    match value.text()? {
+        text if text.is_empty() || text.contains(|c: char| c == ':' || c.is_control()) => {
+            Err(value.error("expected a user name: without `:` or control characters"))
+        }
+        text => Ok(text.into()),
+    }
+}
+
 fn usage(table: &Table, default: Use) -> Result<Use> {
     let usage = Use {
         header: match table.get("header") {
@@ -408,6 +419,7 @@ fn usage(table: &Table, default: Use) -> Result<Use> {
             None => default.value,
         },
         hosts: table.get("hosts").map(TomlValue::origins).transpose()?.or(default.hosts),
+        username: table.get("username").map(username).transpose()?.or(default.username),
     };
     table.done()?;
     Ok(usage)
