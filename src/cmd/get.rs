@@ -29,9 +29,8 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
         let why = "this format writes to the file of GITHUB_OUTPUT";
         return Err(Error::new(Kind::Usage, "--write", why).into());
     }
-    let to_file = to.is_some_and(|path| path != Path::new("-"));
     // Before anything is sent: a token that cannot be masked is not to be had.
-    let masking = args.mask.then(|| Masking::of(context.host, &args.token, to_file)).transpose()?;
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, to)).transpose()?;
     if let (Some(_), Format::Aws) = (masking, format) {
         return Err(Error::new(Kind::Usage, "--mask", "this format prints other secrets than the token").into());
     }
@@ -58,7 +57,7 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn header(context: &mut Context, args: &Header) -> Result<()> {
-    let masking = args.mask.then(|| Masking::of(context.host, &args.token, false)).transpose()?;
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, None)).transpose()?;
     let got = token(context, &args.token)?;
     let text = output::write_header(&got.answer, Some(&args.api)).in_profile(&args.token.profile)?;
     if let Some(masking) = masking {

@@ -61,6 +61,12 @@ pub fn command<'e>(
     Ok(command)
 }
 
+/// The file that `program`, a name or an absolute path, means where `PATH` is `path`.
+pub fn on_path(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
+    let file = find(program, &folders(path.unwrap_or(OsStr::new(USUAL_PATH)))).ok()?;
+    is_program(&file).then_some(file)
+}
+
 /// Puts the program `words[0]`, which a person has typed and which is found as a shell finds it, in the place of this
 /// process, with `env` and `secrets` as its environment. The signals that this process ignores or handles are the
 /// default for it. Where a system cannot replace a process, it is run and waited for: its status.
