@@ -1,6 +1,7 @@
 //! Another program run beside this one, which gives it secrets by pipes and may hold back what it writes.
 
 use crate::base::secret::Secret;
+#[cfg(any(unix, test))]
 use zeroize::Zeroizing;
 
 #[cfg(not(unix))]
@@ -13,6 +14,7 @@ pub type HoldsBack = fn(&[u8]) -> bool;
 
 /// How the program is dealt with. Its stdin is ours; so are its stdout and stderr, unless something of them is to be held
 /// back or hidden.
+#[cfg_attr(not(unix), allow(dead_code))] // there all streams of the program are ours
 pub struct Relay<'a> {
     /// What it is handed.
     pub handed: Vec<Handed>,
@@ -25,11 +27,13 @@ pub struct Relay<'a> {
 }
 
 /// A filter that puts `***` in the place of a secret, however the text is cut into pieces.
+#[cfg(any(unix, test))]
 struct Hider {
     secret: Zeroizing<Vec<u8>>,
     tail: Zeroizing<Vec<u8>>,
 }
 
+#[cfg(any(unix, test))]
 impl Hider {
     fn of(secret: &Secret) -> Hider {
         Hider { secret: Zeroizing::new(secret.expose().as_bytes().to_vec()), tail: Zeroizing::default() }

@@ -12,14 +12,14 @@ static BUS_BEFORE: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::
 pub fn as_before<'e>(
     env: impl Iterator<Item = (&'e std::ffi::OsString, &'e std::ffi::OsString)>,
 ) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let mut env: Vec<_> = env.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let env = env.map(|(name, value)| (name.clone(), value.clone()));
     #[cfg(all(unix, not(target_os = "macos")))]
     if let Some(before) = BUS_BEFORE.get() {
         let name = super::bus::ADDRESS;
-        env.retain(|(is, _)| is != name);
-        env.extend(before.clone().map(|value| (name.into(), value)));
+        let bus = before.clone().map(|value| (name.into(), value));
+        return env.filter(|(is, _)| is != name).chain(bus).collect();
     }
-    env
+    env.collect()
 }
 
 /// Tells libdbus where the user's bus may be: it takes the address from the environment alone, and the one there may be

@@ -136,7 +136,7 @@ fn every_block_of_commands_runs_as_it_stands() {
 fn a_failure_stops_where_the_page_says_so() {
     let world = World::new();
     // The provider is gone, and so is what it gave.
-    world.sandbox.config("[profile.shop]\nhosts = [\"api.example.com\"]\n");
+    world.sandbox.config("store = \"none\"\n[profile.shop]\nhosts = [\"api.example.com\"]\n");
     let of = |heading: &str, at: usize| {
         let all: Vec<_> =
             blocks().into_iter().filter(|(is, language, _)| *is == heading && *language == "sh").collect();
@@ -166,7 +166,8 @@ fn fish_runs_its_block() {
     let block = blocks().into_iter().find(|(_, language, _)| *language == "fish").expect("a block").2;
     let out = world.run("fish", &format!("{block}printf %s $TOKEN"));
     assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains(CANARY));
-    world.sandbox.config("");
+    world.sandbox.config("store = \"none\"\n");
+    world.sandbox.forget_cache();
     assert_eq!(world.run("fish", &block).status.code(), Some(1));
 }
 

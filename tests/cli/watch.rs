@@ -93,17 +93,21 @@ fn a_watched_file_that_is_changed_or_removed_is_written_again() {
 fn a_watch_survives_a_server_that_fails_for_now() {
     let server = lives(&[3]);
     let sandbox = plain(&server.url());
-    let running = sandbox.run_watch();
+    let said = sandbox.file("said", "");
+    let stderr = fs::File::create(&said).unwrap();
+    let running = sandbox.tok(["get", "plain", "--watch", "--write", "token"]).stderr(stderr).spawn();
     until("the first token", || read(&sandbox) == token(0));
     // It is down until the token has ended: then no token is left in the file.
     let down = || Reply::new(503, "text/plain", "").header("Retry-After", "1");
     for _ in 0..200 {
         server.next(down());
     }
-    until("the file is gone", || !file(&sandbox).exists());
+    let words = || fs::read_to_string(&said).unwrap();
+    until("the file is gone", || words().contains("removed, its token has expired"));
+    assert!(!file(&sandbox).exists());
     running.signal(Signal::TERM);
-    let out = running.wait();
-    assert!(out.stderr.contains("trying again in") && out.stderr.contains("its token has expired"), "{out}");
+    assert_eq!(running.wait().code, 143);
+    assert!(words().contains("trying again in 1s") && !words().contains(CANARY), "{}", words());
 }
 
 #[test]

@@ -125,6 +125,10 @@ fn check(context: &Context, args: &Curl, profile: &Profile, line: &Line) -> Resu
         if let (true, Some(route)) = (is_plain, operation.routes.first()) {
             return Err(refuse(route, "it sends the token elsewhere, as the URL is http".into()).into());
         }
+        // There the header takes its place.
+        if !cfg!(unix) && operation.sent.iter().any(|file| file == "-") {
+            return Err(refuse("stdin", "curl cannot read it on this system; name a file".into()).into());
+        }
         for name in &operation.headers {
             if *name == header.to_ascii_lowercase() {
                 return Err(refuse(&format!("the header {header}"), "it is tok that sets it".into()).into());
