@@ -66,6 +66,7 @@ const UNSAFE: &[(&str, usize)] = &[("main.rs", 3), ("system/signals.rs", 3), ("s
 /// Texts that are spelt as a provider is and belong to something else: a path of Azure's metadata service, a subcommand of
 /// the programs of two CI services.
 const NAMESAKES: &[(&str, &str)] = &[
+    ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/endpoint.rs", "{}/metadata/identity/oauth2/token"),
     ("profile/ci/handed_over.rs", "oidc"),
     ("profile/ci/handed_over.rs", "add it to the step in bitbucket-pipelines.yml: oidc: true"),
