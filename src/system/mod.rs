@@ -13,6 +13,7 @@ pub mod paste;
 pub mod process;
 pub mod program;
 pub mod qr;
+pub mod relay;
 pub mod signals;
 pub mod start;
 pub mod terminal;
