@@ -82,7 +82,7 @@ fn first_difference(was: &str, is: &str) -> String {
 /// The commands, without what providers bring: with it the pages would be as many as there are grants, and change with
 /// each provider. What a provider takes is said by `tok providers NAME`.
 fn definition() -> Definition {
-    let grant = GrantRow { name: "grant".into(), help: String::new(), values: Vec::new() };
+    let grant = GrantRow { name: "grant".into(), short: None, help: String::new(), values: Vec::new() };
     let any = TargetRow { name: "profile".into(), about: "a profile".into(), grants: vec![grant] };
     let catalog = Catalog { targets: vec![any], ..Catalog::default() };
     let mut command = tok::testing::cli::command(&catalog, Some(80)).disable_help_subcommand(true);

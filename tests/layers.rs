@@ -41,6 +41,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("security_framework", &["storage/secrets/keyring/"]),
     ("directories", &["storage/folders.rs"]),
     ("toml_edit", &["profile/", "cmd/setup/cargo.rs"]),
+    ("inquire", &["system/choose.rs"]),
     ("httparse", &["system/listener.rs", "system/http/"]),
     ("std::net::TcpListener", &["system/listener.rs"]),
     ("qrcode", &["system/qr.rs"]),
@@ -48,7 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Files of `cmd/` that are no verb: what verbs share.
-const SHARED: &[&str] = &["arguments", "hooks", "mask", "output", "table", "token"];
+const SHARED: &[&str] = &["arguments", "config_file", "hooks", "mask", "output", "overview", "table", "token"];
 
 /// The longest that a file may be without its tests, in lines.
 const LONGEST: usize = 500;
@@ -60,14 +61,17 @@ const MOST_BOOLS: usize = 10;
 const TABLES: &[&str] = &[];
 
 /// Where `unsafe` stands, and how often: the beginning of a process (its name, its arguments, one signal), its
-/// environment, and the handler of signals. `clippy::undocumented_unsafe_blocks` asks each for its reason.
-const UNSAFE: &[(&str, usize)] = &[("main.rs", 3), ("system/signals.rs", 3), ("system/start.rs", 1)];
+/// environment, the handler of signals, and the allocator. `clippy::undocumented_unsafe_blocks` asks each for its reason.
+const UNSAFE: &[(&str, usize)] =
+    &[("main.rs", 3), ("system/memory.rs", 9), ("system/signals.rs", 3), ("system/start.rs", 1)];
 
 /// Texts that are spelt as a provider is and belong to something else: a path of Azure's metadata service, a subcommand of
-/// the programs of two CI services.
+/// the programs of two CI services, the user name that stands beside a token.
 const NAMESAKES: &[(&str, &str)] = &[
     ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/endpoint.rs", "{}/metadata/identity/oauth2/token"),
+    ("cmd/credential/docker.rs", "oauth2"),
+    ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/handed_over.rs", "oidc"),
     ("profile/ci/handed_over.rs", "add it to the step in bitbucket-pipelines.yml: oidc: true"),
 ];

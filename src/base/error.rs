@@ -107,7 +107,8 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// A failure that has been told already, in the words of another program's protocol: only its exit status is left.
+/// A failure that has been told already, by the answer or in the words of another program's protocol: only its exit
+/// status is left.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent(pub u8);
 

@@ -17,6 +17,7 @@ mod parse;
 mod providers;
 mod schema;
 mod setup;
+mod status;
 mod types;
 mod usage;
 
@@ -30,6 +31,7 @@ pub use parse::{FirstLook, first_look, parse};
 pub use providers::{Kind as ProviderKind, NewProvider, Providers, ProvidersCommand};
 pub use schema::{Schema, SchemaOf};
 pub use setup::{Setup, SetupProgram};
+pub use status::Status;
 pub use types::{
     ApiCall, Cli, Color, Flag, Get, Global, Header, List, LoginArgs, Logout, Shell, Show, TokenArgs, Verb,
 };

@@ -90,17 +90,19 @@ fn values(matches: &ArgMatches, rows: &[ValueRow]) -> BTreeMap<String, Flag> {
 /// The login in the matches of `login`.
 fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
     let mut login = LoginArgs::default();
-    let Some((target, outer)) = matches.subcommand() else { return login };
-    login.target = target.into();
-    let known = catalog.targets.iter().find(|row| row.name == target);
-    let rows: Vec<ValueRow> =
-        known.map(|row| row.grants.iter().flat_map(|grant| grant.values.clone()).collect()).unwrap_or_default();
-    let mut levels = vec![outer];
-    if let Some((grant, inner)) = outer.subcommand() {
-        login.grant = Some(grant.into());
-        levels.push(inner);
+    let mut levels = vec![matches];
+    let mut rows: Vec<ValueRow> = Vec::new();
+    if let Some((target, outer)) = matches.subcommand() {
+        login.target = Some(target.into());
+        let known = catalog.targets.iter().find(|row| row.name == target);
+        rows.extend(known.into_iter().flat_map(|row| &row.grants).flat_map(|grant| grant.values.clone()));
+        levels.push(outer);
+        if let Some((grant, inner)) = outer.subcommand() {
+            login.grant = Some(grant.into());
+            levels.push(inner);
+        }
     }
-    // An option may stand before the grant or after it; the nearer one wins.
+    // An option may stand before the profile, before the grant or after it; the nearer one wins.
     for level in levels {
         login.replace |= level.get_flag("replace");
         login.keep |= level.get_flag("keep");

@@ -6,6 +6,7 @@ use super::exec::Exec;
 use super::output::{Format, FormatArgs};
 use super::providers::Providers;
 use super::schema::Schema;
+use super::status::Status;
 use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "First: tok login PROVIDER (list them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok curl PROVIDER https://…"
+    after_help = "First: tok login (asks what to log in to), or tok login PROVIDER\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok curl PROVIDER https://…"
 )]
 pub struct Cli {
     /// Options of every command.
@@ -111,18 +112,17 @@ pub enum Verb {
     Curl(Curl),
     /// Log in and remember the session
     ///
-    /// Without GRANT, runs the profile's grant, else the provider's first. A secret is never an argument: it comes from
+    /// Without PROFILE, asks on a terminal what to log in to and how. Without GRANT, runs the profile's grant, else the
+    /// provider's first; `browser` and `device` are short names of the grants that a person takes part in. A secret is never an argument: it comes from
     /// a file (--…-file, - for stdin), the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path), the
     /// config, or a prompt without echo. Prints nothing on stdout. A login that fails changes nothing.
     ///
     /// An empty value switches off what a default or the server's metadata would give: --par-url '', --prompt ''.
     #[command(
-        subcommand_required = true,
-        arg_required_else_help = true,
         disable_help_subcommand = true,
         subcommand_value_name = "PROFILE",
         subcommand_help_heading = "Profiles and providers",
-        override_usage = "tok login PROFILE [GRANT] [OPTIONS]"
+        override_usage = "tok login [PROFILE] [GRANT] [OPTIONS]"
     )]
     Login(LoginArgs),
     /// Log out: revoke the tokens if the provider can, then delete them and the stored secrets
@@ -130,7 +130,16 @@ pub enum Verb {
     /// Deletes the refresh token, the stored secrets and the cached tokens. They are deleted even if revoking
     /// them fails; the exit status is then 6.
     Logout(Logout),
-    /// List profiles and their sessions
+    /// Show whether each profile can supply a token now, and for which account
+    ///
+    /// ready: a token is cached and still good. renews: a token can be had unattended. login needed: a person has to log
+    /// in, and why. store locked: the store could not be read. unknown: never used here. Uses no network and opens no
+    /// keyring without --online, and says when this was last checked.
+    ///
+    /// The exit status is 0 if every profile can supply a token, 4 if one needs a login, 7 if a store cannot be read.
+    #[command(visible_alias = "whoami")]
+    Status(Status),
+    /// List what is configured or stored: profiles, accounts and their status
     ///
     /// Does not open a keyring.
     List(List),
@@ -285,30 +294,30 @@ pub enum Flag {
 // `tok login`: its subcommands are those of the catalog, and so is what they take.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LoginArgs {
-    /// The profile or provider.
+    /// The profile or provider; `None`: a person chooses.
     #[arg(skip)]
-    pub target: String,
+    pub target: Option<String>,
     /// The grant, if one was named.
     #[arg(skip)]
     pub grant: Option<String>,
-    /// `--as`
-    #[arg(skip)]
+    /// Save it as this profile, for example for a second account at a provider
+    #[arg(id = "as", long = "as", value_name = "NAME")]
     pub keep_as: Option<String>,
-    /// `--replace`
-    #[arg(skip)]
+    /// Replace the account that the profile holds, and revoke its session if the provider can
+    #[arg(long)]
     pub replace: bool,
-    /// `--keep`
-    #[arg(skip)]
+    /// Store the secrets too, so that `tok get` can run this grant again on its own
+    #[arg(long)]
     pub keep: bool,
-    /// `--store`
-    #[arg(skip)]
+    /// Where to store secrets: keyring, file, none or helper:NAME (docker-credential-NAME)
+    #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
-    /// `--timeout` in seconds.
-    #[arg(skip)]
-    pub timeout: Option<i64>,
-    /// `--no-browser`
-    #[arg(skip)]
+    /// Do not open a browser: show the URL to open, and prompt for the one the login ends at
+    #[arg(long)]
     pub no_browser: bool,
+    /// Time limit for the whole call, waiting included [default: 30s, and 5m while a person logs in]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
     /// The values.
     #[arg(skip)]
     pub values: BTreeMap<String, Flag>,
@@ -323,6 +332,9 @@ pub struct Logout {
     /// Log out of every profile that has a session or stored secrets
     #[arg(long, conflicts_with = "profile")]
     pub all: bool,
+    /// Remove the profile from the config too
+    #[arg(long)]
+    pub remove: bool,
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,

@@ -147,7 +147,12 @@ fn add(catalog: &mut Catalog, name: &str, about: &str, provider: &Provider) {
         // In the order of the file, the refresh token last.
         let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
         let rows = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| row_of(provider, n));
-        GrantRow { name: g.name.clone(), help: g.help.clone(), values: rows.collect() }
+        GrantRow {
+            name: g.name.clone(),
+            short: provider.short_grant_name(g),
+            help: g.help.clone(),
+            values: rows.collect(),
+        }
     };
     let grants = provider.grants.iter().map(grant).collect();
     catalog.targets.push(TargetRow { name: name.into(), about: about.into(), grants });

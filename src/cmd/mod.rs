@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod config_file;
 pub mod credential;
 pub mod curl;
 pub mod doctor;
@@ -13,10 +14,12 @@ pub mod login;
 pub mod logout;
 pub mod mask;
 pub mod output;
+pub mod overview;
 pub mod providers;
 pub mod schema;
 pub mod setup;
 pub mod show;
+pub mod status;
 pub mod table;
 pub mod token;
 
@@ -141,6 +144,10 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             logout::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::List(args) => list::run(&mut Context::new(host, global, setup, Missing::Refused)?, args),
+        Verb::Status(args) => {
+            ready(host, args.timeout);
+            status::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
         Verb::Show(args) => {
             ready(host, args.timeout);
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)

@@ -317,6 +317,19 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
     Ok((new != text).then_some(new))
 }
 
+/// The text of the config without `[profile.NAME]`; `None` where it has none.
+///
+/// # Errors
+/// [`Kind::Config`] where the text is no TOML.
+pub fn remove(path: &Path, text: &str, name: &str) -> Result<Option<String>> {
+    let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
+    let mut doc: toml_edit::DocumentMut =
+        text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::base::text::escape(e.message())))?;
+    let profiles = doc.get_mut("profile").and_then(toml_edit::Item::as_table_like_mut);
+    let removed = profiles.and_then(|profiles| profiles.remove(name)).is_some();
+    Ok(removed.then(|| doc.to_string()))
+}
+
 /// Adds those of `wanted` that the key `hosts` does not name yet.
 fn add_hosts(profile: &mut dyn toml_edit::TableLike, wanted: &[String]) {
     use toml_edit::{Array, Item, Value, value};
@@ -383,6 +396,17 @@ mod tests {
         assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));
         assert!(why("[profile.a]\nx = { comand = [] }").contains("did you mean `command`?"));
         assert!(why("[profile.a]\nx_file = \"a\"").contains("unknown key `x_file`"));
+    }
+
+    #[test]
+    fn a_profile_is_removed_and_the_others_stay_as_they_are() {
+        let rest = "# mine\nstore = \"file\" # why\n\n[profile.b] # second\nregion = \"useast\" # there\n";
+        let text = format!("{rest}\n# of a\n[profile.a]\nprovider = \"p\"\n");
+        assert_eq!(remove(Path::new("c"), &text, "a").expect("a config").as_deref(), Some(rest));
+        assert_eq!(remove(Path::new("c"), rest, "a").expect("a config"), None);
+        assert_eq!(remove(Path::new("c"), "[profile.a]\nx = 1\n", "a").expect("a config").as_deref(), Some(""));
+        assert_eq!(remove(Path::new("c"), "", "a").expect("a config"), None);
+        assert!(remove(Path::new("c"), "[", "a").is_err());
     }
 
     #[test]

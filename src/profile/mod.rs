@@ -167,7 +167,7 @@ impl Profile {
             (None, None) => name.to_string(),
         };
         let Some(loaded) = library.provider(host, &provider_name)? else {
-            return Err(not_known(library, config, name, &provider_name, &own).into());
+            return Err(not_known(host, setup, name, &provider_name, &own).into());
         };
         check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
@@ -199,6 +199,8 @@ impl Profile {
             metadata: None,
             exposed: Vec::new(),
         };
+        let full = |name: Option<String>| name.map(|name| profile.provider.full_grant_name(&name).to_string());
+        (profile.asked, profile.config.grant) = (full(profile.asked.clone()), full(profile.config.grant.clone()));
         profile.check_grants()?;
         profile.check_config_values()?;
         profile.gather(host, &wishes.flags)?;
@@ -222,7 +224,8 @@ impl Profile {
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{} has no grant `{}`", self.provider.name, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Usage, what, grant).into());
+            let hint = format!("list them: tok providers {}", self.provider.name);
+            return Err(wrong(Kind::Usage, what, grant).hint(hint).into());
         }
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()

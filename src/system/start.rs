@@ -1,5 +1,8 @@
 //! What a process does before and around everything else: its streams, its memory, its bus.
-#![cfg_attr(unix, expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet"))]
+#![cfg_attr(
+    all(unix, not(target_os = "macos")),
+    expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet")
+)]
 
 /// The bus that the environment named before [`find_bus`] put another there.
 #[cfg(all(unix, not(target_os = "macos")))]

@@ -7,9 +7,10 @@ use crate::oauth::poll::{self, Poll, PollReply};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{self, OpenStore};
+use crate::system::progress::{Progress, Style};
 use crate::system::signals::Stake;
 use anyhow::Result;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
 pub(super) fn wait(
@@ -29,15 +30,24 @@ pub(super) fn wait(
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
     let mut unreached = None;
+    let mut style = Some(context.host.terminal.progress());
     loop {
         if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
             context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
             let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
-                format!("--timeout is over, and the server gave no answer at last: {why}")
+                format!("--timeout is over; the last request failed: {why}")
             });
             return Err(ended(&why, Kind::Unavailable).into());
         }
-        context.host.clock.sleep(pause);
+        if let Some(style) = style.filter(|_| pause > Duration::ZERO) {
+            let end = deadline.map_or(poll.expires_at(), |deadline| deadline.min(poll.expires_at()));
+            let _progress = Progress::at_once(style, move || format!("waiting for approval, {} left…", time_left(end)));
+            context.host.clock.sleep(pause);
+        } else {
+            context.host.clock.sleep(pause);
+        }
+        // It is said once where it cannot be taken back.
+        style = style.filter(|style| *style == Style::Live);
         if deadline.is_none() {
             context.host.clock.renew();
         }
@@ -74,7 +84,7 @@ pub(super) fn wait(
                     poll::Why::Expired => {
                         ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
                     }
-                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
+                    poll::Why::Failed => ended("the provider ended it (transaction_failed)", Kind::Refused),
                     poll::Why::Unreachable => match error.hint {
                         Some(_) => error,
                         None => error.hint(format!("run the same command again: {again}")),
@@ -84,4 +94,9 @@ pub(super) fn wait(
             }
         };
     }
+}
+
+fn time_left(end: Instant) -> String {
+    let left = end.saturating_duration_since(Instant::now());
+    crate::base::duration::show(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
 }
