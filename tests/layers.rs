@@ -68,6 +68,7 @@ const UNSAFE: &[(&str, usize)] =
 /// Texts that are spelt as a provider is and belong to something else: a path of Azure's metadata service, a subcommand of
 /// the programs of two CI services, the user name that stands beside a token.
 const NAMESAKES: &[(&str, &str)] = &[
+    ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/endpoint.rs", "{}/metadata/identity/oauth2/token"),
     ("cmd/credential/docker.rs", "oauth2"),
     ("cmd/credential/mod.rs", "oauth2"),

@@ -529,6 +529,18 @@ fn kubectl_has_a_user_whose_token_is_tok_s() {
     // An older kubectl cannot write what `v1` requires.
     let version = exec["apiVersion"].as_str().unwrap().strip_prefix("client.authentication.k8s.io/");
     assert!(matches!((version, exec["interactiveMode"].as_str()), (Some("v1"), Some("Never")) | (Some("v1beta1"), _)));
+    // A request of that user has the token.
+    let token = world.sandbox.run("get shop").line();
+    let wanted = format!("Bearer {token}");
+    let server = Server::tls(move |request| match request.header("authorization") == Some(wanted.as_str()) {
+        true => Reply::json(200, serde_json::json!({"gitVersion": "v1.2.3"})),
+        false => Reply::json(401, serde_json::json!({"kind": "Status", "code": 401})),
+    });
+    let mut ask = world.program("kubectl");
+    ask.args(["--server", &server.url(), "--user", "shop", "get", "--raw", "/version"]);
+    ask.arg("--certificate-authority").arg(server.ca_file());
+    let out = ok(&ask.finish().unwrap());
+    assert!(out.contains("v1.2.3"), "{out}");
     // A user of that name that is somebody else's stays.
     put(&kube, b"apiVersion: v1\nkind: Config\nusers:\n- name: shop\n  user:\n    username: jane\n");
     world.sandbox.run("setup kubernetes shop --write").fails(1).hints_at("kubectl config unset users.shop");

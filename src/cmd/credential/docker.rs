@@ -1,7 +1,9 @@
 //! Docker's credential helper protocol: docker/docker-credential-helpers, `credentials/credentials.go`. Errors are said
 //! on stdout, where the other side looks for them.
 
-use super::{Asking, all_owned, answer, credential, erase, is_ours, malformed, not_stored, one_line, origin, owner};
+use super::{
+    ANY_USER, Asking, all_owned, answer, credential, erase, is_ours, malformed, not_stored, one_line, origin, owner,
+};
 use crate::base::error::{Error, Kind, Silent};
 use crate::cmd::Context;
 use anyhow::Result;
@@ -94,7 +96,7 @@ fn list(context: &mut Context, asking: &Asking) -> Result<()> {
     let all = all_owned(context, asking)?;
     let entries = all.keys().map(|origin| {
         let server = origin.strip_prefix("https://").unwrap_or(origin);
-        (server.to_string(), Value::from("oauth2"))
+        (server.to_string(), Value::from(ANY_USER))
     });
     let object = Value::Object(entries.collect::<Map<_, _>>());
     answer(context, &format!("{object}\n"))

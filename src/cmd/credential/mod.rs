@@ -31,6 +31,9 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("cargo-credential-tok", "cargo"),
 ];
 
+/// The user name beside a token, for a server that takes any: that of GitLab's documentation.
+const ANY_USER: &str = "oauth2";
+
 /// What cargo gives to a credential provider as its only argument.
 const CARGO: &str = "--cargo-plugin";
 
@@ -162,7 +165,7 @@ fn credential(context: &mut Context, asking: &Asking, name: &str) -> Result<Cred
     let profile = got.profile;
     let username = profile.value("username").filter(|name| !name.contains(|c: char| c == ':' || c.is_control()));
     Ok(Credential {
-        username: username.or(profile.provider.usage.username.clone()).unwrap_or("oauth2".into()),
+        username: username.or(profile.provider.usage.username.clone()).unwrap_or(ANY_USER.into()),
         expires: token.expires.at(),
         token: token.access_token,
         header: token.header,
