@@ -112,7 +112,7 @@ pub(super) fn room(visit: &mut Visit) -> Vec<Finding> {
     let keeps_file = visit.profiles().any(|(_, profile)| profile.store == StoreChoice::File)
         || visit.setup.config.settings.store == Some(StoreChoice::File);
     let mut findings = Vec::new();
-    let config = visit.setup.config_path.parent().map(Path::to_shownbuf);
+    let config = visit.setup.config_path.parent().map(Path::to_path_buf);
     for (folder, for_what, is_needed) in [
         (Some(folders.state.clone()), "tokens and locks", true),
         (Some(folders.data.clone()), "the file store", keeps_file),
@@ -152,7 +152,7 @@ pub(super) fn room(visit: &mut Visit) -> Vec<Finding> {
 
 /// The folder, or the nearest above it that is there.
 fn existing(folder: &Path) -> PathBuf {
-    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder).to_shownbuf()
+    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder).to_path_buf()
 }
 
 /// Makes room for a file in `folder`, or in the nearest above it that is there, and gives it back.
