@@ -71,7 +71,7 @@ impl<'p> Blanks<'p> {
         let mut blanks = Blanks { profile, grant, values: Values::new(), names: Vec::new() };
         for (name, value) in profile.known_values()? {
             // A part of a secret is one too; it is found again in the mark's place or marked itself.
-            if !is_secret(&name) && !provider.param(&name).is_some_and(|param| param.inside.is_some()) {
+            if !is_secret(&name) && provider.param(&name).is_none_or(|param| param.inside.is_none()) {
                 blanks.values.insert(name, value);
             }
         }

@@ -11,7 +11,7 @@ use crate::support::server::{Reply, Server};
 use crate::support::{CANARY, Sandbox, Tok, chmod, plain_provider, put};
 use serde_json::{Value, json};
 use std::os::unix::fs::{chown, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// What a run found.
@@ -562,6 +562,6 @@ fn the_hints_are_commands_that_exist() {
 impl Sandbox {
     /// Throws the cached tokens away, and keeps the index.
     fn forget_cache_of_tokens(&self) {
-        let _ = std::fs::remove_dir_all(PathBuf::from(self.state_dir()).join("cache"));
+        let _ = std::fs::remove_dir_all(self.state_dir().join("cache"));
     }
 }
