@@ -1,9 +1,9 @@
 //! `tok logout`: revokes where the provider can, then removes refresh token, kept secrets and cached tokens.
 
-use super::Context;
+use super::{Context, config_file};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::Logout;
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Wishes, config};
 use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::revoke::{Revoked, revoke};
@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return one(context, name).in_profile(name);
+        return one_and_config(context, name, args).in_profile(name);
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
@@ -32,7 +32,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         // A broken profile of which nothing is kept has nothing to forget.
         let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = one(context, &name).in_profile(&name) {
+        if let Err(error) = one_and_config(context, &name, args).in_profile(&name) {
             if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }
@@ -44,6 +44,21 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         }
     }
     first.map_or(Ok(()), Err)
+}
+
+/// Logs out of one profile; with `--remove` it goes from the config too, once nothing of it is kept.
+fn one_and_config(context: &mut Context, name: &str, args: &Logout) -> Result<()> {
+    let change = |path: &std::path::Path, text: &str| config::remove(path, text, name);
+    if args.remove {
+        config_file::check(context, &change)?;
+    }
+    let ended = one(context, name);
+    let is_unrevoked = |error: &anyhow::Error| error.downcast_ref::<Error>().is_some_and(|e| e.what == NOT_REVOKED);
+    let is_gone = ended.as_ref().map_or_else(is_unrevoked, |()| true);
+    if args.remove && is_gone && config_file::write(context, &change)? {
+        context.host.terminal.tell(&format!("{name}: removed from the config"));
+    }
+    ended
 }
 
 fn one(context: &mut Context, name: &str) -> Result<()> {

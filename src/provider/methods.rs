@@ -8,6 +8,18 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 impl Flow {
+    /// The short names of flows, which no grant may have.
+    pub const SHORT_NAMES: [&'static str; 2] = ["browser", "device"];
+
+    /// Its short name, where it has one.
+    pub fn short_name(self) -> Option<&'static str> {
+        match self {
+            Flow::AuthorizationCode => Some("browser"),
+            Flow::DeviceCode => Some("device"),
+            Flow::Direct | Flow::Signed | Flow::Ciba => None,
+        }
+    }
+
     /// Whether it needs a person.
     pub fn needs_person(self) -> bool {
         matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
@@ -107,9 +119,20 @@ impl Provider {
         Some(parse::provider(name, &format!("(built in) {name}.toml"), text, parse::Check::Built))
     }
 
-    /// The grant of that name.
+    /// The grant of that name, or of that short name: the first of its flow.
     pub fn grant(&self, name: &str) -> Option<&Grant> {
         self.grants.iter().find(|g| g.name == name)
+    }
+
+    /// The short name of `grant`: of the first of its flow alone.
+    pub fn short_grant_name(&self, grant: &Grant) -> Option<&'static str> {
+        let first = self.grants.iter().find(|other| other.flow == grant.flow);
+        grant.flow.short_name().filter(|_| first.is_some_and(|first| first.name == grant.name))
+    }
+
+    /// The name of the grant that `name` is the short name of, else `name`.
+    pub fn full_grant_name<'n>(&'n self, name: &'n str) -> &'n str {
+        self.grants.iter().find(|g| self.short_grant_name(g) == Some(name)).map_or(name, |grant| &grant.name)
     }
 
     /// The value of that name.

@@ -14,3 +14,4 @@ pub mod preview;
 pub mod redact;
 pub mod refresh;
 pub mod revoke;
+pub mod status;

@@ -3,9 +3,11 @@
 mod account;
 mod command;
 mod config;
+mod guided;
 mod keep;
 mod poll;
 mod prompt;
+mod store;
 
 use super::Context;
 use crate::base::error::{Error, InProfile, Kind};
@@ -20,25 +22,25 @@ use crate::provider::{Flow, Grant};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
-use crate::session::journal::{self, Record};
+use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
-use crate::storage::secrets::StoreErrorKind;
 use crate::system::signals::{Hold, Stake};
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::Result;
-use command::{same_command, try_again, without_name};
+use command::{same_command, try_again, with_target, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use poll::wait;
 use prompt::{cannot_ask, prompt, prompt_again};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use store::{open, open_or_offer_a_file};
 
 /// Runs the login.
 ///
@@ -46,7 +48,11 @@ use std::time::Duration;
 /// Each kind of the contract; nothing has changed then, but for a refresh token that the provider has taken and the
 /// store did not: that is said.
 pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
-    let name = args.keep_as.clone().unwrap_or(args.target.clone());
+    let target = match &args.target {
+        Some(target) => target.clone(),
+        None => guided::target(context)?,
+    };
+    let name = args.keep_as.clone().unwrap_or(target.clone());
     if !is_name(&name) {
         return Err(Error::new(
             Kind::Usage,
@@ -58,8 +64,8 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
-    let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
-    let of = of.unwrap_or(args.target.clone());
+    let of = context.setup.config.profiles.get(&target).and_then(|p| p.provider.clone());
+    let of = of.unwrap_or(target.clone());
     let mut wishes = Wishes {
         ci: false,
         grant: args.grant.clone(),
@@ -67,14 +73,18 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         store: store.clone(),
         provider: args.keep_as.is_some().then_some(of.clone()),
     };
-    let mut again = same_command(context.host);
+    let mut again = match &args.target {
+        Some(_) => same_command(context.host),
+        None => with_target(context.host, &target),
+    };
     let (mut name, mut answers) = (name, BTreeMap::new());
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
-        match log_in(context, args, profile, store.clone(), &again).in_profile(&name)? {
+        match log_in(context, args, profile, store.clone(), again.clone()).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
-            End::Under(new, given) => {
+            End::Under(new, grant, given) => {
+                wishes.grant = Some(grant);
                 // Its values are those that this call was given; the variables of the other name are not its own.
                 again = format!("{} --as {new}", without_name(context.host));
                 wishes.flags.clear();
@@ -88,15 +98,16 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
 /// How a login ends that has not failed.
 enum End {
     LoggedIn,
-    /// It is to be made under this name, with these values.
-    Under(String, BTreeMap<String, Given>),
+    /// It is to be made under this name, with this grant and these values.
+    Under(String, String, BTreeMap<String, Given>),
 }
 
 impl End {
     fn under(name: String, profile: Profile) -> End {
+        let grant = profile.default_grant().name.clone();
         let mut given = profile.given;
         given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked));
-        End::Under(name, given)
+        End::Under(name, grant, given)
     }
 }
 
@@ -104,26 +115,43 @@ fn log_in(
     context: &mut Context,
     args: &LoginArgs,
     mut profile: Profile,
-    store: Option<StoreChoice>,
-    again: &str,
+    mut store: Option<StoreChoice>,
+    mut again: String,
 ) -> Result<End> {
     let name = profile.name.clone();
-    let grant = profile.default_grant().clone();
+    let is_free = profile.asked.is_none() && profile.config.grant.is_none() && context.host.terminal.interactive;
+    let mut grant = match is_free && args.target.is_none() && !lacks_issuer(&profile, profile.default_grant()) {
+        true => guided::grant(context.host, &profile)?,
+        false => profile.default_grant().clone(),
+    };
+    if grant.name != profile.default_grant().name {
+        again = format!("{again} {}", grant.name);
+    }
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
-    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     // Before anything is sent, the metadata's request included.
-    let opened = open(context.host, &profile, None, again)?;
+    let opened = open_or_offer_a_file(context.host, &mut profile, &mut store, &mut again)?;
     check_config(context, &name, &edit(&profile, &grant, store.clone()))?;
     let held = account::held(context.host, &profile, &opened);
     let mut replaces = false;
-    match other_account(context.host, args, &profile, &held, again)? {
+    match other_account(context.host, args, &profile, &held, &again)? {
         Some(Wish::Keep(new)) => return Ok(End::under(new, profile)),
         Some(Wish::Replace) => replaces = true,
         None => {}
     }
+    if is_free && lacks_issuer(&profile, &grant) {
+        profile.asked = None;
+        let chosen = guided::issuer_and_grant(context.host, &mut profile)?;
+        if chosen.name != grant.name {
+            again = format!("{again} {}", chosen.name);
+        }
+        profile.asked = Some(chosen.name.clone());
+        grant = chosen;
+    }
     discover(context.host, &mut profile, &grant)?;
+    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
+    let again = again.as_str();
     let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
@@ -296,13 +324,15 @@ fn ask_for_values(
     Ok(())
 }
 
+/// Whether `grant` needs an issuer that is not known.
+fn lacks_issuer(profile: &Profile, grant: &Grant) -> bool {
+    let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
+    missing.iter().any(|name| name == "issuer")
+}
+
 /// Finds the endpoints of `grant`. The issuer that tells them is asked for first.
 fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()> {
-    let lacks = |profile: &Profile| {
-        let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
-        missing.iter().any(|name| name == "issuer")
-    };
-    if lacks(profile) && host.terminal.interactive {
+    if lacks_issuer(profile, grant) && host.terminal.interactive {
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
@@ -406,43 +436,6 @@ impl Attempt<'_> {
                 Err(error.into())
             }
         }
-    }
-}
-
-/// Opens the store: a login that cannot keep anything is refused before anything is sent. Where the `lock` of this
-/// call's own state folder is held, that of another is taken too if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, lock: Option<&Lock>, again: &str) -> Result<OpenStore> {
-    let mut opened = OpenStore::open(host, profile);
-    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-    let clear = |opened: &mut OpenStore| {
-        let trouble = opened.trouble.as_ref().map(|error| error.trouble);
-        if trouble == Some(StoreErrorKind::Entry)
-            || (trouble == Some(StoreErrorKind::Corrupt) && profile.store != StoreChoice::File)
-        {
-            opened.trouble = None;
-        }
-    };
-    clear(&mut opened);
-    if lock.is_some() {
-        opened.follow(host, &profile.name)?;
-        journal::recover(host, profile, &mut opened, None)?;
-        clear(&mut opened);
-        opened.prepare();
-    } else {
-        opened.check_ready();
-    }
-    match &opened.trouble {
-        Some(trouble) => {
-            let error = open_store::store_error(profile, trouble);
-            Err(match trouble.trouble {
-                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
-                    error.hint(format!("keep secrets in a file: {again} --store file"))
-                }
-                _ => error,
-            }
-            .into())
-        }
-        None => Ok(opened),
     }
 }
 

@@ -70,6 +70,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         name: name.into(),
         title: root.read("title", name.to_string(), text),
         docs: root.read("docs", None, |v| text(v).map(Some)),
+        featured: root.read("featured", None, |v| v.integer().map(Some)),
         params: params(root.read("params", None, |v| v.table().map(Some)).as_ref(), base),
         grants: Vec::new(),
         refresh: base.and_then(|b| b.refresh.clone()),
@@ -100,7 +101,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
     let is_named = root.look("grants").is_some();
     let named = root.read("grants", None, |v| v.table().map(Some));
     for (grant, at, value) in named.iter().flat_map(Table::all) {
-        if !is_name(&grant) || RESERVED_GRANTS.contains(&grant.as_str()) {
+        if !is_name(&grant) || Flow::SHORT_NAMES.contains(&grant.as_str()) {
             doc.note(doc.error(at, invalid_grant(&grant)));
             continue;
         }
@@ -139,9 +140,6 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
 
 /// Names of providers that would be taken for something else.
 const RESERVED: &[&str] = &["help", "new"];
-
-/// The same of grants: `tok login NAME browser` and `device` are short for the grants of a person.
-const RESERVED_GRANTS: &[&str] = &["browser", "device"];
 
 /// Why a grant cannot have that name.
 fn invalid_grant(name: &str) -> String {
