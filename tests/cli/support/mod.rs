@@ -9,6 +9,7 @@ pub mod apiax;
 pub mod elasticpath;
 pub mod issuer;
 pub mod keyring;
+mod messages;
 pub mod purewl;
 pub mod server;
 pub mod terminal;
@@ -504,6 +505,7 @@ impl Running {
         };
         assert!(!late, "took longer than {:?}: {output}", self.timeout);
         output.check_for_leaks();
+        messages::note(&format!("{}\n{}", output.stderr, output.stdout));
         output
     }
 }
