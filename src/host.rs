@@ -357,6 +357,17 @@ impl Host {
         )
     }
 
+    /// The content of a file that the user named and that is not a secret; `-` is stdin.
+    ///
+    /// # Errors
+    /// As [`files::read_user_file`].
+    pub fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match path == Path::new("-") {
+            true => files::read_stream(std::io::stdin(), LIMIT, self.clock.deadline),
+            false => files::read_user_file(path, LIMIT, self.clock.deadline),
+        }
+    }
+
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///

@@ -55,7 +55,7 @@ pub fn answer(args: &[OsString], host: &Host) -> Result<bool> {
     let words = Words::of(args, host);
     let mut catalog = super::arguments::catalog(host, &library, &config);
     // A provider's flags stand behind its name, and no other's.
-    catalog.values = words.named(&catalog).map(|row| row_values(row)).unwrap_or_default();
+    catalog.values = words.named(&catalog).map(row_values).unwrap_or_default();
     let providers = library.names();
     let factory = move || command(&catalog, providers.clone(), &words);
     clap_complete::CompleteEnv::with_factory(factory)

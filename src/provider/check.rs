@@ -137,10 +137,8 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     for param in &provider.params {
         let place = ["params", param.name.as_str(), "default"];
         let Some([Piece::Text(text)]) = param.default.as_ref().map(|d| d.0.as_slice()) else { continue };
-        if param.url {
-            if let Err(why) = crate::base::url::base(text) {
-                at.note(&place, format!("this URL {why}"));
-            }
+        if let (true, Err(why)) = (param.url, crate::base::url::base(text)) {
+            at.note(&place, format!("this URL {why}"));
         }
         if !param.choices.is_empty() && !param.choices.contains(text) {
             at.note_unknown(&place, "choice", text, param.choices.iter().map(String::as_str));

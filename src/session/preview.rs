@@ -71,7 +71,7 @@ impl<'p> Blanks<'p> {
         let mut blanks = Blanks { profile, grant, values: Values::new(), names: Vec::new() };
         for (name, value) in profile.known_values()? {
             // A part of a secret is one too; it is found again in the mark's place or marked itself.
-            if !is_secret(&name) && !provider.param(&name).is_some_and(|param| param.inside.is_some()) {
+            if !is_secret(&name) && provider.param(&name).is_none_or(|param| param.inside.is_none()) {
                 blanks.values.insert(name, value);
             }
         }
@@ -170,7 +170,7 @@ impl<'p> Blanks<'p> {
         let (profile, auth) = (self.profile, call.auth);
         self.make(|values| {
             let auth = if auth == Auth::Auto { client_auth::choose(values, &[]) } else { auth };
-            let added = added(auth, call.dpop, values)?;
+            let added = added(auth, call, values)?;
             request::build(&profile.provider, call, values, Repeat::Freely, added)
         })
     }
@@ -218,7 +218,7 @@ const ASSERTION: &str = "TOKCLIENTASSERTION";
 const PROOF: &str = "TOKDPOPPROOF";
 
 /// What client authentication adds, in words where it is computed.
-fn added(auth: Auth, dpop: bool, values: &Values) -> Result<Added, Unready> {
+fn added(auth: Auth, call: &Call, values: &Values) -> Result<Added, Unready> {
     let value = |name: &str| values.get(name).ok_or_else(|| Unready::Missing(name.into()));
     let field = |name: &str, text: &str| -> Pair { (name.into(), Zeroizing::new(text.into())) };
     let mut added = Added::default();
@@ -243,7 +243,7 @@ fn added(auth: Auth, dpop: bool, values: &Values) -> Result<Added, Unready> {
             added = client_auth::add(auth, values, "", &Moment { now: 0, id: String::new() })?;
         }
     }
-    if dpop {
+    if call.dpop {
         added.headers.push(field("DPoP", PROOF));
     }
     Ok(added)

@@ -11,7 +11,7 @@ use crate::support::server::{Reply, Server};
 use crate::support::{CANARY, Sandbox, Tok, chmod, plain_provider, put};
 use serde_json::{Value, json};
 use std::os::unix::fs::{chown, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// What a run found.
@@ -379,6 +379,13 @@ fn profiles_that_need_a_person_now_or_soon() {
     doctor(&sandbox).warning("purewl: its session expires in", "tok login purewl");
     note(&sandbox, |noted| noted["refresh_expires_at"] = json!(now - 7200));
     doctor(&sandbox).error("purewl: its session expired 2h", "tok login purewl");
+    // One that the provider has ended, as the last call found out.
+    note(&sandbox, |noted| {
+        noted["refresh_token"] = json!(false);
+        noted["refresh_expires_at"] = Value::Null;
+        noted["refusal"] = json!({"grant": "refresh", "ended": true, "why": "invalid_grant", "at": now - 7200});
+    });
+    doctor(&sandbox).error("purewl: the session has ended: invalid_grant (2h", "tok login purewl");
     // Never logged in to, and what a variable may give.
     let mut sandbox = Sandbox::with_file_store();
     sandbox.config("[profile.shop]\nprovider = \"elasticpath\"\nclient_id = \"abc\"\n");
@@ -562,6 +569,6 @@ fn the_hints_are_commands_that_exist() {
 impl Sandbox {
     /// Throws the cached tokens away, and keeps the index.
     fn forget_cache_of_tokens(&self) {
-        let _ = std::fs::remove_dir_all(PathBuf::from(self.state_dir()).join("cache"));
+        let _ = std::fs::remove_dir_all(self.state_dir().join("cache"));
     }
 }

@@ -6,6 +6,7 @@ use crate::base::text::escape;
 use crate::profile::config::ConfigValue;
 use crate::profile::{self, Profile};
 use crate::session::plan::{self, Situation, Step};
+use crate::session::status::{self, Readiness};
 use crate::storage::cache::Cache;
 use crate::storage::index::IndexEntry;
 use crate::system::program;
@@ -131,6 +132,16 @@ pub(super) fn logins(visit: &mut Visit) -> Vec<Finding> {
         let is_over = ends.is_some_and(|at| at <= now);
         let held = if has_token && !is_over { Held::RefreshToken } else { Held::Nothing };
         let login = |grant: &str| format!("tok login {} {grant}", subject.name);
+        // What the provider said last is told in the words of `tok status`.
+        if let Some(refusal) = noted.and_then(|noted| noted.refusal.as_ref()) {
+            let status = status::of(visit.host, profile, noted);
+            if status.readiness == Readiness::LoginNeeded {
+                let ago = duration::show((now - refusal.at).max(0));
+                let why = format!("{} ({ago} ago)", status.reason.unwrap_or_default());
+                findings.push(Finding::error(&subject.name, why, format!("log in again: tok login {}", subject.name)));
+                continue;
+            }
+        }
         if let Some((grant, missing)) = need(profile, noted, held) {
             let cached = visit.host.folders().ok().map(|folders| Cache::new(folders.cache(&subject.name)));
             let token = profile.known().ok().zip(cached).and_then(|(known, cache)| cache.find(&known));

@@ -5,7 +5,7 @@ use crate::base::name::is_name;
 use crate::base::text::{escape, lines};
 use crate::cmd::Context;
 use crate::cmd::table::table;
-use crate::host::{Host, LIMIT};
+use crate::host::Host;
 use crate::oauth::reply::{self, Failure, Issued, Note, saved::saved, steps};
 use crate::profile::{Profile, Wishes, read_trusted};
 use crate::provider::{Provider, Test};
@@ -17,14 +17,10 @@ use std::path::Path;
 
 /// A file that the user names, or stdin for `-`.
 fn content(host: &Host, path: &Path) -> Result<Vec<u8>> {
-    let read = match path == Path::new("-") {
-        true => files::read_stream(std::io::stdin(), LIMIT, host.clock.deadline),
-        false => files::read_user_file(path, LIMIT, host.clock.deadline),
-    };
     let error = |error: std::io::Error| {
         Error::new(Kind::Usage, format!("{} cannot be read", path.display()), files::why(&error))
     };
-    Ok(read.map_err(error)?)
+    Ok(host.read_file(path).map_err(error)?)
 }
 
 /// `tok providers --check FILE`: all that is wrong with it.
