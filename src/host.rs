@@ -232,11 +232,8 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let sudo = self.is_sudo();
-        let http = self.http.get_or_insert_with(|| {
-            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
-        });
+        let settings = self.http.is_none().then(|| self.network_settings());
+        let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
         let mut notes = Notes { events, lines: Vec::new() };
         let to = Url::parse(&request.url).map(|url| escape(url.host)).unwrap_or_default();
         let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
@@ -244,6 +241,20 @@ impl Host {
         progress.end();
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
+    }
+
+    fn network_settings(&self) -> NetworkSettings {
+        let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+        NetworkSettings { verbose: self.terminal.verbose, sudo: self.is_sudo(), ..settings }
+    }
+
+    /// Whether a request to the host of `url` could begin; `ca_file` is the profile's.
+    ///
+    /// # Errors
+    /// As [`http::check_settings`].
+    pub fn check_network(&self, url: &str, ca_file: Option<&Path>) -> Result<()> {
+        let host = crate::base::url::Url::parse(url).map(|url| url.host.to_string()).unwrap_or_default();
+        http::check_settings(&self.network_settings(), &host, ca_file)
     }
 
     /// Whether `client_certificate` can be shown, before anything is sent.
@@ -328,13 +339,23 @@ impl Host {
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
-    /// In words without its output; [`Host::may_run_commands`].
+    /// In words without its output.
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        self.may_run_commands()?;
         let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
         let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
         let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Whether this tok may run a command of the config: not if one has started it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
+        match self.env.has(IN_COMMAND) {
+            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
+            false => Ok(()),
+        }
     }
 
     /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
@@ -354,17 +375,6 @@ impl Host {
             Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
             Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
-        }
-    }
-
-    /// Whether this tok may run a command of the config: not if one has started it.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
-        match self.env.has(IN_COMMAND) {
-            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
-            false => Ok(()),
         }
     }
 

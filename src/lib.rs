@@ -69,8 +69,8 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     host.words = cmd::credential::by_name(args);
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
-    // These leave nothing behind.
-    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_)) {
+    // These leave nothing behind, or look after it themselves.
+    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_) | Verb::Doctor(_) | Verb::Schema(_)) {
         host.check_home()?;
     }
     cmd::dispatch(&cli, setup, host)

@@ -1,5 +1,8 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use super::doctor::Doctor;
+use super::providers::Providers;
+use super::schema::Schema;
 use super::status::Status;
 use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -111,10 +114,18 @@ pub enum Verb {
     ///
     /// Secrets are never shown. A JWT's claims are decoded, not verified.
     Show(Show),
-    /// List the known providers, or show one
+    /// List the known providers, show one, or check your own
     ///
-    /// With NAME: its grants, the values they take, and where its documentation is.
+    /// With NAME: its grants, the values they take, and where its documentation is. A part of a name or title finds the
+    /// providers that have it.
     Providers(Providers),
+    /// Find out what does not work here, and how to fix it
+    ///
+    /// Checks the config, provider files, stores, permissions and the environment, what a cron job of yours would see,
+    /// and which profiles will need a person soon. The exit status is 1 if something will not work.
+    Doctor(Doctor),
+    /// Print the JSON Schema of a command's JSON output
+    Schema(Schema),
     /// Answer a program's request for credentials, in its own protocol
     ///
     /// A program that knows the protocol runs this; `tok setup` tells it to. tok answers only for a host that the
@@ -321,20 +332,6 @@ pub struct Show {
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
-}
-
-// `tok providers`
-#[derive(Args, Clone, Debug)]
-pub struct Providers {
-    /// Provider to show
-    #[arg(value_name = "NAME")]
-    pub name: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print its provider file, as a starting point for your own
-    #[arg(long, requires = "name", conflicts_with = "json")]
-    pub toml: bool,
 }
 
 // `tok completions`

@@ -36,9 +36,8 @@ pub struct Out<'a> {
 /// # Errors
 /// Each kind of the contract; stdout is then empty.
 pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
-    let to_file = out.to.is_some_and(|path| path != Path::new("-"));
     // Before anything is sent: a token that cannot be masked is not to be had.
-    let masking = out.mask.then(|| Masking::of(context.host, args, to_file)).transpose()?;
+    let masking = out.mask.then(|| Masking::of(context.host, args, out.to)).transpose()?;
     let mut answer = token(context, args)?;
     if out.format == Format::IdToken {
         answer = with_id_token(context, args, answer).in_profile(&args.profile)?;

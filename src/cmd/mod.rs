@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod completions;
 pub mod config_file;
 pub mod credential;
+pub mod doctor;
 pub mod get;
 pub mod list;
 pub mod login;
@@ -12,6 +13,7 @@ pub mod mask;
 pub mod output;
 pub mod overview;
 pub mod providers;
+pub mod schema;
 pub mod setup;
 pub mod show;
 pub mod status;
@@ -145,7 +147,12 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             ready(host, args.timeout);
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
-        Verb::Providers(args) => providers::run(host, args),
+        Verb::Providers(args) => providers::run(host, global, setup, args),
+        Verb::Doctor(args) => {
+            ready(host, args.timeout);
+            doctor::run(host, global, args)
+        }
+        Verb::Schema(args) => schema::run(host, args),
         Verb::Credential(args) => {
             ready(host, args.timeout);
             credential::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)

@@ -206,7 +206,10 @@ impl Profile {
         profile.gather(host, &wishes.flags)?;
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
-        profile.settle_identity(host, wishes.ci);
+        if wishes.ci {
+            profile.take_identity(host);
+        }
+        profile.identity_defaults();
         Ok(profile)
     }
 

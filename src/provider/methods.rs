@@ -3,7 +3,7 @@
 use super::template::Template;
 use super::types::*;
 use super::{built_in, parse};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
@@ -99,6 +99,18 @@ impl Provider {
     /// [`crate::base::error::Kind::Config`] with line and column.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Provider> {
         parse::provider(name, file, text, parse::Check::Whole)
+    }
+
+    /// All that is wrong with such a file, in the order of its lines; see [`Provider::parse`].
+    pub fn check(name: &str, file: &str, text: &str) -> (Provider, Vec<Error>) {
+        let (provider, mut findings) = parse::read(name, file, text, parse::Check::Whole);
+        // FILE:LINE:COLUMN
+        findings.sort_by_key(|error| {
+            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
+            let column = numbers.next();
+            (numbers.next(), column)
+        });
+        (provider, findings)
     }
 
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod open_store;
 pub mod person;
 pub mod plan;
+pub mod preview;
 pub mod redact;
 pub mod refresh;
 pub mod revoke;

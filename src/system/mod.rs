@@ -9,6 +9,7 @@ pub mod files;
 pub mod files_read;
 pub mod http;
 pub mod listener;
+pub mod machine;
 pub mod paste;
 pub mod process;
 pub mod program;

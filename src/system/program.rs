@@ -59,6 +59,12 @@ pub fn command<'e>(
     Ok(command)
 }
 
+/// The file that `program`, a name or an absolute path, means where `PATH` is `path`.
+pub fn on_path(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
+    let file = find(program, &folders(path.unwrap_or(OsStr::new(USUAL_PATH)))).ok()?;
+    is_program(&file).then_some(file)
+}
+
 /// The absolute folders of `path`.
 fn folders(path: &OsStr) -> Vec<PathBuf> {
     std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect()
