@@ -26,8 +26,12 @@ use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
+/// set off the next.
+pub const EVENT: &str = "TOK_EVENT";
 
 /// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
 /// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
@@ -51,6 +55,8 @@ pub struct Host {
     pub terminal: Terminal,
     /// The files with settings that this run has read.
     pub settings: FilesRead,
+    /// What happened that a hook is to be told, once the answer is out.
+    pub events: Vec<Event>,
     /// The secret stores.
     stores: Box<dyn Stores>,
     /// The network; the real one is made at the first request.
@@ -94,6 +100,21 @@ impl Store for Watched {
     }
 }
 
+/// Something that a hook is told. It holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// `renewed` or `login_needed`.
+    pub name: &'static str,
+    /// The profile.
+    pub profile: String,
+    /// Why, in words.
+    pub reason: String,
+    /// What to do about it, if anything.
+    pub hint: Option<String>,
+    /// The program that is told, and its arguments.
+    pub command: Vec<String>,
+}
+
 /// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
 struct Notes<'a> {
     events: &'a mut dyn Events,
@@ -132,6 +153,7 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             settings: FilesRead::default(),
+            events: Vec::new(),
             http: None,
         }
     }
@@ -356,6 +378,23 @@ impl Host {
             true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
             false => Ok(()),
         }
+    }
+
+    /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
+    /// variable of ours; its stdout is dropped, its stderr is ours.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn run_hook(&self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
+        let told = [
+            (EVENT, Some(event.name)),
+            ("TOK_EVENT_PROFILE", Some(&event.profile)),
+            ("TOK_EVENT_REASON", Some(&event.reason)),
+            ("TOK_EVENT_HINT", event.hint.as_deref()),
+        ];
+        let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
+        let told = told.iter().flatten().map(|(name, text)| (name, text));
+        process::output(&event.command, self.env.for_children().chain(told), limit, LIMIT).map(drop)
     }
 
     /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.

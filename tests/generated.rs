@@ -210,6 +210,7 @@ const CONFIGS: &[(&str, &str)] = &[
     ("Profiles: `[profile.NAME]`", "[profile.p]\nPROBE-file = 1"),
     ("Values from elsewhere", "[profile.p]\nx = { PROBE = 1 }"),
     ("The identity of a CI job: `{ ci = … }`", "[profile.p]\nx = { ci = \"auto\", PROBE = 1 }"),
+    ("Hooks: `[on]`", "[on]\nPROBE = 1"),
 ];
 
 /// The tables of a provider file, by their heading in `docs/providers.md`, likewise.
@@ -457,7 +458,7 @@ mod completion {
     #[test]
     fn profiles_and_providers_complete() {
         let home = Home::new();
-        for verb in ["get", "header", "logout", "show"] {
+        for verb in ["get", "header", "exec", "curl", "logout", "show"] {
             assert_eq!(home.offers(&["tok", verb, "pu"]), ["pub", "purewl"], "{verb}");
             assert_eq!(home.offers(&["tok", verb, "shop"]), ["shop-eu"], "{verb}");
         }

@@ -1,5 +1,6 @@
 //! The command line's definition: the fixed commands, and what profiles and providers bring to them as rows.
 
+use super::output::ALSO_VALUES;
 use super::types::{Cli, LoginArgs};
 use crate::base::text::escape;
 use clap::builder::PossibleValue;
@@ -85,7 +86,11 @@ pub fn command(catalog: &Catalog, columns: Option<usize>) -> Command {
     }
     if !catalog.values.is_empty() {
         let values = || catalog.values.iter().map(|row| value_arg(row, "Provider values")).collect::<Vec<_>>();
-        command = command.mut_subcommand("get", |c| c.args(values())).mut_subcommand("header", |c| c.args(values()));
+        let others = || values().into_iter().filter(|arg| !ALSO_VALUES.contains(&arg.get_id().as_str()));
+        command = command.mut_subcommand("get", |c| c.args(others()));
+        for verb in ["header", "exec", "curl"] {
+            command = command.mut_subcommand(verb, |c| c.args(values()));
+        }
     }
     if !catalog.targets.is_empty() {
         let targets = catalog.targets.iter().map(login_command).collect::<Vec<_>>();

@@ -9,7 +9,10 @@
 
 mod build;
 mod credential;
+mod curl;
 mod doctor;
+mod exec;
+mod output;
 mod parse;
 mod providers;
 mod schema;
@@ -20,11 +23,16 @@ mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
 pub use credential::{Credential, Protocol};
+pub use curl::Curl;
 pub use doctor::Doctor;
+pub use exec::Exec;
+pub use output::{Format, FormatArgs, Syntax};
 pub use parse::{FirstLook, first_look, parse};
 pub use providers::{Kind as ProviderKind, NewProvider, Providers, ProvidersCommand};
 pub use schema::{Schema, SchemaOf};
 pub use setup::{Setup, SetupProgram};
 pub use status::Status;
-pub use types::{ApiCall, Cli, Color, Flag, Format, Global, List, LoginArgs, Logout, Shell, Show, TokenArgs, Verb};
+pub use types::{
+    ApiCall, Cli, Color, Flag, Get, Global, Header, List, LoginArgs, Logout, Shell, Show, TokenArgs, Verb,
+};
 pub use usage::{Stop, stop, typed};

@@ -48,8 +48,24 @@ pub fn parse(args: &[OsString], catalog: &Catalog, columns: Option<usize>) -> Re
     let mut cli = Cli::from_arg_matches(&matches)?;
     let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
     match &mut cli.verb {
-        Verb::Get(get) => get.token.values = values(matches, &catalog.values),
-        Verb::Header(header) => header.token.values = values(matches, &catalog.values),
+        Verb::Get(get) => {
+            get.token.profile.clone_from(&get.profile);
+            get.token.values = values(matches, &catalog.values);
+            let meant = get.how.take_values(get.format()).into_iter();
+            get.token.values.extend(meant.map(|(name, text)| (name.to_string(), Flag::Plain(vec![text]))));
+        }
+        Verb::Header(header) => {
+            header.token.profile.clone_from(&header.profile);
+            header.token.values = values(matches, &catalog.values);
+        }
+        Verb::Exec(exec) => exec.token.values = values(matches, &catalog.values),
+        Verb::Curl(curl) => {
+            curl.token.values = values(matches, &catalog.values);
+            if let Some((profile, rest)) = matches.subcommand() {
+                curl.token.profile = profile.into();
+                curl.args = rest.get_many::<OsString>("").into_iter().flatten().cloned().collect();
+            }
+        }
         Verb::Login(args) => *args = login(matches, catalog),
         _ => {}
     }

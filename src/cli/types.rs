@@ -1,6 +1,9 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use super::curl::Curl;
 use super::doctor::Doctor;
+use super::exec::Exec;
+use super::output::{Format, FormatArgs};
 use super::providers::Providers;
 use super::schema::Schema;
 use super::status::Status;
@@ -19,7 +22,7 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "First: tok login (asks what to log in to), or tok login PROVIDER\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
+    after_help = "First: tok login (asks what to log in to), or tok login PROVIDER\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok curl PROVIDER https://…"
 )]
 pub struct Cli {
     /// Options of every command.
@@ -77,6 +80,36 @@ pub enum Verb {
     /// Gets the token as `tok get` does, and prints the header that the provider's API expects: for `curl -H @-`, or
     /// for any other program that reads a header line.
     Header(Header),
+    /// Run a program with the token in its environment
+    ///
+    /// Sets ACCESS_TOKEN (for one profile) and PROFILE_ACCESS_TOKEN for each, such as SHOP_EU_ACCESS_TOKEN, and removes
+    /// all TOK_* variables. The program replaces tok, so that signals and its exit status are its own. If there is no
+    /// token, the exit status is 125, and the error ends with the status of tok get; 126 if the program cannot be run,
+    /// 127 if it is not found.
+    #[command(
+        override_usage = "tok exec [OPTIONS] PROFILE… -- CMD [ARG]…\n       tok exec [OPTIONS] --env VAR=PROFILE -- CMD [ARG]…"
+    )]
+    Exec(Exec),
+    /// Run curl with the token in its request header
+    ///
+    /// Hands the header to curl over a pipe, never as an argument. tok's own options stand before PROFILE, everything
+    /// behind it is curl's. stdin and the exit status are curl's; .curlrc is not read. If the API refuses a cached
+    /// token (401), tok renews it once and repeats the request, unless its body comes from stdin.
+    ///
+    /// The header goes only to the profile's hosts (tok-config(5)) and to those of its provider. Refused with status 125
+    /// are other URLs, and what leads the header elsewhere: --location-trusted, --config, --proto-default, --connect-to,
+    /// --resolve, --insecure, --trace and others. If there is no token, the exit status is 125, and the error ends with
+    /// the status of tok get.
+    #[command(
+        allow_external_subcommands = true,
+        external_subcommand_value_parser = clap::value_parser!(std::ffi::OsString),
+        disable_help_subcommand = true,
+        subcommand_required = true,
+        arg_required_else_help = true,
+        subcommand_value_name = "PROFILE",
+        override_usage = "tok curl [OPTIONS] PROFILE [--] ARG…"
+    )]
+    Curl(Curl),
     /// Log in and remember the session
     ///
     /// Without PROFILE, asks on a terminal what to log in to and how. Without GRANT, runs the profile's grant, else the
@@ -148,6 +181,9 @@ pub enum Verb {
 // `tok get`
 #[derive(Args, Clone, Debug)]
 pub struct Get {
+    /// Profile in the config, or provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
     /// The token that is asked for.
     #[command(flatten)]
     pub token: TokenArgs,
@@ -157,35 +193,33 @@ pub struct Get {
     /// Same as `--output json`
     #[arg(long, conflicts_with = "output")]
     pub json: bool,
-    /// Variable that `--output env` sets
-    #[arg(long, value_name = "VAR", default_value = "ACCESS_TOKEN", value_parser = variable_name)]
-    pub name: String,
-    /// Write to this file instead of stdout, atomically and readable only by you (0600)
+    /// Write to this file instead of stdout, atomically and readable only by you (0600), if it changes
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
     /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite, Azure Pipelines)
     #[arg(long)]
     pub mask: bool,
+    /// Keep the file fresh until a signal ends tok
+    #[arg(long, requires = "write", conflicts_with_all = ["fresh", "offline", "mask"])]
+    pub watch: bool,
+    /// What formats take.
+    #[command(flatten)]
+    pub how: FormatArgs,
 }
 
-/// What `tok get` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The access token
-    Token,
-    /// The request header line
-    Header,
-    /// Everything known about it, as JSON
-    Json,
-    /// `export ACCESS_TOKEN='…'`, for a shell's `eval`
-    Env,
-    /// The ID token, verified
-    IdToken,
+impl Get {
+    /// The format that is asked for.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
 }
 
 // `tok header`
 #[derive(Args, Clone, Debug)]
 pub struct Header {
+    /// Profile in the config, or provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
     /// The token that is asked for.
     #[command(flatten)]
     pub token: TokenArgs,
@@ -214,13 +248,13 @@ pub struct ApiCall {
 // What is asked of a token.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TokenArgs {
-    /// Profile in the config, or provider
-    #[arg(value_name = "PROFILE")]
+    /// The profile, or a provider: each verb has its own way to name it.
+    #[arg(skip)]
     pub profile: String,
     /// Get a new token, issued after this call began
     #[arg(long, conflicts_with = "offline")]
     pub fresh: bool,
-    /// Print the cached token or fail: no network, no keyring
+    /// Take the cached token or fail: no network, no keyring
     #[arg(long)]
     pub offline: bool,
     /// Minimum remaining lifetime [default: 60s, or a tenth of the token's whole lifetime if that is less]
@@ -379,7 +413,7 @@ pub(super) fn timeout(text: &str) -> Result<i64, String> {
 }
 
 /// POSIX XBD 8.1: what every shell takes as a variable's name.
-fn variable_name(text: &str) -> Result<String, String> {
+pub(super) fn variable_name(text: &str) -> Result<String, String> {
     let ok = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if ok { Ok(text.into()) } else { Err("expected letters, digits and `_`, not starting with a digit".into()) }

@@ -29,7 +29,7 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     let finders: &[fn(&Setup, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
         (true, _) => &[of_all],
         (_, true) => &[of_named, of_all],
-        _ if has("get") || has("header") => &[of_named_or_all],
+        _ if ["get", "header", "exec", "curl"].into_iter().any(has) => &[of_named_or_all],
         _ => &[],
     };
     let mut catalog = Catalog::default();
@@ -200,6 +200,14 @@ fn is_taken(name: &str) -> bool {
         "json",
         "name",
         "write",
+        "watch",
+        "shell",
+        "id_token",
+        "no_newline",
+        "role_arn",
+        "role_session_name",
+        "env",
+        "follow_anywhere",
         "verbose",
         "quiet",
         "no_input",

@@ -7,7 +7,7 @@ use crate::cli::{Catalog, Shell, TargetRow, ValueRow};
 use crate::host::Host;
 use crate::profile::{Library, config_path, load_config};
 use anyhow::Result;
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, SubcommandCandidates};
 use std::ffi::OsString;
 
 /// The variable by which a shell's script asks. It does not begin with `TOK_`, as it is not a setting.
@@ -139,7 +139,10 @@ fn command(catalog: &Catalog, providers: Vec<String>, words: &Words) -> clap::Co
     let mut command = crate::cli::command(catalog, None);
     // The arguments are made.
     command.build();
-    completed(command, &names, words)
+    let command = completed(command, &names, words);
+    // There a profile is a subcommand of any name, behind which all is curl's.
+    let profiles = move || profiles.iter().map(CompletionCandidate::new).collect::<Vec<_>>();
+    command.mut_subcommand("curl", |c| c.add(SubcommandCandidates::new(profiles.clone())))
 }
 
 /// `command` and what is below it, with `names` for the arguments of these ids.

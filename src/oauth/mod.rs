@@ -10,3 +10,4 @@ pub mod pkce;
 pub mod poll;
 pub mod reply;
 pub mod request;
+pub mod web_identity;

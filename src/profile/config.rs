@@ -41,6 +41,17 @@ pub struct ConfigSettings {
     pub min_ttl: Option<i64>,
     /// `ca_file`
     pub ca_file: Option<PathBuf>,
+    /// `on`
+    pub hooks: Hooks,
+}
+
+/// `[on]`: what is run when something happens to a session, a program and its arguments. An empty list: nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// A new token came.
+    pub renewed: Option<Vec<String>>,
+    /// A person is needed.
+    pub login_needed: Option<Vec<String>>,
 }
 
 /// One `[profile.NAME]`.
@@ -109,7 +120,31 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
             .map(|v| crate::base::duration::parse(v.text()?).map_err(|why| v.error(why)))
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
+        hooks: table.get("on").map_or(Ok(Hooks::default()), hooks)?,
     })
+}
+
+fn hooks(value: TomlValue) -> Result<Hooks> {
+    let table = value.table()?;
+    let command = |name: &'static str| table.get(name).map(|value| hook(&value)).transpose();
+    let hooks = Hooks { renewed: command("renewed")?, login_needed: command("login_needed")? };
+    table.done()?;
+    Ok(hooks)
+}
+
+/// A program and its arguments. The program is found as others are: nothing from the working folder is run.
+fn hook(value: &TomlValue) -> Result<Vec<String>> {
+    let words = value.texts()?;
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(value.error("an argument cannot contain NUL"));
+    }
+    match words.first() {
+        Some(program) if program.is_empty() || (program.contains('/') && !Path::new(program).is_absolute()) => {
+            Err(value
+                .error("expected a program on PATH or an absolute path, and its arguments: [\"notify-send\", \"tok\"]"))
+        }
+        _ => Ok(words),
+    }
 }
 
 /// A path in a file is absolute or begins with `~/`: nothing is ever looked for in the working folder.

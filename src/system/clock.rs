@@ -73,6 +73,12 @@ impl Clock {
         self.deadline = Instant::now() + self.timeout;
     }
 
+    /// Begins another call within the same run.
+    pub fn restart(&mut self) {
+        self.started = self.now();
+        self.renew();
+    }
+
     /// Takes the time since `start` off: a person took it.
     pub fn excuse(&mut self, start: Instant) {
         self.deadline += start.elapsed();

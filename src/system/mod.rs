@@ -15,6 +15,7 @@ pub mod process;
 pub mod program;
 pub mod progress;
 pub mod qr;
+pub mod relay;
 pub mod signals;
 pub mod start;
 pub mod terminal;

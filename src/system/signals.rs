@@ -126,7 +126,7 @@ pub fn interrupt() -> ! {
 }
 
 #[cfg(unix)]
-pub use unix::{Group, Lending, give_stdin_back, lend, listen, reads_keys, stop, take_back};
+pub use unix::{Companion, Group, Lending, give_stdin_back, lend, listen, reads_keys, stop, take_back};
 
 /// Nothing to listen for.
 #[cfg(not(unix))]
@@ -149,7 +149,7 @@ fn die(signal: i32) -> ! {
 mod unix {
     use super::{ANSWERED, ANSWERING, BRIEF, DYING, HELD, PENDING, ROTATING, STATE, brief, is_held, pending};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process_group};
+    use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process, kill_process_group};
     use rustix::termios::{
         OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
     };
@@ -166,6 +166,8 @@ mod unix {
     static KEYS: AtomicBool = AtomicBool::new(false);
     /// The controlling terminal, if there is one, and how it was before it was lent.
     static TERMINAL: OnceLock<Option<(OwnedFd, Termios)>> = OnceLock::new();
+    /// A child process that gets a signal that ends this one; 0 is none.
+    static COMPANION: AtomicI32 = AtomicI32::new(0);
     /// The group that has the terminal in our place; 0 is none.
     static LENT: AtomicI32 = AtomicI32::new(0);
 
@@ -241,6 +243,11 @@ mod unix {
                 end_group(group);
             }
         }
+        if let (Some(child), Some(signal)) =
+            (Pid::from_raw(COMPANION.load(Ordering::SeqCst)), Signal::from_named_raw(signal))
+        {
+            let _ = kill_process(child, signal);
+        }
         give_terminal_back();
         give_stdin_back();
         let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -314,6 +321,26 @@ mod unix {
             for place in &GROUPS {
                 let _ = place.compare_exchange(self.0.as_raw_pid(), 0, Ordering::SeqCst, Ordering::SeqCst);
             }
+        }
+    }
+
+    /// A child process that runs in our place, in our own group. While this lives, a signal that ends this process is
+    /// passed on to it.
+    pub struct Companion(());
+
+    impl Companion {
+        /// The child process `id`. To be made in the [`brief`] hold in which it was started, and to be dropped in one
+        /// before the child is waited for.
+        pub fn of(id: u32) -> Option<Companion> {
+            let id = i32::try_from(id).ok()?;
+            COMPANION.store(id, Ordering::SeqCst);
+            Some(Companion(()))
+        }
+    }
+
+    impl Drop for Companion {
+        fn drop(&mut self) {
+            COMPANION.store(0, Ordering::SeqCst);
         }
     }
 
