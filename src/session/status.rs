@@ -96,7 +96,12 @@ pub fn of(host: &Host, profile: &Profile, noted: Option<&IndexEntry>) -> Status 
             profile.store,
             hints::chosen_by(host, profile)
         )),
-        _ => renewal(profile, &known, usable, noted.is_some() || token.is_some()),
+        _ => match renewal(profile, &known, usable) {
+            needed if needed.readiness == Readiness::LoginNeeded && noted.is_none() && token.is_none() => {
+                Renewal { readiness: Readiness::Unknown, reason: Some("never used here".into()), at: None }
+            }
+            renewal => renewal,
+        },
     };
     let issued = noted.and_then(|n| n.issued_at).max(token.as_ref().map(|token| token.received.secs()));
     let looked = noted.and_then(|n| n.looked_at);
@@ -175,7 +180,7 @@ fn is_told(profile: &Profile, name: &str) -> bool {
     profile.param(name).is_some_and(|p| p.metadata.is_some()) && profile.value("issuer").is_some()
 }
 
-fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry>, was_used: bool) -> Renewal {
+fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry>) -> Renewal {
     let nothing = IndexEntry::default();
     let entry = noted.unwrap_or(&nothing);
     if let Some(StoreTrouble { store, why, at }) = &entry.store_trouble
@@ -223,10 +228,7 @@ fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry
                 [] => format!("the grant {} needs a person, and there is no session", grant.name),
                 missing => format!("no session, and {} neither given nor stored", list(missing)),
             };
-            match was_used {
-                true => Renewal::not(reason),
-                false => Renewal { readiness: Readiness::Unknown, reason: Some("never used here".into()), at: None },
-            }
+            Renewal::not(reason)
         }
     }
 }

@@ -227,7 +227,7 @@ fn browser_and_device_are_short_names_of_the_two_grants() {
     sandbox.run("login purewl browser").fails(2);
     // No grant may have such a name of its own.
     sandbox.provider("mine", "title = \"M\"\n[grants.browser]\nurl = \"https://a.example\"\n");
-    sandbox.run("get mine").fails(3).says("mine.toml:2:9").says("reserved");
+    sandbox.run("get mine").fails(3).says("mine.toml:2:9").says("cannot name a grant");
 }
 
 #[test]
