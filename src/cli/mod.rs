@@ -3,11 +3,13 @@
 //! and completions can be made from it alone.
 
 mod build;
+mod client;
 mod parse;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
+pub use client::{ClientArgs, Registers};
 pub use parse::{FirstLook, first_look, parse};
 pub use types::{
     ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell,

@@ -1,5 +1,6 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use super::client::ClientArgs;
 use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -248,6 +249,9 @@ pub struct LoginArgs {
     /// `--no-browser`
     #[arg(skip)]
     pub no_browser: bool,
+    /// What is said of the client and the API.
+    #[arg(skip)]
+    pub client: ClientArgs,
     /// The values.
     #[arg(skip)]
     pub values: BTreeMap<String, Flag>,

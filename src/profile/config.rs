@@ -37,6 +37,8 @@ pub struct ConfigSettings {
     pub min_ttl: Option<i64>,
     /// `ca_file`
     pub ca_file: Option<PathBuf>,
+    /// `client_metadata_url`: where the metadata of a client are that has no other name.
+    pub client_metadata_url: Option<String>,
 }
 
 /// One `[profile.NAME]`.
@@ -105,7 +107,21 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
             .map(|v| crate::base::duration::parse(v.text()?).map_err(|why| v.error(why)))
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
+        client_metadata_url: table.get("client_metadata_url").map(client_url).transpose()?,
     })
+}
+
+/// draft-ietf-oauth-client-id-metadata-document §3: https, with a path, without user info and fragment.
+fn client_url(value: TomlValue) -> Result<String> {
+    let text = value.text()?;
+    match crate::base::url::Url::parse(text) {
+        Ok(url)
+            if url.scheme == "https" && url.rest.len() > 1 && url.rest.starts_with('/') && !url.rest.contains('#') =>
+        {
+            Ok(text.into())
+        }
+        _ => Err(value.error("expected the https URL of a client metadata document, with a path")),
+    }
 }
 
 /// A path in a file is absolute or begins with `~/`: nothing is ever looked for in the working folder.

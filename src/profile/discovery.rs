@@ -1,5 +1,7 @@
 //! What an issuer publishes, fetched: its metadata (RFC 8414) and its public keys (RFC 7517).
 
+pub mod resource;
+
 use super::{Given, Profile, Source};
 use crate::base::error::{self, Error, Kind};
 use crate::base::secret::Secret;

@@ -44,6 +44,8 @@ pub struct Profile {
     pub min_ttl: Option<i64>,
     /// Certificates trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where the metadata of the client are, if it has no other name.
+    pub client_metadata_url: Option<String>,
     /// `--grant`
     pub asked: Option<String>,
     /// The values that are known without a prompt, a command or the keyring.
@@ -186,6 +188,11 @@ impl Profile {
             cache,
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
+            client_metadata_url: own
+                .settings
+                .client_metadata_url
+                .clone()
+                .or(config.settings.client_metadata_url.clone()),
             asked: wishes.grant.clone(),
             provider: loaded.provider.clone(),
             provider_file: loaded.file.clone(),

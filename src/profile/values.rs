@@ -39,6 +39,10 @@ pub enum Source {
     Store,
     /// The issuer's metadata.
     Metadata(String),
+    /// The metadata of the API at this address, at a login.
+    Api(String),
+    /// The registration of a client with this issuer, at a login.
+    Registration(String),
     /// The provider's default.
     Default,
     /// A prompt.
@@ -57,7 +61,8 @@ impl std::fmt::Display for Source {
             Source::Command(words) => write!(f, "the config, from the command {}", words[0]),
             Source::Keyring(service, user) => write!(f, "the config, from the keyring ({service}/{user})"),
             Source::Store => f.write_str("the secret store"),
-            Source::Metadata(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Metadata(issuer) | Source::Api(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Registration(issuer) => write!(f, "the registration at {issuer}"),
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }
@@ -289,7 +294,10 @@ impl Profile {
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked => (Kind::Usage, name.to_string()),
             Source::Store => (Kind::LoginNeeded, format!("the stored {name}")),
-            Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
+            Source::Metadata(issuer) | Source::Api(issuer) => {
+                (Kind::Reply, format!("the metadata of {issuer}: {name}"))
+            }
+            Source::Registration(issuer) => (Kind::Reply, format!("the registration at {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());

@@ -11,5 +11,7 @@ pub mod open_store;
 pub mod person;
 pub mod plan;
 pub mod redact;
+pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod revoke;

@@ -2,9 +2,10 @@
 
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
+use crate::oauth::resource::config_host;
 use crate::profile::config::{Edit, PlainValue};
 use crate::profile::{Profile, Source, read_trusted};
-use crate::provider::Grant;
+use crate::provider::{Discover, Grant};
 use crate::storage::choice::StoreChoice;
 use crate::storage::lock::Lock;
 use crate::system::files::{self, Durable, Target};
@@ -17,7 +18,8 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Op
     edit.grant = (!is_refresh).then(|| grant.name.clone());
     for param in profile.provider.params.iter().filter(|p| !p.secret) {
         let Some(given) = profile.given.get(&param.name) else { continue };
-        let typed = matches!(given.source, Source::Flag | Source::Asked);
+        let found = matches!(given.source, Source::Api(_) | Source::Registration(_));
+        let typed = found || matches!(given.source, Source::Flag | Source::Asked);
         let (true, Some(texts)) = (typed, &given.text) else { continue };
         let texts: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();
         let value = match texts.as_slice() {
@@ -27,7 +29,18 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Op
         };
         edit.values.push((param.name.clone(), value));
     }
+    edit.values.extend(hosts(profile).map(|hosts| ("hosts".into(), PlainValue::List(hosts))));
     edit
+}
+
+/// The hosts of a profile for an API, with the API's own; `None` where that is there already.
+fn hosts(profile: &Profile) -> Option<Vec<String>> {
+    let resource = profile.value("resource").filter(|_| profile.provider.discover == Discover::Resource)?;
+    let own = config_host(&resource)?;
+    let same =
+        |host: &String| config_host(&if host.contains("://") { host.clone() } else { format!("https://{host}") });
+    let has = profile.config.hosts.iter().any(|host| same(host).as_ref() == Some(&own));
+    (!has).then(|| profile.config.hosts.iter().cloned().chain([own]).collect())
 }
 
 /// The config's new text and the file that it goes to (a link is followed), if anything changes.

@@ -1,6 +1,8 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 mod account;
+mod address;
+mod client;
 mod command;
 mod config;
 mod keep;
@@ -13,11 +15,13 @@ use crate::base::name::is_name;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::cli::LoginArgs;
+use crate::cmd::arguments::is_address;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
+use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source, Value, Wishes};
-use crate::provider::{Flow, Grant};
+use crate::provider::{Discover, Flow, Grant};
 use crate::session::acquire::{self};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
@@ -33,6 +37,7 @@ use crate::system::signals::{Hold, Stake};
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::Result;
+use client::{Client, Situation};
 use command::{same_command, try_again, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
@@ -47,7 +52,13 @@ use std::time::Duration;
 /// Each kind of the contract; nothing has changed then, but for a refresh token that the provider has taken and the
 /// store did not: that is said.
 pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
-    let name = args.keep_as.clone().unwrap_or(args.target.clone());
+    let again = same_command(context.host);
+    let by_address = is_address(&args.target);
+    let name = match (&args.keep_as, by_address) {
+        (Some(name), _) => name.clone(),
+        (None, true) => address::name(&args.target)?,
+        (None, false) => args.target.clone(),
+    };
     if !is_name(&name) {
         return Err(Error::new(
             Kind::Usage,
@@ -60,19 +71,21 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
     let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
-    let of = of.unwrap_or(args.target.clone());
+    let of = match by_address {
+        true => address::provider(context, &args.target, &name, &again)?,
+        false => of.unwrap_or(args.target.clone()),
+    };
     let mut wishes = Wishes {
         grant: args.grant.clone(),
         flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
-        provider: args.keep_as.is_some().then_some(of.clone()),
+        provider: (args.keep_as.is_some() || by_address).then_some(of.clone()),
     };
-    let mut again = same_command(context.host);
-    let (mut name, mut answers) = (name, BTreeMap::new());
+    let (mut name, mut answers, mut again, mut api) = (name, BTreeMap::new(), again, None);
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
-        match log_in(context, args, profile, store.clone(), &again).in_profile(&name)? {
+        match log_in(context, args, profile, store.clone(), &again, &mut api).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
             End::Under(new, given) => {
                 // Its values are those that this call was given; the variables of the other name are not its own.
@@ -93,9 +106,8 @@ enum End {
 }
 
 impl End {
-    fn under(name: String, profile: Profile) -> End {
-        let mut given = profile.given;
-        given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked));
+    fn under(name: String, mut given: BTreeMap<String, Given>) -> End {
+        given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked | Source::Api(_)));
         End::Under(name, given)
     }
 }
@@ -106,23 +118,55 @@ fn log_in(
     mut profile: Profile,
     store: Option<StoreChoice>,
     again: &str,
+    api: &mut Option<Api>,
 ) -> Result<End> {
     let name = profile.name.clone();
-    let grant = profile.default_grant().clone();
-    // From here on the grant is named, whoever named it.
-    profile.asked = Some(grant.name.clone());
-    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
+    client::add_scopes(&mut profile);
 
     // Before anything is sent, the metadata's request included.
     let opened = open(context.host, &profile, false, again)?;
-    check_config(context, &name, &edit(&profile, &grant, is_refresh, store.clone()))?;
+    check_config(context, &name, &edit(&profile, profile.default_grant(), false, store.clone()))?;
     let held = account::held(context.host, &profile, &opened);
+    if api.is_none() && address::is_asked(&profile, &args.target) {
+        *api = Some(address::ask(context, &mut profile, &args.target, &args.client.headers, again)?);
+    }
+    let grant = profile.default_grant().clone();
+    // From here on the grant is named, whoever named it.
+    profile.asked = Some(grant.name.clone());
     let mut replaces = false;
     if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile));
+        return Ok(End::under(new, profile.given));
     }
-    discover(context.host, &mut profile, &grant)?;
-    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
+    // A login may be there to mend a change; what was fetched just now is none.
+    let copies = if api.is_some() { Copies::Allowed } else { Copies::Refused };
+    discover(context.host, &mut profile, &grant, copies)?;
+    let situation = Situation { args, grant: &grant, api: api.as_ref(), again };
+    let mut client = client::settle(context, &mut profile, &situation)?;
+    let ended = with_client(context, args, &mut profile, store, &situation, &mut client, (held, opened, replaces));
+    if !matches!(ended, Ok(End::LoggedIn)) {
+        client::give_back(context.host, &profile, &client);
+    }
+    ended
+}
+
+/// The rest of a login, once issuer and client are settled.
+fn with_client(
+    context: &mut Context,
+    args: &LoginArgs,
+    profile: &mut Profile,
+    store: Option<StoreChoice>,
+    situation: &Situation,
+    client: &mut Client,
+    (held, opened, mut replaces): (Credentials, OpenStore, bool),
+) -> Result<End> {
+    let again = situation.again;
+    let name = profile.name.clone();
+    // How a registered client proves itself is in force from here on.
+    let values = profile.known_values()?;
+    profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
+    let grant = profile.default_grant().clone();
+    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
             || kept.contains_key(name)
@@ -132,17 +176,20 @@ fn log_in(
         return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(context.host, &profile, &grant, &missing, &opened, again).into());
+        return Err(cannot_ask(context.host, profile, &grant, &missing, &opened, again).into());
     }
     if context.host.terminal.interactive {
-        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.credentials)?;
+        ask_for_values(context.host, profile, &grant, missing, &kept, &opened.credentials)?;
     }
     if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile));
+        {
+            let given = std::mem::take(&mut profile.given);
+            return Ok(End::under(new, given));
+        }
     }
-    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
-    let edit = edit(&profile, &grant, is_refresh, store);
+    let edit = edit(profile, &grant, is_refresh, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
         context.host.terminal.warn(warning);
@@ -153,8 +200,16 @@ fn log_in(
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {
-            let mut inputs = inputs::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
-            let begun = person::begin(context.host, &profile, &grant, &mut inputs, person)?;
+            let mut inputs = inputs::fill(context.host, profile, For::Grant(&grant), &kept, &[])?;
+            let redirect = client.redirect.take();
+            let mut begun = person::begin(context.host, profile, &grant, &mut inputs, person, redirect);
+            if begun.as_ref().is_err_and(|error| client::may_renew(client, error)) {
+                client::renew(context.host, profile, situation, client)?;
+                inputs = inputs::fill(context.host, profile, For::Grant(&grant), &kept, &[])?;
+                let redirect = client.redirect.take();
+                begun = person::begin(context.host, profile, &grant, &mut inputs, person, redirect);
+            }
+            let begun = begun?;
             if limit.is_none() {
                 context.host.clock.renew();
             }
@@ -163,25 +218,25 @@ fn log_in(
         false => None,
     };
     let asked = match begun {
-        None => ask(context, &profile, &grant, is_refresh, replaces, again)?,
+        None => ask(context, profile, &grant, is_refresh, replaces, again)?,
         Some((inputs, Begun::Ready)) => {
             let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile, true, again)?;
-            ask_with(context.host, &profile, &grant, inputs, opened, lock, again)?
+            let opened = open(context.host, profile, true, again)?;
+            ask_with(context.host, profile, &grant, inputs, opened, lock, again)?
         }
-        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit), again)?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, profile, &grant, inputs, opened, (poll, limit), again)?,
     };
     let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
         Some(token) if !is_refresh => {
-            acquire::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &inputs)?
+            acquire::verify_id_token(context.host, profile, token, Some(&issued.access_token), &inputs)?
         }
         _ => false,
     };
     // Another login may have been quicker.
-    let held = account::held(context.host, &profile, &opened);
+    let held = account::held(context.host, profile, &opened);
     let subject = issued.id_token.as_ref().and_then(refresh::subject);
     let before = held.session.as_ref().and_then(|session| session.subject.clone());
     if let (Some(was), Some(now)) = (&before, &subject)
@@ -197,7 +252,7 @@ fn log_in(
             opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let identity = profile.known()?.identity(&url, None, None);
-            let token = acquire::cached(&profile, &grant, &issued, received, identity.clone(), &inputs).ok();
+            let token = acquire::cached(profile, &grant, &issued, received, identity.clone(), &inputs).ok();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
                 identity,
@@ -205,12 +260,12 @@ fn log_in(
                 subject: subject.clone(),
             });
             let new = Credentials { session, ..opened.credentials.clone() };
-            return Err(account::other_subject(context.host, &mut profile, (was, now), (new, token), again).into());
+            return Err(account::other_subject(context.host, profile, (was, now), (new, token), again).into());
         }
         replaces = true;
     }
     let replaced = match replaces {
-        true => Some(Replaced::of(context, &profile, held, &opened)?),
+        true => Some(Replaced::of(context, profile, held, &opened)?),
         false => None,
     };
     let login = Login {
@@ -218,9 +273,9 @@ fn log_in(
         url: profile.session_url(inputs.values()).unwrap_or_default(),
         used,
         keep: args.keep,
-        known: inputs.known(&profile, &profile.known()?),
+        known: inputs.known(profile, &profile.known()?),
         inputs,
-        profile: &profile,
+        profile,
         grant: &grant,
         is_refresh,
         issued,
@@ -231,10 +286,11 @@ fn log_in(
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
+    client::keep(context, profile, client)?;
     let credentials = login.credentials(&opened.credentials);
     if let Err(trouble) = opened.write(&name, credentials) {
         record.iter_mut().for_each(Record::leave);
-        let mut error = open_store::store_error(&profile, &trouble);
+        let mut error = open_store::store_error(profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error.into());
     }
@@ -262,7 +318,7 @@ fn other_account(
     again: &str,
     replaces: &mut bool,
 ) -> Result<Option<String>> {
-    let Some(differs) = account::differs(profile, held).filter(|_| !*replaces) else { return Ok(None) };
+    let Some(differs) = account::differs(host, profile, held).filter(|_| !*replaces) else { return Ok(None) };
     if !args.replace
         && let Wish::Keep(new) = account::ask(host, profile, &differs, again)?
     {
@@ -302,7 +358,7 @@ fn ask_for_values(
 }
 
 /// Finds the endpoints of `grant`. The issuer that tells them is asked for first.
-fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()> {
+fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant, copies: Copies) -> Result<()> {
     let lacks = |profile: &Profile| {
         let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
         missing.iter().any(|name| name == "issuer")
@@ -311,8 +367,13 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()>
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
-    // A login may be there to mend a change.
-    profile.discover(host, grant.names(), Copies::Refused)
+    profile.discover(host, grant.names(), copies)?;
+    match &profile.metadata {
+        Some(metadata) if profile.provider.discover == Discover::Resource => {
+            address::check_metadata(metadata, grant.flow)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A grant that was answered with a token.

@@ -6,8 +6,8 @@ mod response;
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
 use super::{
-    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Encode, Expiry, Field, Find, Flow, Grant,
-    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field, Find,
+    Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::Result;
 use crate::base::jose::Algorithm;
@@ -45,7 +45,7 @@ pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Prov
         revoke: same(|b| &b.revoke),
         introspect: same(|b| &b.introspect),
         userinfo: same(|b| &b.userinfo),
-        discover: root.get("discover").map_or(Ok(base.is_some_and(|b| b.discover)), |v| v.flag())?,
+        discover: root.get("discover").map_or(Ok(base.map_or(Discover::Nothing, |b| b.discover)), discover)?,
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
         // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
@@ -158,6 +158,16 @@ fn like(value: TomlValue) -> Result<Provider> {
                 crate::base::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             Err(value.error(format!("unknown built-in provider `{}`{near}", escape(name))))
         }
+    }
+}
+
+/// Where the endpoints come from: `true`, `false` or `"resource"`.
+fn discover(value: TomlValue) -> Result<Discover> {
+    match value.raw() {
+        DeValue::Boolean(true) => Ok(Discover::Issuer),
+        DeValue::Boolean(false) => Ok(Discover::Nothing),
+        DeValue::String(text) if text == "resource" => Ok(Discover::Resource),
+        _ => Err(value.error("expected true (from the issuer), \"resource\" (from the API) or false")),
     }
 }
 
