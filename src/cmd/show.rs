@@ -82,6 +82,8 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
             "claims_decoded_not_verified": crate::base::jose::jwt::claims(token.access_token.expose()),
         })
     });
+    let registered = noted.registered.as_ref();
+    let registered = registered.filter(|client| profile.value("client_id").as_ref() == Some(&client.client_id));
     let object = json!({
         "profile": profile.name,
         "provider": profile.provider.name,
@@ -94,6 +96,11 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         "store": profile.store.to_string(),
         "cache": if profile.cache { "disk" } else { "off" },
         "values": values,
+        "registered_client": registered.map(|client| json!({
+            "client_id": client.client_id,
+            "issuer": client.issuer,
+            "registered_at": crate::base::date::show(client.at),
+        })),
         "kept": {
             "refresh_token": noted.refresh_token,
             "refresh_expires_at": noted.refresh_expires_at.map(crate::base::date::show),
@@ -281,6 +288,10 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
     }
     if !others.is_empty() {
         line("not set", others.join(", "));
+    }
+    if let Value::Object(client) = &object["registered_client"] {
+        let (issuer, at) = (plain(&client["issuer"]), plain(&client["registered_at"]));
+        line("client", format!("registered by tok at {issuer} on {at}"));
     }
     let kept = &object["kept"];
     line(

@@ -284,10 +284,28 @@ impl Registrations {
         self.clients.iter().rev().filter(move |client| client.is_at(issuer))
     }
 
-    /// Puts `new` in, in the place of the client of that name.
-    pub fn put(&mut self, new: Registration) {
-        self.clients.retain(|old| !(old.is_at(&new.issuer) && old.client_id == new.client_id));
-        self.clients.push(new);
+    /// Makes `used` the client of `profile` at its issuer: it is put in where it is not there, and the profile leaves the
+    /// others. Those that no profile uses then are taken out and returned.
+    pub fn settle(&mut self, used: &Registration, profile: &str) -> Vec<Registration> {
+        if self.find(&used.issuer, &used.client_id).is_none() {
+            self.clients.push(used.clone());
+        }
+        let mut obsolete = Vec::new();
+        for mut client in std::mem::take(&mut self.clients) {
+            let is_used = client.is_at(&used.issuer) && client.client_id == used.client_id;
+            let had = client.profiles.iter().any(|name| name == profile);
+            if client.is_at(&used.issuer) {
+                client.profiles.retain(|name| name != profile);
+            }
+            if is_used {
+                client.profiles.push(profile.into());
+            }
+            match had && client.profiles.is_empty() {
+                true => obsolete.push(client),
+                false => self.clients.push(client),
+            }
+        }
+        obsolete
     }
 
     /// Takes the client `client_id` of `issuer` out.

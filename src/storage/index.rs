@@ -31,6 +31,20 @@ pub struct IndexEntry {
     pub origin: Option<String>,
     /// A grant that was refused with a person's stored secret: sending it again could lock the account.
     pub refused: Option<String>,
+    /// The client, if `tok` registered it.
+    pub registered: Option<RegisteredClient>,
+}
+
+/// A client that `tok` registered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegisteredClient {
+    /// The client.
+    pub client_id: String,
+    /// The issuer that it was registered with.
+    pub issuer: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
 }
 
 /// The index file of one profile.

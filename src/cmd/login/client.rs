@@ -15,9 +15,10 @@ use crate::oauth::resource::{ScopeSources, scopes};
 use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Discover, Flow, Grant};
-use crate::session::open_store;
+use crate::session::open_store::{self, OpenStore};
 use crate::session::redirect::{self, Redirect};
 use crate::session::registration::{self, Clients, Place};
+use crate::storage::index::{IndexEntry, RegisteredClient};
 use anyhow::Result;
 
 /// The client of a login.
@@ -52,13 +53,18 @@ pub(super) fn settle(context: &mut Context, profile: &mut Profile, situation: &S
     let Situation { args, grant, api, .. } = *situation;
     let by_address = profile.provider.discover == Discover::Resource;
     let needs_one = profile.provider.uses(grant).contains_key("client_id") && profile.param("client_id").is_some();
-    if !needs_one || !(by_address || args.client.register) || !grant.flow.needs_person() {
+    if !needs_one || !grant.flow.needs_person() {
         return match args.client.register {
             true => Err(unregistrable(profile, &format!("the grant {} has no login", grant.name)).into()),
             false => Ok(Client::default()),
         };
     }
     let source = profile.given.get("client_id").map(|given| given.source.clone());
+    let registers = by_address || args.client.register;
+    // One that was registered for an earlier login is known by its name.
+    if !registers && source != Some(Source::Config) {
+        return Ok(Client::default());
+    }
     if args.client.register && source == Some(Source::Flag) {
         let what = "--register cannot be used with --client-id";
         return Err(Error::new(Kind::Usage, what, "it finds or makes the client").into());
@@ -70,8 +76,15 @@ pub(super) fn settle(context: &mut Context, profile: &mut Profile, situation: &S
         };
     };
     let wanted = wanted_scopes(profile, api)?;
-    let clients = Clients::open(context.host, &profile.store, metadata.issuer());
-    let clients = clients.map_err(|trouble| open_store::store_error(profile, &trouble))?;
+    let clients = match Clients::open(context.host, &profile.store, metadata.issuer()) {
+        Err(trouble) if registers => return Err(open_store::store_error(profile, &trouble).into()),
+        Err(_) => return Ok(Client::default()),
+        Ok(clients) => clients,
+    };
+    let is_own = profile.value("client_id").is_some_and(|id| clients.all.find(metadata.issuer(), &id).is_some());
+    if !registers && !is_own {
+        return Ok(Client::default());
+    }
     let mut client = match profile.value("client_id") {
         Some(id) => given(context.host, profile, grant, args, &metadata, (&clients, &id), &wanted)?,
         None => kept(context.host, profile, grant, args, &metadata, &clients, &wanted)?,
@@ -388,26 +401,43 @@ pub(super) fn renew(host: &mut Host, profile: &mut Profile, situation: &Situatio
     register(host, profile, situation, &metadata, &wanted, client)
 }
 
-/// Keeps the registration of a login that has worked, with the profile that uses it.
+/// Keeps the registration of a login that has worked, with the profile that uses it. Returns those that nobody uses any
+/// more, as this one takes their place.
 ///
 /// # Errors
 /// As the store.
-pub(super) fn keep(context: &mut Context, profile: &Profile, client: &Client) -> Result<()> {
-    let Some(registration) = &client.registration else { return Ok(()) };
+pub(super) fn keep(context: &mut Context, profile: &Profile, client: &Client) -> Result<Vec<Registration>> {
+    let Some(registration) = &client.registration else { return Ok(Vec::new()) };
     let lock = context.lock(registration::LOCK)?;
     let clients = Clients::open(context.host, &profile.store, &registration.issuer);
     let mut clients = clients.map_err(|trouble| open_store::store_error(profile, &trouble))?;
-    let known = clients.all.find(&registration.issuer, &registration.client_id);
-    let mut new = known.unwrap_or(registration).clone();
-    if known.is_none() || !new.profiles.contains(&profile.name) {
-        new.profiles.push(profile.name.clone());
-        new.profiles.sort();
-        new.profiles.dedup();
-        clients.all.put(new);
+    let before = clients.all.clone();
+    let obsolete = clients.all.settle(registration, &profile.name);
+    if clients.all != before {
         clients.keep().map_err(|trouble| open_store::store_error(profile, &trouble))?;
     }
     drop(lock);
-    Ok(())
+    Ok(obsolete)
+}
+
+/// Notes for `tok show` where the client was registered.
+pub(super) fn note(host: &Host, opened: &OpenStore, profile: &Profile, client: &Client) {
+    let registered = client.registration.as_ref().map(|registration| RegisteredClient {
+        client_id: registration.client_id.clone(),
+        issuer: registration.issuer.clone(),
+        at: registration.at,
+    });
+    let note = |entry: &mut IndexEntry| entry.registered = registered.clone();
+    opened.indexes(host, &profile.name).iter().for_each(|index| index.update(note));
+}
+
+/// Deletes clients at their server that nobody uses any more.
+pub(super) fn drop_obsolete(host: &mut Host, profile: &Profile, obsolete: &[Registration]) {
+    for registration in obsolete {
+        if let Err(error) = registration::delete(host, registration, profile.ca_file.as_deref()) {
+            host.terminal.detail(&registration::not_deleted(registration, &error.to_string()));
+        }
+    }
 }
 
 /// Deletes a client at its server that was registered for a login which has not worked.

@@ -286,7 +286,7 @@ fn with_client(
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
-    client::keep(context, profile, client)?;
+    let obsolete = client::keep(context, profile, client)?;
     let credentials = login.credentials(&opened.credentials);
     if let Err(trouble) = opened.write(&name, credentials) {
         record.iter_mut().for_each(Record::leave);
@@ -298,9 +298,11 @@ fn with_client(
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
+    client::note(context.host, &opened, profile, client);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }
+    client::drop_obsolete(context.host, profile, &obsolete);
     drop(hold);
     drop(lock);
     context.host.terminal.release_messages();
