@@ -1,27 +1,34 @@
 //! `tok`, a command-line token fetcher. `README.md` says what it does; the way of a token is
-//! argv → [`cli`] → [`profile`] → [`session`] (open store → plan → inputs → exchange → keep) → [`cmd::output`].
+//! argv → `cli` → `profile` → `session` (open store → plan → inputs → exchange → keep) → `cmd/output`.
 
-pub mod base;
-pub mod cli;
-pub mod cmd;
+#![warn(clippy::missing_docs_in_private_items)]
+
+mod base;
+mod cli;
+mod cmd;
 pub mod fast_path;
-pub mod host;
-pub mod oauth;
-pub mod profile;
-pub mod provider;
-pub mod session;
-pub mod storage;
-pub mod system;
-pub mod token;
+mod host;
+mod oauth;
+mod profile;
+mod provider;
+mod session;
+mod storage;
+mod system;
+#[doc(hidden)]
+pub mod testing;
+mod token;
 
 use anyhow::Result;
 use base::error::{Kind, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
 use cli::{Stop, Verb};
-use host::Host;
 use std::ffi::OsString;
 use std::io::Write;
+
+pub use host::Host;
+pub use system::signals::give_stdin_back;
+pub use system::start;
 
 /// The id of this build: what another build has written down for itself is not trusted.
 pub const BUILD: &str = env!("TOK_BUILD_ID");
@@ -51,6 +58,7 @@ fn styled(help: &StyledStr, color: bool) -> String {
     if color { text::styled_lines(&help.ansi().to_string()) } else { text::lines(&help.to_string()) }
 }
 
+/// What `run` does, but for the report.
 fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     if cmd::completions::answer(&args, host)? {
         return Ok(());

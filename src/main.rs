@@ -45,32 +45,27 @@ fn unix(
 ) -> u8 {
     use std::os::unix::ffi::OsStrExt;
     hide_panics();
-    tok::system::start::protect();
+    tok::start::protect();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
-    if tok::fast_path::answer(
-        args.clone().map(|a| a.to_bytes()),
-        env.map(|e| e.to_bytes()),
-        now,
-        tok::system::start::put,
-    ) {
+    if tok::fast_path::answer(args.clone().map(|a| a.to_bytes()), env.map(|e| e.to_bytes()), now, tok::start::put) {
         return 0;
     }
-    tok::system::start::open_streams();
+    tok::start::open_streams();
     full(args.map(|a| std::ffi::OsStr::from_bytes(a.to_bytes()).to_owned()).collect())
 }
 
 #[cfg(not(unix))]
 fn main() -> std::process::ExitCode {
     hide_panics();
-    tok::system::start::protect();
+    tok::start::protect();
     full(std::env::args_os().collect()).into()
 }
 
 /// A panic's own message may quote a value, and an abort would dump memory.
 fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        tok::system::signals::give_stdin_back();
+        tok::give_stdin_back();
         let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
         let _ = writeln!(std::io::stderr(), "tok: internal error at {place} (please report it)");
         std::process::exit(1);
@@ -78,9 +73,9 @@ fn hide_panics() {
 }
 
 fn full(args: Vec<OsString>) -> u8 {
-    tok::system::start::find_bus();
+    tok::start::find_bus();
     // What it holds ends with the process.
-    let mut host = std::mem::ManuallyDrop::new(tok::host::Host::real());
+    let mut host = std::mem::ManuallyDrop::new(tok::Host::real());
     let status = tok::run(args, &mut host);
     // Rust's own start-up did not run, so neither does its shutdown.
     let _ = std::io::stdout().flush();

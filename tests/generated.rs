@@ -23,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::process::Command;
-use tok::cli::{Catalog, GrantRow, Shell, TargetRow};
+use tok::testing::cli::{Catalog, GrantRow, Shell, TargetRow};
 
 #[path = "generated/markdown.rs"]
 mod markdown;
@@ -85,7 +85,7 @@ fn definition() -> Definition {
     let grant = GrantRow { name: "grant".into(), help: String::new(), values: Vec::new() };
     let any = TargetRow { name: "profile".into(), about: "a profile".into(), grants: vec![grant] };
     let catalog = Catalog { targets: vec![any], ..Catalog::default() };
-    let mut command = tok::cli::command(&catalog, Some(80)).disable_help_subcommand(true);
+    let mut command = tok::testing::cli::command(&catalog, Some(80)).disable_help_subcommand(true);
     command.build();
     command
 }
@@ -378,7 +378,7 @@ const SHELLS: [(Shell, &str); 5] = [
 
 #[test]
 fn completion_scripts_are_those_of_the_program() {
-    let script = |shell| tok::cmd::completions::script(shell).unwrap();
+    let script = |shell| tok::testing::cmd::completions::script(shell).unwrap();
     compare("completions", &SHELLS.map(|(shell, file)| (file.to_string(), script(shell))).into());
 }
 
@@ -390,7 +390,7 @@ fn every_script_is_one_for_its_shell() {
     // PowerShell has no way to read a script without running it.
     for (shell, file) in SHELLS.into_iter().filter(|(shell, _)| *shell != Shell::Powershell) {
         let path = folder.path().join(file);
-        fs::write(&path, tok::cmd::completions::script(shell).unwrap()).unwrap();
+        fs::write(&path, tok::testing::cmd::completions::script(shell).unwrap()).unwrap();
         let shell = shell.name();
         match Command::new(shell).arg(options(shell)).arg(&path).finish() {
             Err(error) => {
@@ -457,7 +457,7 @@ mod completion {
             assert_eq!(home.offers(&["tok", verb, "shop"]), ["shop-eu"], "{verb}");
         }
         let all = home.offers(&["tok", "get", ""]);
-        for name in tok::provider::built_in().map(|(name, _)| name).chain(["own", "pub", "shop-eu"]) {
+        for name in tok::testing::provider::built_in().map(|(name, _)| name).chain(["own", "pub", "shop-eu"]) {
             assert!(all.iter().any(|offer| offer == name), "{name} is not in {all:?}");
         }
     }
@@ -504,7 +504,7 @@ mod completion {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let paths = std::env::join_paths(std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path)));
         let script = home.0.path().join("tok.bash");
-        fs::write(&script, tok::cmd::completions::script(Shell::Bash).unwrap()).unwrap();
+        fs::write(&script, tok::testing::cmd::completions::script(Shell::Bash).unwrap()).unwrap();
         // Calls what `complete -p tok` says, as readline does after TAB.
         let ask = "source \"$1\"; shift\n\
                    function=$(complete -p tok | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
-use tok::provider::built_in;
+use tok::testing::provider::built_in;
 
 /// The order of the rooms: each names only what stands in a line above its own.
 const ORDER: &[&[&str]] = &[
@@ -22,6 +22,7 @@ const ORDER: &[&[&str]] = &[
     &["profile"],
     &["session"],
     &["cmd"],
+    &["testing"],
     &["lib"],
     &["main"],
 ];
@@ -376,7 +377,7 @@ fn no_source_knows_a_provider_by_name() {
     // The list of them.
     for source in sources().iter().filter(|source| source.path != "provider/built_in.rs") {
         // One has the name of what RFC 9728 is about.
-        for (name, _) in built_in().filter(|(name, _)| *name != tok::provider::BY_ADDRESS) {
+        for (name, _) in built_in().filter(|(name, _)| *name != "resource") {
             let has = |word: &String| {
                 word.match_indices(name).any(|(at, _)| {
                     !is_part(word[..at].chars().next_back()) && !is_part(word[at + name.len()..].chars().next())

@@ -16,9 +16,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use tok::base::error::{Kind, kind};
-use tok::host::Host;
-use tok::profile::discovery::{Copies, discover, jwks};
+use tok::Host;
+use tok::testing::base::error::{Kind, kind};
+use tok::testing::profile::discovery::{Copies, discover, jwks};
 
 /// The home of a test that runs apart.
 const HOME: &str = "METADATA_TEST_HOME";

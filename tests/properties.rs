@@ -14,19 +14,19 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tok::base::secret::Secret;
-use tok::base::text::{escape, escape_to, is_unsafe};
-use tok::base::time::Time;
-use tok::cli::Format;
-use tok::cmd::output::Answer;
-use tok::oauth::poll::Poll;
-use tok::oauth::reply::{self, Failure};
-use tok::oauth::request::Response;
-use tok::provider::{Provider, Rules};
-use tok::session::acquire::TokenSource;
-use tok::token::Expires;
-use tok::token::Token;
-use tok::token::identity::{CurrentIdentity, KnownSecret, TokenIdentity};
+use tok::testing::base::secret::Secret;
+use tok::testing::base::text::{escape, escape_to, is_unsafe};
+use tok::testing::base::time::Time;
+use tok::testing::cli::Format;
+use tok::testing::cmd::output::Answer;
+use tok::testing::oauth::poll::Poll;
+use tok::testing::oauth::reply::{self, Failure};
+use tok::testing::oauth::request::Response;
+use tok::testing::provider::{Provider, Rules};
+use tok::testing::session::acquire::TokenSource;
+use tok::testing::token::Expires;
+use tok::testing::token::Token;
+use tok::testing::token::identity::{CurrentIdentity, KnownSecret, TokenIdentity};
 
 #[test]
 fn the_corpus_of_every_fuzz_target_passes() {
@@ -148,7 +148,7 @@ fn wire_error() -> impl Strategy<Value = (String, bool)> {
 }
 
 /// What two readers make of a failure.
-fn told(failure: &Failure) -> (tok::base::error::Kind, String, Option<String>) {
+fn told(failure: &Failure) -> (tok::testing::base::error::Kind, String, Option<String>) {
     (failure.kind, failure.why.clone(), failure.code.clone())
 }
 
@@ -304,13 +304,13 @@ proptest! {
     }
 
     #[test]
-    fn dates_are_shown_as_what_they_are(seconds in 0..=tok::base::date::LAST) {
-        prop_assert_eq!(tok::base::date::parse(&tok::base::date::show(seconds)), Some(seconds));
+    fn dates_are_shown_as_what_they_are(seconds in 0..=tok::testing::base::date::LAST) {
+        prop_assert_eq!(tok::testing::base::date::parse(&tok::testing::base::date::show(seconds)), Some(seconds));
     }
 
     #[test]
     fn freshness_can_tell_any_number(received: i64, at: i64, now: i64, min_ttl: Option<i64>) {
-        let fresh = tok::token::freshness::freshness(received, Expires::At(at), now, min_ttl.into());
+        let fresh = tok::testing::token::freshness::freshness(received, Expires::At(at), now, min_ttl.into());
         prop_assert!(at > now || fresh.is_err(), "an expired token is never good");
     }
 }
@@ -334,7 +334,7 @@ fn a_shell_reads_the_token_back() {
     // One shell for all: it is told each line as `eval "$(tok get … -o env)"` would, from a file.
     let folder = tempfile::tempdir().unwrap();
     for (i, token) in tokens.iter().enumerate() {
-        let text = tok::cmd::output::write(&answer(token), Format::Env, "ACCESS_TOKEN").unwrap();
+        let text = tok::testing::cmd::output::write(&answer(token), Format::Env, "ACCESS_TOKEN").unwrap();
         std::fs::write(folder.path().join(i.to_string()), text.expose()).unwrap();
     }
     let script = r#"i=0; while [ -e "$i" ]; do eval "$(cat "$i")"; printf '%s\n' "$ACCESS_TOKEN"; i=$((i+1)); done"#;

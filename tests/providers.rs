@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tok::base::jose::jwt;
-use tok::base::jose::{Jwks, Key};
-use tok::base::secret::Secret;
-use tok::base::time::Time;
-use tok::oauth::client_auth::{self, Moment};
-use tok::oauth::reply::{self, Note};
-use tok::oauth::request::{self, Added, Repeat, Response, Values};
-use tok::provider::Method;
-use tok::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
-use tok::token::Expires;
+use tok::testing::base::jose::jwt;
+use tok::testing::base::jose::{Jwks, Key};
+use tok::testing::base::secret::Secret;
+use tok::testing::base::time::Time;
+use tok::testing::oauth::client_auth::{self, Moment};
+use tok::testing::oauth::reply::{self, Note};
+use tok::testing::oauth::request::{self, Added, Repeat, Response, Values};
+use tok::testing::provider::Method;
+use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
+use tok::testing::token::Expires;
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
 const NOW: i64 = 1_800_000_000;
@@ -285,7 +285,7 @@ fn decoded(token: &str, values: &Values) -> Value {
     if let Some(mut public) = key.and_then(|key| key.public_jwk()) {
         public.extend(header.get("kid").map(|id| ("kid".to_string(), id.clone())));
         let jwks = Jwks::parse(json!({ "keys": [public] }).to_string().as_bytes()).unwrap();
-        let verified = tok::base::jose::verify(token, &jwks);
+        let verified = tok::testing::base::jose::verify(token, &jwks);
         assert!(verified.is_ok(), "the signature is wrong: {:?}", verified.err());
     }
     json!({ "header": header, "claims": jwt::claims(token) })
@@ -403,6 +403,6 @@ fn response(path: &Path) -> Response {
     let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_string(), value.to_string()));
     let headers: Vec<_> = lines.map(|line| header(line).unwrap_or_else(|| panic!("no header line: {line}"))).collect();
     let dates: BTreeMap<String, String> = headers.iter().cloned().collect();
-    let now = dates.get("Date").map_or(NOW, |date| tok::base::date::parse(date).expect("a date"));
+    let now = dates.get("Date").map_or(NOW, |date| tok::testing::base::date::parse(date).expect("a date"));
     Response { status, headers, body: body.as_bytes().to_vec().into(), received: Time::from_secs(now) }
 }

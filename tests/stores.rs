@@ -21,11 +21,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tok::base::secret::Secret;
-use tok::storage::lock::{Lock, LockError};
-use tok::storage::secrets::file::FileStore;
-use tok::storage::secrets::{Store, StoreError, StoreErrorKind};
-use tok::system::files::{self, Durable, ReadError, Unsafe};
+use tok::testing::base::secret::Secret;
+use tok::testing::storage::lock::{Lock, LockError};
+use tok::testing::storage::secrets::file::FileStore;
+use tok::testing::storage::secrets::{Store, StoreError, StoreErrorKind};
+use tok::testing::system::files::{self, Durable, ReadError, Unsafe};
 
 /// For what is to time out.
 fn soon(millis: u64) -> Instant {
@@ -531,7 +531,7 @@ fn a_file_store_whose_lock_is_held_times_out_and_names_the_holder() {
 #[cfg(not(target_os = "macos"))]
 mod keyring {
     use super::*;
-    use tok::storage::secrets::keyring::KeyringStore;
+    use tok::testing::storage::secrets::keyring::KeyringStore;
 
     const BUS_WITHOUT_SERVICES: &str = r#"<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
@@ -945,7 +945,7 @@ esac
 mod helper {
     use super::*;
     use std::ffi::OsString;
-    use tok::storage::secrets::helper::HelperStore;
+    use tok::testing::storage::secrets::helper::HelperStore;
 
     /// Written by another process: while ours has a program open for writing, a child forked by another thread
     /// would keep it from being run.

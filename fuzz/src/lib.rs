@@ -11,26 +11,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
-use tok::base::error::{Error, Kind};
-use tok::base::jose::{Jwks, Key, verify};
-use tok::base::secret::Secret;
-use tok::base::time::Time;
-use tok::base::url::Url;
-use tok::oauth::client_auth::{self, Moment};
-use tok::oauth::reply::{Note, object, read};
-use tok::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
-use tok::profile::config::{Config, ConfigValue, Edit, PlainValue};
-use tok::provider::template::Piece;
-use tok::provider::{Call, Provider, Template, built_in};
-use tok::session::journal::{Sealer, open};
-use tok::storage::choice::StoreChoice;
-use tok::storage::head::CachedHead;
-use tok::storage::secrets::split::Split;
-use tok::storage::secrets::{Store, StoreError};
-use tok::system::http;
-use tok::token::Token;
-use tok::token::credentials::Credentials;
-use tok::token::is_token;
+use tok::testing::base::error::{Error, Kind};
+use tok::testing::base::jose::{Jwks, Key, verify};
+use tok::testing::base::secret::Secret;
+use tok::testing::base::time::Time;
+use tok::testing::base::url::Url;
+use tok::testing::oauth::client_auth::{self, Moment};
+use tok::testing::oauth::reply::{Note, object, read};
+use tok::testing::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
+use tok::testing::profile::config::{Config, ConfigValue, Edit, PlainValue};
+use tok::testing::provider::template::Piece;
+use tok::testing::provider::{Call, Provider, Template, built_in};
+use tok::testing::session::journal::{Sealer, open};
+use tok::testing::storage::choice::StoreChoice;
+use tok::testing::storage::head::CachedHead;
+use tok::testing::storage::secrets::split::Split;
+use tok::testing::storage::secrets::{Store, StoreError};
+use tok::testing::system::http;
+use tok::testing::token::Token;
+use tok::testing::token::credentials::Credentials;
+use tok::testing::token::is_token;
 use zeroize::Zeroizing;
 
 /// What a target does with an input: it panics where something is wrong.
@@ -70,8 +70,8 @@ const ODD: &[&str] = &[
 ];
 
 /// The rules and death tests of every grant of the built-in providers, and of the odd ones.
-fn rules() -> &'static Vec<(tok::provider::Rules, Vec<tok::provider::Test>)> {
-    static RULES: OnceLock<Vec<(tok::provider::Rules, Vec<tok::provider::Test>)>> = OnceLock::new();
+fn rules() -> &'static Vec<(tok::testing::provider::Rules, Vec<tok::testing::provider::Test>)> {
+    static RULES: OnceLock<Vec<(tok::testing::provider::Rules, Vec<tok::testing::provider::Test>)>> = OnceLock::new();
     RULES.get_or_init(|| {
         let odd = ODD.iter().map(|rules| {
             format!(
@@ -100,7 +100,7 @@ fn line(text: &str) -> (&str, &str) {
 
 /// Nothing in `text` can do more on a terminal than show itself.
 fn assert_safe(text: &str) {
-    assert!(!text.contains(tok::base::text::is_unsafe), "unsafe text: {text:?}");
+    assert!(!text.contains(tok::testing::base::text::is_unsafe), "unsafe text: {text:?}");
 }
 
 /// A mistake in a file of the user: its kind and place, and nothing that moves a cursor.
@@ -126,7 +126,7 @@ pub fn reply(data: &[u8]) {
         Ok(issued) => {
             assert!((200..300).contains(&status) && is_token(issued.access_token.expose()));
             assert!(issued.refresh_token.is_none_or(|t| !t.expose().is_empty()));
-            assert!(issued.expires.at().is_none_or(|at| at <= tok::base::date::LAST));
+            assert!(issued.expires.at().is_none_or(|at| at <= tok::testing::base::date::LAST));
             for note in &issued.notes {
                 let (Note::Warning(text) | Note::Detail(text)) = note;
                 assert_safe(text);
@@ -176,7 +176,7 @@ pub fn refusal(data: &[u8]) {
 /// A `WWW-Authenticate`: what is read of it is the same once more when it is written out.
 pub fn challenge(data: &[u8]) {
     let Some(line) = text(data) else { return };
-    let read = tok::oauth::challenge::parse(line);
+    let read = tok::testing::oauth::challenge::parse(line);
     let written: Vec<String> = read
         .iter()
         .map(|challenge| {
@@ -185,7 +185,7 @@ pub fn challenge(data: &[u8]) {
             format!("{} {}", challenge.scheme, all.join(", "))
         })
         .collect();
-    assert_eq!(tok::oauth::challenge::parse(&written.join(", ")), read, "{line}");
+    assert_eq!(tok::testing::oauth::challenge::parse(&written.join(", ")), read, "{line}");
     for challenge in &read {
         for (name, _) in &challenge.parameters {
             assert!(is_token(name) && !name.bytes().any(|b| b.is_ascii_uppercase()));
@@ -243,32 +243,37 @@ pub fn config(data: &[u8]) {
         Err(error) => return assert_config_error(&error),
     };
     let (name, wish) = head.split_once(' ').unwrap_or(("a", head));
-    if !tok::base::name::is_name(name) || wish.is_empty() {
+    if !tok::testing::base::name::is_name(name) || wish.is_empty() {
         return;
     }
     let edit = Edit {
         provider: "p".into(),
         grant: Some("g".into()),
         store: Some(StoreChoice::File),
+        hosts: vec!["https://api.example.com".into(), "git.example.com:8443".into()],
         values: vec![
             ("region".into(), PlainValue::Text(wish.into())),
             ("scope".into(), PlainValue::List(wish.split(' ').map(str::to_string).collect())),
         ],
     };
-    let Some(new) = tok::profile::config::edit(path, text, name, &edit).unwrap_or_else(|e| panic!("{e}")) else {
+    let Some(new) = tok::testing::profile::config::edit(path, text, name, &edit).unwrap_or_else(|e| panic!("{e}"))
+    else {
         return;
     };
     let after = parse(&new).unwrap_or_else(|e| panic!("{e}\n{new}"));
     let profile = &after.profiles[name];
     assert_eq!((profile.provider.as_deref(), profile.grant.as_deref()), (Some("p"), Some("g")));
     assert_eq!(profile.settings.store, Some(StoreChoice::File));
+    for host in ["https://api.example.com", "https://git.example.com:8443"] {
+        assert!(profile.answers_for(host), "{new}");
+    }
     assert!(matches!(&profile.values["region"].0, ConfigValue::Text(text) if text.expose() == wish), "{new}");
     let scopes: Vec<&str> = wish.split(' ').collect();
     assert!(matches!(&profile.values["scope"].0, ConfigValue::List(list) if *list == scopes), "{new}");
     let names = |config: &Config| config.profiles.keys().cloned().collect::<BTreeSet<_>>();
     assert!(names(&after).is_superset(&names(&before)), "a profile was lost: {new}");
     assert_eq!(after.settings.store, before.settings.store);
-    let again = tok::profile::config::edit(path, &new, name, &edit).unwrap_or_else(|e| panic!("{e}"));
+    let again = tok::testing::profile::config::edit(path, &new, name, &edit).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(again, None, "the second edit changes {new}");
 }
 
@@ -291,7 +296,9 @@ pub fn cache(data: &[u8]) {
     }
     for header in [false, true] {
         let mut token = token.to_vec();
-        let Some(line) = tok::fast_path::line(&head, &mut token, header, NOW * 1_000_000_000) else { continue };
+        let Some(line) = tok::testing::fast_path::line(&head, &mut token, header, NOW * 1_000_000_000) else {
+            continue;
+        };
         let (last, body) = token[line].split_last().expect("a line");
         assert!(*last == b'\n' && !body.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)), "{:?}", text(body));
         let Some(full) = &full else { continue };
@@ -327,13 +334,13 @@ pub fn kept(data: &[u8]) {
 /// A token, and the same bytes as the claims of one: read as JSON or not at all, and an `exp` in them only shortens.
 pub fn jwt(data: &[u8]) {
     if let Some(token) = text(data)
-        && tok::base::jose::jwt::claims(token).is_some()
+        && tok::testing::base::jose::jwt::claims(token).is_some()
     {
         assert_eq!(token.split('.').count(), 3);
     }
     let token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(data));
     let claims: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(data).ok();
-    assert_eq!(tok::base::jose::jwt::claims(&token), claims);
+    assert_eq!(tok::testing::base::jose::jwt::claims(&token), claims);
     let body = format!("{{\"access_token\":\"{token}\",\"expires_in\":3600}}");
     let response =
         Response { status: 200, headers: vec![], body: body.into_bytes().into(), received: Time::from_secs(NOW) };
@@ -366,7 +373,7 @@ pub fn jose(data: &[u8]) {
     if let Ok(set) = Jwks::parse(data) {
         assert!(verify(token.expose(), &set).is_err());
     }
-    let _ = tok::base::jose::certificate_thumbprint(text);
+    let _ = tok::testing::base::jose::certificate_thumbprint(text);
     let Ok(key) = Key::parse(&Secret::new(text)) else { return };
     let Some(set) = set(&key) else { return };
     assert!(key.fingerprint().is_some());
@@ -380,14 +387,14 @@ pub fn jose(data: &[u8]) {
 /// A duration: what is shown of it is one, and rounded down by less than its second unit.
 pub fn duration(data: &[u8]) {
     let Some(text) = text(data) else { return };
-    match tok::base::duration::parse(text) {
+    match tok::testing::base::duration::parse(text) {
         Err(why) => assert_safe(&why),
         Ok(seconds) => {
             assert!(seconds >= 0);
-            let shown = tok::base::duration::show(seconds);
-            let again = tok::base::duration::parse(&shown).expect("what is shown is a duration");
+            let shown = tok::testing::base::duration::show(seconds);
+            let again = tok::testing::base::duration::parse(&shown).expect("what is shown is a duration");
             assert!(again <= seconds && seconds - again < 3600, "{seconds} is shown as {shown}");
-            assert_eq!(tok::base::duration::show(again), shown);
+            assert_eq!(tok::testing::base::duration::show(again), shown);
         }
     }
 }
@@ -400,7 +407,7 @@ pub fn template(data: &[u8]) {
         Ok(template) => template,
         Err(why) => return assert_safe(&why),
     };
-    assert!(template.names().all(|(name, _)| tok::base::name::is_value_name(name)));
+    assert!(template.names().all(|(name, _)| tok::testing::base::name::is_value_name(name)));
     let filled = template.fill(|_| Some(value)).expect("no value is missing");
     if !text.contains(MARK) {
         let marked = template.fill(|_| Some(MARK)).expect("no value is missing");
@@ -418,12 +425,12 @@ pub fn template(data: &[u8]) {
 pub fn retry_after(data: &[u8]) {
     let Some(text) = text(data) else { return };
     for now in [Time::from_secs(NOW), Time(i64::MIN), Time(i64::MAX)] {
-        let _ = tok::system::http::retry::retry_after(text, now);
+        let _ = tok::testing::system::http::retry::retry_after(text, now);
     }
-    if let Some(at) = tok::base::date::parse(text) {
-        assert!(at <= tok::base::date::LAST);
+    if let Some(at) = tok::testing::base::date::parse(text) {
+        assert!(at <= tok::testing::base::date::LAST);
         if at >= 0 {
-            assert_eq!(tok::base::date::parse(&tok::base::date::show(at)), Some(at));
+            assert_eq!(tok::testing::base::date::parse(&tok::testing::base::date::show(at)), Some(at));
         }
     }
 }
@@ -432,11 +439,11 @@ pub fn retry_after(data: &[u8]) {
 pub fn proxy(data: &[u8]) {
     let Some((host, rest)) = text(data).map(line) else { return };
     let (list, proxy) = line(rest);
-    let listed = tok::system::http::proxy::is_listed(list, host);
+    let listed = tok::testing::system::http::proxy::is_listed(list, host);
     assert!(!listed || !list.trim().is_empty());
     let chosen = |list: &str, proxy: &str| {
         let set: BTreeMap<&str, OsString> = [("https_proxy", proxy.into()), ("no_proxy", list.into())].into();
-        tok::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
+        tok::testing::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
     };
     if listed {
         assert!(matches!(chosen(list, proxy), Ok(None)));
@@ -460,7 +467,7 @@ pub fn url(data: &[u8]) {
         Ok(url) => url,
         Err(why) => {
             assert_safe(&why);
-            assert!(tok::base::url::base(text).is_err());
+            assert!(tok::testing::base::url::base(text).is_err());
             return;
         }
     };
@@ -471,7 +478,7 @@ pub fn url(data: &[u8]) {
     let origin = url.origin();
     let again = Url::parse(&origin).expect("an origin is a URL");
     assert_eq!((again.origin(), again.rest), (origin.clone(), ""));
-    if let Ok(base) = tok::base::url::base(text) {
+    if let Ok(base) = tok::testing::base::url::base(text) {
         assert!(!base.contains(['?', '#']));
         let below = format!("{base}/t");
         assert_eq!(Url::parse(&below).map(|u| u.origin()), Ok(origin));
@@ -518,7 +525,7 @@ pub fn encode(data: &[u8]) {
             let pair = STANDARD.decode(basic.strip_prefix("Basic ").expect("Basic")).expect("base64");
             let pair = String::from_utf8(pair).expect("text");
             let (id, secret) = pair.split_once(':').expect("two parts");
-            let raw = provider.grants[0].call.auth == tok::provider::Auth::BasicRaw;
+            let raw = provider.grants[0].call.auth == tok::testing::provider::Auth::BasicRaw;
             let plain = |part: &str| if raw { part.to_string() } else { unescape(part) };
             assert_eq!((plain(id), plain(secret)), (a.to_string(), b.to_string()));
         }

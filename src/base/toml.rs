@@ -209,6 +209,12 @@ impl<'d, 't> TomlValue<'d, 't> {
         self.list()?.iter().map(|v| v.text().map(str::to_string)).collect()
     }
 
+    /// A list of hosts, as origins ([`crate::base::url::host_origin`]).
+    pub fn origins(self) -> Result<Vec<String>> {
+        let origin = |item: &TomlValue| crate::base::url::host_origin(item.text()?).map_err(|why| item.error(why));
+        self.list()?.iter().map(origin).collect()
+    }
+
     /// A table.
     pub fn table(&self) -> Result<Table<'d, 't>> {
         match self.raw() {

@@ -120,6 +120,24 @@ impl<'a> Url<'a> {
     }
 }
 
+/// The origin that a host of `hosts` means: `host`, `host:port` or an origin; https and 443 unless written. Exact, since a
+/// pattern that matches too much gives a token away (CVE-2024-53858).
+///
+/// # Errors
+/// What is wrong.
+pub fn host_origin(text: &str) -> Result<String, String> {
+    const EXPECTED: &str = "expected host, host:port or an origin";
+    if text.contains('*') {
+        return Err(format!("{EXPECTED}; there are no wildcards: list each host"));
+    }
+    let url = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
+    match Url::parse(&url) {
+        Ok(url) if url.rest.is_empty() => Ok(url.origin()),
+        Ok(_) => Err(format!("{EXPECTED}, without a path")),
+        Err(why) => Err(format!("{EXPECTED}; it {why}")),
+    }
+}
+
 /// Checks a value that is the beginning of a URL: https or loopback, without user info, query and fragment; a trailing
 /// slash is dropped, since a path follows.
 ///
@@ -199,6 +217,40 @@ mod tests {
         assert_eq!(Url::parse("https://[::1]:8443").map(|u| u.origin()), Ok("https://[::1]:8443".into()));
         assert_eq!(Url::parse("http://127.0.0.1:80/x").map(|u| u.origin()), Ok("http://127.0.0.1".into()));
         assert_eq!(base("https://a.example/x/"), Ok("https://a.example/x"));
+    }
+
+    #[test]
+    fn a_host_is_an_origin() {
+        for (text, origin) in [
+            ("api.example.com", "https://api.example.com"),
+            ("API.Example.com:443", "https://api.example.com"),
+            ("api.example.com:8443", "https://api.example.com:8443"),
+            ("https://api.example.com", "https://api.example.com"),
+            ("HTTPS://api.example.com:8443", "https://api.example.com:8443"),
+            ("[::1]:8443", "https://[::1]:8443"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ] {
+            assert_eq!(host_origin(text).as_deref(), Ok(origin), "{text}");
+        }
+        for text in [
+            "",
+            "*.example.com",
+            "https://*",
+            "api.example.com/",
+            "https://api.example.com/v1",
+            "api.example.com?x",
+            "http://api.example.com",
+            "ftp://api.example.com",
+            "u@api.example.com",
+            "api.example.com:0",
+            "api.example.com:",
+            ".example.com",
+            "a\nb",
+            "a\0b",
+            "a b",
+        ] {
+            assert!(host_origin(text).is_err(), "{text}");
+        }
     }
 
     #[test]

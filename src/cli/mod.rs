@@ -2,6 +2,11 @@
 //! providers bring comes in as plain rows ([`Catalog`]); nothing else of the program is known here, so that man pages
 //! and completions can be made from it alone.
 
+#![allow(
+    clippy::missing_docs_in_private_items,
+    reason = "a doc comment on arguments would replace the command's help, which stands at its verb"
+)]
+
 mod build;
 mod client;
 mod parse;
@@ -9,10 +14,9 @@ mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
-pub use client::{ClientArgs, Registers};
+pub use client::Registers;
 pub use parse::{FirstLook, first_look, parse};
 pub use types::{
-    ApiCall, Cli, Color, Completions, Flag, Format, Get, Global, Header, List, LoginArgs, Logout, Providers, Shell,
-    Show, TokenArgs, Verb,
+    ApiCall, Cli, Color, Flag, Format, Global, List, LoginArgs, Logout, Providers, Shell, Show, TokenArgs, Verb,
 };
 pub use usage::{Stop, stop, typed};

@@ -116,7 +116,6 @@ pub enum Verb {
 
 // `tok get`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Get {
     /// The token that is asked for.
     #[command(flatten)]
@@ -152,7 +151,6 @@ pub enum Format {
 
 // `tok header`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Header {
     /// The token that is asked for.
     #[command(flatten)]
@@ -164,7 +162,6 @@ pub struct Header {
 
 // A request to an API, for a token that is bound to a key (RFC 9449).
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct ApiCall {
     /// Method of the request the header is for, if the token needs a proof (DPoP)
     #[arg(long, value_name = "METHOD", requires = "url")]
@@ -179,7 +176,6 @@ pub struct ApiCall {
 
 // What is asked of a token.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct TokenArgs {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
@@ -223,7 +219,6 @@ pub enum Flag {
 
 // `tok login`: its subcommands are those of the catalog, and so is what they take.
 #[derive(Args, Clone, Debug, Default)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct LoginArgs {
     /// The profile or provider.
     #[arg(skip)]
@@ -259,7 +254,6 @@ pub struct LoginArgs {
 
 // `tok logout`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Logout {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE", required_unless_present = "all")]
@@ -267,6 +261,9 @@ pub struct Logout {
     /// Log out of every profile that has a session or stored secrets
     #[arg(long, conflicts_with = "profile")]
     pub all: bool,
+    /// Also remove the profile from the config, and with the last profile that uses it the client that tok registered
+    #[arg(long)]
+    pub remove: bool,
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
@@ -274,7 +271,6 @@ pub struct Logout {
 
 // `tok list`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct List {
     /// Print JSON
     #[arg(long)]
@@ -283,7 +279,6 @@ pub struct List {
 
 // `tok show`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Show {
     /// Profile in the config, or provider
     #[arg(value_name = "PROFILE")]
@@ -297,6 +292,9 @@ pub struct Show {
     /// Ask the provider who the access token is for (OpenID Connect)
     #[arg(long)]
     pub userinfo: bool,
+    /// Call the profile's API once, and say whether it refuses the access token
+    #[arg(long, conflicts_with_all = ["introspect", "userinfo"])]
+    pub check: bool,
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
@@ -304,7 +302,6 @@ pub struct Show {
 
 // `tok providers`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Providers {
     /// Provider to show
     #[arg(value_name = "NAME")]
@@ -319,7 +316,6 @@ pub struct Providers {
 
 // `tok completions`
 #[derive(Args, Clone, Debug)]
-#[expect(missing_docs, reason = "a doc comment here would replace the command's help, which stands at its verb")]
 pub struct Completions {
     /// Shell
     #[arg(value_name = "SHELL", value_enum)]

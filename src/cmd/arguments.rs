@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::oauth::resource::check_address;
 use crate::profile::config::Config;
 use crate::profile::{self, Library, Profile, Setup, Wishes};
-use crate::provider::{BY_ADDRESS, Discover, Grant, Provider, built_in};
+use crate::provider::{BY_ADDRESS, Discover, Grant, Provider};
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -130,19 +130,6 @@ pub fn catalog(host: &Host, library: &Library, config: &Config) -> Catalog {
     let names: BTreeSet<String> = library.names().into_iter().chain(config.profiles.keys().cloned()).collect();
     for name in names {
         add_named(&mut catalog, host, library, config, &name);
-    }
-    catalog
-}
-
-/// What the built-in providers add, for the man pages.
-pub fn built_in_catalog() -> Catalog {
-    let mut catalog = Catalog::default();
-    let mut names: Vec<&str> = built_in().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    for name in names {
-        if let Some(Ok(provider)) = Provider::built_in(name) {
-            add(&mut catalog, name, &provider.title, &provider);
-        }
     }
     catalog
 }

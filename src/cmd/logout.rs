@@ -4,8 +4,10 @@ use super::Context;
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::Logout;
 use crate::profile::{Profile, Wishes};
+use crate::session::config_file;
 use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
+use crate::session::registration;
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
@@ -20,7 +22,7 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return one(context, name).in_profile(name);
+        return end(context, name, args.remove).in_profile(name);
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
@@ -32,7 +34,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         // A broken profile of which nothing is kept has nothing to forget.
         let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = one(context, &name).in_profile(&name) {
+        if let Err(error) = end(context, &name, args.remove).in_profile(&name) {
             if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }
@@ -44,6 +46,38 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         }
     }
     first.map_or(Ok(()), Err)
+}
+
+/// Logs out of one profile, and takes it out of the config where that is asked for: also where it could not be revoked.
+fn end(context: &mut Context, name: &str, removes: bool) -> Result<()> {
+    let noted = Index::of(context.host.folders().ok(), name).read();
+    let ended = one(context, name);
+    let is_kept = ended.as_ref().is_err_and(|error| kind(error) != Kind::Unavailable);
+    if !removes || is_kept {
+        return ended;
+    }
+    ended.and(remove(context, name, noted.as_ref().map(|noted| noted.provider.as_str())))
+}
+
+/// Takes the profile out of the config, and from the client that `tok` has registered for it.
+fn remove(context: &mut Context, name: &str, provider: Option<&str>) -> Result<()> {
+    let released = match resolve(context, name, provider) {
+        Ok(profile) => {
+            let lock = context.lock(registration::LOCK)?;
+            let released = registration::release(context.host, &context.setup.config, &profile);
+            drop(lock);
+            released
+        }
+        // One that is broken has no client that could be named.
+        Err(_) => Ok(None),
+    };
+    let path = context.setup.config_path.clone();
+    let change = |text: &str| crate::profile::config::remove(&path, text, name);
+    if config_file::change(context.host, &path, change)? {
+        context.host.terminal.tell(&format!("{name}: removed from {}", path.display()));
+    }
+    released?.iter().for_each(|text| context.host.terminal.tell(&format!("{name}: {text}")));
+    Ok(())
 }
 
 fn one(context: &mut Context, name: &str) -> Result<()> {

@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tempfile::TempDir;
@@ -32,9 +31,7 @@ pub struct World {
     pub host: Host,
     /// What its stores hold.
     pub stores: MapStores,
-    now: Arc<AtomicI64>,
     sent: Arc<Mutex<Vec<Request>>>,
-    out: Buffer,
     err: Buffer,
     folder: TempDir,
 }
@@ -52,11 +49,9 @@ impl World {
         let below = |name: &str| folder.path().join(name);
         let folders =
             Folders { home: folder.path().into(), config: below("config"), data: below("data"), state: below("state") };
-        let now = Arc::new(AtomicI64::new(START));
-        let wall = now.clone();
-        let clock = Clock::with(Arc::new(move || Time::from_secs(wall.load(Ordering::SeqCst))));
-        let (out, err, stores) = (Buffer::default(), Buffer::default(), MapStores::default());
-        let mut terminal = Terminal::with(Box::new(out.clone()), Box::new(err.clone()));
+        let clock = Clock::with(Arc::new(|| Time::from_secs(START)));
+        let (err, stores) = (Buffer::default(), MapStores::default());
+        let mut terminal = Terminal::with(Box::new(std::io::sink()), Box::new(err.clone()));
         terminal.verbose = 1;
         let host = Host {
             words: Vec::new(),
@@ -68,8 +63,7 @@ impl World {
             stores: Box::new(stores.clone()),
             http: None,
         };
-        World { host, stores, now, sent: Arc::default(), out, err, folder }
-            .answering(|_| panic!("nothing was to be sent"))
+        World { host, stores, sent: Arc::default(), err, folder }.answering(|_| panic!("nothing was to be sent"))
     }
 
     /// With these variables and no others.
@@ -86,7 +80,7 @@ impl World {
 
     /// With a network that answers each request by `answer`. An `Err` comes before the connection stands.
     pub fn answering(mut self, answer: impl Fn(&Request) -> Result<Response> + Send + Sync + 'static) -> World {
-        let (sent, now) = (self.sent.clone(), self.now.clone());
+        let sent = self.sent.clone();
         self.host.http = Some(Arc::new(move |request: &Request, _: Instant, events: &mut dyn Events| {
             lock(&sent).push(request.clone());
             let answered = answer(request)?;
@@ -95,7 +89,7 @@ impl World {
                 answered.headers.iter().map(|(name, text)| format!("{name}: {text}\r\n")).collect();
             let head = Head { status: answered.status, lines: lines.concat().into_bytes().into() };
             events.received(&head, &answered.body);
-            Ok(Response { received: Time::from_secs(now.load(Ordering::SeqCst)), ..answered })
+            Ok(Response { received: Time::from_secs(START), ..answered })
         }));
         self
     }
@@ -111,20 +105,10 @@ impl World {
         lock(&self.sent).clone()
     }
 
-    /// Lets `seconds` go by on the wall clock.
-    pub fn wait(&self, seconds: i64) {
-        self.now.fetch_add(seconds, Ordering::SeqCst);
-    }
-
     /// What stands on stderr until now; what still waits is written first.
     pub fn stderr(&mut self) -> String {
         self.host.terminal.release_messages();
         self.err.text()
-    }
-
-    /// What stands on stdout until now.
-    pub fn stdout(&self) -> String {
-        self.out.text()
     }
 
     /// A folder that goes with the world.

@@ -308,10 +308,18 @@ impl Registrations {
         obsolete
     }
 
-    /// Takes the client `client_id` of `issuer` out.
-    pub fn take(&mut self, issuer: &str, client_id: &str) -> Option<Registration> {
+    /// Leaves the client `client_id` of `issuer` to the profiles for which `stays` holds. `None`: there is no such client;
+    /// `Some(Some(…))`: no profile is left, and it was taken out.
+    pub fn leave(
+        &mut self,
+        issuer: &str,
+        client_id: &str,
+        stays: impl Fn(&str) -> bool,
+    ) -> Option<Option<Registration>> {
         let at = self.clients.iter().position(|client| client.is_at(issuer) && client.client_id == client_id)?;
-        Some(self.clients.remove(at))
+        let client = &mut self.clients[at];
+        client.profiles.retain(|name| stays(name));
+        Some(client.profiles.is_empty().then(|| self.clients.remove(at)))
     }
 }
 

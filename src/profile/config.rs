@@ -4,6 +4,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::name::{is_name, is_value_name};
 use crate::base::secret::Secret;
 use crate::base::toml::{Document, Table, TomlValue, unknown};
+use crate::base::url::host_origin;
 use crate::storage::choice::StoreChoice;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub struct ProfileConfig {
     pub provider: Option<String>,
     /// `grant`
     pub grant: Option<String>,
-    /// The hosts whose questions `credential` answers.
+    /// The origins that `hosts` names: they get this profile's token.
     pub hosts: Vec<String>,
     /// ConfigSettings of this profile.
     pub settings: ConfigSettings,
@@ -143,7 +144,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
     let mut profile = ProfileConfig {
         provider: provider.map(|v| v.text().map(str::to_string)).transpose()?,
         grant: grant.map(|v| v.text().map(str::to_string)).transpose()?,
-        hosts: table.get("hosts").map_or(Ok(Vec::new()), hosts)?,
+        hosts: table.get("hosts").map_or(Ok(Vec::new()), TomlValue::origins)?,
         settings: settings(table, home)?,
         values: BTreeMap::new(),
         provider_at: place(provider),
@@ -160,20 +161,6 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         profile.values.insert(name, (given, doc.place(at)));
     }
     Ok(profile)
-}
-
-/// `host[:port]` or an origin: exact, as a suffix that matches too much gives a token away (CVE-2024-53858).
-fn hosts(value: TomlValue) -> Result<Vec<String>> {
-    for item in value.list()? {
-        let text = item.text()?;
-        let origin = if text.contains("://") { text.to_string() } else { format!("https://{text}") };
-        match crate::base::url::Url::parse(&origin) {
-            Ok(url) if url.rest.is_empty() => {}
-            Ok(_) => return Err(item.error("expected host, host:port or an origin, without a path")),
-            Err(why) => return Err(item.error(format!("expected host, host:port or an origin; it {why}"))),
-        }
-    }
-    value.texts()
 }
 
 fn config_value(value: &TomlValue, home: Option<&Path>) -> Result<ConfigValue> {
@@ -233,6 +220,8 @@ pub struct Edit {
     pub grant: Option<String>,
     /// The store, if it was chosen for this profile.
     pub store: Option<StoreChoice>,
+    /// Hosts that must be among the profile's `hosts`: `host`, `host:port` or an origin.
+    pub hosts: Vec<String>,
     /// Plain values.
     pub values: Vec<(String, PlainValue)>,
 }
@@ -296,8 +285,44 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
             }
         }
     }
+    add_hosts(profile, &edit.hosts);
     let new = doc.to_string();
     Ok((new != text).then_some(new))
+}
+
+/// Adds those of `wanted` that the key `hosts` does not name yet.
+fn add_hosts(profile: &mut dyn toml_edit::TableLike, wanted: &[String]) {
+    use toml_edit::{Array, Item, Value, value};
+    let has = |list: &Array, host: &str| {
+        let origin = host_origin(host);
+        list.iter().filter_map(Value::as_str).any(|old| host_origin(old) == origin)
+    };
+    match profile.get_mut("hosts").and_then(Item::as_array_mut) {
+        Some(list) => {
+            for host in wanted {
+                if !has(list, host) {
+                    list.push(host.as_str());
+                }
+            }
+        }
+        None if !wanted.is_empty() => {
+            profile.insert("hosts", value(wanted.iter().map(String::as_str).collect::<Array>()));
+        }
+        None => {}
+    }
+}
+
+/// The text of the config without `[profile.NAME]`; all else stays. `None` where there is no such profile.
+///
+/// # Errors
+/// As [`edit`].
+pub fn remove(path: &Path, text: &str, name: &str) -> Result<Option<String>> {
+    let mut doc: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
+        Error::new(Kind::Config, path.display().to_string(), crate::base::text::escape(e.message()))
+    })?;
+    let profiles = doc.get_mut("profile").and_then(toml_edit::Item::as_table_like_mut);
+    let removed = profiles.and_then(|profiles| profiles.remove(name));
+    Ok(removed.map(|_| doc.to_string()))
 }
 
 fn same(old: &toml_edit::Value, wish: &PlainValue) -> bool {
@@ -344,6 +369,43 @@ mod tests {
         assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));
         assert!(why("[profile.a]\nx = { comand = [] }").contains("did you mean `command`?"));
         assert!(why("[profile.a]\nx_file = \"a\"").contains("unknown key `x_file`"));
+    }
+
+    #[test]
+    fn hosts_are_origins() {
+        let config = parse("[profile.a]\nhosts = [\"API.example.com\", \"http://127.0.0.1:80\"]").expect("a config");
+        assert_eq!(config.profiles["a"].hosts, ["https://api.example.com", "http://127.0.0.1"]);
+        assert!(why("[profile.a]\nhosts = [\"*.example.com\"]").contains("no wildcards"));
+        assert!(why("[profile.a]\nhosts = [\"a\", \"b/c\"]").starts_with("config.toml:2:15: expected host, host:port"));
+        assert!(why("[profile.a]\nhosts = [\"http://example.com\"]").contains("only https"));
+        assert!(why("[profile.a]\nhosts = 3").contains("expected"));
+    }
+
+    #[test]
+    fn an_edit_adds_hosts() {
+        let wish = |hosts: &[&str]| Edit {
+            provider: "p".into(),
+            hosts: hosts.iter().map(|host| host.to_string()).collect(),
+            ..Edit::default()
+        };
+        let new = edit(Path::new("c"), "", "x", &wish(&["a.example"])).expect("an edit").expect("a change");
+        assert_eq!(new, "[profile.x]\nprovider = \"p\"\nhosts = [\"a.example\"]\n");
+        assert_eq!(edit(Path::new("c"), &new, "x", &wish(&["https://A.example:443"])).expect("an edit"), None);
+        assert_eq!(edit(Path::new("c"), &new, "x", &wish(&[])).expect("an edit"), None);
+        let more = edit(Path::new("c"), &new, "x", &wish(&["b.example:8443"])).expect("an edit").expect("a change");
+        assert_eq!(more, "[profile.x]\nprovider = \"p\"\nhosts = [\"a.example\", \"b.example:8443\"]\n");
+        let text = "[profile.x]\nprovider = \"p\"\nhosts = [\n  \"a.example\", # why\n]\n";
+        let more = edit(Path::new("c"), text, "x", &wish(&["b.example"])).expect("an edit").expect("a change");
+        assert!(more.contains("# why") && parse(&more).is_ok_and(|c| c.profiles["x"].hosts.len() == 2), "{more}");
+    }
+
+    #[test]
+    fn a_profile_is_removed_and_all_else_stays() {
+        let text = "store = \"file\" # why\n\n[profile.a]\nprovider = \"p\"\n\n# mine\n[profile.b]\nprovider = \"p\"\n";
+        let without = |name| remove(Path::new("c"), text, name).expect("TOML");
+        assert_eq!(without("a").as_deref(), Some("store = \"file\" # why\n\n# mine\n[profile.b]\nprovider = \"p\"\n"));
+        assert_eq!(without("b").as_deref(), Some("store = \"file\" # why\n\n[profile.a]\nprovider = \"p\"\n"));
+        assert_eq!(without("c"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod discovery;
 mod flags;
+mod hosts;
 pub mod library;
 mod owner;
 #[cfg(test)]

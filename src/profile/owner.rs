@@ -86,7 +86,7 @@ impl Profile {
     pub fn token_home(&self, token: &Token) -> Home {
         let from = Url::parse(&token.identity.url).map(|url| url.origin()).ok();
         let told = self.metadata.iter().flat_map(Metadata::origins);
-        let hosts = self.provider.usage.hosts.iter().chain(&self.config.hosts).filter_map(|host| origin_of_host(host));
+        let hosts = self.provider.usage.hosts.iter().flatten().chain(&self.config.hosts).cloned();
         Home::any_of(from.into_iter().chain(told).chain(hosts))
     }
 
@@ -102,12 +102,6 @@ impl Profile {
                 pinned || matches!(g.source, Source::Metadata(_))
             })
     }
-}
-
-/// The origin that `host[:port]` or an origin means: https and 443 unless written.
-fn origin_of_host(host: &str) -> Option<String> {
-    let url = if host.contains("://") { host.to_string() } else { format!("https://{host}") };
-    Url::parse(&url).map(|url| url.origin()).ok()
 }
 
 fn reference(source: &Source) -> String {

@@ -103,8 +103,6 @@ impl std::fmt::Display for Home {
 pub struct Value {
     /// Its text.
     pub text: Secret,
-    /// Where it comes from.
-    pub source: Source,
     /// Where it may go; `None`: wherever the call that gives it says.
     pub home: Option<Home>,
 }
@@ -113,12 +111,12 @@ impl Value {
     /// A value of the store, which goes to `home` alone.
     pub fn kept(text: Secret, home: Option<Home>) -> Value {
         // A value of unknown origin is sent nowhere.
-        Value { text, source: Source::Store, home: Some(home.unwrap_or(Home(Vec::new()))) }
+        Value { text, home: Some(home.unwrap_or(Home(Vec::new()))) }
     }
 
     /// A value that this call has found or was given.
-    pub fn found(text: Secret, source: Source) -> Value {
-        Value { text, source, home: None }
+    pub fn found(text: Secret) -> Value {
+        Value { text, home: None }
     }
 }
 

@@ -397,8 +397,8 @@ pub struct Use {
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The hosts that may be called with it, besides the profile's.
-    pub hosts: Vec<String>,
+    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
+    pub hosts: Option<Vec<String>>,
 }
 /// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -92,7 +92,7 @@ pub fn fill(
         let made = client_auth::assertion(how, &inputs.values, &moment(host));
         let made = made.map_err(|unready| not_ready(profile, unready))?;
         let home = how.names().into_keys().find_map(|name| inputs.homes.get(&name).cloned());
-        inputs.insert("assertion", Value { text: made, source: Source::Default, home });
+        inputs.insert("assertion", Value { text: made, home });
     }
     Ok(inputs)
 }
@@ -168,7 +168,7 @@ impl Inputs {
 
     /// Adds a value that was found on the way.
     pub fn set(&mut self, name: &str, text: &str) {
-        self.insert(name, Value::found(Secret::new(text), Source::Default));
+        self.insert(name, Value::found(Secret::new(text)));
     }
 
     /// The names of the values that come from the store, or are made of such.

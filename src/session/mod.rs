@@ -1,6 +1,8 @@
 //! From a profile to a token: open the store, decide, exchange, keep what came.
 
 pub mod acquire;
+pub mod api;
+pub mod config_file;
 pub mod exchange;
 pub mod explain;
 pub mod guard;

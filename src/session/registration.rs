@@ -11,6 +11,7 @@ use crate::oauth::reply;
 use crate::profile::Profile;
 use crate::profile::config::Config;
 use crate::profile::{Given, Source};
+use crate::session::open_store::store_error;
 use crate::session::redact::Redactor;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
@@ -158,12 +159,30 @@ pub fn is_registered(host: &Host, profile: &Profile, issuer: &str, client_id: &s
     Clients::open(host, &profile.store, issuer).is_ok_and(|clients| clients.all.find(issuer, client_id).is_some())
 }
 
-/// Whether another profile than `name` uses `registration`: one in the config, or one of which something is kept.
-pub fn is_used_besides(host: &Host, config: &Config, registration: &Registration, name: &str) -> bool {
-    let others = registration.profiles.iter().filter(|other| *other != name);
+/// Takes `profile` from the client that `tok` has registered for it, where it has one. With the last profile the client
+/// goes too, at its server as well where that allows it; what is to be said of it is returned. The caller holds [`LOCK`].
+///
+/// # Errors
+/// As the store; [`Kind::Unavailable`] where the client is gone here and may still be at the server.
+pub fn release(host: &mut Host, config: &Config, profile: &Profile) -> Result<Option<String>> {
+    let (Some(issuer), Some(id)) = (profile.value("issuer"), profile.value("client_id")) else { return Ok(None) };
+    let of_store = |trouble: StoreError| store_error(profile, &trouble);
+    let mut clients = Clients::open(host, &profile.store, &issuer).map_err(of_store)?;
     let is_there =
-        |other: &String| config.profiles.contains_key(other) || Index::of(host.folders().ok(), other).read().is_some();
-    others.into_iter().any(is_there)
+        |other: &str| config.profiles.contains_key(other) || Index::of(host.folders().ok(), other).read().is_some();
+    let Some(gone) = clients.all.leave(&issuer, &id, |other| other != profile.name && is_there(other)) else {
+        return Ok(None);
+    };
+    clients.keep().map_err(of_store)?;
+    let Some(registration) = gone else { return Ok(None) };
+    match delete(host, &registration, profile.ca_file.as_deref()) {
+        Ok(Deleted::Yes) => Ok(Some(format!("the client {} was deleted at {}", escape(&id), escape(&issuer)))),
+        Ok(Deleted::Cannot) => Ok(Some(not_deleted(&registration, "the server does not allow it"))),
+        Err(error) => {
+            let what = not_deleted(&registration, &error.to_string());
+            Err(Error::new(Kind::Unavailable, what, "").hint("delete it in the server's own settings").into())
+        }
+    }
 }
 
 /// What is said of a client that stays at its server.

@@ -5,7 +5,7 @@ use crate::base::error::{Kind, kind};
 use crate::base::secret::Secret;
 use crate::host::Host;
 use crate::profile::discovery::Copies;
-use crate::profile::{Profile, Source, Value};
+use crate::profile::{Profile, Value};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
@@ -60,7 +60,7 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Credentials, cached
     let (mut has_ended, mut failed) = (false, None);
     for token in tokens {
         let name = token.0;
-        let hint = Value::found(Secret::new(name), Source::Default);
+        let hint = Value::found(Secret::new(name));
         let sent = inputs::fill(host, profile, For::Call(call), &secrets, &[token, ("token_type_hint", hint)])
             .and_then(|inputs| exchange::revoke(host, profile, call, &inputs));
         match sent {

@@ -152,11 +152,6 @@ impl Listener {
         Ok(Listener { host, port, sockets, link: None })
     }
 
-    /// The port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The redirect URI with that path, which begins with a slash.
     pub fn redirect_uri(&self, path: &str) -> String {
         format!("http://{}:{}{path}", self.host.host(), self.port)
@@ -512,7 +507,7 @@ mod tests {
 
     fn waiting(host: Loopback, limit: Duration) -> (u16, WaitThread) {
         let listener = Listener::bind(host, None).expect("a port");
-        let port = listener.port();
+        let port = listener.port;
         let deadline = Instant::now() + limit;
         (port, std::thread::spawn(move || listener.wait(deadline, &expected(), &mut Watching::default())))
     }
@@ -675,7 +670,7 @@ mod tests {
     #[test]
     fn an_error_without_a_state_is_told_and_waited_past() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
-        let port = listener.port();
+        let port = listener.port;
         let waiting = std::thread::spawn(move || {
             let mut watching = Watching::default();
             let answer = listener.wait(Instant::now() + Duration::from_secs(60), &expected(), &mut watching);
@@ -693,7 +688,7 @@ mod tests {
     fn the_address_that_leads_on_does_so_once_whatever_its_query() {
         const TO: &str = "https://as.example/authorize?state=st-1&code_challenge=c";
         let mut listener = Listener::bind(Loopback::V4, None).expect("a port");
-        let (port, link) = (listener.port(), listener.link_to(TO));
+        let (port, link) = (listener.port, listener.link_to(TO));
         let path = link.strip_prefix(&format!("http://127.0.0.1:{port}")).expect("here").to_string();
         assert!(path.len() >= 33 && !link.contains("st-1"), "{link}");
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -717,7 +712,7 @@ mod tests {
     #[test]
     fn an_answer_of_another_issuer_ends_the_wait() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
-        let port = listener.port();
+        let port = listener.port;
         let expected = ExpectedRedirect { issuer: Some("https://as.example".into()), ..expected() };
         let deadline = Instant::now() + Duration::from_secs(20);
         let waiting = std::thread::spawn(move || listener.wait(deadline, &expected, &mut Watching::default()));
@@ -746,7 +741,7 @@ mod tests {
     #[test]
     fn the_time_ends_the_wait_and_the_reason_of_the_last_request_is_kept() {
         let listener = Listener::bind(Loopback::V4, None).expect("a port");
-        let port = listener.port();
+        let port = listener.port;
         let mut watching = Watching::default();
         let begun = Instant::now();
         let ended = listener.wait(begun + Duration::from_millis(200), &expected(), &mut watching);

@@ -54,12 +54,12 @@ pub fn output<'e>(
 }
 
 /// Where a program's stderr goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Errors {
     /// To ours.
     Ours,
-    /// Into [`Output`].
-    Captured,
+    /// Nowhere: it may quote what the program was given.
+    Dropped,
 }
 
 /// How a program ended, and what it said.
@@ -68,8 +68,6 @@ pub struct Output {
     pub status: ExitStatus,
     /// Its stdout.
     pub stdout: Zeroizing<Vec<u8>>,
-    /// Its stderr, where it was to be kept.
-    pub stderr: Zeroizing<Vec<u8>>,
 }
 
 /// What came of a program.
@@ -98,12 +96,12 @@ pub fn run(
     signals::listen();
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
     command.stderr(match errors {
-        Errors::Captured => Stdio::piped(),
+        Errors::Dropped => Stdio::null(),
         Errors::Ours if io::IsTerminal::is_terminal(&io::stderr()) => Stdio::inherit(),
         // Passed on: what is left running must not keep open what another program reads to its end.
         Errors::Ours => Stdio::piped(),
     });
-    start(command)?.talk(input.unwrap_or_default(), errors, deadline, most)
+    start(command)?.talk(input.unwrap_or_default(), deadline, most)
 }
 
 /// Appends without leaving a copy behind when the vector has to grow.
@@ -166,13 +164,7 @@ mod unix {
     }
 
     impl Running {
-        pub fn talk(
-            mut self,
-            input: Zeroizing<Vec<u8>>,
-            errors: Errors,
-            deadline: Instant,
-            most: u64,
-        ) -> io::Result<End> {
+        pub fn talk(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
             let child = &mut self.child;
             let mut pipes = Pipes {
                 stdin: child.stdin.take(),
@@ -183,7 +175,7 @@ mod unix {
             for pipe in pipes.all() {
                 rustix::io::ioctl_fionbio(pipe, true)?;
             }
-            let (mut stdout, mut stderr) = (Zeroizing::default(), Zeroizing::default());
+            let mut stdout = Zeroizing::default();
             loop {
                 // First: what is in the pipes now was all written before the program's end.
                 let has_ended = self.has_ended();
@@ -193,18 +185,11 @@ mod unix {
                     self.end();
                     return Ok(End::TooMuch);
                 }
-                let stuck = match errors {
-                    Errors::Captured => {
-                        read(&mut pipes.stderr, &mut stderr, most);
-                        stderr.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-                        false
-                    }
-                    Errors::Ours => pass_on(&mut pipes.stderr) == Passed::Stuck,
-                };
+                let stuck = pass_on(&mut pipes.stderr) == Passed::Stuck;
                 let left = deadline.saturating_duration_since(Instant::now());
                 if has_ended && (!stuck || left.is_zero()) {
                     let status = self.wait()?;
-                    return Ok(End::Ended(Output { status, stdout, stderr }));
+                    return Ok(End::Ended(Output { status, stdout }));
                 }
                 if left.is_zero() {
                     self.end();
@@ -411,14 +396,8 @@ mod other {
     impl Running {
         /// Threads read and write, so that no order of the program's doings can block it; those still at it when it
         /// has ended are left alone.
-        pub fn talk(
-            mut self,
-            input: Zeroizing<Vec<u8>>,
-            errors: Errors,
-            deadline: Instant,
-            most: u64,
-        ) -> io::Result<End> {
-            let end = self.talk_until(input, errors, deadline, most);
+        pub fn talk(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+            let end = self.talk_until(input, deadline, most);
             if !matches!(end, Ok(End::Ended(_))) {
                 let _ = self.0.kill();
                 let _ = self.0.wait();
@@ -426,21 +405,14 @@ mod other {
             end
         }
 
-        fn talk_until(
-            &mut self,
-            input: Zeroizing<Vec<u8>>,
-            errors: Errors,
-            deadline: Instant,
-            most: u64,
-        ) -> io::Result<End> {
+        fn talk_until(&mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
             let (send, receive) = mpsc::channel::<()>();
             if let Some(mut stdin) = self.0.stdin.take() {
                 // A program that does not read its input tells why by its status.
                 spawn(move || drop(stdin.write_all(&input)))?;
             }
-            let stdout = self.0.stdout.take().map(|pipe| collect(pipe, send.clone(), most + 1, false)).transpose()?;
-            let ours = errors == Errors::Ours;
-            let stderr = self.0.stderr.take().map(|pipe| collect(pipe, send, most, ours)).transpose()?;
+            let stdout = self.0.stdout.take().map(|pipe| collect(pipe, send.clone(), most + 1)).transpose()?;
+            self.0.stderr.take().map(|pipe| pass_on(pipe, send)).transpose()?;
             let mut until = deadline;
             let mut status = None;
             loop {
@@ -462,7 +434,7 @@ mod other {
                         let take = |buffer: Option<Buffer>| {
                             buffer.map_or_else(Zeroizing::default, |buffer| std::mem::take(&mut *open(&buffer)))
                         };
-                        return Ok(End::Ended(Output { status, stdout: take(stdout), stderr: take(stderr) }));
+                        return Ok(End::Ended(Output { status, stdout: take(stdout) }));
                     }
                     None if over => return Ok(End::Late),
                     None if silent => std::thread::sleep(left.min(POLL)),
@@ -476,25 +448,34 @@ mod other {
         std::thread::Builder::new().spawn(work).map(drop)
     }
 
-    /// Reads `pipe` to its end into a buffer or, where it is `ours`, to stderr, in a thread that holds `end` until
-    /// then.
-    fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>, most: u64, ours: bool) -> io::Result<Buffer> {
+    /// Reads `pipe` to its end, at most `most` bytes of it, in a thread that holds `end` until then.
+    fn collect(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>, most: u64) -> io::Result<Buffer> {
         let buffer = Buffer::default();
         let filled = buffer.clone();
         spawn(move || {
-            let mut pipe = pipe.take(if ours { u64::MAX } else { most });
-            let mut piece = Zeroizing::new([0u8; 4096]);
-            loop {
-                match pipe.read(&mut *piece) {
-                    Ok(0) => break,
-                    Ok(length) if ours => drop(io::stderr().write_all(&piece[..length])),
-                    Ok(length) => append(&mut open(&filled), &piece[..length]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
-            }
+            each_piece(pipe.take(most), |piece| append(&mut open(&filled), piece));
             drop(end);
         })?;
         Ok(buffer)
+    }
+
+    /// Passes what comes from `pipe` on to our stderr, in a thread that holds `end` until it has all.
+    fn pass_on(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>) -> io::Result<()> {
+        spawn(move || {
+            each_piece(pipe, |piece| drop(io::stderr().write_all(piece)));
+            drop(end);
+        })
+    }
+
+    fn each_piece(mut pipe: impl Read, mut take: impl FnMut(&[u8])) {
+        let mut piece = Zeroizing::new([0u8; 4096]);
+        loop {
+            match pipe.read(&mut *piece) {
+                Ok(0) => break,
+                Ok(length) => take(&piece[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
     }
 }

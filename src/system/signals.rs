@@ -15,6 +15,7 @@ const PLAIN: u32 = 1;
 /// A hold that no signal breaks: a refresh token may be spent.
 const ROTATING: u32 = 1 << 8;
 /// A brief hold that is not reported: a child's group is recorded, a terminal changes hands.
+#[cfg(unix)]
 const BRIEF: u32 = 1 << 16;
 /// All holds.
 const HELD: u32 = (1 << 24) - 1;
@@ -48,6 +49,7 @@ pub fn hold(stake: Stake) -> Hold {
 }
 
 /// Makes signals wait briefly; nothing else is waited for meanwhile.
+#[cfg(unix)]
 pub fn brief() -> Hold {
     begin(BRIEF)
 }
@@ -90,6 +92,7 @@ pub fn answered(hold: Hold) {
 }
 
 /// Whether something is on its way that a signal waits for.
+#[cfg(unix)]
 pub fn is_held() -> bool {
     STATE.load(Ordering::SeqCst) & HELD & !(BRIEF * 0xff) != 0
 }

@@ -284,7 +284,7 @@ fn a_refused_key_is_a_refusal_and_nothing_is_kept() {
 }
 
 /// When the tokens of [`github`] expire.
-static FAR: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| tok::base::date::show(now() + 3600));
+static FAR: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| tok::testing::base::date::show(now() + 3600));
 
 fn github() -> Server {
     Server::new(|request| {

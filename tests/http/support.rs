@@ -8,12 +8,12 @@ pub use std::path::{Path, PathBuf};
 pub use std::sync::{Arc, Mutex};
 pub use std::thread;
 pub use std::time::{Duration, Instant};
-pub use tok::base::error::{Error, Kind, Result};
-pub use tok::base::secret::Secret;
-pub use tok::base::time::Time;
-pub use tok::oauth::request::{ClientCertificate, Repeat, Request, Response};
-pub use tok::provider::Method;
-pub use tok::system::http::{Events, Head, Http, NetworkSettings, check_client_certificate, real};
+pub use tok::testing::base::error::{Error, Kind, Result};
+pub use tok::testing::base::secret::Secret;
+pub use tok::testing::base::time::Time;
+pub use tok::testing::oauth::request::{ClientCertificate, Repeat, Request, Response};
+pub use tok::testing::provider::Method;
+pub use tok::testing::system::http::{Events, Head, Http, NetworkSettings, check_client_certificate, real};
 pub use zeroize::Zeroizing;
 
 pub trait Stream: Read + Write {}

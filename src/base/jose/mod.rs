@@ -11,7 +11,7 @@ mod verify;
 
 pub use key::Key;
 pub use pem::{certificate_thumbprint, unfold};
-pub use verify::{Jwks, Verified, VerifyError, decode, verify};
+pub use verify::{Jwks, VerifyError, decode, verify};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -408,7 +408,7 @@ fn ask(
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.credentials.session.as_ref();
     let refresh_token = match given {
-        Some(given) => Some(Value::found(given, Source::Flag)),
+        Some(given) => Some(Value::found(given)),
         None => session.map(open_store::refresh_token),
     };
     let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();

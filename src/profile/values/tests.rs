@@ -242,5 +242,5 @@ fn a_home_is_some_origins_and_what_was_kept_without_one_goes_nowhere() {
     let nowhere = homeless.home.expect("a home of no origin");
     assert!(!nowhere.allows("https://a.example") && !nowhere.allows(""));
     assert_eq!(Value::kept(Secret::new("s"), Some(home.clone())).home, Some(home));
-    assert_eq!(Value::found(Secret::new("s"), Source::Flag).home, None);
+    assert_eq!(Value::found(Secret::new("s")).home, None);
 }

@@ -143,7 +143,7 @@ fn usual_use() -> Use {
     Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
-        hosts: Vec::new(),
+        hosts: None,
     }
 }
 
@@ -401,7 +401,7 @@ fn usage(table: &Table, default: Use) -> Result<Use> {
             }
             None => default.value,
         },
-        hosts: table.get("hosts").map_or(Ok(Vec::new()), |v| v.texts())?,
+        hosts: table.get("hosts").map(TomlValue::origins).transpose()?.or(default.hosts),
     };
     table.done()?;
     Ok(usage)

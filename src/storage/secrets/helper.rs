@@ -99,8 +99,8 @@ impl HelperStore {
             io::ErrorKind::NotFound => self.error(StoreErrorKind::Missing, error),
             _ => self.error(StoreErrorKind::Refused, error),
         };
-        let Output { status, stdout, .. } =
-            match process::run(&mut command, Some(input), Errors::Captured, deadline, LIMIT).map_err(failed)? {
+        let Output { status, stdout } =
+            match process::run(&mut command, Some(input), Errors::Dropped, deadline, LIMIT).map_err(failed)? {
                 End::Ended(said) => said,
                 End::TooMuch => {
                     return Err(self.error(StoreErrorKind::Corrupt, format!("it printed more than {LIMIT} bytes")));

@@ -157,8 +157,7 @@ impl Stores for RealStores {
                 Box::new(file::FileStore::new(file, &folders.journal(), patience.deadline))
             }
             StoreChoice::Keyring => {
-                // CRED_MAX_CREDENTIAL_BLOB_SIZE is 2,560 bytes; elsewhere an entry may be as long as it is.
-                let limit = cfg!(windows).then_some(2400);
+                let limit = cfg!(windows).then_some(split::WINDOWS);
                 Box::new(split::Split::new(self.keyring(patience.of_keyring()), limit))
             }
             StoreChoice::Helper(name) => {

@@ -22,7 +22,7 @@ mod sys;
 
 pub use private::{Dir, open_folder, own_dir, private_dir, read_private, write_private};
 pub use replace::{Backup, Target, is_unwritable};
-pub use trusted::{Part, TrustError, Untrusted, read_trusted};
+pub use trusted::{TrustError, read_trusted};
 pub use user::{is_of_another, is_open_to_others, read_stream, read_user_file, write_user_file};
 
 use std::fmt;

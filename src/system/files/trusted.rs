@@ -41,6 +41,7 @@ pub struct Untrusted {
 
 /// A part of the way to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(unix), allow(dead_code))] // as of [`Fault`]
 pub enum Part {
     /// The file.
     File,
