@@ -35,7 +35,7 @@ pub mod base {
 }
 
 pub mod cli {
-    pub use crate::cli::{Catalog, Format, GrantRow, Shell, TargetRow, command};
+    pub use crate::cli::{Catalog, Format, GrantRow, Registers, Shell, TargetRow, command};
 }
 
 pub mod cmd {

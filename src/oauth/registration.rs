@@ -329,3 +329,154 @@ impl Registration {
         self.issuer.trim_end_matches('/') == issuer.trim_end_matches('/')
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://auth.example/";
+    const URL: &str = "https://auth.example/register";
+    const URI: &str = "http://127.0.0.1:4000/callback";
+
+    fn wanted<'a>(scopes: &'a [String]) -> Wanted<'a> {
+        Wanted { flow: Flow::AuthorizationCode, redirect_uri: Some(URI), scopes }
+    }
+
+    fn read(reply: Value) -> std::result::Result<Registration, String> {
+        Registration::read(reply.as_object().unwrap(), &wanted(&[]), ISSUER, URL, 100)
+    }
+
+    #[test]
+    fn a_public_native_client_is_asked_for() {
+        let scopes = ["a".to_string(), "b".into()];
+        assert_eq!(
+            wanted(&scopes).metadata(),
+            json!({
+                "client_name": "tok",
+                "application_type": "native",
+                "redirect_uris": [URI],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "response_types": ["code"],
+                "token_endpoint_auth_method": "none",
+                "scope": "a b",
+            })
+        );
+        assert!(wanted(&[]).metadata().get("scope").is_none());
+        let device = Wanted { flow: Flow::DeviceCode, redirect_uri: None, scopes: &[] }.metadata();
+        assert_eq!(device["grant_types"], json!([DEVICE_CODE, "refresh_token"]));
+        assert_eq!((&device["redirect_uris"], &device["response_types"]), (&json!([]), &json!([])));
+        let request = wanted(&[]).request(URL, Some(&Secret::new("t")), None);
+        let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        assert_eq!((header("Authorization"), header("Content-Type")), (Some("Bearer t"), Some(JSON)));
+        assert!(wanted(&[]).request(URL, None, None).headers.iter().all(|(name, _)| name != "Authorization"));
+    }
+
+    #[test]
+    fn what_a_server_registers_is_read() {
+        let bare = read(json!({"client_id": "c"})).unwrap();
+        assert_eq!((bare.client_id.as_str(), bare.client_auth(), bare.issuer.as_str()), ("c", "none", ISSUER));
+        assert_eq!((bare.redirect_uris.as_slice(), bare.client_secret.as_ref()), (&[URI.to_string()][..], None));
+        assert!(bare.deletion(None).is_none() && bare.suits(Flow::AuthorizationCode, &["x".into()], 100));
+        // A secret that a public client is given is not used.
+        let public = json!({"client_id": "c", "client_secret": "s", "token_endpoint_auth_method": "none"});
+        assert_eq!(read(public).unwrap().client_secret, None);
+        for (method, value) in [
+            (json!(null), "basic"),
+            (json!("client_secret_basic"), "basic"),
+            (json!("client_secret_post"), "post"),
+            (json!("client_secret_jwt"), "client-secret-jwt"),
+        ] {
+            let reply = json!({"client_id": "c", "client_secret": "s", "token_endpoint_auth_method": method,
+                "client_secret_expires_at": 200});
+            let client = read(reply).unwrap();
+            assert_eq!((client.client_auth(), client.client_secret.as_ref().unwrap().expose()), (value, "s"));
+            assert!(
+                client.suits(Flow::AuthorizationCode, &[], 199) && !client.suits(Flow::AuthorizationCode, &[], 200)
+            );
+        }
+        let forever = json!({"client_id": "c", "client_secret": "s", "client_secret_expires_at": 0});
+        assert_eq!(read(forever).unwrap().expires_at, None);
+        for (reply, why) in [
+            (json!({}), "client_id"),
+            (json!({"client_id": ""}), "client_id"),
+            (json!({"client_id": 5}), "client_id"),
+            (json!({"client_id": "a\u{1b}[2J"}), "control characters"),
+            (json!({"client_id": "c", "token_endpoint_auth_method": "client_secret_post"}), "gives no `client_secret`"),
+            (json!({"client_id": "c", "token_endpoint_auth_method": "private_key_jwt"}), "must use private_key_jwt"),
+            (json!({"client_id": "c", "redirect_uris": ["https://evil.example/"]}), "leaves out the redirect URI"),
+        ] {
+            let error = read(reply).unwrap_err();
+            assert!(error.contains(why) && !error.contains('\u{1b}'), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_client_does_for_its_grants_and_scopes() {
+        let reply = json!({"client_id": "c", "scope": "a b", "grant_types": ["authorization_code"]});
+        let client = read(reply).unwrap();
+        let suits = |flow, scope: &str| client.suits(flow, &[scope.to_string()], 0);
+        assert!(suits(Flow::AuthorizationCode, "a") && !suits(Flow::AuthorizationCode, "c"));
+        assert!(!suits(Flow::DeviceCode, "a"));
+        assert_eq!(client.default_scope(), Some("a b"), "none was asked for");
+        let scopes = ["a".to_string()];
+        let reply = json!({"client_id": "c", "scope": "a"});
+        let asked = Registration::read(reply.as_object().unwrap(), &wanted(&scopes), ISSUER, URL, 0).unwrap();
+        assert_eq!(asked.default_scope(), None);
+    }
+
+    #[test]
+    fn a_client_is_managed_where_it_was_registered_and_nowhere_else() {
+        let managed = |uri: &str, token: Value| {
+            let reply = json!({"client_id": "c", "registration_client_uri": uri, "registration_access_token": token});
+            read(reply).unwrap().deletion(None)
+        };
+        let request = managed("https://auth.example/register/c", json!("t")).unwrap();
+        assert_eq!((request.method, request.url.as_str()), (Method::Delete, "https://auth.example/register/c"));
+        let header = request.headers.iter().find(|(name, _)| name == "Authorization").unwrap();
+        assert_eq!(header.1.as_str(), "Bearer t");
+        for uri in [
+            "https://evil.example/c",
+            "http://auth.example/c",
+            "https://auth.example:8443/c",
+            "https://auth.example.evil/",
+        ] {
+            assert!(managed(uri, json!("t")).is_none(), "{uri}");
+        }
+        assert!(managed("https://auth.example/c", json!(null)).is_none());
+    }
+
+    #[test]
+    fn the_clients_of_an_origin_are_an_entry() {
+        assert_eq!(
+            Registrations::entry_name("https://auth.example/t/1").as_deref(),
+            Some("client:https://auth.example")
+        );
+        assert_eq!(Registrations::entry_name("nothing"), None);
+        let client = |id: &str| {
+            read(json!({"client_id": id, "client_secret": format!("s-{id}"),
+            "registration_client_uri": "https://auth.example/c", "registration_access_token": format!("t-{id}")}))
+            .unwrap()
+        };
+        let mut all = Registrations::default();
+        assert!(all.settle(&client("one"), "a").is_empty());
+        assert!(all.settle(&client("one"), "b").is_empty());
+        let back = Registrations::parse(&all.write()).unwrap();
+        assert_eq!(back, all);
+        assert_eq!(back.find("https://auth.example", "one").unwrap().profiles, ["a", "b"]);
+        assert!(back.find("https://auth.example/other", "one").is_none());
+        // Another client takes the place of the first for one profile, then for the other.
+        assert!(all.settle(&client("two"), "a").is_empty());
+        assert_eq!(all.of(ISSUER).map(|c| c.client_id.as_str()).collect::<Vec<_>>(), ["two", "one"]);
+        let gone = all.settle(&client("two"), "b");
+        assert_eq!(gone.iter().map(|c| c.client_id.as_str()).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(all.leave(ISSUER, "two", |name| name == "a").map(|gone| gone.is_some()), Some(false));
+        assert_eq!(all.leave(ISSUER, "two", |_| false).flatten().unwrap().client_id, "two");
+        assert!(all.clients.is_empty() && all.leave(ISSUER, "two", |_| true).is_none());
+        for text in ["", "[]", "{\"clients\":[{\"client_id\":\"hunter2\"}]}", "hunter2"] {
+            let error = Registrations::parse(&Secret::new(text)).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+        assert!(!format!("{:?}", client("x")).contains("s-x"));
+    }
+}

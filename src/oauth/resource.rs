@@ -289,3 +289,231 @@ pub fn config_host(address: &str) -> Option<String> {
     let origin = Url::parse(address).ok()?.origin();
     Some(origin.strip_prefix("https://").map(str::to_string).unwrap_or(origin))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The cases of the client tests of the MCP SDKs (TypeScript and Python), as facts: where is looked, in which order.
+    #[test]
+    fn metadata_are_looked_for_where_the_api_says_then_before_the_path_then_at_the_root() {
+        const ROOT: &str = "https://api.example/.well-known/oauth-protected-resource";
+        for (address, named, expected) in [
+            ("https://api.example", None, vec![ROOT.to_string()]),
+            ("https://api.example/", None, vec![ROOT.into()]),
+            ("https://api.example/mcp", None, vec![format!("{ROOT}/mcp"), ROOT.into()]),
+            ("https://api.example/mcp/", None, vec![format!("{ROOT}/mcp"), ROOT.into()]),
+            ("https://api.example/v1/mcp", None, vec![format!("{ROOT}/v1/mcp"), ROOT.into()]),
+            ("https://api.example/mcp?t=1", None, vec![format!("{ROOT}/mcp?t=1"), ROOT.into()]),
+            ("https://api.example?t=1", None, vec![format!("{ROOT}?t=1"), ROOT.into()]),
+            (
+                "https://api.example/mcp",
+                Some("https://other.example/x"),
+                vec!["https://other.example/x".into(), format!("{ROOT}/mcp"), ROOT.into()],
+            ),
+            ("https://api.example/mcp", Some(ROOT), vec![ROOT.into(), format!("{ROOT}/mcp")]),
+        ] {
+            assert_eq!(addresses(address, named).unwrap(), expected, "{address}");
+        }
+        assert_eq!(
+            addresses("http://[::1]:8/a", None).unwrap()[0],
+            "http://[::1]:8/.well-known/oauth-protected-resource/a"
+        );
+    }
+
+    #[test]
+    fn an_address_is_one_that_all_read_alike() {
+        for address in
+            ["https://a.example", "https://a.example/x?y=..", "http://localhost:3000/mcp", "http://127.0.0.1/"]
+        {
+            assert_eq!(check_address(address), Ok(()), "{address}");
+        }
+        for address in [
+            "a.example/mcp",
+            "http://a.example/mcp",
+            "https://a.example/#x",
+            "https://a.example/x/../y",
+            "https://a.example/x/%2E%2e/y",
+            "https://a.example/./y",
+            "https://u:p@a.example/",
+            "https://a.example/a b",
+        ] {
+            assert!(check_address(address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_resource_holds_what_stands_below_it_at_its_own_origin() {
+        for (resource, address) in [
+            ("https://api.example/mcp", "https://api.example/mcp"),
+            ("https://api.example/mcp", "https://api.example/mcp/"),
+            ("https://api.example/mcp/", "https://api.example/mcp"),
+            ("https://api.example/mcp", "https://api.example/mcp/a/b"),
+            ("https://api.example/mcp", "https://api.example/mcp?x=1"),
+            ("https://api.example", "https://api.example/mcp"),
+            ("https://api.example/", "https://api.example/mcp"),
+            ("https://API.example:443/mcp", "https://api.example/mcp"),
+            ("https://api.example/mcp?x=1", "https://api.example/mcp?x=1"),
+        ] {
+            assert!(covers(resource, address), "{resource} {address}");
+        }
+        for (resource, address) in [
+            ("https://api.example/mcp", "https://api.example/mcp2"),
+            ("https://api.example/mcp", "https://api.example/mc"),
+            ("https://api.example/mcp", "https://api.example/"),
+            ("https://api.example/MCP", "https://api.example/mcp"),
+            ("https://api.example/mcp?x=1", "https://api.example/mcp"),
+            ("https://api.example/mcp/..", "https://api.example/mcp/../x"),
+            ("https://other.example/mcp", "https://api.example/mcp"),
+            ("https://api.example.evil/mcp", "https://api.example/mcp"),
+            ("https://api.example:8443/mcp", "https://api.example/mcp"),
+            ("http://127.0.0.1/mcp", "https://127.0.0.1/mcp"),
+            ("api.example/mcp", "https://api.example/mcp"),
+            ("", "https://api.example/mcp"),
+        ] {
+            assert!(!covers(resource, address), "{resource} {address}");
+        }
+    }
+
+    #[test]
+    fn metadata_are_about_the_api_or_rejected() {
+        const ADDRESS: &str = "https://api.example/mcp";
+        let read = |text: &str| ResourceMetadata::parse(text.as_bytes(), ADDRESS);
+        let found = read(
+            r#"{"resource":"https://api.example/mcp","authorization_servers":["https://a.example","https://b.example","https://a.example"],"scopes_supported":["r","w"],"x":[]}"#,
+        );
+        let found = found.unwrap();
+        assert_eq!(found.resource, ADDRESS);
+        assert_eq!(found.authorization_servers, ["https://a.example", "https://b.example"]);
+        assert_eq!(found.scopes_supported, ["r", "w"]);
+        let bare = read(r#"{"resource":"https://api.example"}"#).unwrap();
+        assert!(bare.authorization_servers.is_empty() && bare.scopes_supported.is_empty());
+        for (text, why) in [
+            (r#"{"resource":"https://evil.example/mcp"}"#, "it is about https://evil.example/mcp, not"),
+            (r#"{"resource":"https://evil.example/\u001b[2J"}"#, "\\u{1b}"),
+            (r#"{"resource":["https://api.example/mcp"]}"#, "not a string"),
+            (r#"{"authorization_servers":[]}"#, "no `resource`"),
+            (r#"{"resource":"https://api.example/mcp","authorization_servers":5}"#, "not a list"),
+            ("[]", "not a JSON object"),
+            ("<html>", "HTML"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(why) && !error.contains('\u{1b}'), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_api_elsewhere_names_nothing_on_this_machine() {
+        const FAR: &str = "https://api.example/mcp";
+        for url in ["https://auth.example", "https://10.0.0.1/", "https://auth.internal:8443/x"] {
+            assert_eq!(check_named(url, FAR), Ok(()), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1:8080",
+            "https://localhost/",
+            "http://[::1]/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://[fe80::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://127.1/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://x.localhost/",
+            "https://0.0.0.0/",
+            "http://auth.example",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+        ] {
+            assert!(check_named(url, FAR).is_err(), "{url}");
+        }
+        assert_eq!(check_named("http://localhost:9/", "http://127.0.0.1:8/mcp"), Ok(()));
+    }
+
+    #[test]
+    fn a_challenge_for_tokens_counts_among_others() {
+        let demand = |lines: &[&str]| Demand::of(lines.iter().copied());
+        let all = demand(&[
+            r#"Basic realm="x", scope="no""#,
+            r#"Bearer realm="api", resource_metadata="https://api.example/m", Digest qop="auth", scope=no"#,
+            r#"bearer scope="a b", error="insufficient_scope", error_description="more""#,
+        ]);
+        assert_eq!(all.metadata.as_deref(), Some("https://api.example/m"));
+        assert_eq!(all.scope.as_deref(), Some("a b"));
+        assert_eq!((all.error.as_deref(), all.description.as_deref()), (Some("insufficient_scope"), Some("more")));
+        assert_eq!(demand(&[r#"DPoP algs="ES256", scope="a""#]).scope.as_deref(), Some("a"));
+        assert_eq!(demand(&["Basic scope=a", "Negotiate", ""]), Demand::default());
+        assert_eq!(
+            demand(&["Bearer resource_metadata=https://api.example/m"]).metadata.as_deref(),
+            Some("https://api.example/m")
+        );
+    }
+
+    #[test]
+    fn why_a_token_is_refused() {
+        let read = |status, line: &str| rejection(status, [line]);
+        assert_eq!(read(200, ""), None);
+        assert_eq!(read(405, "Bearer"), None);
+        assert_eq!(read(404, ""), None);
+        let of = |status, line: &str| read(status, line).unwrap();
+        assert_eq!(of(401, "").remedy, Remedy::Renew);
+        assert_eq!(of(403, "").remedy, Remedy::Unknown);
+        assert_eq!(of(401, r#"Bearer error="invalid_token""#).remedy, Remedy::Renew);
+        let more =
+            of(403, r#"Bearer error="insufficient_scope", scope="files:read files:write", error_description="no""#);
+        assert_eq!(more.remedy, Remedy::Scope(vec!["files:read".into(), "files:write".into()]));
+        assert_eq!(more.why, "insufficient_scope (status 403): no");
+        // A scope that cannot be one is named to nobody.
+        assert_eq!(of(403, "Bearer error=insufficient_scope, scope=\"a\u{1b}[2J\"").remedy, Remedy::Scope(vec![]));
+        assert!(!of(403, "Bearer error=\"x\u{1b}[2J\"").why.contains('\u{1b}'));
+        assert_eq!(of(400, r#"Bearer error="invalid_request""#).remedy, Remedy::Unknown);
+    }
+
+    #[test]
+    fn scopes_are_words_without_control_characters() {
+        assert_eq!(scopes(" a  b a https://x.example/y ").unwrap(), ["a", "b", "https://x.example/y"]);
+        assert!(scopes("").unwrap().is_empty());
+        for text in ["a\u{1b}[2Jb", "a\nb", "a\"b", "a\\b", "é", "a\u{0}"] {
+            let error = scopes(text).unwrap_err();
+            assert!(!error.contains(['\u{1b}', '\n']), "{error}");
+        }
+    }
+
+    /// The order of the MCP authorization specification, "Scope Selection Strategy", and of the contract.
+    #[test]
+    fn scopes_are_chosen_in_order() {
+        let supported = ["r".to_string(), "w".into()];
+        let choose = |demanded, by_default, of_server: &[&str]| {
+            let of_server: Vec<String> = of_server.iter().map(|s| s.to_string()).collect();
+            let sources = ScopeSources { demanded, by_default, supported: &supported, of_server: &of_server };
+            sources.choose().unwrap().join(" ")
+        };
+        assert_eq!(choose(Some("x y"), Some("d"), &[]), "x y");
+        assert_eq!(choose(None, Some("d"), &["offline_access"]), "");
+        assert_eq!(choose(None, None, &[]), "r w");
+        assert_eq!(choose(None, Some(" "), &[]), "r w");
+        assert_eq!(choose(Some("x"), None, &["x", "offline_access"]), "x offline_access");
+        assert_eq!(choose(Some("offline_access x"), None, &["offline_access"]), "offline_access x");
+        let odd = ["a\u{7}".to_string()];
+        assert!(ScopeSources { supported: &odd, ..ScopeSources::default() }.choose().is_err());
+        assert!(ScopeSources { demanded: Some("a"), supported: &odd, ..ScopeSources::default() }.choose().is_ok());
+    }
+
+    #[test]
+    fn a_host_names_a_profile_and_a_host_of_the_config() {
+        for (address, name, host) in [
+            ("https://mcp.example.com/mcp", Some("mcp-example-com"), Some("mcp.example.com")),
+            ("https://MCP.Example.com:8443/", Some("mcp-example-com"), Some("mcp.example.com:8443")),
+            ("http://127.0.0.1:3000/mcp", Some("127-0-0-1"), Some("http://127.0.0.1:3000")),
+            ("http://[::1]:3000/", Some("1"), Some("http://[::1]:3000")),
+            ("http://localhost/", Some("localhost"), Some("http://localhost")),
+            ("https://my_api.example/", Some("my-api-example"), Some("my_api.example")),
+            ("https://help/", None, Some("help")),
+            ("nothing", None, None),
+        ] {
+            assert_eq!(profile_name(address).as_deref(), name, "{address}");
+            assert_eq!(config_host(address).as_deref(), host, "{address}");
+        }
+        assert_eq!(profile_name(&format!("https://{}.example/", "a".repeat(63))), None);
+    }
+}

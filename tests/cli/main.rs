@@ -14,6 +14,7 @@ mod support;
 
 mod another_account;
 mod bad_input;
+mod by_address;
 mod cached;
 mod canary;
 mod close_calls;
