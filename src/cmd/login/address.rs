@@ -94,7 +94,9 @@ pub(super) fn ask(
     }
     let issuer = choose_issuer(context.host, profile, &api, again)?;
     set(profile, "resource", &api.resource);
-    set(profile, "issuer", &issuer);
+    if !is_of_call(profile) {
+        set(profile, "issuer", &issuer);
+    }
     let metadata = discover(context.host, &issuer, ca_file.as_deref(), Copies::Refused)?;
     if profile.asked.is_none() && profile.config.grant.is_none() {
         profile.asked = offered(profile, &metadata).map(|grant| grant.name.clone());

@@ -48,22 +48,27 @@ pub(super) struct Situation<'a> {
 /// A profile with a client of its own, where none is to be registered, stays as it is.
 ///
 /// # Errors
-/// Each kind of the contract; nothing was kept.
-pub(super) fn settle(context: &mut Context, profile: &mut Profile, situation: &Situation) -> Result<Client> {
+/// Each kind of the contract; nothing was kept, and `client` is what has to be given back.
+pub(super) fn settle(
+    context: &mut Context,
+    profile: &mut Profile,
+    situation: &Situation,
+    client: &mut Client,
+) -> Result<()> {
     let Situation { args, grant, api, .. } = *situation;
     let by_address = profile.provider.discover == Discover::Resource;
     let needs_one = profile.provider.uses(grant).contains_key("client_id") && profile.param("client_id").is_some();
     if !needs_one || !grant.flow.needs_person() {
         return match args.client.register {
             true => Err(unregistrable(profile, &format!("the grant {} has no login", grant.name)).into()),
-            false => Ok(Client::default()),
+            false => Ok(()),
         };
     }
     let source = profile.given.get("client_id").map(|given| given.source.clone());
     let registers = by_address || args.client.register;
     // One that was registered for an earlier login is known by its name.
     if !registers && source != Some(Source::Config) {
-        return Ok(Client::default());
+        return Ok(());
     }
     if args.client.register && source == Some(Source::Flag) {
         let what = "--register cannot be used with --client-id";
@@ -72,34 +77,34 @@ pub(super) fn settle(context: &mut Context, profile: &mut Profile, situation: &S
     let Some(metadata) = profile.metadata.clone() else {
         return match args.client.register {
             true => Err(unregistrable(profile, "no issuer is known, whose metadata say where").into()),
-            false => Ok(Client::default()),
+            false => Ok(()),
         };
     };
     let wanted = wanted_scopes(profile, api)?;
     let clients = match Clients::open(context.host, &profile.store, metadata.issuer()) {
         Err(trouble) if registers => return Err(open_store::store_error(profile, &trouble).into()),
-        Err(_) => return Ok(Client::default()),
+        Err(_) => return Ok(()),
         Ok(clients) => clients,
     };
     let is_own = profile.value("client_id").is_some_and(|id| clients.all.find(metadata.issuer(), &id).is_some());
     if !registers && !is_own {
-        return Ok(Client::default());
+        return Ok(());
     }
-    let mut client = match profile.value("client_id") {
+    *client = match profile.value("client_id") {
         Some(id) => given(context.host, profile, grant, args, &metadata, (&clients, &id), &wanted)?,
         None => kept(context.host, profile, grant, args, &metadata, &clients, &wanted)?,
     };
     let is_named = matches!(source, Some(Source::Flag | Source::Env(_) | Source::EnvFile(_)));
     let has_client = profile.value("client_id").is_some();
     if !has_client {
-        find(context.host, profile, situation, &metadata, &wanted, &mut client)?;
+        find(context.host, profile, situation, &metadata, &wanted, client)?;
     }
     client.may_change = !is_named && client.registration.is_some() && !client.is_new;
     settle_scopes(profile, api, &metadata, client.registration.as_ref())?;
-    if client.may_change && client.redirect.is_some() && is_forgotten(context.host, profile, grant, &client) {
-        renew(context.host, profile, situation, &mut client)?;
+    if client.may_change && client.redirect.is_some() && is_forgotten(context.host, profile, grant, client) {
+        renew(context.host, profile, situation, client)?;
     }
-    Ok(client)
+    Ok(())
 }
 
 fn unregistrable(profile: &Profile, why: &str) -> Error {

@@ -137,8 +137,10 @@ fn log_in(
     let copies = if api.is_some() { Copies::Allowed } else { Copies::Refused };
     discover(context.host, &mut profile, &grant, copies)?;
     let situation = Situation { args, grant: &grant, api: api.as_ref(), again };
-    let mut client = client::settle(context, &mut profile, &situation)?;
-    let ended = with_client(context, args, &mut profile, store, &situation, &mut client, (held, opened, replaces));
+    let mut client = Client::default();
+    let ended = client::settle(context, &mut profile, &situation, &mut client).and_then(|()| {
+        with_client(context, args, &mut profile, store, &situation, &mut client, (held, opened, replaces))
+    });
     if !matches!(ended, Ok(End::LoggedIn)) {
         client::give_back(context.host, &profile, &client);
     }

@@ -100,7 +100,11 @@ pub const PROFILE: &str = "127-0-0-1";
 /// Runs a login whose browser goes where the authorization server sends it.
 #[track_caller]
 pub fn log_in(browser: &Browser, login: Tok) -> Output {
-    let running = login.spawn();
+    let mut running = login.spawn();
+    super::until("the browser is opened", || browser.was_opened() || running.ended());
+    if !browser.was_opened() {
+        return running.wait();
+    }
     let address = browser.visit().address;
     let reply = fetch(&address);
     let location = reply.lines().find_map(|line| line.strip_prefix("Location: "));
