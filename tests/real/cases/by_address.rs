@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         also("management of a registered client (RFC 7592)", Make::OidcProvider, managed),
         also("fifty calls at once, one refresh", Make::FastMcp, fifty),
         also("fifty calls at once, one refresh", Make::OidcProvider, fifty),
+        besides("the_page_about_mcp_runs_as_it_stands", Make::FastMcp, page),
         besides("a_step_up_keeps_the_client", Make::FastMcp, step_up),
         besides("a_token_for_one_api_is_refused_by_another", Make::OidcProvider, other_api),
     ]
@@ -141,4 +142,34 @@ fn other_api(server: &'static Server) {
     let own = person.run("get oidc").line();
     let out = person.run(&format!("get oidc --offline --resource {}/mcp", server.issuer));
     assert!(!out.fails(4).stdout.contains(&own));
+}
+
+/// The page about MCP, block by block as a person would type it, with this server's address in the place of the page's.
+fn page(server: &'static Server) {
+    let page = include_str!("../../../docs/mcp.md");
+    let person = Person::at(server);
+    let mut script = String::from("set -e\n");
+    let mut blocks = 0;
+    for block in page.split("```sh\n").skip(1) {
+        let text = block.split("```").next().expect("its end");
+        script += &text.replace("https://mcp.example.com/mcp", &format!("{}/mcp", server.issuer));
+        blocks += 1;
+    }
+    assert!(blocks >= 8, "{blocks} blocks");
+    script = script.replace("mcp-example-com", PROFILE);
+    let tok = person.sandbox.tok(["header", PROFILE]).command();
+    let folder = std::path::Path::new(tok.get_program()).parent().expect("a folder").to_path_buf();
+    let mut shell = std::process::Command::new("bash");
+    shell.arg("-c").arg(&script).env_clear().current_dir(person.sandbox.work());
+    shell.envs(tok.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let paths = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();
+    shell.env("PATH", std::env::join_paths([folder].into_iter().chain(paths)).expect("a PATH"));
+    let output = crate::child::Start::finish(&mut shell).expect("it starts");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{errors}");
+    assert!(said.contains("42"), "{said}{errors}");
+    assert!(said.contains("{\"Authorization\": \"Bearer test_access_token_"), "{said}{errors}");
+    let token = std::fs::read_to_string(person.sandbox.home().join("mcp-token")).expect("a token");
+    assert!(token.starts_with("test_access_token_"));
+    assert!(person.sandbox.secrets().as_object().is_none_or(|all| all.is_empty()), "the client went along");
 }
