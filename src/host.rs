@@ -17,12 +17,18 @@ use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
-use crate::system::process::{self, Failed};
+use crate::system::process::{self, End, Errors, Failed};
+use crate::system::program;
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use zeroize::Zeroizing;
+
+/// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
+/// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
+/// to children.
+const IN_COMMAND: &str = "_TOK_IN_COMMAND";
 
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
@@ -249,14 +255,63 @@ impl Host {
         Ok(Secret::read(&bytes, lines)?)
     }
 
+    /// What another program asks on stdin: lines up to and with the first one for which `is_last`, or all.
+    ///
+    /// # Errors
+    /// [`Kind::Other`], and [`Kind::Unavailable`] where it is not complete in time.
+    pub fn read_request(&self, is_last: impl Fn(&[u8]) -> bool + Send + 'static) -> Result<Zeroizing<Vec<u8>>> {
+        // Stdin has one buffer, which a later call goes on with.
+        files::read_lines(|| std::io::stdin().lock(), LIMIT, self.clock.deadline, is_last).map(Zeroizing::new).map_err(
+            |error| {
+                let late = error.kind() == std::io::ErrorKind::TimedOut;
+                let kind = if late { Kind::Unavailable } else { Kind::Other };
+                Error::new(kind, "the request on stdin cannot be read", files::why(&error))
+            },
+        )
+    }
+
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
-    /// In words without its output.
+    /// In words without its output; [`Host::may_run_commands`].
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        let bytes = process::output(words, self.env.for_children(), self.clock.left(), LIMIT)?;
+        self.may_run_commands()?;
+        let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
+        let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
+        let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn feed_command(&self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
+        let Some((name, arguments)) = words.split_first() else { return Err("no program given".to_string().into()) };
+        let command = program::command(std::ffi::OsStr::new(name), self.env.for_children());
+        let mut command = command.map_err(|error| Failed::from(error.to_string()))?;
+        let input = Zeroizing::new(input.expose().as_bytes().to_vec());
+        let deadline = self.clock.deadline;
+        match process::run(command.args(arguments), Some(input), Errors::Ours, deadline, LIMIT) {
+            Ok(End::Ended(said)) if said.status.success() => Ok(()),
+            Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
+            Ok(End::TooMuch) => Err(format!("it printed more than {LIMIT} bytes").into()),
+            Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
+            Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
+        }
+    }
+
+    /// Whether this tok may run a command of the config: not if one has started it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
+        match self.env.has(IN_COMMAND) {
+            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
+            false => Ok(()),
+        }
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

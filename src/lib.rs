@@ -19,7 +19,7 @@ pub mod testing;
 mod token;
 
 use anyhow::Result;
-use base::error::{Kind, hint, kind};
+use base::error::{Kind, Silent, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
 use cli::{Stop, Verb};
@@ -48,6 +48,9 @@ pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
         }
         _ => error,
     };
+    if let Some(Silent(status)) = error.downcast_ref() {
+        return *status;
+    }
     // What was being done, then what went wrong.
     host.terminal.report(&format!("{error:#}"), hint(&error));
     kind(&error) as u8
@@ -63,7 +66,7 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     if cmd::completions::answer(&args, host)? {
         return Ok(());
     }
-    host.words = args;
+    host.words = cmd::credential::by_name(args);
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
     // These leave nothing behind.

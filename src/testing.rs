@@ -53,6 +53,9 @@ pub mod fast_path {
 }
 
 pub mod oauth {
+    pub mod callback {
+        pub use crate::oauth::callback::{Callback, ExpectedRedirect, pasted, read};
+    }
     pub mod challenge {
         pub use crate::oauth::challenge::parse;
     }

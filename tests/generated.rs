@@ -214,6 +214,7 @@ const CONFIGS: &[(&str, &str)] = &[
     // Whatever has the form of a value's name is one; this has not.
     ("Profiles: `[profile.NAME]`", "[profile.p]\nPROBE-file = 1"),
     ("Values from elsewhere", "[profile.p]\nx = { PROBE = 1 }"),
+    ("The identity of a CI job: `{ ci = … }`", "[profile.p]\nx = { ci = \"auto\", PROBE = 1 }"),
 ];
 
 /// The tables of a provider file, by their heading in `docs/providers.md`, likewise.

@@ -69,6 +69,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A failure that has been told already, in the words of another program's protocol: only its exit status is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent(pub u8);
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.0)
+    }
+}
+
+impl std::error::Error for Silent {}
+
 /// The kind of an error that is carried by anyhow: of the outermost [`Error`] in it.
 pub fn kind(error: &anyhow::Error) -> Kind {
     error.downcast_ref::<Error>().map_or(Kind::Other, |error| error.kind)

@@ -49,6 +49,15 @@ pub fn is_local(host: &str) -> bool {
     }
 }
 
+/// Whether a host, an IPv6 address without its brackets, is an address of this network link alone (RFC 3927, RFC 4291
+/// §2.5.6): where a cloud's metadata service answers.
+pub fn is_link_local(host: &str) -> bool {
+    host.parse().is_ok_and(|ip: core::net::IpAddr| match ip {
+        core::net::IpAddr::V4(ip) => ip.is_link_local(),
+        core::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    })
+}
+
 impl<'a> Url<'a> {
     /// Takes `text` apart.
     ///
@@ -207,6 +216,17 @@ mod tests {
             ["example.com", "10.0.0.1", "192.168.0.1", "[fec0::1]", "[2001:db8::1]", "localhost.example", "1a.example"]
         {
             assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn link_local_is_what_no_router_passes_on() {
+        for host in ["169.254.169.254", "169.254.0.1", "fe80::1"] {
+            assert!(is_link_local(host), "{host}");
+        }
+        for host in ["169.253.1.1", "169.254.169.254.example", "metadata", "127.0.0.1", "fd00::1", "::1", "2852039166"]
+        {
+            assert!(!is_link_local(host), "{host}");
         }
     }
 

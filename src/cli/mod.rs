@@ -9,13 +9,17 @@
 
 mod build;
 mod client;
+mod credential;
 mod parse;
+mod setup;
 mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
 pub use client::Registers;
+pub use credential::{Credential, Protocol};
 pub use parse::{FirstLook, first_look, parse};
+pub use setup::{Setup, SetupProgram};
 pub use types::{
     ApiCall, Cli, Color, Flag, Format, Global, List, LoginArgs, Logout, Providers, Shell, Show, TokenArgs, Verb,
 };

@@ -107,6 +107,18 @@ pub enum Verb {
     ///
     /// With NAME: its grants, the values they take, and where its documentation is.
     Providers(Providers),
+    /// Answer a program's request for credentials, in its own protocol
+    ///
+    /// A program that knows the protocol runs this; `tok setup` tells it to. tok answers only for a host that the
+    /// config names in a profile's `hosts`: exact in scheme, host and port. If two profiles have the host, neither
+    /// is used unless --profile names it.
+    ///
+    /// `erase` deletes the cached access token that it names, and never a refresh token. `store` stores nothing.
+    Credential(super::credential::Credential),
+    /// Set up another program to get its token from tok
+    ///
+    /// Prints the lines for the program's own config; with --write, puts them there.
+    Setup(super::setup::Setup),
     /// Print a shell completion script
     ///
     /// For the current bash: source <(tok completions bash). The script asks tok itself, so it always knows the
@@ -132,6 +144,9 @@ pub struct Get {
     /// Write to this file instead of stdout, atomically and readable only by you (0600)
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite, Azure Pipelines)
+    #[arg(long)]
+    pub mask: bool,
 }
 
 /// What `tok get` prints.
@@ -158,6 +173,9 @@ pub struct Header {
     /// The request that the header is for.
     #[command(flatten)]
     pub api: ApiCall,
+    /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite)
+    #[arg(long)]
+    pub mask: bool,
 }
 
 // A request to an API, for a token that is bound to a key (RFC 9449).
@@ -198,6 +216,9 @@ pub struct TokenArgs {
     /// Do not read or write the secret store or the cache
     #[arg(long)]
     pub no_store: bool,
+    /// In a CI job: --no-store --no-input, with the job's identity token where the profile's grant needs one
+    #[arg(long)]
+    pub ci: bool,
     /// Time limit for the whole call, waiting included [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,

@@ -219,6 +219,8 @@ fn is_taken(name: &str) -> bool {
         "fresh",
         "offline",
         "no_store",
+        "ci",
+        "mask",
         "output",
         "json",
         "name",

@@ -78,6 +78,7 @@ fn command(catalog: &Catalog, providers: Vec<String>) -> clap::Command {
         ("get", "profile", &profiles),
         ("header", "profile", &profiles),
         ("logout", "profile", &profiles),
+        ("setup", "profile", &profiles),
         ("show", "profile", &profiles),
         ("providers", "name", &providers),
         ("get", "grant", &grants),

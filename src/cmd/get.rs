@@ -2,6 +2,7 @@
 //! (non-interactive).
 
 use super::Context;
+use super::mask::Masking;
 use super::token::{Got, find_or_acquire, resolve, token};
 use crate::base::error::{Error, InProfile, Kind};
 use crate::base::secret::Secret;
@@ -26,6 +27,8 @@ pub struct Out<'a> {
     pub to: Option<&'a Path>,
     /// The request that a header is for.
     pub api: Option<&'a ApiCall>,
+    /// Whether the CI service is told to hide it in its log.
+    pub mask: bool,
 }
 
 /// Gets the token and writes it to stdout, or to a file.
@@ -33,6 +36,9 @@ pub struct Out<'a> {
 /// # Errors
 /// Each kind of the contract; stdout is then empty.
 pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
+    let to_file = out.to.is_some_and(|path| path != Path::new("-"));
+    // Before anything is sent: a token that cannot be masked is not to be had.
+    let masking = out.mask.then(|| Masking::of(context.host, args, to_file)).transpose()?;
     let mut answer = token(context, args)?;
     if out.format == Format::IdToken {
         answer = with_id_token(context, args, answer).in_profile(&args.profile)?;
@@ -42,6 +48,11 @@ pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
     if answer.token.is_bound() && out.format == Format::Header {
         let proof = proof(&answer, out.api).in_profile(&args.profile)?;
         text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
+    }
+    if let Some(masking) = masking {
+        let id_token = answer.token.id_token.as_ref().filter(|_| out.format == Format::IdToken);
+        let secrets = [Some(&answer.token.access_token), id_token.map(|id| &id.text)];
+        secrets.into_iter().flatten().try_for_each(|secret| masking.hide(context, secret)).in_profile(&args.profile)?;
     }
     match out.to {
         Some(path) if path != Path::new("-") => {

@@ -103,7 +103,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             }
             any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, format!("{error:#}"), e.why))?;
             opened.indexes(context.host, name).iter().for_each(Index::forget);
-            say(context, name, any, "; not revoked at the provider, as the profile cannot be used");
+            say(context, name, any.then_some("; not revoked at the provider, as the profile cannot be used"));
             return Ok(());
         }
     };
@@ -152,12 +152,12 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     opened.indexes(context.host, name).iter().for_each(Index::forget);
     drop(lock);
     match revoked {
-        Revoked::Yes => say(context, name, any, " and revoked at the provider"),
+        Revoked::Yes => say(context, name, any.then_some(" and revoked at the provider")),
         Revoked::Cannot if any => context.host.terminal.warn(&format!(
             "{name}: {NOT_REVOKED}: {} has no revocation endpoint; its tokens stay valid until they expire",
             profile.provider.name
         )),
-        Revoked::Cannot | Revoked::Nothing => say(context, name, any, ""),
+        Revoked::Cannot | Revoked::Nothing => say(context, name, any.then_some("")),
         Revoked::Failed(error) => {
             let unreached = Error::new(Kind::Unavailable, NOT_REVOKED, error.to_string());
             return Err(unreached
@@ -181,10 +181,11 @@ fn not_removed(why: &str) -> Error {
     Error::new(Kind::Other, "a cached token could not be removed", why)
 }
 
-fn say(context: &mut Context, name: &str, any: bool, more: &str) {
-    let text = match any {
-        false => format!("{name}: not logged in; nothing to remove"),
-        true => format!("{name}: removed locally{more}"),
+/// Says that what there was is removed, and what else became of it; `None` where there was nothing.
+fn say(context: &mut Context, name: &str, removed: Option<&str>) {
+    let text = match removed {
+        None => format!("{name}: not logged in; nothing to remove"),
+        Some(more) => format!("{name}: removed locally{more}"),
     };
     context.host.terminal.tell(&text);
 }

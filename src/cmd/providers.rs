@@ -102,6 +102,7 @@ fn object(found: &Loaded) -> Value {
                 "name": p.name,
                 "secret": p.secret,
                 "personal": p.personal,
+                "identity": p.identity.is_some(),
                 "list": p.list,
                 "choices": p.choices,
                 "help": p.help,

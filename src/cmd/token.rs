@@ -6,6 +6,7 @@ use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
 use crate::profile::{Profile, Wishes};
+use crate::provider::Grant;
 use crate::session::acquire::{TokenSource, obtain};
 use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
@@ -41,8 +42,9 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let known = profile.known()?;
     let asked = args.min_ttl.or(profile.min_ttl);
     let min_ttl = MinTtl::from(asked);
+    let alone = args.no_store || args.ci;
     let folders = context.host.folders()?.clone();
-    let mut cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
+    let mut cache = (profile.cache && !alone).then(|| Cache::new(folders.cache(&profile.name)));
     let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
     let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
@@ -68,9 +70,10 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         return Err(offline(&profile, reason, min_ttl.seconds()).into());
     }
 
+    profile.check_commands(context.host)?;
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
-    let mut no_store = args.no_store;
+    let mut no_store = alone;
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
@@ -80,7 +83,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
             None
         }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
-        Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
+        Err(error) if kind(&error) == Kind::Other && (alone || nothing_is_kept(&profile)) => {
             context.host.terminal.detail(&format!("{error:#}; continuing without a lock"));
             None
         }
@@ -126,12 +129,25 @@ fn nothing_is_kept(profile: &Profile) -> bool {
 /// # Errors
 /// As [`Profile::resolve`].
 pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
+    context.host.terminal.interactive &= !args.ci;
     let mut flags = super::typed(context.host, &args.values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
-    let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
+    let wishes = Wishes { grant: args.grant.clone(), flags, ci: args.ci, ..Wishes::default() };
+    let profile = Profile::resolve(context.host, &context.setup, &args.profile, &wishes)?;
+    let grant = profile.default_grant();
+    match profile.grant_for_ci().filter(|_| args.ci && grant.flow.needs_person()) {
+        Some(other) => Err(needs_person(&profile, grant, other).into()),
+        None => Ok(profile),
+    }
+}
+
+/// The error for a grant that no CI job can run; `other` can be run with the job's identity.
+fn needs_person(profile: &Profile, grant: &Grant, other: &Grant) -> Error {
+    let why = format!("the grant {} needs a person, and --ci is given", grant.name);
+    Error::new(Kind::LoginNeeded, format!("not logged in to {}", profile.name), why)
+        .hint(format!("use one that takes the job's identity: tok get {} --ci --grant {}", profile.name, other.name))
 }
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {

@@ -37,6 +37,8 @@ pub struct Request {
     pub client_certificate: Option<ClientCertificate>,
     /// The profile's `ca_file`: trusted certificates in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether `http` to a link-local address is allowed too, which then goes through no proxy: a metadata service.
+    pub link_local: bool,
 }
 
 /// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
@@ -300,7 +302,16 @@ pub fn build(
         }
     }
     let client_certificate = added.client_certificate;
-    Ok(Request { method: call.method, url: address, headers, body, repeat, client_certificate, ca_file: None })
+    Ok(Request {
+        method: call.method,
+        url: address,
+        headers,
+        body,
+        repeat,
+        client_certificate,
+        ca_file: None,
+        link_local: false,
+    })
 }
 
 /// How a form is sent (RFC 6749 appendix B).
@@ -333,6 +344,7 @@ pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
         repeat: Repeat::Freely,
         client_certificate: None,
         ca_file: ca_file.map(Path::to_path_buf),
+        link_local: false,
     }
 }
 

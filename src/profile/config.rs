@@ -1,5 +1,6 @@
 //! `config.toml`: what a person set, strictly read, and what `login` writes into it.
 
+use super::ci::CiSource;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::{is_name, is_value_name};
 use crate::base::secret::Secret;
@@ -25,6 +26,8 @@ pub enum ConfigValue {
     Command(Vec<String>),
     /// An entry of the keyring that something else put there: service and user.
     Keyring(String, String),
+    /// The identity of the CI job or machine.
+    Ci(CiSource),
 }
 
 /// What stands at the top and may stand in each profile.
@@ -168,12 +171,17 @@ fn config_value(value: &TomlValue, home: Option<&Path>) -> Result<ConfigValue> {
         DeValue::Array(_) => Ok(ConfigValue::List(value.texts()?)),
         DeValue::Table(_) => {
             let table = value.table()?;
+            if let Some(runner) = table.get("ci") {
+                let own = CiSource::read(runner, table.get("audience"), table.get("service_connection"))?;
+                table.done()?;
+                return Ok(ConfigValue::Ci(own));
+            }
             let (env, file) = (table.get("env"), table.get("file"));
             let (command, keyring) = (table.get("command"), table.get("keyring"));
             table.done()?;
             let one = || {
                 value.error(
-                    "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
+                    "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }, { ci = \"auto\" }",
                 )
             };
             match (env, file, command, keyring) {

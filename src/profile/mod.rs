@@ -1,5 +1,6 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
+pub mod ci;
 pub mod config;
 pub mod discovery;
 mod flags;
@@ -70,6 +71,8 @@ pub struct Wishes {
     pub store: Option<StoreChoice>,
     /// The provider, where `login PROVIDER --as NAME` names another than the profile's.
     pub provider: Option<String>,
+    /// `--ci`
+    pub ci: bool,
 }
 
 /// What the user has set up: the config and the providers, each read once.
@@ -208,6 +211,7 @@ impl Profile {
         profile.gather(host, &wishes.flags)?;
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
+        profile.settle_identity(host, wishes.ci);
         Ok(profile)
     }
 

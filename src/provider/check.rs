@@ -99,6 +99,14 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         if let Some(default) = &param.default {
             names(&at, &["params", &param.name, "default"], provider, default, &[])?;
         }
+        for (name, _) in param.identity.iter().flatten() {
+            let place = ["params", param.name.as_str(), "identity"];
+            if provider.param(name).is_none_or(|with| with.secret) {
+                return Err(
+                    at.error(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"))
+                );
+            }
+        }
         if let Some(inside) = &param.inside
             && provider.param(&inside.value).is_none()
         {

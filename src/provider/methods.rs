@@ -41,6 +41,11 @@ impl Auth {
         matches!(self, Auth::ClientSecretJwt | Auth::PrivateKeyJwt)
     }
 
+    /// Whether it takes the value `name`.
+    pub fn takes(self, name: &str) -> bool {
+        self.names().iter().any(|(known, _)| *known == name)
+    }
+
     /// The values it takes, and whether each is optional.
     pub(super) fn names(self) -> &'static [(&'static str, bool)] {
         match self {
@@ -48,6 +53,7 @@ impl Auth {
             Auth::Auto => &[
                 ("client_id", true),
                 ("client_secret", true),
+                ("client_assertion", true),
                 ("private_key", true),
                 ("certificate", true),
                 ("key_id", true),
@@ -67,6 +73,8 @@ impl Auth {
                 ("algorithm", true),
                 ("assertion_audience", true),
             ],
+            // The assertion names the client (RFC 7521 §4.2).
+            Auth::Assertion => &[("client_id", true), ("client_assertion", false)],
             Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
         }
     }
@@ -252,7 +260,7 @@ impl Grant {
         }
         if self.client == ClientRequirement::Confidential
             && self.call.auth == Auth::Auto
-            && !["client_secret", "private_key"].iter().any(|name| known(name))
+            && !["client_secret", "client_assertion", "private_key"].iter().any(|name| known(name))
         {
             all.insert("client_secret".into(), false);
         }

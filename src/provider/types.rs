@@ -84,6 +84,9 @@ pub struct Param {
     pub until: Option<String>,
     /// Each item of the list is `NAME=VALUE`, sent as a JSON object.
     pub pairs: bool,
+    /// `--ci` may put the identity token of the job into it. The defaults of other values that such a token brings with
+    /// it, by name; `None`: it takes none.
+    pub identity: Option<Vec<(String, String)>>,
 }
 
 /// A place in a value that is JSON.
@@ -222,6 +225,8 @@ pub enum Auth {
     ClientSecretJwt,
     /// An assertion signed with the client's key.
     PrivateKeyJwt,
+    /// An assertion that was made elsewhere (RFC 7521 §4.2).
+    Assertion,
     /// A certificate that the server's authority has issued.
     Tls,
     /// A certificate that the server knows.
@@ -237,6 +242,7 @@ pub const AUTHS: &[(&str, Auth)] = &[
     ("post", Auth::Post),
     ("client-secret-jwt", Auth::ClientSecretJwt),
     ("private-key-jwt", Auth::PrivateKeyJwt),
+    ("assertion", Auth::Assertion),
     ("tls", Auth::Tls),
     ("tls-self-signed", Auth::TlsSelfSigned),
 ];
@@ -399,6 +405,8 @@ pub struct Use {
     pub value: Template,
     /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
     pub hosts: Option<Vec<String>>,
+    /// The user name that goes with it where a program sends name and password; `None`: any will do.
+    pub username: Option<String>,
 }
 /// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask};
-use crate::session::explain::login_needed;
+use crate::session::explain::{Lack, login_needed};
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::journal;
 use crate::session::open_store::{OpenStore, origin, store_error};
@@ -119,12 +119,12 @@ fn is_given(profile: &Profile, name: &str) -> bool {
 }
 
 fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, TokenSource)> {
-    let Wanted { profile, known, .. } = wanted;
+    let profile = wanted.profile;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = opened.credentials.session.as_ref().and_then(|s| s.identity.contradiction(known));
+    let contradiction = contradiction(wanted, &opened);
     if let Some(differs) = &contradiction {
         host.terminal.detail(&format!("{}: not using the session: it differs in {differs}", profile.name));
     }
@@ -147,22 +147,28 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
                     let error =
                         Error::new(Kind::LoginNeeded, ended, "the provider no longer accepts the refresh token")
                             .hint(format!("run: tok login {} {}", profile.name, grant.name));
-                    return Err(opened.bring_again(host, profile, error, true).into());
+                    return Err(opened.bring_again(host, profile, error).into());
                 }
             }
         }
     }
     match step {
         plan::Step::Run(grant) => {
-            let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
+            let token = run(host, wanted, grant, &mut opened, &secrets)?;
             Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
             _ => {
-                let error =
-                    login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
-                opened.bring_again(host, profile, error, contradiction.is_none())
+                let lack = Lack {
+                    grant: lacking,
+                    missing: &missing,
+                    contradiction: contradiction.as_deref(),
+                    url: url.as_deref(),
+                };
+                let error = login_needed(host, profile, &opened, &lack);
+                // With other settings the session is another's.
+                if contradiction.is_some() { error } else { opened.bring_again(host, profile, error) }
             }
         }
         .into()),
@@ -171,16 +177,22 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     }
 }
 
-/// Runs a non-interactive grant. `apart`: the stored session is for other settings, and stays as it is.
+/// What the session differs in from the settings in force.
+fn contradiction(wanted: &Wanted, opened: &OpenStore) -> Option<String> {
+    opened.credentials.session.as_ref().and_then(|session| session.identity.contradiction(wanted.known))
+}
+
+/// Runs a non-interactive grant.
 fn run(
     host: &mut Host,
     wanted: &Wanted,
     grant: &Grant,
     opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
-    apart: bool,
 ) -> Result<Token> {
     let profile = wanted.profile;
+    // The stored session is for other settings, and stays as it is.
+    let apart = contradiction(wanted, opened).is_some();
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.credentials)?;
     if profile.provider.refresh.is_some() && !apart {
@@ -211,8 +223,8 @@ fn run(
         Flow::Signed => signed(profile, &inputs, host.clock.now()),
         _ => ask(host, profile, &asking, &inputs)?,
     };
-    let (issued, received) = match outcome {
-        Outcome::Issued(issued, received) => (issued, received),
+    let issued = match outcome {
+        Outcome::Issued(issued) => issued,
         Outcome::Dead(error) | Outcome::Failed(error, _) => {
             if is_kept_personal && error.kind == Kind::Refused {
                 for index in opened.indexes(host, &profile.name) {
@@ -227,7 +239,7 @@ fn run(
     let mut identity = known.identity(&url, Some(&grant.name), Some(&grant.name));
     identity.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, received, identity, &inputs)?;
+    let token = cached(profile, grant, &issued, identity, &inputs)?;
     // A session for scopes of this call alone would answer calls that ask for others.
     let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
@@ -241,12 +253,12 @@ fn run(
         let session = Session {
             refresh_token: refresh_token.clone(),
             identity: known.identity(&url, Some(&grant.name), None),
-            since: received.secs(),
+            since: issued.received.secs(),
             subject: issued.id_token.as_ref().and_then(refresh::subject),
         };
         let credentials =
             Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
-        refresh::keep_or_insist(host, profile, opened, credentials, false);
+        refresh::keep_or_insist(host, profile, opened, credentials, None);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -349,8 +361,9 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
         id_token: None,
         extra: Default::default(),
         notes: Vec::new(),
+        received: now,
     };
-    Outcome::Issued(issued, now)
+    Outcome::Issued(issued)
 }
 
 /// The token as it is cached and shown.
@@ -362,7 +375,6 @@ pub fn cached(
     profile: &Profile,
     grant: &Grant,
     issued: &Issued,
-    received: Time,
     identity: TokenIdentity,
     inputs: &Inputs,
 ) -> Result<Token> {
@@ -392,7 +404,7 @@ pub fn cached(
         access_token: issued.access_token.clone(),
         token_type: issued.token_type.clone(),
         scope: issued.scope.clone(),
-        received,
+        received: issued.received,
         expires: issued.expires,
         header: (usage.header.clone(), Secret::new(value)),
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),

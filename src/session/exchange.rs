@@ -2,7 +2,6 @@
 
 use crate::base::error::{self, Error, Kind};
 use crate::base::text::escape;
-use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
@@ -23,7 +22,7 @@ use zeroize::Zeroizing;
 /// The outcome of a request to the provider.
 pub enum Outcome {
     /// A token.
-    Issued(Issued, Time),
+    Issued(Issued),
     /// The provider refused, in a way that its `dead` names.
     Dead(Error),
     /// Any other error, with the provider's code for it if it gave one.
@@ -78,7 +77,7 @@ pub fn ask_and_tell(
                     Note::Detail(text) => host.terminal.detail(&format!("{}: {text}", profile.name)),
                 }
             }
-            Outcome::Issued(issued, response.received)
+            Outcome::Issued(issued)
         }
         Err(failure) => {
             let error = failed(profile, &format!("the grant {}", asking.name), asking.call, &failure, &sent);

@@ -8,17 +8,22 @@ use crate::host::Host;
 use crate::profile::Profile;
 use crate::provider::Grant;
 
+/// What a call for a token lacks.
+pub struct Lack<'a> {
+    /// The grant that would run.
+    pub grant: &'a Grant,
+    /// The values that are not known.
+    pub missing: &'a [String],
+    /// What the stored session differs in from the settings in force.
+    pub contradiction: Option<&'a str>,
+    /// The URL that the grant would send to, where that is known.
+    pub url: Option<&'a str>,
+}
+
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
 /// missing and cannot be read.
-pub fn login_needed(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    missing: &[String],
-    opened: &OpenStore,
-    contradiction: Option<&str>,
-    url: Option<&str>,
-) -> Error {
+pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack: &Lack) -> Error {
+    let Lack { grant, missing, contradiction, url } = *lack;
     let name = &profile.name;
     let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
     let variables = variables.join(" and ");

@@ -41,7 +41,7 @@ pub struct Inputs {
 /// # Errors
 /// [`Kind::Config`] or [`Kind::Store`] where a command or the keyring fails.
 pub fn fill(
-    host: &Host,
+    host: &mut Host,
     profile: &Profile,
     what: For,
     kept: &BTreeMap<String, Value>,

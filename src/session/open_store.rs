@@ -368,11 +368,10 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
 
 impl OpenStore {
     /// `error`, with how to log in again where the session began with a refresh token from elsewhere: the values of
-    /// another grant may never have been known. Not where the store has trouble, or `settled` says that the session is
-    /// another's.
-    pub fn bring_again(&self, host: &Host, profile: &Profile, error: Error, settled: bool) -> Error {
+    /// another grant may never have been known. Not where the store has trouble.
+    pub fn bring_again(&self, host: &Host, profile: &Profile, error: Error) -> Error {
         let noted = Index::of(host.folders().ok(), &profile.name).read();
-        let was_brought = settled && self.trouble.is_none() && noted.is_some_and(|entry| entry.brought);
+        let was_brought = self.trouble.is_none() && noted.is_some_and(|entry| entry.brought);
         match profile.provider.refresh_grant().filter(|_| was_brought) {
             Some(grant) => {
                 error.hint(format!("run: tok login {} {} --refresh-token-file PATH", profile.name, grant.name))

@@ -8,7 +8,7 @@ use crate::provider::Grant;
 use crate::session::acquire::{Wanted, cached, index, put};
 use crate::session::exchange::{Asking, Outcome, ask_and_tell};
 use crate::session::inputs::{For, Inputs, fill};
-use crate::session::journal;
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
@@ -52,13 +52,13 @@ pub fn refresh(
         let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
-            Outcome::Issued(mut issued, received) => {
+            Outcome::Issued(mut issued) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
                     let credentials =
                         Credentials { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
-                    if !keep_or_insist(host, profile, opened, credentials, record.has_reply()) {
+                    if !keep_or_insist(host, profile, opened, credentials, Some(&record)) {
                         record.leave();
                     }
                 }
@@ -67,7 +67,7 @@ pub fn refresh(
                 // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
                 let stays = issued.id_token.is_none();
                 issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, identity, &inputs)?;
+                let mut token = cached(profile, grant, &issued, identity, &inputs)?;
                 if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                     id.verified = before.verified;
                 }
@@ -160,18 +160,18 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 }
 
 /// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told
-/// in any case. `in_journal`: it waits there for the next call.
+/// in any case. Where the `record` of its journal has it, it waits there for the next call.
 pub fn keep_or_insist(
     host: &mut Host,
     profile: &Profile,
     opened: &mut OpenStore,
     credentials: Credentials,
-    in_journal: bool,
+    record: Option<&Record>,
 ) -> bool {
     let Err(trouble) = opened.write(&profile.name, credentials) else { return true };
     let (why, name) = (store_error(profile, &trouble), &profile.name);
     host.terminal.insist(&format!("{name}: the new refresh token could not be stored: {why}"));
-    host.terminal.insist(&match in_journal {
+    host.terminal.insist(&match record.is_some_and(Record::has_reply) {
         true => {
             format!("the next call stores it if the store works then; if not, log in again: tok login {name}")
         }

@@ -20,6 +20,8 @@ impl StoreChoice {
             "keyring" => Ok(StoreChoice::Keyring),
             "file" => Ok(StoreChoice::File),
             "none" => Ok(StoreChoice::None),
+            // Each would start the next.
+            "helper:tok" => Err("helper:tok is tok itself, which stores nothing for others".into()),
             _ => match text.strip_prefix("helper:") {
                 Some(name) if is_helper_name(name) => Ok(StoreChoice::Helper(name.into())),
                 _ => Err(format!(

@@ -185,9 +185,9 @@ mod unix {
                     self.end();
                     return Ok(End::TooMuch);
                 }
-                let stuck = pass_on(&mut pipes.stderr) == Passed::Stuck;
+                let passed = pass_on(&mut pipes.stderr);
                 let left = deadline.saturating_duration_since(Instant::now());
-                if has_ended && (!stuck || left.is_zero()) {
+                if has_ended && (passed == Passed::All || left.is_zero()) {
                     let status = self.wait()?;
                     return Ok(End::Ended(Output { status, stdout }));
                 }
@@ -198,7 +198,7 @@ mod unix {
                 self.look_after_the_terminal();
                 // With its output closed it is about to end.
                 let look = if pipes.stdout.is_some() { LOOK } else { Duration::from_millis(1) };
-                pipes.wait(left.min(look), stuck);
+                pipes.wait(left.min(look), &passed);
             }
         }
 
@@ -307,10 +307,11 @@ mod unix {
         }
 
         /// Waits until a pipe has something to do, at most for `limit`.
-        fn wait(&self, limit: Duration, stuck: bool) {
+        fn wait(&self, limit: Duration, passed: &Passed) {
             let stdin = self.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT));
             let stdout = self.stdout.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
-            let stderr = self.stderr.as_ref().filter(|_| !stuck).map(|pipe| PollFd::new(pipe, PollFlags::IN));
+            let stderr =
+                self.stderr.as_ref().filter(|_| *passed == Passed::All).map(|pipe| PollFd::new(pipe, PollFlags::IN));
             let mut all: Vec<PollFd<'_>> = stdin.into_iter().chain(stdout).chain(stderr).collect();
             let limit = Timespec::try_from(limit).unwrap_or_default();
             let _ = poll(&mut all, Some(&limit));
@@ -333,9 +334,11 @@ mod unix {
         }
     }
 
+    /// What became of what a program has written to stderr.
     #[derive(PartialEq)]
     enum Passed {
         All,
+        /// Ours takes no more now.
         Stuck,
     }
 

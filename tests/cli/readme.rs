@@ -182,7 +182,7 @@ fn answer(ports: &BTreeMap<&'static str, u16>, request: &Received) -> Reply {
 }
 
 /// A proxy that joins every CONNECT to this port, for as long as the test runs.
-fn tunnel(port: u16) -> u16 {
+pub fn tunnel(port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
     let own = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {

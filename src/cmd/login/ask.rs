@@ -4,9 +4,7 @@ use super::command::try_again;
 use super::{keep, open, usable_secrets};
 use crate::base::error::Kind;
 use crate::base::secret::Secret;
-use crate::base::time::Time;
 use crate::cmd::Context;
-use crate::host::Host;
 use crate::oauth::reply::Issued;
 use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
@@ -20,13 +18,24 @@ use crate::storage::lock::Lock;
 use crate::system::signals::{Hold, Stake};
 use anyhow::Result;
 
+/// A login whose request is to be sent.
+pub(super) struct Attempt<'a> {
+    pub profile: &'a Profile,
+    pub grant: &'a Grant,
+    /// It is made by a refresh token.
+    pub is_refresh: bool,
+    /// It takes the place of another account.
+    pub replaces: bool,
+    /// The command to run if it fails.
+    pub again: &'a str,
+}
+
 /// A grant that was answered with a token.
 pub(super) struct Asked {
     pub lock: Lock,
     pub opened: OpenStore,
     pub inputs: Inputs,
     pub issued: Issued,
-    pub received: Time,
     /// The refresh token that it was got with.
     pub used: Option<Secret>,
     /// Its journal, as long as the store has not taken what it brought.
@@ -35,17 +44,11 @@ pub(super) struct Asked {
 }
 
 /// Runs a grant that needs no flow.
-pub(super) fn ask(
-    context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
-    is_refresh: bool,
-    replaces: bool,
-    again: &str,
-) -> Result<Asked> {
+pub(super) fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
+    let Attempt { profile, grant, is_refresh, replaces, again } = *attempt;
     let lock = context.lock(&profile.name)?;
     // Another process may have changed the entry while a person was typing.
-    let mut opened = open(context.host, profile, true, again)?;
+    let mut opened = open(context.host, profile, Some(&lock), again)?;
     let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
     let session = opened.credentials.session.as_ref();
@@ -61,10 +64,10 @@ pub(super) fn ask(
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now()), again),
+        Flow::Signed => attempt.granted(acquire::signed(profile, &inputs, context.host.clock.now())),
         _ => match &used {
             Some(used) => {
-                let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
+                let events = record.insert(keep::begin(context.host, attempt, &inputs, &mut opened, used)?);
                 let asked = exchange::ask_and_tell(context.host, profile, &asking, &inputs, events);
                 match (asked, &record) {
                     (Ok(Outcome::Failed(error, code)), Some(record)) => {
@@ -75,44 +78,41 @@ pub(super) fn ask(
             }
             None => exchange::ask(context.host, profile, &asking, &inputs),
         }
-        .and_then(|outcome| granted(profile, grant, outcome, again)),
+        .and_then(|outcome| attempt.granted(outcome)),
     };
-    let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
-    Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
+    let issued = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
+    Ok(Asked { lock, opened, inputs, issued, used, record, hold })
 }
 
 /// Exchanges the code that a flow has brought.
-pub(super) fn ask_with(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    mut inputs: Inputs,
-    opened: OpenStore,
-    lock: Lock,
-    again: &str,
-) -> Result<Asked> {
+pub(super) fn ask_with(context: &mut Context, attempt: &Attempt, mut inputs: Inputs) -> Result<Asked> {
+    let Attempt { profile, grant, again, .. } = *attempt;
+    let lock = context.lock(&profile.name)?;
+    let opened = open(context.host, profile, Some(&lock), again)?;
     inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let granted =
-        exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome, again));
-    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
-    Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
+    let granted = exchange::ask(context.host, profile, &asking, &inputs).and_then(|outcome| attempt.granted(outcome));
+    let issued = granted.map_err(|error| person::name_redirect(error, &inputs))?;
+    Ok(Asked { lock, opened, inputs, issued, used: None, record: None, hold })
 }
 
-/// The token, or the refusal in the words of a login.
-fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> Result<(Issued, Time)> {
-    match outcome {
-        Outcome::Issued(issued, received) => Ok((issued, received)),
-        Outcome::Dead(mut error) => {
-            error.hint = Some(try_again(profile, grant, again));
-            Err(error.into())
-        }
-        Outcome::Failed(mut error, code) => {
-            if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
-                error.hint = Some(try_again(profile, grant, again));
+impl Attempt<'_> {
+    /// The token, or the refusal in the words of a login.
+    pub fn granted(&self, outcome: Outcome) -> Result<Issued> {
+        let try_again = || Some(try_again(self.profile, self.grant, self.again));
+        match outcome {
+            Outcome::Issued(issued) => Ok(issued),
+            Outcome::Dead(mut error) => {
+                error.hint = try_again();
+                Err(error.into())
             }
-            Err(error.into())
+            Outcome::Failed(mut error, code) => {
+                if error.kind == Kind::Refused && !exchange::knows_more(&self.grant.call, code.as_deref()) {
+                    error.hint = try_again();
+                }
+                Err(error.into())
+            }
         }
     }
 }

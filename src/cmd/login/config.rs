@@ -12,9 +12,10 @@ use anyhow::Result;
 use std::path::PathBuf;
 
 /// What the config is to say: what was typed, not what came from elsewhere.
-pub(super) fn edit(profile: &Profile, grant: &Grant, is_refresh: bool, store: Option<StoreChoice>) -> Edit {
+pub(super) fn edit(profile: &Profile, grant: &Grant, store: Option<StoreChoice>) -> Edit {
     let mut edit = Edit { provider: profile.provider.name.clone(), store, ..Edit::default() };
-    edit.grant = (!is_refresh).then(|| grant.name.clone());
+    // A login by a refresh token leaves the profile's grant as it is.
+    edit.grant = (profile.provider.refresh_grant() != Some(grant)).then(|| grant.name.clone());
     for param in profile.provider.params.iter().filter(|p| !p.secret) {
         let Some(given) = profile.given.get(&param.name) else { continue };
         let found = matches!(given.source, Source::Api(_) | Source::Registration(_));

@@ -1,7 +1,7 @@
 //! What a login keeps: the session, secrets, the cached token and the index.
 
+use super::ask::Attempt;
 use crate::base::secret::Secret;
-use crate::base::time::Time;
 use crate::cmd::Context;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
@@ -39,7 +39,8 @@ pub(super) struct Login<'a> {
     /// What names its session.
     pub url: String,
     pub issued: Issued,
-    pub received: Time,
+    /// Its ID token was verified.
+    pub verified: bool,
 }
 
 impl Login<'_> {
@@ -48,12 +49,12 @@ impl Login<'_> {
         (!self.is_refresh).then_some(self.grant.name.as_str())
     }
 
-    /// The token as it waits. `verified`: its ID token was.
-    pub(super) fn token(&self, verified: bool) -> Result<Token> {
+    /// The token as it waits.
+    pub(super) fn token(&self) -> Result<Token> {
         let identity = self.known.identity(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, identity, &self.inputs)?;
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, identity, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
-            id.verified = verified;
+            id.verified = self.verified;
         }
         Ok(token)
     }
@@ -72,7 +73,7 @@ impl Login<'_> {
         let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
             refresh_token: refresh_token.clone(),
             identity: self.known.identity(&self.url, self.began_with(), None),
-            since: self.received.secs(),
+            since: self.issued.received.secs(),
             subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
@@ -160,7 +161,7 @@ impl Login<'_> {
             (None, true) => "only the access token is kept",
         };
         let life = match self.issued.expires.at() {
-            Some(at) => format!("valid for {}", crate::base::duration::show(at - self.received.secs())),
+            Some(at) => format!("valid for {}", crate::base::duration::show(at - self.issued.received.secs())),
             None => "expiry unknown".into(),
         };
         if profile.store == StoreChoice::None {
@@ -186,14 +187,14 @@ impl Login<'_> {
 ///
 /// # Errors
 /// As [`journal::begin`].
-pub fn begin(
+pub(super) fn begin(
     host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
+    attempt: &Attempt,
     inputs: &Inputs,
     opened: &mut OpenStore,
     used: &Secret,
 ) -> Result<Record> {
+    let Attempt { profile, grant, .. } = *attempt;
     let known = inputs.known(profile, &profile.known()?);
     let url = profile.session_url(inputs.values()).unwrap_or_default();
     let old = opened.credentials.session.as_ref().filter(|old| old.refresh_token == *used);

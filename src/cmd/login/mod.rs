@@ -28,11 +28,12 @@ use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::storage::choice::StoreChoice;
+use crate::storage::lock::Lock;
 use crate::storage::secrets::StoreErrorKind;
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::Result;
-use ask::{Asked, ask, ask_with};
+use ask::{Asked, Attempt, ask, ask_with};
 use client::{Client, Situation};
 use command::{same_command, without_name};
 use config::{check_config, edit, write_config};
@@ -72,6 +73,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         false => of.unwrap_or(args.target.clone()),
     };
     let mut wishes = Wishes {
+        ci: false,
         grant: args.grant.clone(),
         flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
@@ -120,8 +122,8 @@ fn log_in(
     client::add_scopes(&mut profile);
 
     // Before anything is sent, the metadata's request included.
-    let opened = open(context.host, &profile, false, again)?;
-    check_config(context, &name, &edit(&profile, profile.default_grant(), false, store.clone()))?;
+    let opened = open(context.host, &profile, None, again)?;
+    check_config(context, &name, &edit(&profile, profile.default_grant(), store.clone()))?;
     let held = account::held(context.host, &profile, &opened);
     if api.is_none() && address::is_asked(&profile, &args.target) {
         *api = Some(address::ask(context, &mut profile, &args.target, &args.client.headers, again)?);
@@ -130,8 +132,10 @@ fn log_in(
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
     let mut replaces = false;
-    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile.given));
+    match other_account(context.host, args, &profile, &held, again)? {
+        Some(Wish::Keep(new)) => return Ok(End::under(new, profile.given)),
+        Some(Wish::Replace) => replaces = true,
+        None => {}
     }
     // A login may be there to mend a change; what was fetched just now is none.
     let copies = if api.is_some() { Copies::Allowed } else { Copies::Refused };
@@ -174,20 +178,25 @@ fn with_client(
         return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(context.host, profile, &grant, &missing, &opened, again).into());
+        return Err(cannot_ask(context.host, profile, &missing, &opened, (&grant, again)).into());
     }
     if context.host.terminal.interactive {
-        ask_for_values(context.host, profile, &grant, missing, &kept, &opened.credentials)?;
+        let is_kept = |name: &str| match name {
+            "refresh_token" => opened.credentials.session.is_some(),
+            name => kept.contains_key(name),
+        };
+        ask_for_values(context.host, profile, &grant, &missing, &is_kept)?;
     }
-    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        {
-            let given = std::mem::take(&mut profile.given);
-            return Ok(End::under(new, given));
+    if !replaces {
+        match other_account(context.host, args, profile, &held, again)? {
+            Some(Wish::Keep(new)) => return Ok(End::under(new, std::mem::take(&mut profile.given))),
+            Some(Wish::Replace) => replaces = true,
+            None => {}
         }
     }
     let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
-    let edit = edit(profile, &grant, is_refresh, store);
+    let edit = edit(profile, &grant, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
         context.host.terminal.warn(warning);
@@ -215,16 +224,13 @@ fn with_client(
         }
         false => None,
     };
+    let attempt = Attempt { profile, grant: &grant, is_refresh, replaces, again };
     let asked = match begun {
-        None => ask(context, profile, &grant, is_refresh, replaces, again)?,
-        Some((inputs, Begun::Ready)) => {
-            let lock = context.lock(&name)?;
-            let opened = open(context.host, profile, true, again)?;
-            ask_with(context.host, profile, &grant, inputs, opened, lock, again)?
-        }
-        Some((inputs, Begun::Poll(poll))) => wait(context, profile, &grant, inputs, opened, (poll, limit), again)?,
+        None => ask(context, &attempt)?,
+        Some((inputs, Begun::Ready)) => ask_with(context, &attempt, inputs)?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, &attempt, inputs, opened, (poll, limit))?,
     };
-    let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
@@ -250,11 +256,12 @@ fn with_client(
             opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let identity = profile.known()?.identity(&url, None, None);
-            let token = acquire::cached(profile, &grant, &issued, received, identity.clone(), &inputs).ok();
+            let token = acquire::cached(profile, &grant, &issued, identity.clone(), &inputs).ok();
+            let since = issued.received.secs();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
                 identity,
-                since: received.secs(),
+                since,
                 subject: subject.clone(),
             });
             let new = Credentials { session, ..opened.credentials.clone() };
@@ -277,9 +284,9 @@ fn with_client(
         grant: &grant,
         is_refresh,
         issued,
-        received,
+        verified,
     };
-    let token = match login.token(verified) {
+    let token = match login.token() {
         Err(error) if !is_refresh => return Err(error),
         token => token,
     };
@@ -308,24 +315,16 @@ fn with_client(
     Ok(End::LoggedIn)
 }
 
-/// Settles what becomes of the account that the profile holds, where the login is for another: the name that the new
-/// one is to have; or `replaces` is set.
+/// Settles what becomes of the account that the profile holds; `None` where the login is for the same.
 fn other_account(
     host: &mut Host,
     args: &LoginArgs,
     profile: &Profile,
     held: &Credentials,
     again: &str,
-    replaces: &mut bool,
-) -> Result<Option<String>> {
-    let Some(differs) = account::differs(host, profile, held).filter(|_| !*replaces) else { return Ok(None) };
-    if !args.replace
-        && let Wish::Keep(new) = account::ask(host, profile, &differs, again)?
-    {
-        return Ok(Some(new));
-    }
-    *replaces = true;
-    Ok(None)
+) -> Result<Option<Wish>> {
+    let Some(differs) = account::differs(host, profile, held) else { return Ok(None) };
+    Ok(Some(if args.replace { Wish::Replace } else { account::ask(host, profile, &differs, again)? }))
 }
 
 /// Asks a person for what is missing, and for the secrets of which one is kept: it may have changed since.
@@ -333,14 +332,9 @@ fn ask_for_values(
     host: &mut Host,
     profile: &mut Profile,
     grant: &Grant,
-    missing: Vec<String>,
-    usable: &BTreeMap<String, Value>,
-    kept: &Credentials,
+    missing: &[String],
+    is_kept: &dyn Fn(&str) -> bool,
 ) -> Result<()> {
-    let is_kept = |name: &String| match name.as_str() {
-        "refresh_token" => kept.session.is_some(),
-        name => usable.contains_key(name),
-    };
     let uses = profile.provider.uses(grant);
     let again = uses.keys().filter(|name| !profile.given.contains_key(*name) && is_kept(name)).cloned();
     let mut names: Vec<String> = missing.iter().cloned().chain(again).collect();
@@ -376,9 +370,9 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant, copies: Copie
     }
 }
 
-/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
-/// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
+/// Opens the store: a login that cannot keep anything is refused before anything is sent. Where the `lock` of this
+/// call's own state folder is held, that of another is taken too if it guards what is kept.
+fn open(host: &mut Host, profile: &Profile, lock: Option<&Lock>, again: &str) -> Result<OpenStore> {
     let mut opened = OpenStore::open(host, profile);
     // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
     let clear = |opened: &mut OpenStore| {
@@ -390,7 +384,7 @@ fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result
         }
     };
     clear(&mut opened);
-    if locked {
+    if lock.is_some() {
         opened.follow(host, &profile.name)?;
         journal::recover(host, profile, &mut opened, None)?;
         clear(&mut opened);

@@ -1,11 +1,9 @@
 //! A login that a person decides on another device: the token is asked for until they have.
 
-use super::ask::Asked;
+use super::ask::{Asked, Attempt};
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
 use crate::oauth::poll::{self, Poll, PollReply};
-use crate::profile::Profile;
-use crate::provider::Grant;
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{self, OpenStore};
@@ -16,13 +14,12 @@ use std::time::Duration;
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
 pub(super) fn wait(
     context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
+    attempt: &Attempt,
     mut inputs: Inputs,
     mut opened: OpenStore,
     (mut poll, limit): (Poll, Option<Duration>),
-    again: &str,
 ) -> Result<Asked> {
+    let Attempt { profile, grant, again, .. } = *attempt;
     inputs.bind(grant, &opened.credentials)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let ended = |why: &str, kind: Kind| {
@@ -48,14 +45,14 @@ pub(super) fn wait(
         opened.follow(context.host, &profile.name)?;
         let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
-            Outcome::Issued(issued, received) => {
+            Outcome::Issued(issued) => {
                 let hold = crate::system::signals::hold(Stake::Time);
                 opened.read(&profile.name);
                 opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble).into());
                 }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
+                return Ok(Asked { lock, opened, inputs, issued, used: None, record: None, hold });
             }
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),

@@ -16,6 +16,7 @@ pub use scope::narrowed;
 use crate::base::error::Kind;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
+use crate::base::time::Time;
 use crate::oauth::request::Response;
 use crate::provider::{BodyFormat, Find, Rules, Test};
 use crate::token::{Expires, is_token};
@@ -45,6 +46,8 @@ pub struct Issued {
     pub extra: Map<String, Value>,
     /// What to tell the user about it.
     pub notes: Vec<Note>,
+    /// When the reply came.
+    pub received: Time,
 }
 
 /// Something a person may want to know about a successful reply.
@@ -131,6 +134,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         id_token: first(&value, &rules.id_token).and_then(Value::as_str).map(Secret::new),
         extra,
         notes,
+        received: response.received,
     })
 }
 

@@ -144,6 +144,7 @@ fn usual_use() -> Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
         hosts: None,
+        username: None,
     }
 }
 
@@ -275,8 +276,10 @@ fn params(table: Option<&Table>, base: Option<&Provider>) -> Result<Vec<Param>> 
         let place = params.iter().position(|p| p.name == name);
         let param = param(name, &own, place.map(|at| &params[at]))?;
         own.done()?;
-        if param.personal && !param.secret {
-            return Err(own.error("`personal` requires `secret = true`"));
+        for (key, is_set) in [("personal", param.personal), ("identity", param.identity.is_some())] {
+            if is_set && !param.secret {
+                return Err(own.error(format!("`{key}` requires `secret = true`")));
+            }
         }
         if param.secret && param.default.is_some() {
             return Err(own.error("a secret cannot have a default"));
@@ -331,8 +334,22 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
             _ => text("until", base.and_then(|b| b.until.as_ref()))?,
         },
         pairs: flag("pairs", base.map(|b| b.pairs))?,
+        identity: match own.get("identity") {
+            Some(value) => identity(value)?,
+            None => base.and_then(|b| b.identity.clone()),
+        },
         name,
     })
+}
+
+/// `true`, or the defaults of other values that go with an identity token.
+fn identity(value: TomlValue) -> Result<Option<Vec<(String, String)>>> {
+    if let DeValue::Boolean(flag) = value.raw() {
+        return Ok(flag.then(Vec::new));
+    }
+    let all = value.table()?.all();
+    let with = all.into_iter().map(|(name, _, text)| Ok((name, text.text()?.to_string())));
+    with.collect::<Result<_>>().map(Some)
 }
 
 fn template(value: TomlValue) -> Result<Template> {
@@ -384,6 +401,16 @@ fn refresh(table: &Table) -> Result<Refresh> {
     Ok(refresh)
 }
 
+/// A name for Basic authentication, which ends at a colon (RFC 7617 §2).
+fn username(value: TomlValue) -> Result<String> {
+    match value.text()? {
+        text if text.is_empty() || text.contains(|c: char| c == ':' || c.is_control()) => {
+            Err(value.error("expected a user name: without `:` or control characters"))
+        }
+        text => Ok(text.into()),
+    }
+}
+
 fn usage(table: &Table, default: Use) -> Result<Use> {
     let usage = Use {
         header: match table.get("header") {
@@ -402,6 +429,7 @@ fn usage(table: &Table, default: Use) -> Result<Use> {
             None => default.value,
         },
         hosts: table.get("hosts").map(TomlValue::origins).transpose()?.or(default.hosts),
+        username: table.get("username").map(username).transpose()?.or(default.username),
     };
     table.done()?;
     Ok(usage)

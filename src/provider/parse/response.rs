@@ -72,6 +72,13 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
     Ok(rules)
 }
 
+impl Default for Rules {
+    /// Those of RFC 6749 §5.
+    fn default() -> Rules {
+        usual_rules()
+    }
+}
+
 /// As RFC 6749 §5 says, and the usual places of errors.
 pub(super) fn usual_rules() -> Rules {
     Rules {

@@ -1,6 +1,6 @@
 //! The system calls behind the files, by descriptor: `openat`, `renameat`, `unlinkat`.
 
-use super::{Numbers, Unsafe};
+use super::{Length, Numbers, Unsafe};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -386,19 +386,19 @@ pub fn keep_mode(at: &Handle, name: &Path, new: &File) -> io::Result<()> {
     }
 }
 
-/// Takes the space for `length` bytes of `file`. `beyond`: without a change of its length.
-pub fn reserve(file: &File, length: u64, beyond: bool) -> io::Result<()> {
+/// Takes the space for `length` bytes of `file`.
+pub fn reserve(file: &File, length: u64, its: Length) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     {
         use rustix::fs::FallocateFlags;
-        let flags = if beyond { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
+        let flags = if its == Length::Stays { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
         match rustix::fs::fallocate(file, flags, 0, length) {
             // The file system cannot.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
             other => return Ok(other?),
         }
     }
-    if !beyond {
+    if its == Length::Grows {
         let mut file = file;
         io::copy(&mut io::Read::take(io::repeat(b' '), length), &mut file)?;
     }

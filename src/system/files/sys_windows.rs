@@ -2,7 +2,7 @@
 //! that names no other user.
 
 use super::trusted::Untrusted;
-use super::{Numbers, Unsafe};
+use super::{Length, Numbers, Unsafe};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -178,8 +178,8 @@ pub fn keep_mode(_: &Handle, _: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }
 
-pub fn reserve(file: &File, length: u64, beyond: bool) -> io::Result<()> {
-    if beyond { Ok(()) } else { file.set_len(length) }
+pub fn reserve(file: &File, length: u64, its: Length) -> io::Result<()> {
+    if its == Length::Stays { Ok(()) } else { file.set_len(length) }
 }
 
 /// Nothing is.

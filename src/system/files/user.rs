@@ -3,7 +3,7 @@
 use super::replace::Target;
 use super::{Dir, Durable, split, sys};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -63,6 +63,18 @@ fn stream(deadline: Instant, bytes: &[u8], open: impl Fn() -> io::Result<File>) 
     }
 }
 
+/// Gives the program `target` a second name, `at`, by which it may be run: a symbolic link, or on Windows, where those
+/// need a privilege, a hard one.
+///
+/// # Errors
+/// Those of the system; where `at` exists, nothing is changed.
+pub fn link(target: &Path, at: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(target, at);
+    #[cfg(not(unix))]
+    std::fs::hard_link(target, at)
+}
+
 /// Whether `path` is there and belongs neither to this user nor to root.
 pub fn is_of_another(path: &Path) -> bool {
     #[cfg(unix)]
@@ -108,25 +120,54 @@ pub fn read_stream(stream: impl Read + Send + 'static, limit: u64, deadline: Ins
     bounded(move || Ok(stream), limit, deadline)
 }
 
+/// Lines of a stream, up to and with the first one for which `is_last`, or to its end. What follows is left in it.
+///
+/// # Errors
+/// As [`read_user_file`].
+pub fn read_lines<R: BufRead>(
+    open: impl FnOnce() -> R + Send + 'static,
+    limit: u64,
+    deadline: Instant,
+    is_last: impl Fn(&[u8]) -> bool + Send + 'static,
+) -> io::Result<Vec<u8>> {
+    in_time(deadline, move || {
+        let (mut stream, mut bytes) = (open(), Vec::new());
+        loop {
+            let start = bytes.len();
+            let left = limit.saturating_add(1).saturating_sub(start as u64);
+            let count = (&mut stream).take(left).read_until(b'\n', &mut bytes)?;
+            if bytes.len() as u64 > limit {
+                return Err(too_long(limit));
+            }
+            if count == 0 || bytes.get(start..).is_some_and(&is_last) {
+                return Ok(bytes);
+            }
+        }
+    })
+}
+
+fn too_long(limit: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes"))
+}
+
 fn bounded<R: Read>(
     open: impl FnOnce() -> io::Result<R> + Send + 'static,
     limit: u64,
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
+    in_time(deadline, move || {
+        // Room at once for what a secret can need, so that no copy of it is left behind.
+        let room = usize::try_from(limit).unwrap_or(0).min(1 << 20);
+        let mut bytes = Vec::with_capacity(room + 1);
+        open()?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit { Err(too_long(limit)) } else { Ok(bytes) }
+    })
+}
+
+fn in_time(deadline: Instant, read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> io::Result<Vec<u8>> {
     let (send, receive) = mpsc::channel();
     // A pipe cannot be given a limit; the thread of one without a writer ends with the process.
     std::thread::Builder::new().spawn(move || {
-        let read = || {
-            // Room at once for what a secret can need, so that no copy of it is left behind.
-            let room = usize::try_from(limit).unwrap_or(0).min(1 << 20);
-            let mut bytes = Vec::with_capacity(room + 1);
-            open()?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > limit {
-                let why = format!("longer than {limit} bytes");
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-            }
-            Ok(bytes)
-        };
         let _ = send.send(read());
     })?;
     let patience = deadline.saturating_duration_since(Instant::now());
