@@ -76,6 +76,9 @@ pub enum Verb {
     Header(Header),
     /// Log in and remember the session
     ///
+    /// PROFILE is a profile, a provider, or the https address of an API that says itself how to log in to it, such as an
+    /// MCP server.
+    ///
     /// Without GRANT, runs the profile's grant, else the provider's first. A secret is never an argument: it comes from
     /// a file (--…-file, - for stdin), the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path), the
     /// config, or a prompt without echo. Prints nothing on stdout. A login that fails changes nothing.

@@ -74,12 +74,7 @@ fn of_named(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     let names: BTreeSet<&str> = look.words.iter().skip(1).map(String::as_str).filter(|word| is_name(word)).collect();
     let mut catalog = Catalog::default();
     names.into_iter().for_each(|name| add_named(&mut catalog, host, &setup.library, &setup.config, name));
-    // An API, by its address.
-    if let Some(address) = look.words.iter().find(|word| is_address(word))
-        && let Ok(Some(loaded)) = setup.library.provider(host, BY_ADDRESS)
-    {
-        add(&mut catalog, address, &loaded.provider.title, &loaded.provider);
-    }
+    add_address(&mut catalog, setup, look, host);
     catalog
 }
 
@@ -95,8 +90,19 @@ fn of_named_or_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     if catalog.targets.is_empty() { of_all(setup, look, host) } else { catalog }
 }
 
-fn of_all(setup: &Setup, _: &FirstLook, host: &Host) -> Catalog {
-    catalog(host, &setup.library, &setup.config)
+fn of_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+    let mut catalog = catalog(host, &setup.library, &setup.config);
+    add_address(&mut catalog, setup, look, host);
+    catalog
+}
+
+/// What an API adds that is named by its address.
+fn add_address(catalog: &mut Catalog, setup: &Setup, look: &FirstLook, host: &Host) {
+    if let Some(address) = look.words.iter().find(|word| is_address(word))
+        && let Ok(Some(loaded)) = setup.library.provider(host, BY_ADDRESS)
+    {
+        add(catalog, address, &loaded.provider.title, &loaded.provider);
+    }
 }
 
 /// `tok login X` or `tok login PROFILE X` where there is no X: what is broken or unknown, in the words of `tok get`.

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return end(context, name, args.remove).in_profile(name);
+        return end(context, name, args).in_profile(name);
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
@@ -34,7 +34,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         // A broken profile of which nothing is kept has nothing to forget.
         let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = end(context, &name, args.remove).in_profile(&name) {
+        if let Err(error) = end(context, &name, args).in_profile(&name) {
             if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }
@@ -49,11 +49,11 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
 }
 
 /// Logs out of one profile, and takes it out of the config where that is asked for: also where it could not be revoked.
-fn end(context: &mut Context, name: &str, removes: bool) -> Result<()> {
+fn end(context: &mut Context, name: &str, args: &Logout) -> Result<()> {
     let noted = Index::of(context.host.folders().ok(), name).read();
     let ended = one(context, name);
     let is_kept = ended.as_ref().is_err_and(|error| kind(error) != Kind::Unavailable);
-    if !removes || is_kept {
+    if !args.remove || is_kept {
         return ended;
     }
     ended.and(remove(context, name, noted.as_ref().map(|noted| noted.provider.as_str())))

@@ -3,6 +3,7 @@
 pub mod ci;
 pub mod config;
 pub mod discovery;
+mod exposed;
 mod flags;
 mod hosts;
 pub mod library;
@@ -12,8 +13,9 @@ pub mod testing;
 mod values;
 
 pub use crate::cli::Flag;
+pub use exposed::{exposed, is_exposed};
 pub use library::{Library, Loaded};
-pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
+pub use values::{Given, Home, Source, Value, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind};

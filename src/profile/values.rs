@@ -3,6 +3,7 @@
 use super::Profile;
 use super::ci::CiSource;
 use super::config::ConfigValue;
+use super::exposed::{exposed, is_exposed};
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
@@ -10,7 +11,6 @@ use crate::cli::Flag;
 use crate::host::{Host, Stdin};
 use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Param, Provider};
-use crate::system::files;
 use crate::system::process::Failed;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -466,18 +466,6 @@ pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
         true => Error::new(Kind::Unavailable, what, failed.why).hint("allow more time with --timeout"),
         false => Error::new(kind, what, failed.why),
     }
-}
-
-/// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
-pub fn is_exposed(param: &Param, file: &Path) -> bool {
-    param.secret && param.lines && files::is_open_to_others(file)
-}
-
-/// What is said of such a file; `ssh` refuses one.
-pub fn exposed(name: &str, file: &Path) -> String {
-    let shown = file.to_string_lossy();
-    let quoted = shlex::try_quote(&shown).unwrap_or(shown.clone());
-    format!("{name} is in a file that others can read or change: chmod 600 {quoted}")
 }
 
 /// A list as text becomes its items; any other value is one.

@@ -102,7 +102,7 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<
     let value = |inputs: &Inputs, name: &str| inputs.get(name).map(|value| value.to_string());
     let Redirect { uri: redirect_uri, path, listener } = match redirect {
         Some(ready) => ready,
-        None => redirect::redirect(profile, &|name| value(inputs, name), person.browser)?,
+        None => redirect::redirect(profile, &|name| value(inputs, name), person)?,
     };
 
     let state = Secret::new(crate::base::digest::random(32));

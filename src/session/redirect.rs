@@ -4,6 +4,7 @@ use crate::base::error::Error;
 use crate::base::url::Url;
 use crate::oauth::request::Unready;
 use crate::profile::Profile;
+use crate::session::person::Person;
 use crate::system::listener::{Listener, Loopback};
 use anyhow::Result;
 
@@ -17,13 +18,13 @@ pub struct Redirect {
     pub listener: Option<Listener>,
 }
 
-/// Makes ready what the values `value` say, and a person's wish for a `browser` here; else on a port that is free.
+/// Makes ready what the values `value` say, and whether `person` has a browser here; else on a port that is free.
 ///
 /// # Errors
 /// For a value that cannot be; where nothing can listen there.
-pub fn redirect(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, browser: bool) -> Result<Redirect> {
-    let place = Place::of(profile, value, browser)?;
-    place.take(place.port, browser)
+pub fn redirect(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, person: Person) -> Result<Redirect> {
+    let place = Place::of(profile, value, person)?;
+    place.take(place.port, person)
 }
 
 /// The same at `uri`, which is registered for the client; `None` where it is not the place that the values say, or its
@@ -34,10 +35,10 @@ pub fn redirect(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, brows
 pub fn redirect_at(
     profile: &Profile,
     value: &dyn Fn(&str) -> Option<String>,
-    browser: bool,
+    person: Person,
     uri: &str,
 ) -> Result<Option<Redirect>> {
-    let place = Place::of(profile, value, browser)?;
+    let place = Place::of(profile, value, person)?;
     if place.elsewhere.is_some() {
         return Ok((place.elsewhere.as_deref() == Some(uri)).then(|| Redirect {
             uri: uri.into(),
@@ -49,10 +50,10 @@ pub fn redirect_at(
     if url.host != place.loopback.host() || url.rest != place.path || place.port.is_some_and(|port| port != url.port) {
         return Ok(None);
     }
-    if !browser {
+    if !person.browser {
         return Ok(Some(Redirect { uri: uri.into(), path: place.path, listener: None }));
     }
-    Ok(place.take(Some(url.port), browser).ok())
+    Ok(place.take(Some(url.port), person).ok())
 }
 
 /// What the values say of it.
@@ -65,7 +66,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, browser: bool) -> Result<Place> {
+    fn of(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, person: Person) -> Result<Place> {
         let loopback = match value("redirect_host").as_deref() {
             Some("[::1]") => Loopback::V6,
             Some("localhost") => Loopback::Name,
@@ -73,7 +74,7 @@ impl Place {
         };
         let wrong = |name: &str, why: &str| -> Error { profile.unready(Unready::Wrong(name.into(), why.into())) };
         let elsewhere = value("redirect_url");
-        if elsewhere.is_some() && browser {
+        if elsewhere.is_some() && person.browser {
             return Err(wrong("redirect_url", "is not an address that tok listens on")
                 .hint("add --no-browser and paste the URL that the login ends at")
                 .into());
@@ -95,9 +96,9 @@ impl Place {
         Ok(Place { loopback, port, path, elsewhere })
     }
 
-    fn take(&self, port: Option<u16>, browser: bool) -> Result<Redirect> {
+    fn take(&self, port: Option<u16>, person: Person) -> Result<Redirect> {
         // Nothing listens where the address is pasted: any port that is free now will do.
-        let listener = match (browser, port.is_some() || self.elsewhere.is_some()) {
+        let listener = match (person.browser, port.is_some() || self.elsewhere.is_some()) {
             (false, true) => None,
             _ => Some(Listener::bind(self.loopback, port)?),
         };
@@ -107,7 +108,7 @@ impl Place {
             (Some(listener), None) => listener.redirect_uri(&path),
             (None, None) => format!("http://{}:{}{path}", self.loopback.host(), port.unwrap_or_default()),
         };
-        Ok(Redirect { uri, path, listener: listener.filter(|_| browser) })
+        Ok(Redirect { uri, path, listener: listener.filter(|_| person.browser) })
     }
 }
 

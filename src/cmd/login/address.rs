@@ -249,3 +249,63 @@ pub(super) fn check_metadata(metadata: &Metadata, flow: Flow) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Checks the metadata of `issuer` with this member for a login in a browser.
+    fn check(issuer: &str, name: &str, value: Value) -> Result<()> {
+        let mut object = json!({"issuer": issuer, "token_endpoint": format!("{issuer}/token")});
+        object[name] = value;
+        let metadata = Metadata::parse(object.to_string().as_bytes(), issuer).unwrap();
+        check_metadata(&metadata, Flow::AuthorizationCode)
+    }
+
+    #[test]
+    fn an_issuer_elsewhere_names_no_endpoint_on_this_machine() {
+        const FAR: &str = "https://auth.example";
+        for name in ["token_endpoint", "authorization_endpoint", "registration_endpoint", "jwks_uri"] {
+            for url in ["http://127.0.0.1:9/x", "https://169.254.169.254/x", "http://localhost/x", "https://[::1]/x"] {
+                let error = check(FAR, name, json!(url)).unwrap_err();
+                assert!(
+                    crate::base::error::kind(&error) == Kind::Reply && format!("{error:#}").contains(name),
+                    "{error:#}"
+                );
+            }
+            check(FAR, name, json!("https://other.example/x")).unwrap();
+            check("http://127.0.0.1:8", name, json!("http://localhost:9/x")).unwrap();
+        }
+        let alias = json!({"token_endpoint": "http://127.0.0.1:9/x"});
+        assert!(check(FAR, "mtls_endpoint_aliases", alias).is_err());
+    }
+
+    #[test]
+    fn an_issuer_that_excludes_pkce_is_refused_for_a_login_in_a_browser() {
+        const METHODS: &str = "code_challenge_methods_supported";
+        for (value, is_good) in [
+            (json!(["S256"]), true),
+            (json!(["plain", "S256"]), true),
+            (json!(null), true),
+            (json!(["plain"]), false),
+            (json!([]), false),
+        ] {
+            assert_eq!(check("https://auth.example", METHODS, value.clone()).is_ok(), is_good, "{value}");
+        }
+        let metadata = json!({"issuer": "https://auth.example", METHODS: []}).to_string();
+        let metadata = Metadata::parse(metadata.as_bytes(), "https://auth.example").unwrap();
+        check_metadata(&metadata, Flow::DeviceCode).unwrap();
+    }
+
+    #[test]
+    fn header_lines_are_taken_apart_and_hold_no_secret() {
+        let all = pairs(&["X-A=b=c".to_string(), "x_y=".to_string()]).unwrap();
+        let all: Vec<(&str, &str)> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(all, [("X-A", "b=c"), ("x_y", "")]);
+        for header in ["x", "=x", "a b=c", "a=\r\nb", "a=é", "Authorization=x", "COOKIE=x", "proxy-authorization=x"] {
+            assert!(pairs(&[header.to_string()]).is_err(), "{header}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Discover, Flow, Grant};
 use crate::session::open_store::{self, OpenStore};
+use crate::session::person::Person;
 use crate::session::redirect::{self, Redirect};
 use crate::session::registration::{self, Clients, Place};
 use crate::storage::index::{IndexEntry, RegisteredClient};
@@ -153,11 +154,12 @@ fn settle_scopes(
 }
 
 /// Where a login of `profile` in a browser ends, at the registered `uri` or at a place that is free now.
-fn place(profile: &Profile, browser: bool, uri: Option<&str>) -> Result<Option<Redirect>> {
+fn place(profile: &Profile, args: &LoginArgs, uri: Option<&str>) -> Result<Option<Redirect>> {
     let value = |name: &str| profile.value(name);
+    let person = Person { browser: !args.no_browser, limit: None };
     match uri {
-        Some(uri) => redirect::redirect_at(profile, &value, browser, uri),
-        None => redirect::redirect(profile, &value, browser).map(Some),
+        Some(uri) => redirect::redirect_at(profile, &value, person, uri),
+        None => redirect::redirect(profile, &value, person).map(Some),
     }
 }
 
@@ -194,7 +196,7 @@ fn given(
 /// The first of the places that `registration` has where this login can end.
 fn place_of(profile: &Profile, args: &LoginArgs, registration: &Registration) -> Result<Option<Redirect>> {
     for uri in &registration.redirect_uris {
-        if let Some(redirect) = place(profile, !args.no_browser, Some(uri))? {
+        if let Some(redirect) = place(profile, args, Some(uri))? {
             return Ok(Some(redirect));
         }
     }
@@ -259,7 +261,7 @@ fn register(
 ) -> Result<()> {
     let Situation { args, grant, api, again } = *situation;
     let redirect = match grant.flow {
-        Flow::AuthorizationCode => place(profile, !args.no_browser, None)?,
+        Flow::AuthorizationCode => place(profile, args, None)?,
         _ => None,
     };
     let uri = redirect.as_ref().map(|redirect| redirect.uri.clone());

@@ -173,3 +173,130 @@ fn ask(host: &mut Host, question: Question, url: &str, repeat: Repeat) -> error:
 fn origin(url: &str) -> Option<String> {
     Url::parse(url).map(|url| url.origin()).ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::base::error::kind;
+    use crate::base::time::Time;
+    use crate::host::testing::World;
+    use zeroize::Zeroizing;
+
+    const ADDRESS: &str = "https://api.example/mcp";
+
+    fn reply(status: u16, challenge: &str, body: &str) -> Response {
+        let headers = match challenge {
+            "" => Vec::new(),
+            text => vec![("WWW-Authenticate".to_string(), text.to_string())],
+        };
+        let body = Zeroizing::new(body.as_bytes().to_vec());
+        Response { status, headers, body, received: Time::from_secs(0) }
+    }
+
+    /// What [`api`] makes of a network where these addresses answer 200 with these bodies, the API 401 with this
+    /// challenge, and all others 404; and which addresses were asked.
+    fn asked(challenge: &str, found: &[(&str, &str)]) -> (Result<Api>, Vec<String>) {
+        let (challenge, found) = (challenge.to_string(), found.to_vec());
+        let found: Vec<(String, String)> =
+            found.iter().map(|(url, body)| (url.to_string(), body.to_string())).collect();
+        let mut world = World::new().answering(move |request| {
+            let body = found.iter().find(|(url, _)| *url == *request.url).map(|(_, body)| body.as_str());
+            Ok(match body {
+                _ if *request.url == ADDRESS => reply(401, &challenge, ""),
+                Some(body) => reply(200, "", body),
+                None => reply(404, "", ""),
+            })
+        });
+        let result = api(&mut world.host, Question { address: ADDRESS, headers: &[], ca_file: None });
+        (result, world.sent().iter().map(|request| request.url.to_string()).collect())
+    }
+
+    #[test]
+    fn places_are_asked_in_order_until_one_has_the_metadata() {
+        const BEFORE: &str = "https://api.example/.well-known/oauth-protected-resource/mcp";
+        const ROOT: &str = "https://api.example/.well-known/oauth-protected-resource";
+        const NAMED: &str = "https://docs.example/api.json";
+        let whole = r#"{"resource":"https://api.example/mcp","authorization_servers":["https://auth.example"]}"#;
+        let named = format!("Bearer resource_metadata=\"{NAMED}\", scope=\"a b\"");
+        for (challenge, found, places) in [
+            (named.as_str(), vec![(NAMED, whole), (BEFORE, "{}")], vec![ADDRESS, NAMED]),
+            ("Bearer", vec![(BEFORE, whole), (ROOT, "{}")], vec![ADDRESS, BEFORE]),
+            ("", vec![(ROOT, whole)], vec![ADDRESS, BEFORE, ROOT]),
+            // A page in the place of a document is none.
+            ("", vec![(BEFORE, "<html>"), (ROOT, whole)], vec![ADDRESS, BEFORE, ROOT]),
+            (named.as_str(), vec![(BEFORE, whole)], vec![ADDRESS, NAMED, BEFORE]),
+        ] {
+            let (result, asked) = asked(challenge, &found);
+            let api = result.unwrap();
+            assert_eq!(
+                (api.issuers, asked),
+                (vec!["https://auth.example".to_string()], places.iter().map(|p| p.to_string()).collect())
+            );
+            assert_eq!(api.demanded.as_deref(), challenge.contains("scope").then_some("a b"));
+        }
+        let (result, asked) = asked("", &[]);
+        let none = result.unwrap();
+        assert_eq!((none.issuers.len(), none.resource.as_str(), asked.len()), (0, ADDRESS, 3));
+    }
+
+    #[test]
+    fn an_api_elsewhere_cannot_send_tok_to_this_machine_or_its_link() {
+        for url in [
+            "http://127.0.0.1:8080/m",
+            "https://localhost/m",
+            "http://[::1]/m",
+            "https://169.254.169.254/latest/meta-data/",
+            "https://[fe80::1]/m",
+            "https://127.1/m",
+            "https://2130706433/m",
+            "http://api.example/m",
+            "file:///etc/passwd",
+        ] {
+            let (result, asked) = asked(&format!("Bearer resource_metadata=\"{url}\""), &[]);
+            let error = result.unwrap_err();
+            assert_eq!((kind(&error), asked.len()), (Kind::Reply, 1), "{url}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn what_the_api_names_has_to_be_there_and_about_it() {
+        const NAMED: &str = "https://docs.example/api.json";
+        let named = format!("Bearer resource_metadata=\"{NAMED}\"");
+        for (found, why) in [
+            (vec![], "nothing there (status 404)"),
+            (vec![(NAMED, "<html>")], "HTML"),
+            (vec![(NAMED, r#"{"resource":"https://other.example/mcp"}"#)], "it is about https://other.example/mcp"),
+            (vec![(NAMED, r#"{"resource":"https://api.example/mcp2"}"#)], "it is about"),
+        ] {
+            let (result, _) = asked(&named, &found);
+            let error = result.unwrap_err();
+            assert!(kind(&error) == Kind::Reply && format!("{error:#}").contains(why), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn the_apis_own_header_lines_go_to_its_origin_alone() {
+        let named = "Bearer resource_metadata=\"https://docs.example/api.json\"";
+        let mut world = World::new()
+            .answering(move |request| Ok(reply(if *request.url == ADDRESS { 401 } else { 404 }, named, "")));
+        let headers = [("X-Tenant".to_string(), Zeroizing::new("acme".to_string()))];
+        let _ = api(&mut world.host, Question { address: ADDRESS, headers: &headers, ca_file: None });
+        for request in world.sent() {
+            let has = request.headers.iter().any(|(name, _)| name == "X-Tenant");
+            assert_eq!(has, request.url.starts_with("https://api.example/"), "{}", *request.url);
+            assert!(request.headers.iter().all(|(name, _)| name != "Authorization"));
+        }
+    }
+
+    #[test]
+    fn an_api_that_is_no_issuer_either_says_where_was_looked() {
+        let mut world = World::new().answering(|_| Ok(reply(404, "", "")));
+        let found = api(&mut world.host, Question { address: ADDRESS, headers: &[], ca_file: None }).unwrap();
+        let error = own_issuer(&mut world.host, &found, None).unwrap_err();
+        let text = format!("{error:#}");
+        for place in ["oauth-protected-resource/mcp", "openid-configuration", "oauth-authorization-server"] {
+            assert!(kind(&error) == Kind::Reply && text.contains(place), "{text}");
+        }
+    }
+}
