@@ -8,22 +8,30 @@ pub mod testing;
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
+use crate::base::text::escape;
+use crate::base::url::Url;
 use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
+use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
 use crate::system::process::{self, End, Errors, Failed};
 use crate::system::program;
+use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
+/// set off the next.
+pub const EVENT: &str = "TOK_EVENT";
 
 /// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
 /// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
@@ -47,10 +55,64 @@ pub struct Host {
     pub terminal: Terminal,
     /// The files with settings that this run has read.
     pub settings: FilesRead,
+    /// What happened that a hook is to be told, once the answer is out.
+    pub events: Vec<Event>,
     /// The secret stores.
     stores: Box<dyn Stores>,
     /// The network; the real one is made at the first request.
     http: Option<Http>,
+}
+
+/// Something that a hook is told. It holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// `renewed` or `login_needed`.
+    pub name: &'static str,
+    /// The profile.
+    pub profile: String,
+    /// Why, in words.
+    pub reason: String,
+    /// What to do about it, if anything.
+    pub hint: Option<String>,
+    /// The program that is told, and its arguments.
+    pub command: Vec<String>,
+}
+
+/// A store that is waited for where a person watches.
+struct Watched {
+    store: Box<dyn Store>,
+    style: Style,
+    what: String,
+}
+
+impl Watched {
+    fn watch<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
+        let what = self.what.clone();
+        let _progress = Progress::begin(self.style, move || format!("waiting for {what}…"));
+        call(self.store.as_mut())
+    }
+}
+
+impl Store for Watched {
+    fn get(&mut self, profile: &str) -> std::result::Result<Option<Secret>, StoreError> {
+        self.watch(|store| store.get(profile))
+    }
+
+    fn set(&mut self, profile: &str, entry: &Secret) -> std::result::Result<(), StoreError> {
+        self.watch(|store| store.set(profile, entry))
+    }
+
+    fn ready(&mut self) -> std::result::Result<(), StoreError> {
+        self.watch(|store| store.ready())
+    }
+
+    fn prepare(&mut self) -> std::result::Result<(), StoreError> {
+        self.watch(|store| store.prepare())
+    }
+
+    fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
+        self.watch(|store| store.forget(profile))
+    }
 }
 
 /// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
@@ -91,6 +153,7 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             settings: FilesRead::default(),
+            events: Vec::new(),
             http: None,
         }
     }
@@ -140,6 +203,7 @@ impl Host {
             Color::Never => false,
             Color::Auto => is_terminal && wanted,
         };
+        terminal.plain = self.env.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         terminal.color = color(terminal.stderr_terminal);
         terminal.color_stdout = color(terminal.stdout_terminal);
     }
@@ -190,15 +254,29 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let sudo = self.is_sudo();
-        let http = self.http.get_or_insert_with(|| {
-            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
-            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
-        });
+        let settings = self.http.is_none().then(|| self.network_settings());
+        let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
         let mut notes = Notes { events, lines: Vec::new() };
+        let to = Url::parse(&request.url).map(|url| escape(url.host)).unwrap_or_default();
+        let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
         let answer = http(request, deadline, &mut notes);
+        progress.end();
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
+    }
+
+    fn network_settings(&self) -> NetworkSettings {
+        let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+        NetworkSettings { verbose: self.terminal.verbose, sudo: self.is_sudo(), ..settings }
+    }
+
+    /// Whether a request to the host of `url` could begin; `ca_file` is the profile's.
+    ///
+    /// # Errors
+    /// As [`http::check_settings`].
+    pub fn check_network(&self, url: &str, ca_file: Option<&Path>) -> Result<()> {
+        let host = crate::base::url::Url::parse(url).map(|url| url.host.to_string()).unwrap_or_default();
+        http::check_settings(&self.network_settings(), &host, ca_file)
     }
 
     /// Whether `client_certificate` can be shown, before anything is sent.
@@ -214,7 +292,16 @@ impl Host {
     /// # Errors
     /// Where it cannot even be tried.
     pub fn store(&self, choice: &StoreChoice) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
-        self.stores.open(choice, self.patience())
+        let opened = self.stores.open(choice, self.patience())?;
+        let style = self.terminal.progress();
+        let what = match choice {
+            StoreChoice::Keyring => "the keyring, which may be asking for its password".to_string(),
+            other => format!("the {other} store"),
+        };
+        Ok(opened.map(|store| match style {
+            Style::Silent => store,
+            style => Box::new(Watched { store, style, what }) as Box<dyn Store>,
+        }))
     }
 
     /// An entry of the platform's keyring that another program put there.
@@ -274,13 +361,40 @@ impl Host {
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
-    /// In words without its output; [`Host::may_run_commands`].
+    /// In words without its output.
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        self.may_run_commands()?;
         let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
         let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
         let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Whether this tok may run a command of the config: not if one has started it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
+        match self.env.has(IN_COMMAND) {
+            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
+    /// variable of ours; its stdout is dropped, its stderr is ours.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn run_hook(&self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
+        let told = [
+            (EVENT, Some(event.name)),
+            ("TOK_EVENT_PROFILE", Some(&event.profile)),
+            ("TOK_EVENT_REASON", Some(&event.reason)),
+            ("TOK_EVENT_HINT", event.hint.as_deref()),
+        ];
+        let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
+        let told = told.iter().flatten().map(|(name, text)| (name, text));
+        process::output(&event.command, self.env.for_children().chain(told), limit, LIMIT).map(drop)
     }
 
     /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
@@ -303,17 +417,6 @@ impl Host {
         }
     }
 
-    /// Whether this tok may run a command of the config: not if one has started it.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
-        match self.env.has(IN_COMMAND) {
-            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
-            false => Ok(()),
-        }
-    }
-
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.
     ///
     /// # Errors
@@ -323,6 +426,17 @@ impl Host {
         let answer = self.terminal.ask(label, echo);
         self.clock.excuse(start);
         answer
+    }
+
+    /// Asks which of `choices` it is to be, by its place; `None` where nothing was chosen. A person's time does not count.
+    ///
+    /// # Errors
+    /// As [`Terminal::choose`].
+    pub fn choose(&mut self, label: &str, choices: &[Choice]) -> Result<Option<usize>> {
+        let start = Instant::now();
+        let chosen = self.terminal.choose(label, choices);
+        self.clock.excuse(start);
+        chosen
     }
 
     /// Asks for a secret that may be a PEM: all lines of one are read.

@@ -30,7 +30,7 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     let finders: &[fn(&Setup, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
         (true, _) => &[of_all],
         (_, true) => &[of_named, of_all],
-        _ if has("get") || has("header") => &[of_named_or_all],
+        _ if ["get", "header", "exec", "curl"].into_iter().any(has) => &[of_named_or_all],
         _ => &[],
     };
     let mut catalog = Catalog::default();
@@ -178,7 +178,12 @@ fn add(catalog: &mut Catalog, name: &str, about: &str, provider: &Provider) {
         // In the order of the file, the refresh token last.
         let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
         let rows = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| row_of(provider, n));
-        GrantRow { name: g.name.clone(), help: g.help.clone(), values: rows.collect() }
+        GrantRow {
+            name: g.name.clone(),
+            short: provider.short_grant_name(g),
+            help: g.help.clone(),
+            values: rows.collect(),
+        }
     };
     let grants = provider.grants.iter().map(grant).collect();
     let registers = match provider.discover {
@@ -231,6 +236,14 @@ fn is_taken(name: &str) -> bool {
         "json",
         "name",
         "write",
+        "watch",
+        "shell",
+        "id_token",
+        "no_newline",
+        "role_arn",
+        "role_session_name",
+        "env",
+        "follow_anywhere",
         "verbose",
         "quiet",
         "no_input",

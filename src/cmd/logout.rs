@@ -1,10 +1,9 @@
 //! `tok logout`: revokes where the provider can, then removes refresh token, kept secrets and cached tokens.
 
-use super::Context;
+use super::{Context, config_file};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::Logout;
-use crate::profile::{Profile, Wishes};
-use crate::session::config_file;
+use crate::profile::{Profile, Wishes, config};
 use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::registration;
@@ -22,7 +21,7 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return end(context, name, args).in_profile(name);
+        return one_and_config(context, name, args).in_profile(name);
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
@@ -34,7 +33,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         // A broken profile of which nothing is kept has nothing to forget.
         let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = end(context, &name, args).in_profile(&name) {
+        if let Err(error) = one_and_config(context, &name, args).in_profile(&name) {
             if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }
@@ -48,35 +47,35 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-/// Logs out of one profile, and takes it out of the config where that is asked for: also where it could not be revoked.
-fn end(context: &mut Context, name: &str, args: &Logout) -> Result<()> {
+/// Logs out of one profile; with `--remove` it goes from the config too, once nothing of it is kept.
+fn one_and_config(context: &mut Context, name: &str, args: &Logout) -> Result<()> {
+    let change = |path: &std::path::Path, text: &str| config::remove(path, text, name);
+    if args.remove {
+        config_file::check(context, &change)?;
+    }
     let noted = Index::of(context.host.folders().ok(), name).read();
     let ended = one(context, name);
-    let is_kept = ended.as_ref().is_err_and(|error| kind(error) != Kind::Unavailable);
-    if !args.remove || is_kept {
+    let is_unrevoked = |error: &anyhow::Error| error.downcast_ref::<Error>().is_some_and(|e| e.what == NOT_REVOKED);
+    let is_gone = ended.as_ref().map_or_else(is_unrevoked, |()| true);
+    if !args.remove || !is_gone {
         return ended;
     }
-    ended.and(remove(context, name, noted.as_ref().map(|noted| noted.provider.as_str())))
+    // Before the config forgets which one it is.
+    let released = release(context, name, noted.as_ref().map(|noted| noted.provider.as_str()));
+    if config_file::write(context, &change)? {
+        context.host.terminal.tell(&format!("{name}: removed from the config"));
+    }
+    ended.and(released)
 }
 
-/// Takes the profile out of the config, and from the client that `tok` has registered for it.
-fn remove(context: &mut Context, name: &str, provider: Option<&str>) -> Result<()> {
-    let released = match resolve(context, name, provider) {
-        Ok(profile) => {
-            let lock = context.lock(registration::LOCK)?;
-            let released = registration::release(context.host, &context.setup.config, &profile);
-            drop(lock);
-            released
-        }
-        // One that is broken has no client that could be named.
-        Err(_) => Ok(None),
-    };
-    let path = context.setup.config_path.clone();
-    let change = |text: &str| crate::profile::config::remove(&path, text, name);
-    if config_file::change(context.host, &path, change)? {
-        context.host.terminal.tell(&format!("{name}: removed from {}", path.display()));
-    }
-    released?.iter().for_each(|text| context.host.terminal.tell(&format!("{name}: {text}")));
+/// Takes the profile from the client that `tok` has registered for it, where it has one.
+fn release(context: &mut Context, name: &str, provider: Option<&str>) -> Result<()> {
+    // One that is broken has no client that could be named.
+    let Ok(profile) = resolve(context, name, provider) else { return Ok(()) };
+    let lock = context.lock(registration::LOCK)?;
+    let released = registration::release(context.host, &context.setup.config, &profile)?;
+    drop(lock);
+    released.iter().for_each(|text| context.host.terminal.tell(&format!("{name}: {text}")));
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use crate::cli::TokenArgs;
 use crate::host::Host;
 use crate::profile::ci::Runner;
 use anyhow::Result;
+use std::path::Path;
+use zeroize::Zeroizing;
 
 /// How the service is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +22,19 @@ pub enum Masking {
 }
 
 impl Masking {
-    /// How the service of this job is told. `to_file`: the answer goes to a file, and stdout is free.
+    /// How the service of this job is told. `to`: the file that the answer goes to, so that stdout is free.
     ///
     /// # Errors
     /// [`Kind::Usage`] where it cannot be told.
-    pub fn of(host: &Host, args: &TokenArgs, to_file: bool) -> Result<Masking> {
+    pub fn of(host: &Host, args: &TokenArgs, to: Option<&Path>) -> Result<Masking> {
+        let is_free = to.is_some_and(|path| path != Path::new("-"));
         let ci = if args.ci { " --ci" } else { "" };
         let command = format!("tok get {}{ci}", args.profile);
         let refuse = |why: String, hint: String| Err(Error::new(Kind::Usage, "--mask", why).hint(hint).into());
         match Runner::of_job(host) {
             Some(Runner::Github) => Ok(Masking::Github),
             Some(Runner::Buildkite) => Ok(Masking::Buildkite),
-            Some(Runner::AzurePipelines) if to_file => Ok(Masking::AzurePipelines),
+            Some(Runner::AzurePipelines) if is_free => Ok(Masking::AzurePipelines),
             Some(Runner::AzurePipelines) => refuse(
                 "Azure Pipelines reads masks on stdout, which is the token's".into(),
                 format!("write the token to a file: {command} --mask --write FILE"),
@@ -55,13 +58,13 @@ impl Masking {
             Masking::Github => {
                 // A workflow command is one line, in which `%` begins an escape (actions/toolkit, command.ts).
                 let text = Secret::new(secret.expose().replace('%', "%25"));
-                context.host.terminal.show(&format!("::add-mask::{}", text.expose()));
+                context.host.terminal.show(&Zeroizing::new(format!("::add-mask::{}", text.expose())));
                 Ok(())
             }
             Masking::AzurePipelines => {
                 // azure-pipelines-agent, Command.cs.
                 let text = Secret::new(secret.expose().replace('%', "%AZP25"));
-                context.print(&format!("##vso[task.setsecret]{}\n", text.expose()))
+                context.print(&Zeroizing::new(format!("##vso[task.setsecret]{}\n", text.expose())))
             }
             Masking::Buildkite => {
                 let words = ["buildkite-agent", "redactor", "add"].map(String::from);

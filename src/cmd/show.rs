@@ -113,7 +113,7 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         },
         "access_token": access,
     });
-    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object, context.host.columns())) };
+    let text = if as_json { json(&object) } else { lines(&to_text(context, &profile, &object)) };
     context.print(&text)
 }
 
@@ -263,7 +263,8 @@ fn rows(object: &Value) -> String {
     entries.map(|(name, value)| format!("{}  {}\n", escape(name), plain(value))).collect()
 }
 
-fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String {
+fn to_text(context: &Context, profile: &Profile, object: &Value) -> String {
+    let local = |at: &str| crate::base::date::parse(at).map_or(escape(at), |at| context.host.clock.local(at));
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut line = |label: &str, value: String| lines.push((label.into(), crate::base::text::line(&value)));
     line("profile", profile.name.clone());
@@ -315,7 +316,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
     line(
         "refresh token",
         match (&kept["refresh_token"], &kept["refresh_expires_at"]) {
-            (Value::Bool(true), Value::String(at)) => format!("stored, expires about {at}"),
+            (Value::Bool(true), Value::String(at)) => format!("stored, expires about {}", local(at)),
             (Value::Bool(true), _) => "stored".into(),
             _ => "none".into(),
         },
@@ -326,11 +327,14 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
     match &object["access_token"] {
         Value::Object(token) => {
             let end = match (&token["expires_at"], &token["never_expires"]) {
-                (Value::String(at), _) => format!("until {at}"),
+                (Value::String(at), _) => format!("expires {}", local(at)),
                 (_, Value::Bool(true)) => "never expires".into(),
                 _ => "expiry unknown".into(),
             };
-            line("access token", format!("received {}, {end}", plain(&token["received_at"])));
+            line(
+                "access token",
+                format!("received {}; {end}", local(token["received_at"].as_str().unwrap_or_default())),
+            );
             for (label, key) in
                 [("  by grant", "grant"), ("  type", "token_type"), ("  scope", "scope"), ("  header", "header")]
             {
@@ -350,7 +354,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
         }
         _ => line("access token", "none".into()),
     }
-    table(lines.into_iter().map(|(label, value)| [label, value]).collect(), columns)
+    table(lines.into_iter().map(|(label, value)| [label, value]).collect(), context.host.columns())
 }
 
 /// A value for a person: a string without its quotes, remote text escaped.

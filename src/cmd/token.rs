@@ -1,7 +1,7 @@
 //! The token of a call: cached if still good, else by the refresh token, else by a non-interactive grant. Shared by the
 //! verbs that hand one out.
 
-use super::Context;
+use super::{Context, hooks};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
@@ -38,14 +38,26 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
 ///
 /// # Errors
 /// As there.
-pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
+pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, profile: Profile) -> Result<Got> {
+    let name = profile.name.clone();
+    let got = find(context, args, profile);
+    match &got {
+        Ok(got) => hooks::renewed(context.host, &context.setup.config, &name, got.answer.source),
+        // That nothing is cached calls for nobody.
+        Err(_) if args.offline => {}
+        Err(error) => hooks::failed(context.host, &context.setup.config, &name, error),
+    }
+    got
+}
+
+fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
     let known = profile.known()?;
     let asked = args.min_ttl.or(profile.min_ttl);
     let min_ttl = MinTtl::from(asked);
     let alone = args.no_store || args.ci;
     let folders = context.host.folders()?.clone();
     let mut cache = (profile.cache && !alone).then(|| Cache::new(folders.cache(&profile.name)));
-    let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
+    let look = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
     let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
     let answer = |profile, token, source, now: i64| Got {
@@ -56,7 +68,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let mut reason = None;
     if !args.fresh {
         let now = context.host.clock.now().secs();
-        if let Some((file, token)) = find(&cache) {
+        if let Some((file, token)) = look(&cache) {
             match good(&token, now, min_ttl) {
                 Ok(()) => {
                     write_head(context, &profile, cache.as_ref(), (file, &token), asked);
@@ -100,7 +112,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
             || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
-    if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
+    if let Some((file, token)) = look(&cache).filter(|(_, token)| answers(token, now)) {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
         return Ok(answer(profile, token, TokenSource::Cache, now));
     }
@@ -109,7 +121,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     }
     profile.warn_of_exposed(context.host);
     let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
-    if let Some((file, waiting)) = find(&cache)
+    if let Some((file, waiting)) = look(&cache)
         && waiting.received == token.received
     {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);

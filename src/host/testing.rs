@@ -60,6 +60,7 @@ impl World {
             clock,
             terminal,
             settings: FilesRead::default(),
+            events: Vec::new(),
             stores: Box::new(stores.clone()),
             http: None,
         };

@@ -7,8 +7,8 @@ use crate::provider::{Assertion, Auth};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-/// RFC 7523 §2.2
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What a client's assertion is called (RFC 7523 §2.2).
+pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long a client's assertion is good, in seconds: long enough for a request between machines whose clocks differ.
 const LIFETIME: i64 = 120;
 /// How far back it is dated, in seconds, for a server whose clock is behind: many reject an `iat` in the future.

@@ -12,3 +12,4 @@ pub mod registration;
 pub mod reply;
 pub mod request;
 pub mod resource;
+pub mod web_identity;

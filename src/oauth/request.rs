@@ -322,7 +322,7 @@ pub const JSON: &str = "application/json";
 pub const KEY_SET: &str = "application/jwk-set+json, application/json";
 
 /// The `User-Agent` of every request.
-fn own_headers(accept: &str) -> Vec<Pair> {
+pub(super) fn own_headers(accept: &str) -> Vec<Pair> {
     vec![
         ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
         ("Accept".into(), Zeroizing::new(accept.into())),
@@ -409,7 +409,7 @@ pub fn form_encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, FORM).to_string().replace(' ', "+")
 }
 
-fn form(pairs: &[Pair]) -> Zeroizing<String> {
+pub(super) fn form(pairs: &[Pair]) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::new());
     for (i, (name, value)) in pairs.iter().enumerate() {
         if i > 0 {

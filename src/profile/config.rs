@@ -43,6 +43,17 @@ pub struct ConfigSettings {
     pub ca_file: Option<PathBuf>,
     /// `client_metadata_url`: where the metadata of a client are that has no other name.
     pub client_metadata_url: Option<String>,
+    /// `on`
+    pub hooks: Hooks,
+}
+
+/// `[on]`: what is run when something happens to a session, a program and its arguments. An empty list: nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// A new token came.
+    pub renewed: Option<Vec<String>>,
+    /// A person is needed.
+    pub login_needed: Option<Vec<String>>,
 }
 
 /// One `[profile.NAME]`.
@@ -112,6 +123,7 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
         client_metadata_url: table.get("client_metadata_url").map(client_url).transpose()?,
+        hooks: table.get("on").map_or(Ok(Hooks::default()), hooks)?,
     })
 }
 
@@ -125,6 +137,29 @@ fn client_url(value: TomlValue) -> Result<String> {
             Ok(text.into())
         }
         _ => Err(value.error("expected the https URL of a client metadata document, with a path")),
+    }
+}
+
+fn hooks(value: TomlValue) -> Result<Hooks> {
+    let table = value.table()?;
+    let command = |name: &'static str| table.get(name).map(|value| hook(&value)).transpose();
+    let hooks = Hooks { renewed: command("renewed")?, login_needed: command("login_needed")? };
+    table.done()?;
+    Ok(hooks)
+}
+
+/// A program and its arguments. The program is found as others are: nothing from the working folder is run.
+fn hook(value: &TomlValue) -> Result<Vec<String>> {
+    let words = value.texts()?;
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(value.error("an argument cannot contain NUL"));
+    }
+    match words.first() {
+        Some(program) if program.is_empty() || (program.contains('/') && !Path::new(program).is_absolute()) => {
+            Err(value
+                .error("expected a program on PATH or an absolute path, and its arguments: [\"notify-send\", \"tok\"]"))
+        }
+        _ => Ok(words),
     }
 }
 
@@ -298,6 +333,19 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
     Ok((new != text).then_some(new))
 }
 
+/// The text of the config without `[profile.NAME]`; `None` where it has none.
+///
+/// # Errors
+/// [`Kind::Config`] where the text is no TOML.
+pub fn remove(path: &Path, text: &str, name: &str) -> Result<Option<String>> {
+    let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
+    let mut doc: toml_edit::DocumentMut =
+        text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::base::text::escape(e.message())))?;
+    let profiles = doc.get_mut("profile").and_then(toml_edit::Item::as_table_like_mut);
+    let removed = profiles.and_then(|profiles| profiles.remove(name)).is_some();
+    Ok(removed.then(|| doc.to_string()))
+}
+
 /// Adds those of `wanted` that the key `hosts` does not name yet.
 fn add_hosts(profile: &mut dyn toml_edit::TableLike, wanted: &[String]) {
     use toml_edit::{Array, Item, Value, value};
@@ -318,19 +366,6 @@ fn add_hosts(profile: &mut dyn toml_edit::TableLike, wanted: &[String]) {
         }
         None => {}
     }
-}
-
-/// The text of the config without `[profile.NAME]`; all else stays. `None` where there is no such profile.
-///
-/// # Errors
-/// As [`edit`].
-pub fn remove(path: &Path, text: &str, name: &str) -> Result<Option<String>> {
-    let mut doc: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
-        Error::new(Kind::Config, path.display().to_string(), crate::base::text::escape(e.message()))
-    })?;
-    let profiles = doc.get_mut("profile").and_then(toml_edit::Item::as_table_like_mut);
-    let removed = profiles.and_then(|profiles| profiles.remove(name));
-    Ok(removed.map(|_| doc.to_string()))
 }
 
 fn same(old: &toml_edit::Value, wish: &PlainValue) -> bool {
@@ -377,6 +412,17 @@ mod tests {
         assert!(why("[profile.a]\nca_file = \"x.pem\"").contains("absolute"));
         assert!(why("[profile.a]\nx = { comand = [] }").contains("did you mean `command`?"));
         assert!(why("[profile.a]\nx_file = \"a\"").contains("unknown key `x_file`"));
+    }
+
+    #[test]
+    fn a_profile_is_removed_and_the_others_stay_as_they_are() {
+        let rest = "# mine\nstore = \"file\" # why\n\n[profile.b] # second\nregion = \"useast\" # there\n";
+        let text = format!("{rest}\n# of a\n[profile.a]\nprovider = \"p\"\n");
+        assert_eq!(remove(Path::new("c"), &text, "a").expect("a config").as_deref(), Some(rest));
+        assert_eq!(remove(Path::new("c"), rest, "a").expect("a config"), None);
+        assert_eq!(remove(Path::new("c"), "[profile.a]\nx = 1\n", "a").expect("a config").as_deref(), Some(""));
+        assert_eq!(remove(Path::new("c"), "", "a").expect("a config"), None);
+        assert!(remove(Path::new("c"), "[", "a").is_err());
     }
 
     #[test]

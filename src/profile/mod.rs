@@ -171,7 +171,7 @@ impl Profile {
             (None, None) => name.to_string(),
         };
         let Some(loaded) = library.provider(host, &provider_name)? else {
-            return Err(not_known(library, config, name, &provider_name, &own).into());
+            return Err(not_known(host, setup, name, &provider_name, &own).into());
         };
         check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
@@ -208,12 +208,17 @@ impl Profile {
             metadata: None,
             exposed: Vec::new(),
         };
+        let full = |name: Option<String>| name.map(|name| profile.provider.full_grant_name(&name).to_string());
+        (profile.asked, profile.config.grant) = (full(profile.asked.clone()), full(profile.config.grant.clone()));
         profile.check_grants()?;
         profile.check_config_values()?;
         profile.gather(host, &wishes.flags)?;
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
-        profile.settle_identity(host, wishes.ci);
+        if wishes.ci {
+            profile.take_identity(host);
+        }
+        profile.identity_defaults();
         Ok(profile)
     }
 

@@ -108,7 +108,7 @@ fn reference(source: &Source) -> String {
     match source {
         Source::Command(words) => format!("command {}", words.join("\u{1f}")),
         // A token that was got for one job is not another's.
-        Source::Ci { source, job, .. } => format!("{source}\u{1f}{:?}\u{1f}{job}", source.service_connection),
+        Source::Ci { source, job, .. } => format!("{source:?}\u{1f}{job}"),
         other => other.to_string(),
     }
 }

@@ -273,7 +273,7 @@ impl Profile {
             ConfigValue::Keyring(service, user) => {
                 Given { text: None, source: Source::Keyring(service.clone(), user.clone()) }
             }
-            ConfigValue::Ci(source) => Given { text: None, source: source.source(host, false) },
+            ConfigValue::Ci(source) => Given { text: None, source: source.source(host) },
         }))
     }
 
@@ -393,7 +393,7 @@ impl Profile {
             (Some(texts), _) if texts.is_empty() => return Ok(None),
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
-                let run = host.run_command(words, lines(param));
+                let run = host.may_run_commands().and_then(|()| host.run_command(words, lines(param)));
                 run.map_err(|failed| self.command_failed(name, failed))?
             }
             (None, Source::Keyring(service, user)) => {

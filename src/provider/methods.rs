@@ -3,11 +3,23 @@
 use super::template::Template;
 use super::types::*;
 use super::{built_in, parse};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 impl Flow {
+    /// The short names of flows, which no grant may have.
+    pub const SHORT_NAMES: [&'static str; 2] = ["browser", "device"];
+
+    /// Its short name, where it has one.
+    pub fn short_name(self) -> Option<&'static str> {
+        match self {
+            Flow::AuthorizationCode => Some("browser"),
+            Flow::DeviceCode => Some("device"),
+            Flow::Direct | Flow::Signed | Flow::Ciba => None,
+        }
+    }
+
     /// Whether it needs a person.
     pub fn needs_person(self) -> bool {
         matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
@@ -89,15 +101,38 @@ impl Provider {
         parse::provider(name, file, text, parse::Check::Whole)
     }
 
+    /// All that is wrong with such a file, in the order of its lines; see [`Provider::parse`].
+    pub fn check(name: &str, file: &str, text: &str) -> (Provider, Vec<Error>) {
+        let (provider, mut findings) = parse::read(name, file, text, parse::Check::Whole);
+        // FILE:LINE:COLUMN
+        findings.sort_by_key(|error| {
+            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
+            let column = numbers.next();
+            (numbers.next(), column)
+        });
+        (provider, findings)
+    }
+
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).
     pub fn built_in(name: &str) -> Option<Result<Provider>> {
         let (name, text) = built_in().find(|(n, _)| *n == name)?;
         Some(parse::provider(name, &format!("(built in) {name}.toml"), text, parse::Check::Built))
     }
 
-    /// The grant of that name.
+    /// The grant of that name, or of that short name: the first of its flow.
     pub fn grant(&self, name: &str) -> Option<&Grant> {
         self.grants.iter().find(|g| g.name == name)
+    }
+
+    /// The short name of `grant`: of the first of its flow alone.
+    pub fn short_grant_name(&self, grant: &Grant) -> Option<&'static str> {
+        let first = self.grants.iter().find(|other| other.flow == grant.flow);
+        grant.flow.short_name().filter(|_| first.is_some_and(|first| first.name == grant.name))
+    }
+
+    /// The name of the grant that `name` is the short name of, else `name`.
+    pub fn full_grant_name<'n>(&'n self, name: &'n str) -> &'n str {
+        self.grants.iter().find(|g| self.short_grant_name(g) == Some(name)).map_or(name, |grant| &grant.name)
     }
 
     /// The value of that name.

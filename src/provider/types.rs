@@ -13,6 +13,8 @@ pub struct Provider {
     pub title: String,
     /// The URL of its documentation.
     pub docs: Option<String>,
+    /// Its place among the first in the choice of `tok login`; `None`: it stands with the others, by name.
+    pub featured: Option<i64>,
     /// The values its grants need, in the order of the file.
     pub params: Vec<Param>,
     /// Its grants; the first is the default.

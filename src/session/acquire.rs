@@ -19,8 +19,9 @@ use crate::session::journal;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::status;
 use crate::storage::cache::Cache;
-use crate::storage::index::{Index, IndexEntry};
+use crate::storage::index::{Index, IndexEntry, Refusal};
 use crate::system::signals::Stake;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::{CurrentIdentity, TokenIdentity};
@@ -69,6 +70,9 @@ pub fn obtain(
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
     let mut opened = if no_store || self_sufficient { OpenStore::nothing() } else { OpenStore::open(host, profile) };
     opened.follow(host, &profile.name)?;
+    if !(no_store || self_sufficient) {
+        status::note_store(host, profile, &opened);
+    }
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an error, not a missing value.
         if profile.store == crate::storage::choice::StoreChoice::File {
@@ -93,7 +97,10 @@ pub fn obtain(
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
-    let obtained = obtain_with(host, &wanted, &grant, opened);
+    let obtained = obtain_with(host, &wanted, &grant, &mut opened);
+    if let (Ok((token, _)), false) = (&obtained, no_store) {
+        status::note_issued(host, profile, &opened, token.received.secs());
+    }
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
         // It is cached there only, where all calls find it; an older one here would be found first.
         own.drop_answers(&known, token.received.secs());
@@ -118,13 +125,18 @@ fn is_given(profile: &Profile, name: &str) -> bool {
     name != "refresh_token" && profile.given.contains_key(name)
 }
 
-fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: OpenStore) -> Result<(Token, TokenSource)> {
+fn obtain_with(
+    host: &mut Host,
+    wanted: &Wanted,
+    grant: &Grant,
+    opened: &mut OpenStore,
+) -> Result<(Token, TokenSource)> {
     let profile = wanted.profile;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = contradiction(wanted, &opened);
+    let contradiction = contradiction(wanted, opened);
     if let Some(differs) = &contradiction {
         host.terminal.detail(&format!("{}: not using the session: it differs in {differs}", profile.name));
     }
@@ -138,7 +150,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
-        match refresh::refresh(host, wanted, &mut opened, &secrets)? {
+        match refresh::refresh(host, wanted, opened, &secrets)? {
             Some(token) => return Ok((token, TokenSource::Refresh)),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
@@ -154,7 +166,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
     }
     match step {
         plan::Step::Run(grant) => {
-            let token = run(host, wanted, grant, &mut opened, &secrets)?;
+            let token = run(host, wanted, grant, opened, &secrets)?;
             Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
@@ -166,7 +178,7 @@ fn obtain_with(host: &mut Host, wanted: &Wanted, grant: &Grant, mut opened: Open
                     contradiction: contradiction.as_deref(),
                     url: url.as_deref(),
                 };
-                let error = login_needed(host, profile, &opened, &lack);
+                let error = login_needed(host, profile, opened, &lack);
                 // With other settings the session is another's.
                 if contradiction.is_some() { error } else { opened.bring_again(host, profile, error) }
             }
@@ -230,6 +242,18 @@ fn run(
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refused = Some(grant.name.clone()));
                 }
+            }
+            if error.kind == Kind::Refused && !apart {
+                let url = profile.session_url(inputs.values()).unwrap_or_default();
+                let known = inputs.known(profile, wanted.known);
+                let refusal = Refusal {
+                    grant: grant.name.clone(),
+                    ended: false,
+                    why: error.why.clone(),
+                    at: host.clock.now().secs(),
+                    identity: Some(known.identity(&url, Some(&grant.name), Some(&grant.name))),
+                };
+                status::note_refusal(host, profile, opened, refusal);
             }
             return Err(error.into());
         }
@@ -449,7 +473,12 @@ pub fn index(host: &Host, profile: &Profile, opened: &OpenStore, issued: &Issued
         entry.brought = session.is_some_and(|s| s.identity.grant.is_none());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
-        entry.refused = None;
+        (entry.refused, entry.refusal, entry.store_trouble) = (None, None, None);
+        entry.issued_at = Some(host.clock.now().secs());
+        let identity = session.map(|s| s.identity.clone());
+        let before = entry.account.take().filter(|_| identity.is_some() && entry.identity == identity);
+        entry.account = status::account(profile, issued.id_token.as_ref(), before);
+        entry.identity = identity;
         entry.refresh_expires_at = refresh_expires_at;
         entry.secrets = opened.credentials.secrets.keys().cloned().collect();
         entry.origin = session.and_then(|s| origin(&s.identity.url)).or_else(|| opened.credentials.secrets_for.clone());

@@ -2,7 +2,6 @@
 
 pub mod acquire;
 pub mod api;
-pub mod config_file;
 pub mod exchange;
 pub mod explain;
 pub mod guard;
@@ -12,8 +11,10 @@ pub mod journal;
 pub mod open_store;
 pub mod person;
 pub mod plan;
+pub mod preview;
 pub mod redact;
 pub mod redirect;
 pub mod refresh;
 pub mod registration;
 pub mod revoke;
+pub mod status;

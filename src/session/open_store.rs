@@ -322,7 +322,11 @@ pub fn origin(url: &str) -> Option<String> {
 
 /// The error for a failure of a store: [`Kind::Store`].
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
-    let store = &profile.store;
+    store_error_of(&profile.store, &profile.name, trouble)
+}
+
+/// The same of the profile `name`, which may be unknown.
+pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> Error {
     let what = match trouble.trouble {
         StoreErrorKind::Missing => format!("no {store} store is available here"),
         StoreErrorKind::Locked => format!("the {store} is locked"),
@@ -330,7 +334,7 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         StoreErrorKind::Refused => format!("the {store} store refused"),
         StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
         StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
-        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
+        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", name),
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
@@ -348,19 +352,19 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
                 _ => String::new(),
             };
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", profile.name));
+                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", name));
         }
         StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", profile.name));
+                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", name));
         }
         StoreErrorKind::Refused => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("use another store: tok login {} --store file", profile.name));
+                .hint(format!("use another store: tok login {} --store file", name));
         }
         StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));
+                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", name));
         }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)

@@ -10,6 +10,8 @@ use crate::session::exchange::{Asking, Outcome, ask_and_tell};
 use crate::session::inputs::{For, Inputs, fill};
 use crate::session::journal::{self, Record};
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
+use crate::session::status;
+use crate::storage::index::Refusal;
 use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::{CurrentIdentity, TokenIdentity};
@@ -77,7 +79,14 @@ pub fn refresh(
                 host.terminal.release_messages();
                 return Ok(Some(token));
             }
-            Outcome::Failed(error, _) => return Err(record.explain(profile, error).into()),
+            Outcome::Failed(error, _) => {
+                let is_own = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity).is_none();
+                if error.kind == Kind::Refused && is_own {
+                    let refusal = refused(host, grant, &error, &session);
+                    status::note_refusal(host, profile, opened, refusal);
+                }
+                return Err(record.explain(profile, error).into());
+            }
             Outcome::Dead(error) => {
                 // What else was asked for may be why: the session itself was not.
                 if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity) {
@@ -104,14 +113,29 @@ pub fn refresh(
                     ));
                     opened.credentials.session = None;
                 }
+                let refusal = Refusal { ended: true, ..refused(host, grant, &error, &session) };
                 for index in opened.indexes(host, &profile.name) {
-                    index.update(|entry| entry.refresh_token = false);
+                    index.update(|entry| {
+                        entry.refresh_token = false;
+                        entry.refusal = Some(refusal.clone());
+                    });
                 }
                 return Ok(None);
             }
         }
     }
     Ok(None)
+}
+
+/// The refusal `error` of `session`, as the index notes it.
+fn refused(host: &Host, grant: &Grant, error: &Error, session: &Session) -> Refusal {
+    Refusal {
+        grant: grant.name.clone(),
+        ended: false,
+        why: error.why.clone(),
+        at: host.clock.now().secs(),
+        identity: Some(session.identity.clone()),
+    }
 }
 
 /// What a refresh asks for that is not the session's own, by the name of its value: other scopes, another audience,

@@ -38,6 +38,41 @@ impl fmt::Display for LockError {
 
 impl std::error::Error for LockError {}
 
+/// What a lock file says, to who does not want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockState {
+    /// Nobody holds it.
+    Free,
+    /// A process holds it: its id, if it could be read.
+    Held(Option<u32>),
+    /// Nobody holds it, and it names a process that was killed while it did.
+    Left(u32),
+}
+
+/// What the lock file `file` in `folder` says; `below` as for [`Lock::take`].
+///
+/// # Errors
+/// Where the folder or the file is not ours alone, or the system cannot lock.
+pub fn look(folder: &Path, below: usize, file: &str) -> io::Result<LockState> {
+    let mut open = Dir::open(folder, below)?.open_to_lock(file)?;
+    let held = match open.try_lock_shared() {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(error)) => return Err(error),
+    };
+    let mut text = String::new();
+    let read = (&mut open).take(16).read_to_string(&mut text);
+    let pid = read.ok().and_then(|_| text.trim().parse().ok());
+    if !held {
+        let _ = open.unlock();
+    }
+    Ok(match (held, pid) {
+        (true, pid) => LockState::Held(pid),
+        (false, Some(pid)) => LockState::Left(pid),
+        (false, None) => LockState::Free,
+    })
+}
+
 /// A held lock; released on drop, or when the process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {

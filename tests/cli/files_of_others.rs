@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Somebody who is neither root nor whoever runs the tests.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// Runs `attack` with the rights of another user, in a thread of its own, until `meanwhile` is done.
 fn while_another<T>(attack: impl Fn() + Send + Sync, meanwhile: impl FnOnce() -> T) -> T {

@@ -33,8 +33,7 @@ impl Pass {
                 passphrase,
                 "--quick-gen-key",
                 "tok-test",
-                "rsa2048",
-                "default",
+                "future-default",
             ],
         );
         pass.run("pass", &["init", "tok-test"]);
@@ -134,7 +133,12 @@ fn secretservice_keeps_a_session() {
     let purewl = PureWl::start();
     let mut sandbox = purewl.sandbox();
     sandbox.set("TOK_STORE", "helper:secretservice").set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
-    keeps_a_session(&purewl, &sandbox, &|| keyring.count());
+    let listed = || {
+        let mut command = Command::new("docker-credential-secretservice");
+        let out = command.arg("list").env("DBUS_SESSION_BUS_ADDRESS", keyring.address()).finish().unwrap();
+        serde_json::from_slice::<std::collections::BTreeMap<String, String>>(&out.stdout).unwrap().len()
+    };
+    keeps_a_session(&purewl, &sandbox, &listed);
     keyring.lock();
     sandbox.run("get purewl --fresh").fails(7).soon().says("docker-credential-secretservice");
     assert_eq!(purewl.grants().len(), 4);

@@ -12,12 +12,13 @@ use crate::session::inputs::Inputs;
 use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
+use crate::session::status;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
-use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::CurrentIdentity;
+use crate::token::{Expires, Token};
 use anyhow::Result;
 
 /// A login that the provider has granted.
@@ -160,9 +161,10 @@ impl Login<'_> {
             (None, false) => "the secret is kept",
             (None, true) => "only the access token is kept",
         };
-        let life = match self.issued.expires.at() {
-            Some(at) => format!("valid for {}", crate::base::duration::show(at - self.issued.received.secs())),
-            None => "expiry unknown".into(),
+        let life = match self.issued.expires {
+            Expires::At(at) => format!("expires {}", host.clock.local(at)),
+            Expires::Never => "never expires".into(),
+            Expires::Unknown => "expiry unknown".into(),
         };
         if profile.store == StoreChoice::None {
             host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
@@ -176,9 +178,11 @@ impl Login<'_> {
         }
         let place =
             if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        let id_token = self.issued.id_token.as_ref();
+        let account = status::account(profile, id_token, None).map(|who| format!(" as {who}")).unwrap_or_default();
         host.terminal.tell(&format!(
-            "logged in to {} as {} with {}: access token {life}; {kept}{place}",
-            profile.provider.title, profile.name, grant.name
+            "logged in to {}{account} with {}: access token {life}; {kept}{place}; next: tok get {}",
+            profile.provider.title, grant.name, profile.name
         ));
     }
 }

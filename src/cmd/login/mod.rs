@@ -6,9 +6,11 @@ mod ask;
 mod client;
 mod command;
 mod config;
+mod guided;
 mod keep;
 mod poll;
 mod prompt;
+mod store;
 
 use super::Context;
 use crate::base::error::{Error, InProfile, Kind};
@@ -22,26 +24,25 @@ use crate::profile::{Given, Profile, Source, Value, Wishes};
 use crate::provider::{Discover, Grant};
 use crate::session::acquire::{self};
 use crate::session::inputs::{self, For};
-use crate::session::journal::{self, Record};
+use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::storage::choice::StoreChoice;
-use crate::storage::lock::Lock;
-use crate::storage::secrets::StoreErrorKind;
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::Result;
 use ask::{Asked, Attempt, ask, ask_with};
 use client::{Client, Situation};
-use command::{same_command, without_name};
+use command::{same_command, with_target, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use poll::wait;
 use prompt::{cannot_ask, prompt, prompt_again};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use store::{open, open_or_offer_a_file};
 
 /// Runs the login.
 ///
@@ -49,12 +50,19 @@ use std::time::Duration;
 /// Each kind of the contract; nothing has changed then, but for a refresh token that the provider has taken and the
 /// store did not: that is said.
 pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
-    let again = same_command(context.host);
-    let by_address = is_address(&args.target);
+    let target = match &args.target {
+        Some(target) => target.clone(),
+        None => guided::target(context)?,
+    };
+    let again = match &args.target {
+        Some(_) => same_command(context.host),
+        None => with_target(context.host, &target),
+    };
+    let by_address = is_address(&target);
     let name = match (&args.keep_as, by_address) {
         (Some(name), _) => name.clone(),
-        (None, true) => address::name(&args.target)?,
-        (None, false) => args.target.clone(),
+        (None, true) => address::name(&target)?,
+        (None, false) => target.clone(),
     };
     if !is_name(&name) {
         return Err(Error::new(
@@ -67,10 +75,10 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
-    let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
+    let of = context.setup.config.profiles.get(&target).and_then(|p| p.provider.clone());
     let of = match by_address {
-        true => address::provider(context, &args.target, &name, &again)?,
-        false => of.unwrap_or(args.target.clone()),
+        true => address::provider(context, &target, &name, &again)?,
+        false => of.unwrap_or(target.clone()),
     };
     let mut wishes = Wishes {
         ci: false,
@@ -83,9 +91,10 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
-        match log_in(context, args, profile, store.clone(), &again, &mut api).in_profile(&name)? {
+        match log_in(context, args, profile, store.clone(), again.clone(), &mut api).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
-            End::Under(new, given) => {
+            End::Under(new, grant, given) => {
+                wishes.grant = Some(grant);
                 // Its values are those that this call was given; the variables of the other name are not its own.
                 again = format!("{} --as {new}", without_name(context.host));
                 wishes.flags.clear();
@@ -99,14 +108,16 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
 /// How a login ends that has not failed.
 enum End {
     LoggedIn,
-    /// It is to be made under this name, with these values.
-    Under(String, BTreeMap<String, Given>),
+    /// It is to be made under this name, with this grant and these values.
+    Under(String, String, BTreeMap<String, Given>),
 }
 
 impl End {
-    fn under(name: String, mut given: BTreeMap<String, Given>) -> End {
+    fn under(name: String, profile: &Profile) -> End {
+        let grant = profile.default_grant().name.clone();
+        let mut given = profile.given.clone();
         given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked | Source::Api(_)));
-        End::Under(name, given)
+        End::Under(name, grant, given)
     }
 }
 
@@ -114,29 +125,53 @@ fn log_in(
     context: &mut Context,
     args: &LoginArgs,
     mut profile: Profile,
-    store: Option<StoreChoice>,
-    again: &str,
+    mut store: Option<StoreChoice>,
+    mut again: String,
     api: &mut Option<Api>,
 ) -> Result<End> {
     let name = profile.name.clone();
     client::add_scopes(&mut profile);
-
-    // Before anything is sent, the metadata's request included.
-    let opened = open(context.host, &profile, None, again)?;
-    check_config(context, &name, &edit(&profile, profile.default_grant(), store.clone()))?;
-    let held = account::held(context.host, &profile, &opened);
-    if api.is_none() && address::is_asked(&profile, &args.target) {
-        *api = Some(address::ask(context, &mut profile, &args.target, &args.client.headers, again)?);
+    let target = args.target.as_deref().unwrap_or_default();
+    let is_named = profile.asked.is_some() || profile.config.grant.is_some();
+    let is_free = !is_named && context.host.terminal.interactive;
+    let mut grant = match is_free && args.target.is_none() && !lacks_issuer(&profile, profile.default_grant()) {
+        true => guided::grant(context.host, &profile)?,
+        false => profile.default_grant().clone(),
+    };
+    if grant.name != profile.default_grant().name {
+        again = format!("{again} {}", grant.name);
     }
-    let grant = profile.default_grant().clone();
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
+
+    // Before anything is sent, the metadata's request included.
+    let opened = open_or_offer_a_file(context.host, &mut profile, &mut store, &mut again)?;
+    check_config(context, &name, &edit(&profile, &grant, store.clone()))?;
+    let held = account::held(context.host, &profile, &opened);
+    if api.is_none() && address::is_asked(&profile, target) {
+        if !is_named {
+            profile.asked = None;
+        }
+        *api = Some(address::ask(context, &mut profile, target, &args.client.headers, &again)?);
+        grant = profile.default_grant().clone();
+        profile.asked = Some(grant.name.clone());
+    }
     let mut replaces = false;
-    match other_account(context.host, args, &profile, &held, again)? {
-        Some(Wish::Keep(new)) => return Ok(End::under(new, profile.given)),
+    match other_account(context.host, args, &profile, &held, &again)? {
+        Some(Wish::Keep(new)) => return Ok(End::under(new, &profile)),
         Some(Wish::Replace) => replaces = true,
         None => {}
     }
+    if is_free && lacks_issuer(&profile, &grant) {
+        profile.asked = None;
+        let chosen = guided::issuer_and_grant(context.host, &mut profile)?;
+        if chosen.name != grant.name {
+            again = format!("{again} {}", chosen.name);
+        }
+        profile.asked = Some(chosen.name.clone());
+        grant = chosen;
+    }
+    let again = again.as_str();
     // A login may be there to mend a change; what was fetched just now is none.
     let copies = if api.is_some() { Copies::Allowed } else { Copies::Refused };
     discover(context.host, &mut profile, &grant, copies)?;
@@ -189,7 +224,7 @@ fn with_client(
     }
     if !replaces {
         match other_account(context.host, args, profile, &held, again)? {
-            Some(Wish::Keep(new)) => return Ok(End::under(new, std::mem::take(&mut profile.given))),
+            Some(Wish::Keep(new)) => return Ok(End::under(new, profile)),
             Some(Wish::Replace) => replaces = true,
             None => {}
         }
@@ -351,13 +386,15 @@ fn ask_for_values(
     Ok(())
 }
 
+/// Whether `grant` needs an issuer that is not known.
+fn lacks_issuer(profile: &Profile, grant: &Grant) -> bool {
+    let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
+    missing.iter().any(|name| name == "issuer")
+}
+
 /// Finds the endpoints of `grant`. The issuer that tells them is asked for first.
 fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant, copies: Copies) -> Result<()> {
-    let lacks = |profile: &Profile| {
-        let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
-        missing.iter().any(|name| name == "issuer")
-    };
-    if lacks(profile) && host.terminal.interactive {
+    if lacks_issuer(profile, grant) && host.terminal.interactive {
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
@@ -367,43 +404,6 @@ fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant, copies: Copie
             address::check_metadata(metadata, grant.flow)
         }
         _ => Ok(()),
-    }
-}
-
-/// Opens the store: a login that cannot keep anything is refused before anything is sent. Where the `lock` of this
-/// call's own state folder is held, that of another is taken too if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, lock: Option<&Lock>, again: &str) -> Result<OpenStore> {
-    let mut opened = OpenStore::open(host, profile);
-    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-    let clear = |opened: &mut OpenStore| {
-        let trouble = opened.trouble.as_ref().map(|error| error.trouble);
-        if trouble == Some(StoreErrorKind::Entry)
-            || (trouble == Some(StoreErrorKind::Corrupt) && profile.store != StoreChoice::File)
-        {
-            opened.trouble = None;
-        }
-    };
-    clear(&mut opened);
-    if lock.is_some() {
-        opened.follow(host, &profile.name)?;
-        journal::recover(host, profile, &mut opened, None)?;
-        clear(&mut opened);
-        opened.prepare();
-    } else {
-        opened.check_ready();
-    }
-    match &opened.trouble {
-        Some(trouble) => {
-            let error = open_store::store_error(profile, trouble);
-            Err(match trouble.trouble {
-                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
-                    error.hint(format!("keep secrets in a file: {again} --store file"))
-                }
-                _ => error,
-            }
-            .into())
-        }
-        None => Ok(opened),
     }
 }
 

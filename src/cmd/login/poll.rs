@@ -7,9 +7,10 @@ use crate::oauth::poll::{self, Poll, PollReply};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{self, OpenStore};
+use crate::system::progress::{Progress, Style};
 use crate::system::signals::Stake;
 use anyhow::Result;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
 pub(super) fn wait(
@@ -29,6 +30,7 @@ pub(super) fn wait(
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
     let mut unreached = None;
+    let mut style = Some(context.host.terminal.progress());
     loop {
         if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
             context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
@@ -37,7 +39,15 @@ pub(super) fn wait(
             });
             return Err(ended(&why, Kind::Unavailable).into());
         }
-        context.host.clock.sleep(pause);
+        if let Some(style) = style.filter(|_| pause > Duration::ZERO) {
+            let end = deadline.map_or(poll.expires_at(), |deadline| deadline.min(poll.expires_at()));
+            let _progress = Progress::at_once(style, move || format!("waiting for approval, {} left…", time_left(end)));
+            context.host.clock.sleep(pause);
+        } else {
+            context.host.clock.sleep(pause);
+        }
+        // It is said once where it cannot be taken back.
+        style = style.filter(|style| *style == Style::Live);
         if deadline.is_none() {
             context.host.clock.renew();
         }
@@ -84,4 +94,9 @@ pub(super) fn wait(
             }
         };
     }
+}
+
+fn time_left(end: Instant) -> String {
+    let left = end.saturating_duration_since(Instant::now());
+    crate::base::duration::show(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
 }

@@ -30,10 +30,16 @@ pub(super) fn run(context: &mut Context, plan: &Plan) -> Result<Option<String>> 
                 .into());
         }
         None => {
-            let (version, command) = (format!("--exec-api-version={VERSION}"), format!("--exec-command={}", plan.tok));
-            let arguments = format!("--exec-arg=get,{name},-o,kubernetes");
-            let fixed = ["config", "set-credentials", name, &version, &command, &arguments];
-            tell(context, "kubectl", &[&fixed[..], &["--exec-interactive-mode=Never"]].concat())?;
+            let (command, arguments) =
+                (format!("--exec-command={}", plan.tok), format!("--exec-arg=get,{name},-o,kubernetes"));
+            let fixed = ["config", "set-credentials", name, &command, &arguments];
+            let version = format!("--exec-api-version={VERSION}");
+            let (is_done, _) =
+                ask(context, "kubectl", &[&fixed[..], &[&version, "--exec-interactive-mode=Never"]].concat())?;
+            if !is_done {
+                // An older kubectl has no such option, which `v1` requires and `v1beta1` does without.
+                tell(context, "kubectl", &[&fixed[..], &[&format!("{version}beta1")]].concat())?;
+            }
             context.host.terminal.tell(&format!(
                 "kubectl has the user {name}; use it in the current context: kubectl config set-context --current --user={name}"
             ));

@@ -21,11 +21,11 @@ pub fn github(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
         let why = "the job does not have the permission id-token: write";
         wanted.unset(name, why).hint("add it to the job in the workflow file: permissions: { id-token: write }")
     };
-    let address = of_variable(host, wanted, url, false)?.ok_or_else(|| lacks(url))?;
+    let address = of_variable(host, wanted, url, Reach::Secure)?.ok_or_else(|| lacks(url))?;
     let credential = host.line_var(token)?.ok_or_else(|| lacks(token))?;
     let audience: Vec<(&str, &str)> = wanted.audience().map(|audience| ("audience", audience)).into_iter().collect();
     let mut request = get(wanted, &with_query(&address, &audience));
-    add(&mut request, "Authorization", &format!("bearer {}", *credential));
+    add(&mut request, "Authorization", format!("bearer {}", *credential));
     let hint = "check the job's permission id-token: write, and that it is not a pull request from a fork";
     member(host, wanted, &request, "value", hint)
 }
@@ -34,7 +34,7 @@ pub fn github(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
 /// `api://AzureADTokenExchange`.
 pub fn azure_pipelines(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let (url, token) = ("SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN");
-    let address = of_variable(host, wanted, url, false)?
+    let address = of_variable(host, wanted, url, Reach::Secure)?
         .ok_or_else(|| wanted.unset(url, "the agent is too old, or this is not a job of a pipeline"))?;
     let credential = host.line_var(token)?.ok_or_else(|| {
         let why = "a step gets the job's token only where it maps it";
@@ -46,10 +46,10 @@ pub fn azure_pipelines(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let mut query = vec![("api-version", "7.1")];
     query.extend(connection.as_deref().map(|id| ("serviceConnectionId", id)));
     let mut request = Request { method: Method::Post, ..get(wanted, &with_query(&address, &query)) };
-    add(&mut request, "Authorization", &format!("Bearer {}", *credential));
-    add(&mut request, "Content-Type", request::JSON);
+    add(&mut request, "Authorization", format!("Bearer {}", *credential));
+    add(&mut request, "Content-Type", request::JSON.to_string());
     // Else a refusal is a redirect to a login page.
-    add(&mut request, "X-TFS-FedAuthRedirect", "Suppress");
+    add(&mut request, "X-TFS-FedAuthRedirect", "Suppress".to_string());
     let hint = format!(
         "check the service connection: {} = {{ ci = \"azure-pipelines\", service_connection = \"ID\" }}",
         wanted.value
@@ -68,7 +68,7 @@ pub fn gce(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let mut request =
         get(wanted, &with_query(&format!("http://{place}/{path}"), &[("audience", &audience), ("format", "full")]));
     request.link_local = true;
-    add(&mut request, "Metadata-Flavor", "Google");
+    add(&mut request, "Metadata-Flavor", "Google".to_string());
     let hint = "check that the machine has a service account";
     let response = host.send(&request).map_err(|error| unreached(wanted, error))?;
     if Class::of(response.status) != Class::Success {
@@ -93,23 +93,23 @@ pub fn azure_vm(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
         query.extend(client.as_deref().map(|id| ("client_id", id)));
         query
     };
-    let own = of_variable(host, wanted, "IDENTITY_ENDPOINT", true)?.zip(host.line_var("IDENTITY_HEADER")?);
-    let mut request = match own {
-        Some((address, header)) => {
+    let mut request = match of_variable(host, wanted, "IDENTITY_ENDPOINT", Reach::Link)? {
+        Some(address) => {
             let mut request = get(wanted, &with_query(&address, &query("2019-08-01")));
-            add(&mut request, "X-IDENTITY-HEADER", &header);
+            if let Some(header) = host.line_var("IDENTITY_HEADER")? {
+                add(&mut request, "X-IDENTITY-HEADER", header);
+            }
             request
         }
         None => {
-            let base = of_variable(host, wanted, "AZURE_POD_IDENTITY_AUTHORITY_HOST", true)?;
+            let base = of_variable(host, wanted, "AZURE_POD_IDENTITY_AUTHORITY_HOST", Reach::Link)?;
             let base = base.unwrap_or_else(|| format!("http://{METADATA}"));
             let address = format!("{}/metadata/identity/oauth2/token", base.trim_end_matches('/'));
-            let mut request = get(wanted, &with_query(&address, &query("2018-02-01")));
-            add(&mut request, "Metadata", "true");
-            request
+            get(wanted, &with_query(&address, &query("2018-02-01")))
         }
     };
     request.link_local = true;
+    add(&mut request, "Metadata", "true".to_string());
     let hint = "check that it has a managed identity; of several, AZURE_CLIENT_ID names the one";
     member(host, wanted, &request, "access_token", hint)
 }
@@ -118,8 +118,8 @@ fn get(wanted: &Wanted, url: &str) -> Request {
     request::get(url, request::JSON, wanted.ca_file)
 }
 
-fn add(request: &mut Request, name: &str, value: &str) {
-    request.headers.push((name.into(), Zeroizing::new(value.into())));
+fn add(request: &mut Request, name: &str, value: impl Into<Zeroizing<String>>) {
+    request.headers.push((name.into(), value.into()));
 }
 
 fn with_query(url: &str, query: &[(&str, &str)]) -> String {
@@ -131,8 +131,17 @@ fn with_query(url: &str, query: &[(&str, &str)]) -> String {
     url
 }
 
-/// The URL in the variable `name`: https, or loopback, or where `link_local` is set on this link.
-fn of_variable(host: &Host, wanted: &Wanted, name: &str, link_local: bool) -> Result<Option<String>> {
+/// How far a URL may lead.
+#[derive(Clone, Copy, PartialEq)]
+enum Reach {
+    /// https, or loopback.
+    Secure,
+    /// The same, or plain http on this link: a metadata service.
+    Link,
+}
+
+/// The URL in the variable `name`, if it leads no further than `reach`.
+fn of_variable(host: &Host, wanted: &Wanted, name: &str, reach: Reach) -> Result<Option<String>> {
     let Some(url) = host.var(name)? else { return Ok(None) };
     let on_link = || {
         let authority = url.strip_prefix("http://")?.split(['/', '?', '#']).next()?;
@@ -141,7 +150,7 @@ fn of_variable(host: &Host, wanted: &Wanted, name: &str, link_local: bool) -> Re
         (is_link_local(host) && port.parse::<u16>().is_ok()).then_some(())
     };
     match Url::parse(&url) {
-        Err(_) if link_local && on_link().is_some() => {}
+        Err(_) if reach == Reach::Link && on_link().is_some() => {}
         Err(why) => return Err(Error::new(Kind::Usage, name, format!("its value {why}"))),
         Ok(parts) if parts.rest.contains('#') => {
             return Err(wanted.error(Kind::Usage, format!("the URL in {name} has a fragment")));

@@ -1,6 +1,6 @@
 //! Runners that hand the token over: in a variable, in a file, or by a program of theirs.
 
-use super::{Runner, Wanted, audiences};
+use super::{Runner, Wanted, audiences, is_for};
 use crate::base::error::{Kind, Result};
 use crate::base::secret::{Lines, Secret};
 use crate::base::text::escape_to;
@@ -13,7 +13,7 @@ const FILES: [&str; 2] = ["AZURE_FEDERATED_TOKEN_FILE", "AWS_WEB_IDENTITY_TOKEN_
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// The machine that this runs on, where it is no job of a CI service.
-pub fn machine(host: &Host, wanted: &Wanted) -> Result<Option<Runner>> {
+pub fn machine(host: &Host, audience: Option<&str>) -> Option<Runner> {
     let has = |name: &str| host.env.has(name);
     let dmi = |file: &str| {
         let path = Path::new("/sys/class/dmi/id").join(file);
@@ -23,9 +23,9 @@ pub fn machine(host: &Host, wanted: &Wanted) -> Result<Option<Runner>> {
     // The cluster's own token is for its API alone, unless it is the one that is wanted.
     let fits = || {
         let token = host.read_secret_file(Path::new(ACCOUNT), Stdin::Refused, Lines::One).ok()?;
-        wanted.is_for(&token).then_some(())
+        is_for(&token, audience).then_some(())
     };
-    Ok(match () {
+    match () {
         () if FILES.iter().any(|name| has(name)) => Some(Runner::Kubernetes),
         () if has("CODEBUILD_BUILD_ARN")
             || has("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -33,9 +33,7 @@ pub fn machine(host: &Host, wanted: &Wanted) -> Result<Option<Runner>> {
         {
             Some(Runner::Aws)
         }
-        () if has("IDENTITY_ENDPOINT") && has("IDENTITY_HEADER") || has("AZURE_POD_IDENTITY_AUTHORITY_HOST") => {
-            Some(Runner::AzureVm)
-        }
+        () if has("IDENTITY_ENDPOINT") || has("AZURE_POD_IDENTITY_AUTHORITY_HOST") => Some(Runner::AzureVm),
         () if has("GCE_METADATA_HOST") => Some(Runner::Gce),
         () if has("KUBERNETES_SERVICE_HOST") && fits().is_some() => Some(Runner::Kubernetes),
         () if ["Google", "Google Compute Engine"].contains(&dmi("product_name").as_str()) => Some(Runner::Gce),
@@ -43,7 +41,7 @@ pub fn machine(host: &Host, wanted: &Wanted) -> Result<Option<Runner>> {
         () if dmi("chassis_asset_tag") == "7783-7084-3265-9085-8269-3286-77" => Some(Runner::AzureVm),
         () if has("KUBERNETES_SERVICE_HOST") => Some(Runner::Kubernetes),
         () => None,
-    })
+    }
 }
 
 /// A variable of the job's `id_tokens`: the one that is named after the audience, else the one whose token this GitLab
@@ -60,7 +58,7 @@ pub fn gitlab(host: &Host, wanted: &Wanted) -> Result<Secret> {
         let claims = crate::base::jose::jwt::claims(token.expose())?;
         let by = claims.get("iss")?.as_str()?.trim_end_matches('/');
         let is_its = issuer.as_ref().is_none_or(|url| url.trim_end_matches('/') == by);
-        (is_its && wanted.is_for(token)).then_some(())
+        (is_its && is_for(token, wanted.audience)).then_some(())
     };
     let mut found: Vec<(String, Secret)> = Vec::new();
     // GitLab's own are for other ends.
@@ -144,7 +142,7 @@ pub fn kubernetes(host: &Host, wanted: &Wanted) -> Result<Secret> {
     for name in FILES {
         let Some(path) = host.var(name)? else { continue };
         let token = wanted.in_file(host, &PathBuf::from(path), &format!("the file that {name} names"))?;
-        if wanted.is_for(&token) {
+        if is_for(&token, wanted.audience) {
             return Ok(token);
         }
         last = Some(token);

@@ -11,7 +11,7 @@ use crate::base::text::escape_to;
 use crate::base::toml::TomlValue;
 use crate::host::{Host, Stdin};
 use crate::oauth::request;
-use crate::provider::{Call, Grant, Param};
+use crate::provider::{Grant, Param};
 use crate::token::is_token;
 use std::path::Path;
 
@@ -121,12 +121,17 @@ impl CiSource {
         })
     }
 
-    /// The source of a value, for the job that this is.
-    pub(super) fn source(&self, host: &Host, by_flag: bool) -> Source {
-        let jobs = JOBS.iter().filter_map(|name| host.env.get(name));
-        let job = jobs.map(|text| text.to_string_lossy()).collect::<Vec<_>>().join("\u{1f}");
-        Source::Ci { source: self.clone(), job: crate::base::digest::hex(&[job.as_bytes()]), by_flag }
+    /// The source of a value of the config, for the job that this is.
+    pub(super) fn source(&self, host: &Host) -> Source {
+        Source::Ci { source: self.clone(), job: job(host), by_flag: false }
     }
+}
+
+/// A digest of what tells this job from others.
+fn job(host: &Host) -> String {
+    let jobs = JOBS.iter().filter_map(|name| host.env.get(name));
+    let job = jobs.map(|text| text.to_string_lossy()).collect::<Vec<_>>().join("\u{1f}");
+    crate::base::digest::hex(&[job.as_bytes()])
 }
 
 impl std::fmt::Display for CiSource {
@@ -182,15 +187,9 @@ impl Wanted<'_> {
         })
     }
 
-    /// Whether `token` is for the audience that the config names; one that cannot be read may be.
-    fn is_for(&self, token: &Secret) -> bool {
-        let Some(wanted) = self.audience else { return true };
-        audiences(token).is_none_or(|audiences| audiences.iter().any(|audience| audience == wanted))
-    }
-
     /// `token`, if it is for the audience that the config names.
     fn checked(&self, token: Secret, how: &str) -> Result<Secret> {
-        if self.is_for(&token) {
+        if is_for(&token, self.audience) {
             return Ok(token);
         }
         let has = audiences(&token).unwrap_or_default().join(", ");
@@ -223,6 +222,12 @@ impl Wanted<'_> {
     }
 }
 
+/// Whether `token` is for the audience that the config names; one that cannot be read may be.
+fn is_for(token: &Secret, audience: Option<&str>) -> bool {
+    let Some(wanted) = audience else { return true };
+    audiences(token).is_none_or(|audiences| audiences.iter().any(|audience| audience == wanted))
+}
+
 /// The audiences of a JWT (RFC 7519 §4.1.3), decoded and not verified.
 fn audiences(token: &Secret) -> Option<Vec<String>> {
     let claims = crate::base::jose::jwt::claims(token.expose())?;
@@ -245,22 +250,21 @@ impl Profile {
         let endpoint = || request::url(&self.default_grant().call, values.as_ref()?).ok();
         let server = self.issuer().or_else(endpoint);
         let at = self.config.values.get(name).map(|(_, at)| at.as_str());
-        let mut wanted = Wanted {
-            runner: Runner::Github,
-            audience: source.audience.as_deref(),
+        let audience = source.audience.as_deref();
+        let runner = source.runner.or_else(|| Runner::of_job(host)).or_else(|| handed_over::machine(host, audience));
+        let runner = runner.ok_or_else(|| {
+            let why = "this is neither a job of a CI service nor a cloud machine that tok knows";
+            Error::new(Kind::LoginNeeded, "no identity token", why)
+                .hint(format!("give one in a file: {}_FILE=PATH", variable(&self.name, name)))
+        })?;
+        let wanted = Wanted {
+            runner,
+            audience,
             server,
             service_connection: source.service_connection.as_deref(),
             ca_file: self.ca_file.as_deref(),
             value: name,
             at,
-        };
-        wanted.runner = match source.runner.or_else(|| Runner::of_job(host)) {
-            Some(runner) => runner,
-            None => handed_over::machine(host, &wanted)?.ok_or_else(|| {
-                let what = "no identity token";
-                Error::new(Kind::LoginNeeded, what, "tok does not run in a CI job or a cloud machine that it knows")
-                    .hint(format!("give one in a file: {}_FILE=PATH", variable(&self.name, name)))
-            })?,
         };
         host.terminal.detail(&format!("{}: {name} is the identity token of {}", self.name, wanted.runner.title()));
         let token = match wanted.runner {
@@ -281,27 +285,23 @@ impl Profile {
         }
     }
 
-    /// What `--ci` sets: the identity value of the grant, where the profile gives none; and what goes with an identity.
-    /// A grant that needs a person is never meant: without one of its own the profile gets the first that runs with the
-    /// identity that it gives.
-    pub(super) fn settle_identity(&mut self, host: &Host, ci: bool) {
-        if ci {
-            if self.asked.is_none() && self.config.grant.is_none() && self.default_grant().flow.needs_person() {
-                self.asked = self.grant_by_identity();
-            }
-            if let Some(name) = self.identity_value() {
-                let source = CiSource::default().source(host, true);
-                self.given.insert(name, super::Given { text: None, source });
-            }
+    /// What `--ci` sets: the identity value of the grant, where the profile gives none. A grant that needs a person is never
+    /// meant: without one of its own the profile gets the first that runs with the identity that it gives.
+    pub(super) fn take_identity(&mut self, host: &Host) {
+        if self.asked.is_none() && self.config.grant.is_none() && self.default_grant().flow.needs_person() {
+            self.asked = self.grant_by_identity();
         }
+        if let Some(name) = self.identity_value() {
+            let source = Source::Ci { source: CiSource::default(), job: job(host), by_flag: true };
+            self.given.insert(name, super::Given { text: None, source });
+        }
+    }
+
+    /// The defaults that an identity brings for other values, where nothing gives those.
+    pub(super) fn identity_defaults(&mut self) {
         let is_ci = |param: &&Param| self.given.get(&param.name).is_some_and(|g| matches!(g.source, Source::Ci { .. }));
-        let with: Vec<(String, String)> = self
-            .provider
-            .params
-            .iter()
-            .filter(is_ci)
-            .flat_map(|param| param.identity.clone().unwrap_or_default())
-            .collect();
+        let params = self.provider.params.iter().filter(is_ci);
+        let with: Vec<(String, String)> = params.flat_map(|param| param.identity.clone().unwrap_or_default()).collect();
         for (name, text) in with {
             let given = super::Given { text: Some(vec![Secret::new(text)]), source: Source::Default };
             self.given.entry(name).or_insert(given);
@@ -326,7 +326,7 @@ impl Profile {
             return Some(param.name.clone());
         }
         let lacks_client = grant.needs(&has).get("client_secret") == Some(&false) && !has("client_secret");
-        takes.find(|param| lacks_client && is_of_client(&grant.call, param)).map(|param| param.name.clone())
+        takes.find(|param| lacks_client && grant.call.auth.takes(&param.name)).map(|param| param.name.clone())
     }
 
     /// The first grant that runs without a person by an identity that the profile gives.
@@ -359,9 +359,4 @@ impl Profile {
         let first = |typed| self.provider.grants.iter().find(|grant| takes(grant, typed));
         first(true).or_else(|| first(false))
     }
-}
-
-/// Whether `param` proves the client in `call`.
-fn is_of_client(call: &Call, param: &Param) -> bool {
-    call.auth.takes(&param.name)
 }

@@ -23,7 +23,10 @@ mod sys;
 pub use private::{Dir, open_folder, own_dir, private_dir, read_private, write_private};
 pub use replace::{Backup, Target, is_unwritable};
 pub use trusted::{TrustError, read_trusted};
-pub use user::{is_of_another, is_open_to_others, link, read_lines, read_stream, read_user_file, write_user_file};
+pub use user::{
+    Written, append_user_file, is_for_a_file, is_of_another, is_open_to_others, link, read_lines, read_stream,
+    read_user_file, remove_user_file, write_user_file,
+};
 
 use std::fmt;
 use std::fs::File;

@@ -391,11 +391,16 @@ pub fn reserve(file: &File, length: u64, its: Length) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     {
         use rustix::fs::FallocateFlags;
-        let flags = if its == Length::Stays { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
-        match rustix::fs::fallocate(file, flags, 0, length) {
-            // The file system cannot.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            other => return Ok(other?),
+        // Only Linux takes space behind the end of a file.
+        #[cfg(target_os = "linux")]
+        const BEYOND: Option<FallocateFlags> = Some(FallocateFlags::KEEP_SIZE);
+        #[cfg(not(target_os = "linux"))]
+        const BEYOND: Option<FallocateFlags> = None;
+        let flags = if its == Length::Stays { BEYOND } else { Some(FallocateFlags::empty()) };
+        match flags.map(|flags| rustix::fs::fallocate(file, flags, 0, length)) {
+            // The system or the file system cannot.
+            None | Some(Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)) => {}
+            Some(other) => return Ok(other?),
         }
     }
     if its == Length::Grows {

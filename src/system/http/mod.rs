@@ -160,6 +160,15 @@ fn split_paths(list: &OsStr) -> Vec<PathBuf> {
     parts.filter(|part| !part.as_os_str().is_empty()).collect()
 }
 
+/// Whether a request to `host` over https could begin: its proxy can be read, and there are certificates to trust.
+///
+/// # Errors
+/// [`Kind::Usage`] for a proxy's variable, [`Kind::Config`] for certificates.
+pub fn check_settings(settings: &NetworkSettings, host: &str, ca_file: Option<&std::path::Path>) -> Result<()> {
+    settings.proxies.proxy_for(true, host)?;
+    trust::load(settings, ca_file).map(drop)
+}
+
 /// Whether `client_certificate` can be used, before anything is sent.
 ///
 /// # Errors

@@ -1,46 +1,88 @@
-//! `tok providers`: the known providers, or one of them.
+//! `tok providers`: the known providers, one of them, or help for the author of one.
 
+mod author;
+mod new;
+
+use super::Context;
 use super::table::{table, with_heading};
 use crate::base::error::{Error, Kind};
-use crate::base::text::{escape, json, line, lines, nearest};
-use crate::cli::Providers;
+use crate::base::text::{escape, escape_to, json, line, lines, nearest};
+use crate::cli::{Global, Providers, ProvidersCommand};
+use crate::cmd::Missing;
 use crate::host::Host;
-use crate::profile::{Library, Loaded, read_trusted, variable};
+use crate::profile::{Library, Loaded, Setup, read_trusted, variable};
 use crate::provider::{Provider, built_in};
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::rc::Rc;
 
-/// Prints the providers.
+/// Prints the providers, or what their author asks for.
 ///
 /// # Errors
 /// [`Kind::Config`] for one that is not known or whose file is broken.
-pub fn run(host: &mut Host, args: &Providers) -> Result<()> {
+pub fn run(host: &mut Host, global: &Global, setup: Option<Setup>, args: &Providers) -> Result<()> {
+    if let Some(ProvidersCommand::New(args)) = &args.command {
+        return new::run(host, args);
+    }
+    if let Some(file) = &args.check {
+        return author::check(host, file);
+    }
+    if !args.try_grant.is_empty() {
+        return author::try_grant(&mut Context::new(host, global, setup, Missing::Refused)?, &args.try_grant);
+    }
+    if !args.read.is_empty() {
+        return author::read(&mut Context::new(host, global, setup, Missing::Refused)?, &args.read);
+    }
     let library = Library::new(host);
-    let Some(name) = &args.name else { return all(host, &library, args) };
+    let Some(name) = &args.name else {
+        let all = all(host, &library);
+        return print_list(host, args, &all);
+    };
     if args.toml {
-        let text = file(host, &library, name)?;
+        let name = match searched(host, &library, name)?.as_slice() {
+            [one] => one.provider.name.clone(),
+            _ => name.clone(),
+        };
+        let text = file(host, &library, &name)?;
         return Ok(host.terminal.print(&text)?);
     }
-    let Some(found) = library.provider(host, name)? else { return Err(unknown(&library, name).into()) };
-    let text = match args.json {
-        true => json(&object(&found)),
-        false => lines(&one(&found, host.columns())),
-    };
-    Ok(host.terminal.print(&text)?)
+    let found = searched(host, &library, name)?;
+    match found.as_slice() {
+        [] => Err(unknown(&library, name).into()),
+        [one] => {
+            let text = match args.json {
+                true => json(&object(one)),
+                false => lines(&one_provider(one, host.columns())),
+            };
+            Ok(host.terminal.print(&text)?)
+        }
+        several => print_list(host, args, several),
+    }
+}
+
+/// The provider `name`, else those with `name` in their name or title.
+fn searched(host: &mut Host, library: &Library, name: &str) -> Result<Vec<Rc<Loaded>>> {
+    if let Some(found) = library.provider(host, name)? {
+        return Ok(vec![found]);
+    }
+    let wanted = name.to_lowercase();
+    let has = |text: &str| text.to_lowercase().contains(&wanted);
+    let mut all = all(host, library);
+    all.retain(|found| has(&found.provider.name) || has(&found.provider.title));
+    Ok(if wanted.trim().is_empty() { Vec::new() } else { all })
 }
 
 fn unknown(library: &Library, name: &str) -> Error {
     let names = library.names();
-    let error = Error::new(
-        Kind::Config,
-        format!("unknown provider `{}`", crate::base::text::escape_to(name, 80)),
-        format!("known: {}", names.join(", ")),
-    );
+    let what = format!("unknown provider `{}`", escape_to(name, 80));
+    let error = Error::new(Kind::Config, what, "no name or title has it");
     match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => error.hint(format!("did you mean {near}?")),
+        Some(near) => error.hint(format!("did you mean {near}? List them: tok providers")),
         None => {
-            let first = names.first().map(String::as_str).unwrap_or_default();
-            error.hint(format!("add your own provider file; to start from one: tok providers {first} --toml"))
+            let own = if crate::base::name::is_name(name) { name } else { "shop" };
+            error.hint(format!(
+                "to start a file of your own: tok providers new {own} --print --url https://id.example.com/token"
+            ))
         }
     }
 }
@@ -56,7 +98,8 @@ fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     Ok(found.ok_or_else(|| unknown(library, name))?)
 }
 
-fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
+/// All that can be read; of the others, a warning.
+fn all(host: &mut Host, library: &Library) -> Vec<Rc<Loaded>> {
     let mut providers = Vec::new();
     for name in library.names() {
         match library.provider(host, &name) {
@@ -65,12 +108,16 @@ fn all(host: &mut Host, library: &Library, args: &Providers) -> Result<()> {
             Err(error) => host.terminal.warn(&error.to_string()),
         }
     }
+    providers
+}
+
+fn print_list(host: &mut Host, args: &Providers, providers: &[Rc<Loaded>]) -> Result<()> {
     if args.json {
         let list: Vec<Value> = providers.iter().map(|found| object(found)).collect();
         return Ok(host.terminal.print(&json(&Value::Array(list)))?);
     }
     let mut rows = Vec::new();
-    for found in &providers {
+    for found in providers {
         let provider = &found.provider;
         rows.push([provider.name.clone(), escape(&provider.title), grants(provider).join(", "), from(found)]);
     }
@@ -127,7 +174,7 @@ fn object(found: &Loaded) -> Value {
     })
 }
 
-fn one(found: &Loaded, columns: Option<usize>) -> String {
+fn one_provider(found: &Loaded, columns: Option<usize>) -> String {
     let provider = &found.provider;
     let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
     if let Some(docs) = &provider.docs {
