@@ -70,8 +70,7 @@ pub fn begin(
     profile: &Profile,
     grant: &Grant,
     inputs: &mut Inputs,
-    person: Person,
-    redirect: Option<Redirect>,
+    (person, redirect): (Person, Option<Redirect>),
 ) -> Result<Begun> {
     let Some(begin) = &grant.begin else { return Ok(Begun::Ready) };
     if !profile.is_off("prompt") {

@@ -88,7 +88,7 @@ pub(super) fn ask(
         api.resource = profile.value("resource").unwrap_or_default();
     }
     // Under this name there may be another API.
-    let own = context.setup.config.profiles.get(&profile.name).is_some();
+    let own = context.setup.config.profiles.contains_key(&profile.name);
     if let Some(was) = profile.value("resource").filter(|was| own && is_address(target) && *was != api.resource) {
         return Err(taken(context.host, target, &profile.name, &format!("for {}", escape(&was)), again).into());
     }

@@ -45,6 +45,15 @@ pub(super) struct Situation<'a> {
     pub again: &'a str,
 }
 
+/// A search for the client of a login at one issuer.
+struct Search<'a> {
+    situation: &'a Situation<'a>,
+    /// What the issuer publishes.
+    metadata: &'a Metadata,
+    /// The scopes that are known to be wanted.
+    wanted: &'a [String],
+}
+
 /// Settles the client and the scopes of a login at the issuer whose metadata `profile` has: they become its values.
 /// A profile with a client of its own, where none is to be registered, stays as it is.
 ///
@@ -91,14 +100,15 @@ pub(super) fn settle(
     if !registers && !is_own {
         return Ok(());
     }
+    let search = Search { situation, metadata: &metadata, wanted: &wanted };
     *client = match profile.value("client_id") {
-        Some(id) => given(context.host, profile, grant, args, &metadata, (&clients, &id), &wanted)?,
-        None => kept(context.host, profile, grant, args, &metadata, &clients, &wanted)?,
+        Some(id) => given(context.host, profile, &search, &clients, &id)?,
+        None => kept(context.host, profile, &search, &clients)?,
     };
     let is_named = matches!(source, Some(Source::Flag | Source::Env(_) | Source::EnvFile(_)));
     let has_client = profile.value("client_id").is_some();
     if !has_client {
-        find(context.host, profile, situation, &metadata, &wanted, client)?;
+        find(context.host, profile, &search, client)?;
     }
     client.may_change = !is_named && client.registration.is_some() && !client.is_new;
     settle_scopes(profile, api, &metadata, client.registration.as_ref())?;
@@ -165,15 +175,8 @@ fn place(profile: &Profile, args: &LoginArgs, uri: Option<&str>) -> Result<Optio
 
 /// The client that the profile or this call names: if `tok` has registered it, with the place where its login ends. One
 /// that no longer does, and that nobody has named in this call, is left out.
-fn given(
-    host: &Host,
-    profile: &mut Profile,
-    grant: &Grant,
-    args: &LoginArgs,
-    metadata: &Metadata,
-    (clients, id): (&Clients, &str),
-    wanted: &[String],
-) -> Result<Client> {
+fn given(host: &Host, profile: &mut Profile, search: &Search, clients: &Clients, id: &str) -> Result<Client> {
+    let Search { situation: Situation { args, grant, .. }, metadata, wanted } = search;
     let Some(registration) = clients.all.find(metadata.issuer(), id) else { return Ok(Client::default()) };
     let is_kept = matches!(profile.given.get("client_id").map(|given| &given.source), Some(Source::Config));
     let redirect = match grant.flow {
@@ -204,15 +207,8 @@ fn place_of(profile: &Profile, args: &LoginArgs, registration: &Registration) ->
 }
 
 /// A client of the issuer that was registered before and does for this login.
-fn kept(
-    host: &Host,
-    profile: &mut Profile,
-    grant: &Grant,
-    args: &LoginArgs,
-    metadata: &Metadata,
-    clients: &Clients,
-    wanted: &[String],
-) -> Result<Client> {
+fn kept(host: &Host, profile: &mut Profile, search: &Search, clients: &Clients) -> Result<Client> {
+    let Search { situation: Situation { args, grant, .. }, metadata, wanted } = search;
     for registration in clients.all.of(metadata.issuer()) {
         if !registration.suits(grant.flow, wanted, host.clock.now().secs()) {
             continue;
@@ -231,14 +227,8 @@ fn kept(
 }
 
 /// A client where there is none: the address of a metadata document, or a new registration.
-fn find(
-    host: &mut Host,
-    profile: &mut Profile,
-    situation: &Situation,
-    metadata: &Metadata,
-    wanted: &[String],
-    client: &mut Client,
-) -> Result<()> {
+fn find(host: &mut Host, profile: &mut Profile, search: &Search, client: &mut Client) -> Result<()> {
+    let metadata = search.metadata;
     // draft-ietf-oauth-client-id-metadata-document
     let takes_document = metadata.flag("client_id_metadata_document_supported") == Some(true);
     if let Some(url) = profile.client_metadata_url.clone().filter(|_| takes_document) {
@@ -247,18 +237,12 @@ fn find(
         profile.given.insert("client_id".into(), given);
         return Ok(());
     }
-    register(host, profile, situation, metadata, wanted, client)
+    register(host, profile, search, client)
 }
 
 /// Registers a client for this login, and makes ready where it ends.
-fn register(
-    host: &mut Host,
-    profile: &mut Profile,
-    situation: &Situation,
-    metadata: &Metadata,
-    wanted: &[String],
-    client: &mut Client,
-) -> Result<()> {
+fn register(host: &mut Host, profile: &mut Profile, search: &Search, client: &mut Client) -> Result<()> {
+    let Search { situation, metadata, wanted } = *search;
     let Situation { args, grant, api, again } = *situation;
     let redirect = match grant.flow {
         Flow::AuthorizationCode => place(profile, args, None)?,
@@ -405,7 +389,8 @@ pub(super) fn renew(host: &mut Host, profile: &mut Profile, situation: &Situatio
         profile.given.remove(name);
     }
     let wanted = wanted_scopes(profile, situation.api)?;
-    register(host, profile, situation, &metadata, &wanted, client)
+    let search = Search { situation, metadata: &metadata, wanted: &wanted };
+    register(host, profile, &search, client)
 }
 
 /// Keeps the registration of a login that has worked, with the profile that uses it. Returns those that nobody uses any

@@ -91,7 +91,7 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
-        match log_in(context, args, profile, store.clone(), again.clone(), &mut api).in_profile(&name)? {
+        match log_in(context, args, profile, (store.clone(), again.clone()), &mut api).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
             End::Under(new, grant, given) => {
                 wishes.grant = Some(grant);
@@ -125,8 +125,7 @@ fn log_in(
     context: &mut Context,
     args: &LoginArgs,
     mut profile: Profile,
-    mut store: Option<StoreChoice>,
-    mut again: String,
+    (mut store, mut again): (Option<StoreChoice>, String),
     api: &mut Option<Api>,
 ) -> Result<End> {
     let name = profile.name.clone();
@@ -177,9 +176,8 @@ fn log_in(
     discover(context.host, &mut profile, &grant, copies)?;
     let situation = Situation { args, grant: &grant, api: api.as_ref(), again };
     let mut client = Client::default();
-    let ended = client::settle(context, &mut profile, &situation, &mut client).and_then(|()| {
-        with_client(context, args, &mut profile, store, &situation, &mut client, (held, opened, replaces))
-    });
+    let ended = client::settle(context, &mut profile, &situation, &mut client)
+        .and_then(|()| with_client(context, &mut profile, &situation, &mut client, (store, held, opened, replaces)));
     if !matches!(ended, Ok(End::LoggedIn)) {
         client::give_back(context.host, &profile, &client);
     }
@@ -189,14 +187,12 @@ fn log_in(
 /// The rest of a login, once issuer and client are settled.
 fn with_client(
     context: &mut Context,
-    args: &LoginArgs,
     profile: &mut Profile,
-    store: Option<StoreChoice>,
     situation: &Situation,
     client: &mut Client,
-    (held, opened, mut replaces): (Credentials, OpenStore, bool),
+    (store, held, opened, mut replaces): (Option<StoreChoice>, Credentials, OpenStore, bool),
 ) -> Result<End> {
-    let again = situation.again;
+    let Situation { args, again, .. } = *situation;
     let name = profile.name.clone();
     // How a registered client proves itself is in force from here on.
     let values = profile.known_values()?;
@@ -244,12 +240,12 @@ fn with_client(
         true => {
             let mut inputs = inputs::fill(context.host, profile, For::Grant(&grant), &kept, &[])?;
             let redirect = client.redirect.take();
-            let mut begun = person::begin(context.host, profile, &grant, &mut inputs, person, redirect);
+            let mut begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
             if begun.as_ref().is_err_and(|error| client::may_renew(client, error)) {
                 client::renew(context.host, profile, situation, client)?;
                 inputs = inputs::fill(context.host, profile, For::Grant(&grant), &kept, &[])?;
                 let redirect = client.redirect.take();
-                begun = person::begin(context.host, profile, &grant, &mut inputs, person, redirect);
+                begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
             }
             let begun = begun?;
             if limit.is_none() {
