@@ -182,7 +182,7 @@ impl Host {
         match &self.folders {
             Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
                 let what = format!("the home folder {} belongs to another user", folders.home.display());
-                Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
+                Err(Error::new(Kind::Config, what, "tok would leave files owned by root in it")
                     .hint("run it with sudo -H, so that root uses its own config and tokens"))
             }
             _ => Ok(()),

@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 pub use host::Host;
+pub use system::memory::Memory;
 pub use system::signals::give_stdin_back;
 pub use system::start;
 

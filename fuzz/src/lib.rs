@@ -480,7 +480,7 @@ pub fn proxy(data: &[u8]) {
     assert!(!listed || !list.trim().is_empty());
     let chosen = |list: &str, proxy: &str| {
         let set: BTreeMap<&str, OsString> = [("https_proxy", proxy.into()), ("no_proxy", list.into())].into();
-        tok::testing::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
+        tok::testing::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for("https", host)
     };
     if listed {
         assert!(matches!(chosen(list, proxy), Ok(None)));

@@ -30,7 +30,8 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
         return Err(Error::new(Kind::Usage, "--write", why).into());
     }
     // Before anything is sent: a token that cannot be masked is not to be had.
-    let masking = args.mask.then(|| Masking::of(context.host, &args.token, to)).transpose()?;
+    let file = to.filter(|path| *path != Path::new("-"));
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, file)).transpose()?;
     if let (Some(_), Format::Aws) = (masking, format) {
         return Err(Error::new(Kind::Usage, "--mask", "this format prints other secrets than the token").into());
     }

@@ -22,19 +22,18 @@ pub enum Masking {
 }
 
 impl Masking {
-    /// How the service of this job is told. `to`: the file that the answer goes to, so that stdout is free.
+    /// How the service of this job is told. `file`: where the answer goes, if stdout is free.
     ///
     /// # Errors
     /// [`Kind::Usage`] where it cannot be told.
-    pub fn of(host: &Host, args: &TokenArgs, to: Option<&Path>) -> Result<Masking> {
-        let is_free = to.is_some_and(|path| path != Path::new("-"));
+    pub fn of(host: &Host, args: &TokenArgs, file: Option<&Path>) -> Result<Masking> {
         let ci = if args.ci { " --ci" } else { "" };
         let command = format!("tok get {}{ci}", args.profile);
         let refuse = |why: String, hint: String| Err(Error::new(Kind::Usage, "--mask", why).hint(hint).into());
         match Runner::of_job(host) {
             Some(Runner::Github) => Ok(Masking::Github),
             Some(Runner::Buildkite) => Ok(Masking::Buildkite),
-            Some(Runner::AzurePipelines) if is_free => Ok(Masking::AzurePipelines),
+            Some(Runner::AzurePipelines) if file.is_some() => Ok(Masking::AzurePipelines),
             Some(Runner::AzurePipelines) => refuse(
                 "Azure Pipelines reads masks on stdout, which is the token's".into(),
                 format!("write the token to a file: {command} --mask --write FILE"),

@@ -90,7 +90,7 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
         Ok(lock) => Some(lock),
         // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
         Err(error) if kind(&error) == Kind::Other && !no_store && is_unwritable(&folders.state) => {
-            context.host.terminal.detail(&format!("{error:#}; going on without store and cache"));
+            context.host.terminal.detail(&format!("{error:#}; continuing without store and cache"));
             (cache, no_store) = (None, true);
             None
         }

@@ -192,16 +192,22 @@ pub fn keys(body: &[u8]) -> std::result::Result<Vec<u8>, String> {
     }
 }
 
+/// Metadata for tests, here and where they are fetched.
+#[cfg(test)]
+pub mod testing {
+    pub const ISSUER: &str = "https://a.example/t";
+
+    /// A document that names `issuer`.
+    pub fn said(issuer: &str) -> String {
+        serde_json::json!({ "issuer": issuer, "token_endpoint": "https://b.example/token" }).to_string()
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::testing::{ISSUER, said};
     use super::*;
-
-    const ISSUER: &str = "https://a.example/t";
-
-    fn said(issuer: &str) -> String {
-        serde_json::json!({ "issuer": issuer, "token_endpoint": "https://b.example/token" }).to_string()
-    }
 
     #[test]
     fn metadata_is_looked_for_where_the_specifications_put_it() {

@@ -105,7 +105,7 @@ impl Profile {
         let what = format!("{issuer} does not offer the grant {}", grant.name);
         let flag = value.replace('_', "-");
         Some(
-            Error::new(Kind::Reply, what, format!("its metadata have no {key}"))
+            Error::new(Kind::Reply, what, format!("its metadata has no {key}"))
                 .hint(format!("if it has one, give it: --{flag} URL")),
         )
     }
@@ -133,7 +133,7 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: C
     note.iter().for_each(|note| host.terminal.detail(note));
     if metadata.issuer() != issuer {
         host.terminal.detail(&format!(
-            "the metadata of {} name the issuer {}",
+            "the metadata of {} names the issuer {}",
             escape(issuer),
             escape(metadata.issuer())
         ));
@@ -226,13 +226,8 @@ fn place(host: &Host, kind: &str, of: &str) -> DocumentCache {
 mod tests {
     use super::*;
     use crate::base::time::Time;
+    use crate::oauth::metadata::testing::{ISSUER, said};
     use zeroize::Zeroizing;
-
-    const ISSUER: &str = "https://a.example/t";
-
-    fn said(issuer: &str) -> String {
-        serde_json::json!({ "issuer": issuer, "token_endpoint": "https://b.example/token" }).to_string()
-    }
 
     fn reply(status: u16, cache_control: Option<&str>, body: &str, at: i64) -> Response {
         let headers = cache_control.map(|value| ("Cache-Control".to_string(), value.to_string()));

@@ -233,7 +233,8 @@ impl Profile {
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{} has no grant `{}`", self.provider.name, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Usage, what, grant).into());
+            let hint = format!("list them: tok providers {}", self.provider.name);
+            return Err(wrong(Kind::Usage, what, grant).hint(hint).into());
         }
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()

@@ -11,6 +11,7 @@ use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
+use crate::provider::template::Gap;
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask};
 use crate::session::explain::{Lack, login_needed};
@@ -415,7 +416,10 @@ pub fn cached(
         _ => inputs.get(name),
     });
     let wrong = |why: &str| Error::new(Kind::Config, format!("the header {}", usage.header), why);
-    let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
+    let mut value = value.map_err(|gap| match gap {
+        Gap::Missing(name) => wrong(&format!("needs {name}, which is not given")),
+        Gap::Dropped => wrong("has no value"),
+    })?;
     if let Some(token) = value.strip_prefix("Bearer ").filter(|_| bound) {
         value = format!("DPoP {token}");
     }

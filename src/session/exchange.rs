@@ -355,7 +355,7 @@ fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Op
     let fresh = match discovery::discover(host, &issuer, profile.ca_file.as_deref(), discovery::Copies::Refused) {
         Ok(metadata) => metadata,
         Err(error) => {
-            host.terminal.detail(&format!("{}: its metadata cannot be had: {error:#}", profile.name));
+            host.terminal.detail(&format!("{}: its metadata cannot be fetched: {error:#}", profile.name));
             return None;
         }
     };

@@ -7,6 +7,8 @@ use crate::base::error::{Error, Kind};
 use crate::host::Host;
 use crate::profile::Profile;
 use crate::provider::Grant;
+use crate::storage::choice::StoreChoice;
+use crate::storage::secrets::StoreErrorKind;
 
 /// What a call for a token lacks.
 pub struct Lack<'a> {
@@ -56,9 +58,11 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
         // A store error does not matter to a user who has never logged in.
         host.terminal.detail(&format!("{name}: {error}"));
         let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
-        // What a bus says is for `-v`; what another program says may name the program.
+        // What a bus says is for `-v`; what is wrong with an entry is said, and another program's reason too, which may
+        // name the program.
         let mut why = format!("{} not given, and {}{also}", hints::they_are(missing), error.what);
-        if profile.store != crate::storage::choice::StoreChoice::Keyring {
+        let is_of_entry = matches!(trouble.trouble, StoreErrorKind::Entry | StoreErrorKind::Corrupt);
+        if is_of_entry || profile.store != StoreChoice::Keyring {
             why.push_str(&format!(": {}", error.why));
         }
         return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));

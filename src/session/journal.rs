@@ -267,6 +267,7 @@ pub fn begin(
     }
     // The last thing before the token is sent: room for the new one is taken.
     opened.prepare();
+    crate::system::memory::reserve();
     match &opened.trouble {
         Some(trouble) => Err(store_error(profile, trouble).into()),
         None => Ok(record),

@@ -147,7 +147,9 @@ pub fn name_redirect(error: anyhow::Error, inputs: &Inputs) -> anyhow::Error {
         return error;
     };
     match error.downcast::<Error>() {
-        Ok(error) => error.hint(format!("register this redirect URI with the provider, to the letter: {uri}")).into(),
+        Ok(error) => {
+            error.hint(format!("register this redirect URI with the provider, exactly as it stands here: {uri}")).into()
+        }
         Err(error) => error,
     }
 }
@@ -169,7 +171,7 @@ fn take_pasted(
     host.terminal.show(&format!("Log in here:\n{}", shown(address)));
     let mut pasting = Pasting::begin();
     let ask = format!(
-        "Then paste the address that the login ended at, though the page shows an error: it begins with {}",
+        "Then paste the address that the login ended at, even if the page shows an error: it begins with {}",
         escape_to(redirect_uri, LONGEST)
     );
     let nothing =
@@ -199,7 +201,7 @@ fn take_pasted(
                 let now = host.clock.instant();
                 let left = person.limit.map(|_| host.clock.deadline.saturating_duration_since(now));
                 if left.is_some_and(|left| left.is_zero()) {
-                    return nothing(Kind::Unavailable, "the time of --timeout is over");
+                    return nothing(Kind::Unavailable, "--timeout is over");
                 }
                 pasting.0.wait(left.unwrap_or(PATIENCE).min(PATIENCE));
             }
@@ -213,7 +215,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Says what is wrong with what was pasted, without repeating it.
 fn ask_again(host: &mut Host, error: &Error) {
     host.terminal.show(&format!("{}: {}", error.what, error.why));
-    host.terminal.prompt("paste all of the address line, as it is after the login");
+    host.terminal.prompt("paste the whole address, as it is after the login");
 }
 
 /// What was pasted, and what came before it that was no answer: a paste may come in several lines.
@@ -333,7 +335,7 @@ fn listen(
         true => {
             let pasting = Pasting::begin();
             host.terminal.prompt(&format!(
-                "{elsewhere} Then paste the address that it ended at, though the page shows an error"
+                "{elsewhere} Then paste the address that it ended at, even if the page shows an error"
             ));
             Some(pasting)
         }

@@ -10,6 +10,7 @@ pub mod files_read;
 pub mod http;
 pub mod listener;
 pub mod machine;
+pub mod memory;
 pub mod paste;
 pub mod process;
 pub mod program;

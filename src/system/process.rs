@@ -101,7 +101,7 @@ pub fn run(
         // Passed on: what is left running must not keep open what another program reads to its end.
         Errors::Ours => Stdio::piped(),
     });
-    start(command)?.talk(input.unwrap_or_default(), deadline, most)
+    start(command)?.finish(input.unwrap_or_default(), deadline, most)
 }
 
 /// Appends without leaving a copy behind when the vector has to grow.
@@ -164,7 +164,7 @@ mod unix {
     }
 
     impl Running {
-        pub fn talk(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+        pub fn finish(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
             let child = &mut self.child;
             let mut pipes = Pipes {
                 stdin: child.stdin.take(),
@@ -399,8 +399,8 @@ mod other {
     impl Running {
         /// Threads read and write, so that no order of the program's doings can block it; those still at it when it
         /// has ended are left alone.
-        pub fn talk(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
-            let end = self.talk_until(input, deadline, most);
+        pub fn finish(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+            let end = self.finish_until(input, deadline, most);
             if !matches!(end, Ok(End::Ended(_))) {
                 let _ = self.0.kill();
                 let _ = self.0.wait();
@@ -408,7 +408,7 @@ mod other {
             end
         }
 
-        fn talk_until(&mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+        fn finish_until(&mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
             let (send, receive) = mpsc::channel::<()>();
             if let Some(mut stdin) = self.0.stdin.take() {
                 // A program that does not read its input tells why by its status.

@@ -124,7 +124,7 @@ pub fn interrupt() -> ! {
 }
 
 #[cfg(unix)]
-pub use unix::{Companion, Group, Lending, give_stdin_back, lend, listen, reads_keys, stop, take_back};
+pub use unix::{Companion, Group, Lending, give_stdin_back, lend, listen, reads_keys, reads_lines, stop, take_back};
 
 #[cfg(windows)]
 pub use windows::{give_stdin_back, listen};
@@ -243,10 +243,14 @@ mod unix {
         signal_hook::low_level::exit(128 + signal);
     }
 
-    /// Whether stdin is read key by key from now on: then whatever ends the process throws away what was typed and not
-    /// taken.
-    pub fn reads_keys(on: bool) {
-        KEYS.store(on, Ordering::SeqCst);
+    /// From now on stdin is read key by key: whatever ends the process throws away what was typed and not taken.
+    pub fn reads_keys() {
+        KEYS.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on stdin is read by lines again.
+    pub fn reads_lines() {
+        KEYS.store(false, Ordering::SeqCst);
     }
 
     /// Leaves the terminal on stdin as it was found. May run in the handler.

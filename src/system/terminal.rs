@@ -265,7 +265,7 @@ impl Keys {
     pub fn begin() -> Keys {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         super::signals::listen();
-        super::signals::reads_keys(true);
+        super::signals::reads_keys();
         let before = tcgetattr(rustix::stdio::stdin()).ok();
         if let Some(mut modes) = before.clone() {
             modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
@@ -282,7 +282,7 @@ impl Drop for Keys {
             let _ = rustix::termios::tcflush(rustix::stdio::stdin(), rustix::termios::QueueSelector::IFlush);
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), rustix::termios::OptionalActions::Now, before);
         }
-        super::signals::reads_keys(false);
+        super::signals::reads_lines();
     }
 }
 

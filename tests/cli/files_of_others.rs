@@ -395,7 +395,7 @@ fn with_a_home_where_nothing_can_be_kept_variables_will_do() {
     let (code, token, said) = run(&["get", "xcover"], true);
     assert!(code == Some(0) && !token.trim().is_empty() && said.is_empty(), "{code:?} {said}");
     let (code, _, said) = run(&["get", "xcover", "-v"], true);
-    assert!(code == Some(0) && said.contains("going on without store and cache"), "{code:?} {said}");
+    assert!(code == Some(0) && said.contains("continuing without store and cache"), "{code:?} {said}");
     let (code, token, said) = run(&["get", "xcover"], false);
     assert!(code == Some(4) && token.is_empty() && said.contains("TOK_XCOVER_CLIENT_SECRET"), "{code:?} {said}");
     assert!(!said.contains(CANARY));

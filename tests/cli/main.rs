@@ -52,6 +52,7 @@ mod json;
 mod keyring;
 mod load;
 mod login;
+mod memory;
 mod moved;
 mod network;
 mod one_session;

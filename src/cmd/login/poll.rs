@@ -35,7 +35,7 @@ pub(super) fn wait(
         if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
             context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
             let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
-                format!("--timeout is over, and the server gave no answer at last: {why}")
+                format!("--timeout is over; the last request failed: {why}")
             });
             return Err(ended(&why, Kind::Unavailable).into());
         }
@@ -84,7 +84,7 @@ pub(super) fn wait(
                     poll::Why::Expired => {
                         ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
                     }
-                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
+                    poll::Why::Failed => ended("the provider ended it (transaction_failed)", Kind::Refused),
                     poll::Why::Unreachable => match error.hint {
                         Some(_) => error,
                         None => error.hint(format!("run the same command again: {again}")),

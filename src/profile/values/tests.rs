@@ -2,13 +2,10 @@ use super::*;
 use crate::base::error::{hint, kind};
 use crate::host::testing::World;
 use crate::profile::Wishes;
-use crate::profile::testing::{flags, profile, resolve};
+use crate::profile::testing::{acme, flags, profile, resolve};
 
-const PROVIDER: &str = r#"
-title = "Acme"
-[params.base_url]
-default = "https://acme.example"
-help = "Where it lives"
+const PROVIDER: &str = acme!(
+    r#"
 [params.team]
 default = "everybody"
 help = "Team"
@@ -21,8 +18,6 @@ help = "Scope"
 [params.secret_key]
 secret = true
 help = "Key"
-[request]
-url = "{base_url}/token"
 [grants.key]
 help = "By a key"
 body = { key = "{secret_key}", team = "{team}", mode = "{mode?}", scope = "{scope?}" }
@@ -31,7 +26,8 @@ help = "By a refresh token"
 body = { refresh_token = "{refresh_token}" }
 [refresh]
 grant = "refresh"
-"#;
+"#
+);
 
 /// The value `team` and where it comes from, in a world with `env`, with `config` and `wishes`.
 fn team(env: &[(&str, &str)], config: &str, wishes: &Wishes) -> (String, Option<Source>) {

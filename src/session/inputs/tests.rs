@@ -3,15 +3,12 @@ use crate::base::error::kind;
 use crate::base::jose::{Key, jwt};
 use crate::host::testing::World;
 use crate::profile::Wishes;
-use crate::profile::testing::{flags, profile, resolve};
+use crate::profile::testing::{acme, flags, profile, resolve};
 
 const HOME: &str = "https://acme.example";
 
-const PROVIDER: &str = r#"
-title = "Acme"
-[params.base_url]
-default = "https://acme.example"
-help = "Where it lives"
+const PROVIDER: &str = acme!(
+    r#"
 [params.secret_key]
 secret = true
 help = "Key"
@@ -24,12 +21,11 @@ help = "Outer"
 [params.plain]
 default = "plain"
 help = "Plain"
-[request]
-url = "{base_url}/token"
 [grants.key]
 help = "By a key"
 body = { key = "{secret_key}", outer = "{outer}", plain = "{plain}" }
-"#;
+"#
+);
 
 fn kept(name: &str, text: &str) -> BTreeMap<String, Value> {
     [(name.to_string(), Value::kept(Secret::new(text), Some(Home::of(HOME))))].into()

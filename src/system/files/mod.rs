@@ -110,7 +110,7 @@ pub fn why(error: &io::Error) -> String {
         ErrorKind::StorageFull => "the disk is full",
         ErrorKind::QuotaExceeded => "the disk quota is used up",
         ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
-        ErrorKind::FileTooLarge if error.get_ref().is_none() => "files may not grow that long (ulimit -f)",
+        ErrorKind::FileTooLarge if error.get_ref().is_none() => "the limit on the size of files is reached (ulimit -f)",
         _ if sys::is_out_of_descriptors(error) => "too many files are open (ulimit -n)",
         _ => "",
     };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use super::trusted_unix::open_trusted;
-pub use super::user_unix::{Thing, has_no_reader, open_own_descriptor, open_stream, thing};
+pub use super::user_unix::{has_no_reader, open_own_descriptor, open_stream, what_is_at};
 
 /// An open folder.
 pub type Handle = OwnedFd;

@@ -9,6 +9,21 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// What stands somewhere, as far as it matters to whoever writes there.
+#[cfg_attr(not(unix), allow(dead_code))] // a socket is not told apart elsewhere
+pub enum Found {
+    /// Nothing, a file, or a link that neither this user nor root has put there.
+    Replaceable,
+    /// A link of this user's or root's, to there.
+    Link(PathBuf),
+    /// A pipe or a device.
+    Stream,
+    /// A folder.
+    Folder,
+    /// A socket.
+    Socket,
+}
+
 /// How many links may lead to a file, as for the system itself.
 const LINKS: usize = 40;
 
@@ -42,12 +57,12 @@ fn place(path: &Path) -> io::Result<Place> {
         }
         let (folder, name) = split(&path)?;
         let dir = Dir::of_user(folder)?;
-        match sys::thing(&dir.0, name)? {
-            sys::Thing::Link(to) if path.exists() => path = folder.join(to),
-            sys::Thing::Link(_) | sys::Thing::Replaceable => return Ok(Place::File(dir, name.into())),
-            sys::Thing::Stream => return Ok(Place::Stream(dir, name.into())),
-            sys::Thing::Folder => return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
-            sys::Thing::Socket => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket")),
+        match sys::what_is_at(&dir.0, name)? {
+            Found::Link(to) if path.exists() => path = folder.join(to),
+            Found::Link(_) | Found::Replaceable => return Ok(Place::File(dir, name.into())),
+            Found::Stream => return Ok(Place::Stream(dir, name.into())),
+            Found::Folder => return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
+            Found::Socket => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket")),
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, "too many links lead to it"))

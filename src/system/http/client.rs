@@ -154,7 +154,7 @@ impl<C: Fn() -> Time> HttpClient<C> {
         let client_certificate = request.client_certificate.as_ref().map(identity::load).transpose()?;
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         let user_agent = agent.map(|(_, value)| value.to_string());
-        let proxy = if link_local { None } else { self.settings.proxies.proxy_for(https, host)? };
+        let proxy = if link_local { None } else { self.settings.proxies.proxy_for(scheme, host)? };
         let whole = deadline.saturating_duration_since(Instant::now());
         Ok(Way { https, origin, proxy, whole, uri, verifier: None, client_certificate, user_agent })
     }

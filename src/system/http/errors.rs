@@ -157,7 +157,7 @@ impl Way {
             }
             _ => {
                 let what = format!("the request to {} failed", self.origin);
-                for_good(Error::new(Kind::Other, what, "the HTTP library refused it"))
+                for_good(Error::new(Kind::Other, what, "the request cannot be sent as it is"))
             }
         }
     }

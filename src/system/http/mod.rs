@@ -165,7 +165,7 @@ fn split_paths(list: &OsStr) -> Vec<PathBuf> {
 /// # Errors
 /// [`Kind::Usage`] for a proxy's variable, [`Kind::Config`] for certificates.
 pub fn check_settings(settings: &NetworkSettings, host: &str, ca_file: Option<&std::path::Path>) -> Result<()> {
-    settings.proxies.proxy_for(true, host)?;
+    settings.proxies.proxy_for("https", host)?;
     trust::load(settings, ca_file).map(drop)
 }
 
@@ -214,7 +214,7 @@ mod tests {
         let settings = NetworkSettings::from_env(get);
         assert_eq!(settings.ssl_cert_file, Some(PathBuf::from("/a")));
         assert!(settings.ssl_cert_dir.is_empty());
-        assert!(settings.proxies.proxy_for(true, "example.com").unwrap().is_some());
+        assert!(settings.proxies.proxy_for("https", "example.com").unwrap().is_some());
         assert_eq!(NetworkSettings::from_env(|_| Some(OsString::new())).ssl_cert_file, None);
         #[cfg(unix)]
         assert_eq!(split_paths(OsStr::new("/a::/b")), [PathBuf::from("/a"), PathBuf::from("/b")]);

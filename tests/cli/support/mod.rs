@@ -10,6 +10,7 @@ pub mod apiax;
 pub mod elasticpath;
 pub mod issuer;
 pub mod keyring;
+mod messages;
 pub mod purewl;
 pub mod server;
 pub mod terminal;
@@ -505,6 +506,7 @@ impl Running {
         };
         assert!(!late, "took longer than {:?}: {output}", self.timeout);
         output.check_for_leaks();
+        messages::note(&format!("{}\n{}", output.stderr, output.stdout));
         output
     }
 }
