@@ -35,7 +35,7 @@ pub mod base {
 }
 
 pub mod cli {
-    pub use crate::cli::{Catalog, GrantRow, Shell, Syntax, TargetRow, command};
+    pub use crate::cli::{Catalog, GrantRow, Registers, Shell, Syntax, TargetRow, command};
 }
 
 pub mod cmd {

@@ -76,7 +76,8 @@ fn every_command_in_the_docs_is_accepted() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join(".config/tok");
     fs::create_dir_all(config.join("providers")).unwrap();
-    fs::write(config.join("config.toml"), "[profile.work]\nprovider = \"oidc\"\n").unwrap();
+    let profiles = "[profile.work]\nprovider = \"oidc\"\n[profile.mcp-example-com]\nprovider = \"resource\"\n";
+    fs::write(config.join("config.toml"), profiles).unwrap();
     fs::write(config.join("providers/example.toml"), "like = \"oauth2\"\n").unwrap();
     let mut tried = 0;
     for (page, text) in pages() {

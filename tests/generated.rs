@@ -23,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::process::Command;
-use tok::testing::cli::{Catalog, GrantRow, Shell, TargetRow};
+use tok::testing::cli::{Catalog, GrantRow, Registers, Shell, TargetRow};
 
 #[path = "generated/markdown.rs"]
 mod markdown;
@@ -83,7 +83,12 @@ fn first_difference(was: &str, is: &str) -> String {
 /// each provider. What a provider takes is said by `tok providers NAME`.
 fn definition() -> Definition {
     let grant = GrantRow { name: "grant".into(), short: None, help: String::new(), values: Vec::new() };
-    let any = TargetRow { name: "profile".into(), about: "a profile".into(), grants: vec![grant] };
+    let any = TargetRow {
+        name: "profile".into(),
+        about: "a profile".into(),
+        grants: vec![grant],
+        registers: Registers::Asked,
+    };
     let catalog = Catalog { targets: vec![any], ..Catalog::default() };
     let mut command = tok::testing::cli::command(&catalog, Some(80)).disable_help_subcommand(true);
     command.build();

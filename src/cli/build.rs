@@ -1,5 +1,6 @@
 //! The command line's definition: the fixed commands, and what profiles and providers bring to them as rows.
 
+use super::client::{self, Registers};
 use super::output::ALSO_VALUES;
 use super::types::{Cli, LoginArgs};
 use crate::base::text::escape;
@@ -67,6 +68,8 @@ pub struct TargetRow {
     pub about: String,
     /// Its grants, the default first.
     pub grants: Vec<GrantRow>,
+    /// Whether a client may be registered.
+    pub registers: Registers,
 }
 
 /// What profiles and providers add to the command line.
@@ -112,6 +115,7 @@ fn login_command(target: &TargetRow) -> Command {
         .about(about.clone())
         .long_about(format!("Log in to {about} and remember the session"))
         .args(all.iter().map(|row| value_arg(row, "Values")))
+        .args(client::args(target.registers))
         .args(login_args())
         .disable_help_subcommand(true)
         .subcommand_value_name("GRANT")
@@ -125,6 +129,7 @@ fn login_command(target: &TargetRow) -> Command {
                 .about(help.clone())
                 .long_about(format!("Log in to {about}. {help}").trim_end_matches([' ', '.']).to_string())
                 .args(grant.values.iter().map(|row| value_arg(row, "Values")))
+                .args(client::args(target.registers))
                 .args(login_args()),
         );
     }
@@ -201,7 +206,12 @@ mod tests {
             help: "As itself".into(),
             values: values.clone(),
         };
-        let target = TargetRow { name: "shop".into(), about: "A\u{1b}[2Jshop".into(), grants: vec![grant] };
+        let target = TargetRow {
+            name: "shop".into(),
+            about: "A\u{1b}[2Jshop".into(),
+            grants: vec![grant],
+            registers: Registers::Always,
+        };
         Catalog { values, targets: vec![target] }
     }
 

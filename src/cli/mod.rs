@@ -8,6 +8,7 @@
 )]
 
 mod build;
+mod client;
 mod credential;
 mod curl;
 mod doctor;
@@ -22,6 +23,7 @@ mod types;
 mod usage;
 
 pub use build::{Catalog, GrantRow, TargetRow, ValueKind, ValueRow, command};
+pub use client::Registers;
 pub use credential::{Credential, Protocol};
 pub use curl::Curl;
 pub use doctor::Doctor;

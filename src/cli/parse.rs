@@ -111,6 +111,7 @@ fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
         login.store = level.get_one::<String>("store").cloned().or(login.store);
         login.timeout = level.get_one::<i64>("timeout").copied().or(login.timeout);
         login.values.extend(values(level, &rows));
+        login.client.read(level);
     }
     login
 }

@@ -1,5 +1,6 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use super::client::ClientArgs;
 use super::curl::Curl;
 use super::doctor::Doctor;
 use super::exec::Exec;
@@ -112,8 +113,11 @@ pub enum Verb {
     Curl(Curl),
     /// Log in and remember the session
     ///
-    /// Without PROFILE, asks on a terminal what to log in to and how. Without GRANT, runs the profile's grant, else the
-    /// provider's first; `browser` and `device` are short names of the grants that a person takes part in. A secret is never an argument: it comes from
+    /// PROFILE is a profile, a provider, or the https address of an API that says itself how to log in to it, such as an
+    /// MCP server. Without PROFILE, asks on a terminal what to log in to and how.
+    ///
+    /// Without GRANT, runs the profile's grant, else the provider's first; `browser` and `device` are short names of the
+    /// grants that a person takes part in. A secret is never an argument: it comes from
     /// a file (--…-file, - for stdin), the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path), the
     /// config, or a prompt without echo. Prints nothing on stdout. A login that fails changes nothing.
     ///
@@ -315,6 +319,9 @@ pub struct LoginArgs {
     /// Do not open a browser: show the URL to open, and prompt for the one the login ends at
     #[arg(long)]
     pub no_browser: bool,
+    /// What is said of the client and the API.
+    #[arg(skip)]
+    pub client: ClientArgs,
     /// Time limit for the whole call, waiting included [default: 30s, and 5m while a person logs in]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
@@ -332,7 +339,7 @@ pub struct Logout {
     /// Log out of every profile that has a session or stored secrets
     #[arg(long, conflicts_with = "profile")]
     pub all: bool,
-    /// Remove the profile from the config too
+    /// Remove the profile from the config too, and with the last profile that uses it the client that tok registered
     #[arg(long)]
     pub remove: bool,
     /// Time limit for the whole call [default: 30s]
@@ -363,6 +370,9 @@ pub struct Show {
     /// Ask the provider who the access token is for (OpenID Connect)
     #[arg(long)]
     pub userinfo: bool,
+    /// Call the profile's API once, and say whether it refuses the access token
+    #[arg(long, conflicts_with_all = ["introspect", "userinfo"])]
+    pub check: bool,
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,

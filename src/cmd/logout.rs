@@ -6,6 +6,7 @@ use crate::cli::Logout;
 use crate::profile::{Profile, Wishes, config};
 use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
+use crate::session::registration;
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
@@ -52,13 +53,30 @@ fn one_and_config(context: &mut Context, name: &str, args: &Logout) -> Result<()
     if args.remove {
         config_file::check(context, &change)?;
     }
+    let noted = Index::of(context.host.folders().ok(), name).read();
     let ended = one(context, name);
     let is_unrevoked = |error: &anyhow::Error| error.downcast_ref::<Error>().is_some_and(|e| e.what == NOT_REVOKED);
     let is_gone = ended.as_ref().map_or_else(is_unrevoked, |()| true);
-    if args.remove && is_gone && config_file::write(context, &change)? {
+    if !args.remove || !is_gone {
+        return ended;
+    }
+    // Before the config forgets which one it is.
+    let released = release(context, name, noted.as_ref().map(|noted| noted.provider.as_str()));
+    if config_file::write(context, &change)? {
         context.host.terminal.tell(&format!("{name}: removed from the config"));
     }
-    ended
+    ended.and(released)
+}
+
+/// Takes the profile from the client that `tok` has registered for it, where it has one.
+fn release(context: &mut Context, name: &str, provider: Option<&str>) -> Result<()> {
+    // One that is broken has no client that could be named.
+    let Ok(profile) = resolve(context, name, provider) else { return Ok(()) };
+    let lock = context.lock(registration::LOCK)?;
+    let released = registration::release(context.host, &context.setup.config, &profile)?;
+    drop(lock);
+    released.iter().for_each(|text| context.host.terminal.tell(&format!("{name}: {text}")));
+    Ok(())
 }
 
 fn one(context: &mut Context, name: &str) -> Result<()> {

@@ -329,6 +329,11 @@ pub(super) fn own_headers(accept: &str) -> Vec<Pair> {
     ]
 }
 
+/// The header lines of a request whose reply is JSON.
+pub fn json_headers() -> Vec<Pair> {
+    own_headers(JSON)
+}
+
 /// The request for a public document at `url`, of the kinds that `accept` lists; `ca_file` is the profile's.
 pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
     Request {

@@ -41,6 +41,8 @@ pub struct ConfigSettings {
     pub min_ttl: Option<i64>,
     /// `ca_file`
     pub ca_file: Option<PathBuf>,
+    /// `client_metadata_url`: where the metadata of a client are that has no other name.
+    pub client_metadata_url: Option<String>,
     /// `on`
     pub hooks: Hooks,
 }
@@ -120,8 +122,22 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
             .map(|v| crate::base::duration::parse(v.text()?).map_err(|why| v.error(why)))
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
+        client_metadata_url: table.get("client_metadata_url").map(client_url).transpose()?,
         hooks: table.get("on").map_or(Ok(Hooks::default()), hooks)?,
     })
+}
+
+/// draft-ietf-oauth-client-id-metadata-document §3: https, with a path, without user info and fragment.
+fn client_url(value: TomlValue) -> Result<String> {
+    let text = value.text()?;
+    match crate::base::url::Url::parse(text) {
+        Ok(url)
+            if url.scheme == "https" && url.rest.len() > 1 && url.rest.starts_with('/') && !url.rest.contains('#') =>
+        {
+            Ok(text.into())
+        }
+        _ => Err(value.error("expected the https URL of a client metadata document, with a path")),
+    }
 }
 
 fn hooks(value: TomlValue) -> Result<Hooks> {
@@ -435,6 +451,15 @@ mod tests {
         let text = "[profile.x]\nprovider = \"p\"\nhosts = [\n  \"a.example\", # why\n]\n";
         let more = edit(Path::new("c"), text, "x", &wish(&["b.example"])).expect("an edit").expect("a change");
         assert!(more.contains("# why") && parse(&more).is_ok_and(|c| c.profiles["x"].hosts.len() == 2), "{more}");
+    }
+
+    #[test]
+    fn a_profile_is_removed_and_all_else_stays() {
+        let text = "store = \"file\" # why\n\n[profile.a]\nprovider = \"p\"\n\n# mine\n[profile.b]\nprovider = \"p\"\n";
+        let without = |name| remove(Path::new("c"), text, name).expect("TOML");
+        assert_eq!(without("a").as_deref(), Some("store = \"file\" # why\n\n# mine\n[profile.b]\nprovider = \"p\"\n"));
+        assert_eq!(without("b").as_deref(), Some("store = \"file\" # why\n\n[profile.a]\nprovider = \"p\"\n"));
+        assert_eq!(without("c"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an issuer publishes, fetched: its metadata (RFC 8414) and its public keys (RFC 7517).
 
+pub mod resource;
+
 use super::{Given, Profile, Source};
 use crate::base::error::{self, Error, Kind};
 use crate::base::secret::Secret;
@@ -256,14 +258,19 @@ mod tests {
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
             (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
             (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
-            (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
-            (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
+            (&[(200, "<html>"), (404, ""), (200, "{"), (404, "")], Kind::Reply, "HTML", 4),
+            (
+                &[(404, ""), (403, ""), (410, ""), (404, "")],
+                Kind::Refused,
+                "https://a.example/t: it publishes no metadata: ",
+                4,
+            ),
         ] {
             let (result, count) = found(replies);
             let (of, text, _) = result.unwrap_err();
             assert!(of == kind && text.contains(part) && count == asked, "{of:?} {text} {count}");
         }
-        let (result, _) = found(&[(404, ""), (404, ""), (404, "")]);
+        let (result, _) = found(&[(404, ""), (404, ""), (404, ""), (404, "")]);
         assert!(result.unwrap_err().2.unwrap().contains("--token-url"));
     }
 

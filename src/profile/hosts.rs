@@ -7,7 +7,7 @@ use crate::base::url::Url;
 impl Profile {
     /// The origins that a request with this profile's token may go to: those of `[use] hosts`, by default that of the
     /// base URL, and the profile's `hosts`.
-    fn api_home(&self) -> Home {
+    pub fn api_home(&self) -> Home {
         let of_provider = match &self.provider.usage.hosts {
             Some(hosts) => hosts.clone(),
             None => self.value("base_url").iter().filter_map(|url| Some(Url::parse(url).ok()?.origin())).collect(),

@@ -6,7 +6,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
 use crate::host::Host;
-use crate::provider::{Provider, built_in};
+use crate::provider::{Discover, Provider, built_in};
 use anyhow::Result;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -187,7 +187,7 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
     // The built-in provider that knows a server by its issuer alone.
     let by_issuer = built_in().map(|(name, _)| name).find(|name| {
         let loaded = library.provider(host, name).ok().flatten();
-        loaded.is_some_and(|loaded| loaded.provider.discover)
+        loaded.is_some_and(|loaded| loaded.provider.discover == Discover::Issuer)
     });
     match (near(host, library, &names, &name), by_issuer.filter(|_| is_name(&name))) {
         (Some(near), _) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),

@@ -3,6 +3,7 @@
 pub mod ci;
 pub mod config;
 pub mod discovery;
+mod exposed;
 mod flags;
 mod hosts;
 pub mod library;
@@ -12,8 +13,9 @@ pub mod testing;
 mod values;
 
 pub use crate::cli::Flag;
+pub use exposed::{exposed, is_exposed};
 pub use library::{Library, Loaded};
-pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
+pub use values::{Given, Home, Source, Value, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind};
@@ -46,6 +48,8 @@ pub struct Profile {
     pub min_ttl: Option<i64>,
     /// Certificates trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where the metadata of the client are, if it has no other name.
+    pub client_metadata_url: Option<String>,
     /// `--grant`
     pub asked: Option<String>,
     /// The values that are known without a prompt, a command or the keyring.
@@ -190,6 +194,11 @@ impl Profile {
             cache,
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
+            client_metadata_url: own
+                .settings
+                .client_metadata_url
+                .clone()
+                .or(config.settings.client_metadata_url.clone()),
             asked: wishes.grant.clone(),
             provider: loaded.provider.clone(),
             provider_file: loaded.file.clone(),

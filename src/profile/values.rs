@@ -3,6 +3,7 @@
 use super::Profile;
 use super::ci::CiSource;
 use super::config::ConfigValue;
+use super::exposed::{exposed, is_exposed};
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
@@ -10,7 +11,6 @@ use crate::cli::Flag;
 use crate::host::{Host, Stdin};
 use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Param, Provider};
-use crate::system::files;
 use crate::system::process::Failed;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -49,6 +49,10 @@ pub enum Source {
     Store,
     /// The issuer's metadata.
     Metadata(String),
+    /// The metadata of the API at this address, at a login.
+    Api(String),
+    /// The registration of a client with this issuer, at a login.
+    Registration(String),
     /// The provider's default.
     Default,
     /// A prompt.
@@ -69,7 +73,8 @@ impl std::fmt::Display for Source {
             Source::Ci { by_flag: true, .. } => f.write_str("the CI job's identity (--ci)"),
             Source::Ci { source, .. } => write!(f, "the config, from the CI job's identity ({source})"),
             Source::Store => f.write_str("the secret store"),
-            Source::Metadata(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Metadata(issuer) | Source::Api(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Registration(issuer) => write!(f, "the registration at {issuer}"),
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }
@@ -304,7 +309,10 @@ impl Profile {
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked => (Kind::Usage, name.to_string()),
             Source::Store => (Kind::LoginNeeded, format!("the stored {name}")),
-            Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
+            Source::Metadata(issuer) | Source::Api(issuer) => {
+                (Kind::Reply, format!("the metadata of {issuer}: {name}"))
+            }
+            Source::Registration(issuer) => (Kind::Reply, format!("the registration at {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
@@ -458,18 +466,6 @@ pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
         true => Error::new(Kind::Unavailable, what, failed.why).hint("allow more time with --timeout"),
         false => Error::new(kind, what, failed.why),
     }
-}
-
-/// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
-pub fn is_exposed(param: &Param, file: &Path) -> bool {
-    param.secret && param.lines && files::is_open_to_others(file)
-}
-
-/// What is said of such a file; `ssh` refuses one.
-pub fn exposed(name: &str, file: &Path) -> String {
-    let shown = file.to_string_lossy();
-    let quoted = shlex::try_quote(&shown).unwrap_or(shown.clone());
-    format!("{name} is in a file that others can read or change: chmod 600 {quoted}")
 }
 
 /// A list as text becomes its items; any other value is one.

@@ -13,9 +13,12 @@ macro_rules! built_in {
 
 built_in! {
     "purewl" "xcover" "elasticpath" "apiax"
-    "oidc" "oauth2"
+    "oidc" "oauth2" "resource"
     "google-service-account" "github-app" "snowflake" "salesforce"
 }
+
+/// The provider of an API that is logged in to by its address.
+pub const BY_ADDRESS: &str = "resource";
 
 /// Each one's name and file.
 pub fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -162,9 +162,9 @@ impl Provider {
         let mut all = self.closure(all);
         if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
             // The endpoints come from the issuer, or the issuer is one way to them.
-            let optional = !self.discover;
+            let optional = self.discover != Discover::Issuer;
             all.entry("issuer".into()).and_modify(|was| *was = *was && optional).or_insert(optional);
-            if self.discover {
+            if self.discover != Discover::Nothing {
                 let told = |name: &String| self.param(name).is_some_and(|p| p.metadata.is_some());
                 all.iter_mut().filter(|(name, _)| told(name)).for_each(|(_, optional)| *optional = true);
             }
@@ -365,6 +365,7 @@ impl Method {
             Method::Get => "GET",
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Delete => "DELETE",
         }
     }
 }

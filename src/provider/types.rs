@@ -27,13 +27,24 @@ pub struct Provider {
     pub introspect: Option<Call>,
     /// How to ask who a token is for, if that can be asked (OIDC Core §5.3).
     pub userinfo: Option<Call>,
-    /// Its endpoints come from what the issuer publishes (RFC 8414), so only the issuer is prompted for, not each
-    /// endpoint.
-    pub discover: bool,
+    /// Where its endpoints come from, if not from the file.
+    pub discover: Discover,
     /// How an API expects the access token.
     pub usage: Use,
     /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
+}
+
+/// Where a provider's endpoints come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discover {
+    /// The file, or values.
+    Nothing,
+    /// What the issuer publishes (RFC 8414), so only the issuer is prompted for, not each endpoint.
+    Issuer,
+    /// What the API at the value `resource` publishes (RFC 9728), which names the issuer; a client that is not known is
+    /// registered there (RFC 7591).
+    Resource,
 }
 
 /// A value that grants need.
@@ -399,7 +410,7 @@ pub struct Use {
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }
-/// The HTTP methods a provider file may name.
+/// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET
@@ -408,4 +419,6 @@ pub enum Method {
     Post,
     /// PUT
     Put,
+    /// DELETE
+    Delete,
 }

@@ -9,7 +9,7 @@ use crate::oauth::metadata;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::{Profile, Source, discovery};
-use crate::provider::{Auth, Call, Rules, Test};
+use crate::provider::{Auth, Call, Discover, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::session::redact::Redactor;
@@ -172,6 +172,9 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
     let signed = sent.auth.signs() || sent.values.contains_key("assertion");
     let hint = match failure.kind {
         Kind::Refused if signed && let Some(differs) = sent.ahead.and_then(clocks) => differs,
+        Kind::Refused if is_client && profile.provider.discover == Discover::Resource => {
+            format!("the server may no longer know this client; log in again: tok login {}", profile.name)
+        }
         Kind::Refused if knows_more(call, failure.code.as_deref()) || (is_client && sent.auth.signs()) => {
             match sent.auth {
                 Auth::Basic => "check client_id and client_secret; or the server expects them in the body: --client-auth post",

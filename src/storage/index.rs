@@ -32,6 +32,8 @@ pub struct IndexEntry {
     pub origin: Option<String>,
     /// A grant that was refused with a person's stored secret: sending it again could lock the account.
     pub refused: Option<String>,
+    /// The client, if `tok` registered it.
+    pub registered: Option<RegisteredClient>,
     /// Whose account it is, if that is known.
     pub account: Option<String>,
     /// When the provider last issued a token, in seconds since 1970.
@@ -44,6 +46,18 @@ pub struct IndexEntry {
     pub store_trouble: Option<StoreTrouble>,
     /// When a person last had the store looked at (`status --online`), in seconds since 1970.
     pub looked_at: Option<i64>,
+}
+
+/// A client that `tok` registered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegisteredClient {
+    /// The client.
+    pub client_id: String,
+    /// The issuer that it was registered with.
+    pub issuer: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
 }
 
 /// What a provider refused.

@@ -15,6 +15,7 @@ mod support;
 mod another_account;
 mod authors;
 mod bad_input;
+mod by_address;
 mod cached;
 mod canary;
 mod ci;

@@ -1,9 +1,10 @@
 //! What a login writes into the config.
 
 use crate::cmd::{Context, config_file};
+use crate::oauth::resource::config_host;
 use crate::profile::config::{self, Edit, PlainValue};
 use crate::profile::{Profile, Source};
-use crate::provider::Grant;
+use crate::provider::{Discover, Grant};
 use crate::storage::choice::StoreChoice;
 use anyhow::Result;
 
@@ -14,7 +15,8 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, store: Option<StoreChoice>)
     edit.grant = (profile.provider.refresh_grant() != Some(grant)).then(|| grant.name.clone());
     for param in profile.provider.params.iter().filter(|p| !p.secret) {
         let Some(given) = profile.given.get(&param.name) else { continue };
-        let typed = matches!(given.source, Source::Flag | Source::Asked);
+        let found = matches!(given.source, Source::Api(_) | Source::Registration(_));
+        let typed = found || matches!(given.source, Source::Flag | Source::Asked);
         let (true, Some(texts)) = (typed, &given.text) else { continue };
         let texts: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();
         let value = match texts.as_slice() {
@@ -23,6 +25,9 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, store: Option<StoreChoice>)
             _ => PlainValue::List(texts),
         };
         edit.values.push((param.name.clone(), value));
+    }
+    if profile.provider.discover == Discover::Resource {
+        edit.hosts.extend(profile.value("resource").as_deref().and_then(config_host));
     }
     edit
 }

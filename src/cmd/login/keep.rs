@@ -1,6 +1,6 @@
 //! What a login keeps: the session, secrets, the cached token and the index.
 
-use super::Attempt;
+use super::ask::Attempt;
 use crate::base::secret::Secret;
 use crate::cmd::Context;
 use crate::host::Host;
@@ -96,13 +96,15 @@ impl Login<'_> {
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
             let given = self.profile.given.get(&name).map(|g| &g.source);
             // A new one takes the place of the stored one, which is no longer valid.
-            let has_changed = matches!(given, Some(Source::Flag | Source::Asked))
+            let has_changed = matches!(given, Some(Source::Flag | Source::Asked | Source::Registration(_)))
                 && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
             if has_changed && param.personal && !self.keep {
                 secrets.remove(&name);
             }
             let wanted = match given {
-                Some(Source::Flag | Source::Asked) => self.keep || ((needed || has_changed) && !param.personal),
+                Some(Source::Flag | Source::Asked | Source::Registration(_)) => {
+                    self.keep || ((needed || has_changed) && !param.personal)
+                }
                 // What came from the environment is not kept, unless that is asked for.
                 Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
                 _ => false,

@@ -1,6 +1,6 @@
 //! A login that a person decides on another device: the token is asked for until they have.
 
-use super::{Asked, Attempt};
+use super::ask::{Asked, Attempt};
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
 use crate::oauth::poll::{self, Poll, PollReply};

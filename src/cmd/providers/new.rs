@@ -6,7 +6,7 @@ use crate::base::text::lines;
 use crate::base::url::Url;
 use crate::cli::{NewProvider, ProviderKind};
 use crate::host::Host;
-use crate::provider::{Provider, built_in};
+use crate::provider::{Discover, Provider, built_in};
 use crate::system::files::{self, Durable, Target};
 use crate::system::terminal::Echo;
 use anyhow::Result;
@@ -144,7 +144,7 @@ fn kind_of(word: &str) -> Result<ProviderKind> {
 /// The built-in provider for servers that say themselves where their endpoints are.
 fn standard() -> Option<String> {
     let mut all = built_in().filter_map(|(name, _)| Provider::built_in(name)?.ok());
-    all.find(|provider| provider.discover).map(|provider| provider.name)
+    all.find(|provider| provider.discover == Discover::Issuer).map(|provider| provider.name)
 }
 
 /// A TOML string (a JSON string is one, but for DEL).

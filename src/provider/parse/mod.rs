@@ -8,8 +8,8 @@ use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
-    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Encode, Expiry, Field, Find, Flow, Grant,
-    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field, Find,
+    Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -77,7 +77,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         revoke: same(|b| &b.revoke),
         introspect: same(|b| &b.introspect),
         userinfo: same(|b| &b.userinfo),
-        discover: root.read("discover", base.is_some_and(|b| b.discover), |v| v.flag()),
+        discover: root.read("discover", base.map_or(Discover::Nothing, |b| b.discover), discover),
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
         // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[doc.text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
@@ -205,6 +205,16 @@ fn like(value: TomlValue) -> Result<Provider> {
                 crate::base::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             Err(value.error(format!("unknown built-in provider `{}`{near}", escape(name))))
         }
+    }
+}
+
+/// Where the endpoints come from: `true`, `false` or `"resource"`.
+fn discover(value: TomlValue) -> Result<Discover> {
+    match value.raw() {
+        DeValue::Boolean(true) => Ok(Discover::Issuer),
+        DeValue::Boolean(false) => Ok(Discover::Nothing),
+        DeValue::String(text) if text == "resource" => Ok(Discover::Resource),
+        _ => Err(value.error("expected true (from the issuer), \"resource\" (from the API) or false")),
     }
 }
 

@@ -82,11 +82,7 @@ impl<C: Fn() -> Time> HttpClient<C> {
         if let (Some(proxy), 2..) = (&way.proxy, self.settings.verbose) {
             events.note(&format!("proxy {} ({})", proxy.shown(), proxy.variable));
         }
-        let method = match request.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-        };
+        let method = request.method.name();
         // No path: it may hold a secret.
         let shown = escape(&format!("{method} {}", way.origin));
         let mut attempt = 1;
@@ -232,6 +228,8 @@ fn call(
         (Method::Get, Some(body)) => with_headers(agent.get(uri), headers).force_send_body().send(body),
         // Without a body they still say `Content-Length: 0` (RFC 9110 §8.6).
         (Method::Post, body) => with_headers(agent.post(uri), headers).send(body.unwrap_or_default()),
+        // A body has no meaning there (RFC 9110 §9.3.5).
+        (Method::Delete, _) => with_headers(agent.delete(uri), headers).call(),
         (Method::Put, body) => with_headers(agent.put(uri), headers).send(body.unwrap_or_default()),
     }
 }

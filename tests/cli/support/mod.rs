@@ -5,6 +5,7 @@
 //! stand in an answer on stdout, never on stderr. So every test is a test for leaks too.
 #![allow(dead_code)] // a harness offers more than one test crate uses
 
+pub mod api;
 pub mod apiax;
 pub mod elasticpath;
 pub mod issuer;
