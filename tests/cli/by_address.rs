@@ -444,7 +444,8 @@ fn attacks_end_before_anything_is_sent_or_kept() {
     let foreign = Server::new(|_| Reply::json(200, json!({"resource": "https://victim.example/mcp"})));
     let named = |url: &str| json!({"challenge": format!("Bearer resource_metadata=\"{url}\"")});
     let huge = "x".repeat(5 << 20);
-    let cases: Vec<(&str, Value, Option<(&str, Reply)>, i32, &str)> = vec![
+    type Case<'a> = (&'a str, Value, Option<(&'a str, Reply)>, i32, &'a str);
+    let cases: Vec<Case> = vec![
         (
             "another resource",
             json!({"resource": {"resource": "https://victim.example/mcp"}}),
