@@ -80,6 +80,9 @@ fn mask(context: &mut Context, masking: Masking, got: &Got, format: Format, text
 
 /// A token in the form that is asked for.
 fn text(context: &mut Context, args: &TokenArgs, format: Format, how: &FormatArgs) -> Result<(Got, Secret)> {
+    if let (Format::Env, Some(name)) = (format, &how.name) {
+        output::env::check_name(name)?;
+    }
     let mut got = token(context, args)?;
     if how.id_token || format == Format::IdToken {
         got = id_token::with_id_token(context, args, got).in_profile(&args.profile)?;

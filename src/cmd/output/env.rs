@@ -6,12 +6,20 @@ use crate::base::error::{Error, Kind};
 use crate::cli::Syntax;
 use anyhow::Result;
 
+/// Whether a shell takes the name: a step's output, which the option names too, may have more characters.
+///
 /// # Errors
-/// [`Kind::Usage`] for a name that no shell takes; [`Kind::Other`] where cmd.exe cannot hold the token.
-pub fn write(answer: &Answer, shell: Syntax, variable: &str) -> Result<String> {
-    if variable.contains('-') {
-        return Err(Error::new(Kind::Usage, "--name", "a variable's name has letters, digits and `_` only").into());
+/// [`Kind::Usage`].
+pub fn check_name(variable: &str) -> Result<()> {
+    match variable.contains('-') {
+        true => Err(Error::new(Kind::Usage, "--name", "a variable's name has letters, digits and `_` only").into()),
+        false => Ok(()),
     }
+}
+
+/// # Errors
+/// [`Kind::Other`] where cmd.exe cannot hold the token.
+pub fn write(answer: &Answer, shell: Syntax, variable: &str) -> Result<String> {
     let token = answer.token.access_token.expose();
     Ok(match shell {
         // Nothing is special inside single quotes but the quote itself.
