@@ -17,7 +17,7 @@ pub struct Credential {
     pub timeout: Option<i64>,
 }
 
-/// A credential protocol.
+// A credential protocol: a doc comment here would replace the help of the command itself.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Protocol {
     /// git: credential.helper

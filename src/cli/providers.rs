@@ -46,7 +46,7 @@ pub struct Providers {
     pub command: Option<ProvidersCommand>,
 }
 
-/// What else `tok providers` does.
+// What else `tok providers` does: a doc comment here would replace the help of the command itself.
 #[derive(Subcommand, Clone, Debug)]
 pub enum ProvidersCommand {
     /// Write a provider file to start from, with comments
