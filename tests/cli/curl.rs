@@ -274,7 +274,7 @@ fn a_scope_that_the_api_requires_is_said() {
     let challenge = "Bearer realm=\"x\", error=\"insufficient_scope\", scope=\"files:write admin\"";
     server.next(Reply::new(403, "text/plain", "no").header("WWW-Authenticate", challenge));
     let out = curl(&sandbox, &["-sS", &server.url()]).ok();
-    assert!(out.stderr.contains("requires the scope files:write admin"), "{out}");
+    assert!(out.stderr.contains("the API refused the token of plain: insufficient_scope (status 403)"), "{out}");
     assert!(out.stderr.contains("tok login plain --scope files:write --scope admin"), "{out}");
 }
 

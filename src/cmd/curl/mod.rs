@@ -10,9 +10,10 @@ use crate::base::secret::Secret;
 use crate::base::url::Url;
 use crate::cli::{ApiCall, Curl, TokenArgs};
 use crate::cmd::output;
-use crate::oauth::challenge;
+use crate::oauth::resource::{Remedy, rejection};
 use crate::profile::Profile;
 use crate::session::acquire::TokenSource;
+use crate::session::api::refused;
 use crate::system::program::{self, NotFound};
 use crate::system::relay::{Handed, Ran, Relay, Told};
 use anyhow::Result;
@@ -75,7 +76,7 @@ fn request(context: &mut Context, args: &Curl) -> Result<u8> {
             }
         }
         let status = ran.finish()?;
-        tell_scope(context, &args.token, &reply);
+        tell_scope(context, &got.profile, &reply);
         return Ok(status);
     }
 }
@@ -295,22 +296,15 @@ impl Reply {
     }
 }
 
-/// Says which scope the API requires (RFC 6750 §3.1).
-fn tell_scope(context: &mut Context, args: &TokenArgs, reply: &Reply) {
+/// Says which scope the API requires (RFC 6750 §3.1), and how to log in with it.
+fn tell_scope(context: &mut Context, profile: &Profile, reply: &Reply) {
     let lines = reply.headers.iter().filter(|(name, _)| name == "www-authenticate");
-    let mut challenges = lines.flat_map(|(_, value)| challenge::parse(value));
-    let asked = challenges.find(|challenge| challenge.get("error") == Some("insufficient_scope"));
-    let Some(scope) = asked.as_ref().map(|challenge| challenge.get("scope").unwrap_or_default()) else { return };
-    let name = &args.profile;
-    let is_scope = |scope: &&str| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic());
-    let scopes: Vec<&str> = scope.split(' ').filter(is_scope).collect();
-    let flags = scopes.iter().filter_map(|scope| Some(format!(" --scope {}", shlex::try_quote(scope).ok()?)));
-    let flags: String = flags.collect();
-    let what = match scopes.is_empty() {
-        true => "another scope".to_string(),
-        false => format!("the scope {}", crate::base::text::escape_to(&scopes.join(" "), 200)),
-    };
-    context.host.terminal.warn(&format!("{name}: the API requires {what}; log in with it: tok login {name}{flags}"));
+    let Some(rejection) = rejection(reply.status, lines.map(|(_, value)| value.as_str())) else { return };
+    if let Remedy::Scope(_) = rejection.remedy {
+        let error = refused(profile, "the API", &rejection);
+        let hint = error.hint.as_deref().unwrap_or_default();
+        context.host.terminal.warn(&format!("{error}; {hint}"));
+    }
 }
 
 #[cfg(test)]
