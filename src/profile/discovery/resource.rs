@@ -153,7 +153,7 @@ pub fn own_issuer(host: &mut Host, api: &Api, ca_file: Option<&Path>) -> Result<
             let what = format!("{} does not say how to log in", escape(&api.address));
             let places = addresses(&api.address, None).unwrap_or_default();
             let places: Vec<String> = places.iter().map(|place| escape(place)).collect();
-            let why = format!("no metadata at {}; and it is no issuer itself: {error:#}", places.join(", "));
+            let why = format!("no metadata at {}; and it is not an issuer itself: {error:#}", places.join(", "));
             Err(Error::new(Kind::Reply, what, why).into())
         }
     }
