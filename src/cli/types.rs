@@ -40,7 +40,7 @@ pub struct Global {
     /// Show what is done; repeat for more detail. Secrets are never shown
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
-    /// Print only errors
+    /// Print only errors, and the warning that a session could not be stored
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
     /// Config file [default: config.toml in tok's config folder]
