@@ -55,7 +55,11 @@ mod unix {
         text: &mut [u8],
         buffer: &'b mut [u8],
     ) -> Option<(&'b mut [u8], Range<usize>)> {
-        let (_, verb, name) = (args.next()?, args.next()?, args.next()?);
+        let (program, verb, name) = (args.next()?, args.next()?, args.next()?);
+        // A credential helper by its name, such as terraform-credentials-tok: `get` means another thing to it.
+        if program.ends_with(b"-tok") {
+            return None;
+        }
         let header = match verb {
             b"get" => false,
             b"header" => true,

@@ -8,24 +8,38 @@ pub mod testing;
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
+use crate::base::text::escape;
+use crate::base::url::Url;
 use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::shared::{Network, Setting};
+use crate::storage::secrets::shared::{Network, SharedStore, Setting};
 use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
+use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
-use crate::system::process::{self, Failed};
+use crate::system::process::{self, End, Errors, Failed};
+use crate::system::program;
+use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
+/// set off the next.
+pub const EVENT: &str = "TOK_EVENT";
+
+/// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
+/// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
+/// to children.
+const IN_COMMAND: &str = "_TOK_IN_COMMAND";
 
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
@@ -44,12 +58,71 @@ pub struct Host {
     pub terminal: Terminal,
     /// The files with settings that this run has read.
     pub settings: FilesRead,
+    /// What happened that a hook is to be told, once the answer is out.
+    pub events: Vec<Event>,
     /// The secret stores.
     stores: Box<dyn Stores>,
     /// The settings of stores on the network, once the config is read.
     store_settings: Setting,
     /// The network; the real one is made at the first request.
     http: OnceCell<Http>,
+}
+
+/// Something that a hook is told. It holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// `renewed` or `login_needed`.
+    pub name: &'static str,
+    /// The profile.
+    pub profile: String,
+    /// Why, in words.
+    pub reason: String,
+    /// What to do about it, if anything.
+    pub hint: Option<String>,
+    /// The program that is told, and its arguments.
+    pub command: Vec<String>,
+}
+
+/// A store that is waited for where a person watches.
+struct Watched {
+    store: Box<dyn Store>,
+    style: Style,
+    what: String,
+}
+
+impl Watched {
+    fn watch<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
+        let what = self.what.clone();
+        let _progress = Progress::begin(self.style, move || format!("waiting for {what}…"));
+        call(self.store.as_mut())
+    }
+}
+
+impl Store for Watched {
+    fn get(&mut self, profile: &str) -> std::result::Result<Option<Secret>, StoreError> {
+        self.watch(|store| store.get(profile))
+    }
+
+    fn set(&mut self, profile: &str, entry: &Secret) -> std::result::Result<(), StoreError> {
+        self.watch(|store| store.set(profile, entry))
+    }
+
+    fn ready(&mut self) -> std::result::Result<(), StoreError> {
+        self.watch(|store| store.ready())
+    }
+
+    fn prepare(&mut self) -> std::result::Result<(), StoreError> {
+        self.watch(|store| store.prepare())
+    }
+
+    fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
+        self.watch(|store| store.forget(profile))
+    }
+
+    // Who works with versions says himself what is waited for.
+    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
+        self.store.shared()
+    }
 }
 
 /// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
@@ -90,6 +163,7 @@ impl Host {
             clock: Clock::real(),
             terminal: Terminal::real(),
             settings: FilesRead::default(),
+            events: Vec::new(),
             store_settings: Arc::new(|_| Ok(None)),
             http: OnceCell::new(),
         }
@@ -119,7 +193,7 @@ impl Host {
         match &self.folders {
             Some(folders) if self.is_sudo() && files::is_of_another(&folders.home) => {
                 let what = format!("the home folder {} belongs to another user", folders.home.display());
-                Err(Error::new(Kind::Config, what, "tok would leave files of root's in it")
+                Err(Error::new(Kind::Config, what, "tok would leave files owned by root in it")
                     .hint("run it with sudo -H, so that root uses its own config and tokens"))
             }
             _ => Ok(()),
@@ -140,6 +214,7 @@ impl Host {
             Color::Never => false,
             Color::Auto => is_terminal && wanted,
         };
+        terminal.plain = self.env.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         terminal.color = color(terminal.stderr_terminal);
         terminal.color_stdout = color(terminal.stdout_terminal);
     }
@@ -192,23 +267,35 @@ impl Host {
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
         let http = self.http();
         let mut notes = Notes { events, lines: Vec::new() };
+        let to = Url::parse(&request.url).map(|url| escape(url.host)).unwrap_or_default();
+        let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
         let answer = http(request, deadline, &mut notes);
+        progress.end();
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
     }
 
     fn http(&self) -> Http {
-        let http = self.http.get_or_init(|| {
-            let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
-            let sudo = self.is_sudo();
-            http::real(NetworkSettings { verbose: self.terminal.verbose, sudo, ..settings }, clock::now)
-        });
-        http.clone()
+        self.http.get_or_init(|| http::real(self.network_settings(), clock::now)).clone()
     }
 
     /// Where stores on the network find their settings from now on.
     pub fn set_store_settings(&mut self, settings: Setting) {
         self.store_settings = settings;
+    }
+
+    fn network_settings(&self) -> NetworkSettings {
+        let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
+        NetworkSettings { verbose: self.terminal.verbose, sudo: self.is_sudo(), ..settings }
+    }
+
+    /// Whether a request to the host of `url` could begin; `ca_file` is the profile's.
+    ///
+    /// # Errors
+    /// As [`http::check_settings`].
+    pub fn check_network(&self, url: &str, ca_file: Option<&Path>) -> Result<()> {
+        let host = crate::base::url::Url::parse(url).map(|url| url.host.to_string()).unwrap_or_default();
+        http::check_settings(&self.network_settings(), &host, ca_file)
     }
 
     /// Whether `client_certificate` can be shown, before anything is sent.
@@ -236,7 +323,16 @@ impl Host {
                 deadline: self.clock.deadline,
             }
         };
-        self.stores.open(Opening { choice, profile, patience: self.patience(), network: &network })
+        let opened = self.stores.open(Opening { choice, profile, patience: self.patience(), network: &network })?;
+        let style = self.terminal.progress();
+        let what = match choice {
+            StoreChoice::Keyring => "the keyring, which may be asking for its password".to_string(),
+            other => format!("the {other} store"),
+        };
+        Ok(opened.map(|store| match style {
+            Style::Silent => store,
+            style => Box::new(Watched { store, style, what }) as Box<dyn Store>,
+        }))
     }
 
     /// An entry of the platform's keyring that another program put there.
@@ -277,14 +373,90 @@ impl Host {
         Ok(Secret::read(&bytes, lines)?)
     }
 
+    /// What another program asks on stdin: lines up to and with the first one for which `is_last`, or all.
+    ///
+    /// # Errors
+    /// [`Kind::Other`], and [`Kind::Unavailable`] where it is not complete in time.
+    pub fn read_request(&self, is_last: impl Fn(&[u8]) -> bool + Send + 'static) -> Result<Zeroizing<Vec<u8>>> {
+        // Stdin has one buffer, which a later call goes on with.
+        files::read_lines(|| std::io::stdin().lock(), LIMIT, self.clock.deadline, is_last).map(Zeroizing::new).map_err(
+            |error| {
+                let late = error.kind() == std::io::ErrorKind::TimedOut;
+                let kind = if late { Kind::Unavailable } else { Kind::Other };
+                Error::new(kind, "the request on stdin cannot be read", files::why(&error))
+            },
+        )
+    }
+
+    /// The content of a file that the user named and that is not a secret; `-` is stdin.
+    ///
+    /// # Errors
+    /// As [`files::read_user_file`].
+    pub fn read_file(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match path == Path::new("-") {
+            true => files::read_stream(std::io::stdin(), LIMIT, self.clock.deadline),
+            false => files::read_user_file(path, LIMIT, self.clock.deadline),
+        }
+    }
+
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
     /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
     ///
     /// # Errors
     /// In words without its output.
     pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        let bytes = process::output(words, self.env.for_children(), self.clock.left(), LIMIT)?;
+        let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
+        let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
+        let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
         Ok(Secret::read(&bytes, lines)?)
+    }
+
+    /// Whether this tok may run a command of the config: not if one has started it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
+        match self.env.has(IN_COMMAND) {
+            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
+    /// variable of ours; its stdout is dropped, its stderr is ours.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn run_hook(&self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
+        let told = [
+            (EVENT, Some(event.name)),
+            ("TOK_EVENT_PROFILE", Some(&event.profile)),
+            ("TOK_EVENT_REASON", Some(&event.reason)),
+            ("TOK_EVENT_HINT", event.hint.as_deref()),
+        ];
+        let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
+        let told = told.iter().flatten().map(|(name, text)| (name, text));
+        process::output(&event.command, self.env.for_children().chain(told), limit, LIMIT).map(drop)
+    }
+
+    /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
+    ///
+    /// # Errors
+    /// In words without its output.
+    pub fn feed_command(&self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
+        let Some((name, arguments)) = words.split_first() else { return Err("no program given".to_string().into()) };
+        let command = program::command(std::ffi::OsStr::new(name), self.env.for_children());
+        let mut command = command.map_err(|error| Failed::from(error.to_string()))?;
+        let input = Zeroizing::new(input.expose().as_bytes().to_vec());
+        let deadline = self.clock.deadline;
+        match process::run(command.args(arguments), Some(input), Errors::Ours, deadline, LIMIT) {
+            Ok(End::Ended(said)) if said.status.success() => Ok(()),
+            Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
+            Ok(End::TooMuch) => Err(format!("it printed more than {LIMIT} bytes").into()),
+            Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
+            Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
+        }
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.
@@ -296,6 +468,17 @@ impl Host {
         let answer = self.terminal.ask(label, echo);
         self.clock.excuse(start);
         answer
+    }
+
+    /// Asks which of `choices` it is to be, by its place; `None` where nothing was chosen. A person's time does not count.
+    ///
+    /// # Errors
+    /// As [`Terminal::choose`].
+    pub fn choose(&mut self, label: &str, choices: &[Choice]) -> Result<Option<usize>> {
+        let start = Instant::now();
+        let chosen = self.terminal.choose(label, choices);
+        self.clock.excuse(start);
+        chosen
     }
 
     /// Asks for a secret that may be a PEM: all lines of one are read.

@@ -19,7 +19,7 @@ pub mod testing;
 mod token;
 
 use anyhow::Result;
-use base::error::{Kind, hint, kind};
+use base::error::{Exit, Kind, Silent, hint, kind};
 use base::text;
 use clap::builder::StyledStr;
 use cli::{Stop, Verb};
@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 pub use host::Host;
+pub use system::memory::Memory;
 pub use system::signals::give_stdin_back;
 pub use system::start;
 
@@ -35,6 +36,13 @@ pub const BUILD: &str = env!("TOK_BUILD_ID");
 
 /// Runs the command line `args` on `host`; returns the exit status.
 pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
+    let status = answer(args, host);
+    cmd::hooks::run(host);
+    status
+}
+
+/// [`run`], up to the last word on stdout and stderr.
+fn answer(args: Vec<OsString>, host: &mut Host) -> u8 {
     let Err(error) = parse_and_dispatch(args, host) else { return 0 };
     let error = match error.downcast_ref() {
         Some(Stop::Help(help)) => match host.terminal.print(&styled(help, host.terminal.color_stdout)) {
@@ -48,6 +56,15 @@ pub fn run(args: Vec<OsString>, host: &mut Host) -> u8 {
         }
         _ => error,
     };
+    if let Some(exit) = error.downcast_ref::<Exit>() {
+        if let Some(error) = &exit.error {
+            host.terminal.report(&error.to_string(), error.hint.as_deref());
+        }
+        return exit.status;
+    }
+    if let Some(Silent(status)) = error.downcast_ref() {
+        return *status;
+    }
     // What was being done, then what went wrong.
     host.terminal.report(&format!("{error:#}"), hint(&error));
     kind(&error) as u8
@@ -63,11 +80,11 @@ fn parse_and_dispatch(args: Vec<OsString>, host: &mut Host) -> Result<()> {
     if cmd::completions::answer(&args, host)? {
         return Ok(());
     }
-    host.words = args;
+    host.words = cmd::credential::by_name(args);
     let (cli, setup) = cmd::arguments::read(host)?;
     host.settle(&cli.global);
-    // These leave nothing behind.
-    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_)) {
+    // These leave nothing behind, or look after it themselves.
+    if !matches!(cli.verb, Verb::Providers(_) | Verb::Completions(_) | Verb::Doctor(_) | Verb::Schema(_)) {
         host.check_home()?;
     }
     cmd::dispatch(&cli, setup, host)

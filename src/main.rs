@@ -7,7 +7,11 @@ use std::io::Write;
 
 #[cfg(all(target_os = "linux", target_env = "musl"))]
 #[global_allocator]
-static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static MEMORY: tok::Memory<dlmalloc::GlobalDlmalloc> = tok::Memory(dlmalloc::GlobalDlmalloc);
+
+#[cfg(not(all(target_os = "linux", target_env = "musl")))]
+#[global_allocator]
+static MEMORY: tok::Memory<std::alloc::System> = tok::Memory(std::alloc::System);
 
 /// The entry point on Unix. Rust's own start-up takes as long as a whole cached answer; what the full path
 /// needs of it is done when that is taken.

@@ -35,7 +35,7 @@ pub mod base {
 }
 
 pub mod cli {
-    pub use crate::cli::{Catalog, Format, GrantRow, Shell, TargetRow, command};
+    pub use crate::cli::{Catalog, GrantRow, Registers, Shell, Syntax, TargetRow, command};
 }
 
 pub mod cmd {
@@ -43,7 +43,10 @@ pub mod cmd {
         pub use crate::cmd::completions::script;
     }
     pub mod output {
-        pub use crate::cmd::output::{Answer, write};
+        pub use crate::cmd::output::Answer;
+        pub mod env {
+            pub use crate::cmd::output::env::write;
+        }
     }
 }
 
@@ -53,6 +56,9 @@ pub mod fast_path {
 }
 
 pub mod oauth {
+    pub mod callback {
+        pub use crate::oauth::callback::{Callback, ExpectedRedirect, pasted, read};
+    }
     pub mod challenge {
         pub use crate::oauth::challenge::parse;
     }

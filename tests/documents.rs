@@ -76,13 +76,20 @@ fn every_command_in_the_docs_is_accepted() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join(".config/tok");
     fs::create_dir_all(config.join("providers")).unwrap();
-    fs::write(config.join("config.toml"), "[profile.work]\nprovider = \"oidc\"\n").unwrap();
+    let profiles = "[profile.work]\nprovider = \"oidc\"\n[profile.mcp-example-com]\nprovider = \"resource\"\n";
+    fs::write(config.join("config.toml"), profiles).unwrap();
     fs::write(config.join("providers/example.toml"), "like = \"oauth2\"\n").unwrap();
     let mut tried = 0;
     for (page, text) in pages() {
         for block in text.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
             for line in block.lines().filter(|line| line.starts_with("tok ")) {
-                let line = line.split([';', '|', '#', '>']).next().unwrap();
+                let line = line.split([';', '|', '#', '>', '&']).next().unwrap();
+                // What follows there is another program's.
+                let line = match line.split_once(" -- ") {
+                    Some((own, _)) if line.starts_with("tok exec ") => own,
+                    _ if line.starts_with("tok curl ") => "tok curl",
+                    _ => line,
+                };
                 let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tok"));
                 command.args(line.split_whitespace().skip(1)).arg("--help").env_clear().env("HOME", home.path());
                 let out = command.output().unwrap();

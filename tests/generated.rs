@@ -23,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::process::Command;
-use tok::testing::cli::{Catalog, GrantRow, Shell, TargetRow};
+use tok::testing::cli::{Catalog, GrantRow, Registers, Shell, TargetRow};
 
 #[path = "generated/markdown.rs"]
 mod markdown;
@@ -82,8 +82,13 @@ fn first_difference(was: &str, is: &str) -> String {
 /// The commands, without what providers bring: with it the pages would be as many as there are grants, and change with
 /// each provider. What a provider takes is said by `tok providers NAME`.
 fn definition() -> Definition {
-    let grant = GrantRow { name: "grant".into(), help: String::new(), values: Vec::new() };
-    let any = TargetRow { name: "profile".into(), about: "a profile".into(), grants: vec![grant] };
+    let grant = GrantRow { name: "grant".into(), short: None, help: String::new(), values: Vec::new() };
+    let any = TargetRow {
+        name: "profile".into(),
+        about: "a profile".into(),
+        grants: vec![grant],
+        registers: Registers::Asked,
+    };
     let catalog = Catalog { targets: vec![any], ..Catalog::default() };
     let mut command = tok::testing::cli::command(&catalog, Some(80)).disable_help_subcommand(true);
     command.build();
@@ -209,6 +214,8 @@ const CONFIGS: &[(&str, &str)] = &[
     // Whatever has the form of a value's name is one; this has not.
     ("Profiles: `[profile.NAME]`", "[profile.p]\nPROBE-file = 1"),
     ("Values from elsewhere", "[profile.p]\nx = { PROBE = 1 }"),
+    ("The identity of a CI job: `{ ci = … }`", "[profile.p]\nx = { ci = \"auto\", PROBE = 1 }"),
+    ("Hooks: `[on]`", "[on]\nPROBE = 1"),
 ];
 
 /// The tables of a provider file, by their heading in `docs/providers.md`, likewise.
@@ -272,6 +279,10 @@ fn the_examples_in_the_references_are_accepted() {
         let mut tried = 0;
         for block in markdown::read(page) {
             let markdown::Block::Code(language, lines) = block else { continue };
+            // What is sent and what comes back: tests/cli/authors.rs holds it against the program.
+            if ["try", "reply", "refusal"].contains(&language.as_str()) {
+                continue;
+            }
             assert_eq!(language, "toml");
             let home = Home::new();
             fs::write(home.config().join("providers/broken.toml"), "title = \"x\"\nlike = \"oidc\"").unwrap();
@@ -452,7 +463,7 @@ mod completion {
     #[test]
     fn profiles_and_providers_complete() {
         let home = Home::new();
-        for verb in ["get", "header", "logout", "show"] {
+        for verb in ["get", "header", "exec", "curl", "logout", "show"] {
             assert_eq!(home.offers(&["tok", verb, "pu"]), ["pub", "purewl"], "{verb}");
             assert_eq!(home.offers(&["tok", verb, "shop"]), ["shop-eu"], "{verb}");
         }
@@ -486,6 +497,11 @@ mod completion {
         let home = Home::new();
         assert_eq!(home.offers(&["tok", "comp"]), ["completions"]);
         assert_eq!(home.offers(&["tok", "completions", "z"]), ["zsh"]);
+        assert_eq!(home.offers(&["tok", "setup", "ku"]), ["kubernetes"]);
+        assert_eq!(home.offers(&["tok", "setup", "git", "pure"]), ["purewl"]);
+        assert_eq!(home.offers(&["tok", "credential", "terra"]), ["terraform"]);
+        assert_eq!(home.offers(&["tok", "credential", "--profile", "pure"]), ["purewl"]);
+        assert_eq!(home.offers(&["tok", "credential", "git", "--profile", "pure"]), ["purewl"]);
         assert_eq!(home.offers(&["tok", "get", "purewl", "-o", "he"]), ["header"]);
     }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 use tok::testing::base::secret::Secret;
 use tok::testing::base::text::{escape, escape_to, is_unsafe};
 use tok::testing::base::time::Time;
-use tok::testing::cli::Format;
+use tok::testing::cli::Syntax;
 use tok::testing::cmd::output::Answer;
 use tok::testing::oauth::poll::Poll;
 use tok::testing::oauth::reply::{self, Failure};
@@ -334,11 +334,15 @@ fn a_shell_reads_the_token_back() {
     // One shell for all: it is told each line as `eval "$(tok get … -o env)"` would, from a file.
     let folder = tempfile::tempdir().unwrap();
     for (i, token) in tokens.iter().enumerate() {
-        let text = tok::testing::cmd::output::write(&answer(token), Format::Env, "ACCESS_TOKEN").unwrap();
-        std::fs::write(folder.path().join(i.to_string()), text.expose()).unwrap();
+        let text = |shell| tok::testing::cmd::output::env::write(&answer(token), shell, "ACCESS_TOKEN").unwrap();
+        std::fs::write(folder.path().join(i.to_string()), text(Syntax::Posix)).unwrap();
+        std::fs::write(folder.path().join(format!("fish{i}")), text(Syntax::Fish)).unwrap();
     }
     let script = r#"i=0; while [ -e "$i" ]; do eval "$(cat "$i")"; printf '%s\n' "$ACCESS_TOKEN"; i=$((i+1)); done"#;
-    for shell in ["sh", "bash", "dash", "busybox", "zsh", "ksh"] {
+    let in_fish =
+        r#"set i 0; while test -e fish$i; source fish$i; printf '%s\n' $ACCESS_TOKEN; set i (math $i + 1); end"#;
+    for shell in ["sh", "bash", "dash", "busybox", "zsh", "ksh", "fish"] {
+        let script = if shell == "fish" { in_fish } else { script };
         let mut command = std::process::Command::new(shell);
         if shell == "busybox" {
             command.arg("sh");

@@ -330,6 +330,7 @@ fn shown(provider: &Provider, call: &Call, values: &Values, added: Added) -> Str
         Method::Get => "GET",
         Method::Post => "POST",
         Method::Put => "PUT",
+        Method::Delete => "DELETE",
     };
     let mut text = format!("{method} {path} HTTP/1.1\nHost: {host}\n");
     for (name, value) in &made.headers {

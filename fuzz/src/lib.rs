@@ -16,6 +16,7 @@ use tok::testing::base::jose::{Jwks, Key, verify};
 use tok::testing::base::secret::Secret;
 use tok::testing::base::time::Time;
 use tok::testing::base::url::Url;
+use tok::testing::oauth::callback::{self, Callback, ExpectedRedirect};
 use tok::testing::oauth::client_auth::{self, Moment};
 use tok::testing::oauth::reply::{Note, object, read};
 use tok::testing::oauth::request::{Repeat, Request, Response, Unready, Values, build, defaults};
@@ -41,6 +42,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("reply", reply),
     ("refusal", refusal),
     ("challenge", challenge),
+    ("pasted", pasted),
     ("provider_file", provider_file),
     ("config", config),
     ("cache", cache),
@@ -190,6 +192,41 @@ pub fn challenge(data: &[u8]) {
         for (name, _) in &challenge.parameters {
             assert!(is_token(name) && !name.bytes().any(|b| b.is_ascii_uppercase()));
         }
+    }
+}
+
+/// What a person pasted where a login ended. Line breaks of a terminal change nothing, and an error repeats nothing of
+/// it; what the listener would take is taken from the address bar too.
+pub fn pasted(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let expected = |issuer_required| ExpectedRedirect {
+        state: Secret::new("st-1"),
+        issuer: Some("https://as.example".into()),
+        issuer_required,
+        path: "/callback".into(),
+    };
+    let pasted = |text: &str| callback::pasted(text, &expected(false)).map_err(|error| (error.kind, error.why));
+    let found = pasted(text);
+    let wrapped: String = text.chars().flat_map(|c| [c, '\n']).collect();
+    assert_eq!(pasted(&wrapped), found);
+    match &found {
+        Ok(Callback::Code(code)) => {
+            assert!(code.expose().bytes().all(|b| (0x20..=0x7e).contains(&b)));
+            let strict = callback::pasted(text, &expected(true)).expect("the same login");
+            assert!(strict == Callback::Code(code.clone()) || strict == Callback::MixUp { issuer: None });
+        }
+        Ok(Callback::Denied { .. } | Callback::MixUp { .. }) => {}
+        Err((kind, why)) => assert!(*kind == Kind::Usage && !why.contains("hunter2")),
+    }
+    if let Ok(callback) = &found {
+        let shown = callback.clone().code().map_or_else(|error| error.why, |_| String::new());
+        assert_safe(&shown);
+    }
+    let listened = callback::read(text, &expected(false));
+    if !text.contains(|c: char| c.is_whitespace() || "\"'<>#".contains(c))
+        && let Ok(callback) = listened
+    {
+        assert_eq!(found.expect("what the listener takes"), callback);
     }
 }
 
@@ -443,7 +480,7 @@ pub fn proxy(data: &[u8]) {
     assert!(!listed || !list.trim().is_empty());
     let chosen = |list: &str, proxy: &str| {
         let set: BTreeMap<&str, OsString> = [("https_proxy", proxy.into()), ("no_proxy", list.into())].into();
-        tok::testing::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for(true, host)
+        tok::testing::system::http::proxy::Variables::from_env(|name| set.get(name).cloned()).proxy_for("https", host)
     };
     if listed {
         assert!(matches!(chosen(list, proxy), Ok(None)));

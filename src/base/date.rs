@@ -51,6 +51,20 @@ pub fn show(secs: i64) -> String {
     Timestamp::from_second(secs.clamp(0, LAST)).map(|t| t.to_string()).unwrap_or_default()
 }
 
+/// A moment as people say it, both ways: `in 54m, 11:52`, `2h ago, 09:12`, with the date where it is another day in
+/// `zone`.
+pub fn local(at: i64, now: i64, zone: &TimeZone) -> String {
+    let zoned = |secs: i64| Timestamp::from_second(secs.clamp(0, LAST)).ok().map(|t| t.to_zoned(zone.clone()));
+    let relative = match at - now {
+        left if left > 0 => format!("in {}", crate::base::duration::show_rounded(left)),
+        0 => "now".into(),
+        past => format!("{} ago", crate::base::duration::show_rounded(past.saturating_neg())),
+    };
+    let (Some(then), Some(today)) = (zoned(at), zoned(now)) else { return relative };
+    let format = if then.date() == today.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    format!("{relative}, {}", then.strftime(format))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +95,23 @@ mod tests {
         }
         assert_eq!(show(1_800_000_000), "2027-01-15T08:00:00Z");
         assert!(show(i64::MAX).starts_with("9999-12-30T"));
+    }
+
+    #[test]
+    fn a_moment_is_relative_and_local() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let now = 1_800_000_000; // 10:00 there
+        for (at, shown) in [
+            (now + 3240, "in 54m, 10:54"),
+            (now + 3250, "in 54m, 10:54"),
+            (now - 7260, "2h1m ago, 07:59"),
+            (now, "now, 10:00"),
+            (now + 50_400, "in 14h, 2027-01-16 00:00"),
+            (now + 1_209_600, "in 14d, 2027-01-29 10:00"),
+            (now + 45, "in 45s, 10:00"),
+        ] {
+            assert_eq!(local(at, now, &zone), shown);
+        }
+        assert!(local(i64::MAX, now, &zone).starts_with("in "));
     }
 }

@@ -52,6 +52,12 @@ pub fn show(seconds: i64) -> String {
     parts.concat()
 }
 
+/// [`show`] without the seconds of more than a minute, and the minutes of more than a day.
+pub fn show_rounded(seconds: i64) -> String {
+    let unit = if seconds >= 86_400 { 3_600 } else { 60 };
+    show(if seconds >= 60 { seconds - seconds % unit } else { seconds })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

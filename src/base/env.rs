@@ -48,6 +48,16 @@ impl Env {
         set.filter_map(|(name, _)| name.to_str())
     }
 
+    /// The names of `tok`'s variables that are set, the empty ones too.
+    pub fn own_names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().filter(|name| is_own(name)).filter_map(|name| name.to_str())
+    }
+
+    /// The names of all variables that are set, as far as they are text.
+    pub fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().filter_map(|name| name.to_str())
+    }
+
     /// The variables that other programs get: all except `tok`'s own, which may be secrets.
     pub fn for_children(&self) -> impl Iterator<Item = (&OsString, &OsString)> + Clone {
         self.0.iter().filter(|(name, _)| !is_own(name))

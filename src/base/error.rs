@@ -69,6 +69,57 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// An end with a status that is no [`Kind`]'s: another program's own, or one that says that it was not run, as env(1) and
+/// nice(1) have them.
+#[derive(Debug)]
+pub struct Exit {
+    /// The exit status.
+    pub status: u8,
+    /// What there is to say; nothing where the other program has said it.
+    pub error: Option<Error>,
+}
+
+/// No program was run, for want of a token or something else.
+pub const NOT_RUN: u8 = 125;
+/// The program cannot be run.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// There is no such program.
+pub const NOT_FOUND: u8 = 127;
+
+impl Exit {
+    /// Why no program was run; its own status stands at the end of the message.
+    pub fn not_run(error: &anyhow::Error) -> Exit {
+        let kind = kind(error);
+        let text = format!("{error:#} (status {})", kind as u8);
+        let hint = hint(error).map(str::to_string);
+        Exit { status: NOT_RUN, error: Some(Error { kind, what: text, why: String::new(), hint }) }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => error.fmt(f),
+            None => write!(f, "status {}", self.status),
+        }
+    }
+}
+
+impl std::error::Error for Exit {}
+
+/// A failure that has been told already, by the answer or in the words of another program's protocol: only its exit
+/// status is left.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent(pub u8);
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.0)
+    }
+}
+
+impl std::error::Error for Silent {}
+
 /// The kind of an error that is carried by anyhow: of the outermost [`Error`] in it.
 pub fn kind(error: &anyhow::Error) -> Kind {
     error.downcast_ref::<Error>().map_or(Kind::Other, |error| error.kind)

@@ -17,4 +17,4 @@ pub fn is_value_name(name: &str) -> bool {
 
 /// The config keys of a profile itself, which cannot be a value's name.
 pub const CONFIG_KEYS: &[&str] =
-    &["provider", "grant", "store", "cache", "min_ttl", "ca_file", "hosts", "profile", "vault"];
+    &["provider", "grant", "store", "cache", "min_ttl", "ca_file", "client_metadata_url", "hosts", "on", "profile", "vault"];

@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::{escape, nearest};
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -15,12 +16,21 @@ pub struct Document<'t> {
     pub text: &'t str,
     /// Where the lines begin, in bytes; computed when first needed.
     lines: OnceCell<Vec<usize>>,
+    /// What is wrong with it, as far as it has been read.
+    findings: RefCell<Vec<Error>>,
+    /// How a key is written, by its name: shown where its value has another shape.
+    shapes: &'static [(&'static str, &'static str)],
 }
 
 impl<'t> Document<'t> {
     /// The document `text`, called `name` in messages.
     pub fn new(name: impl Into<String>, text: &'t str) -> Document<'t> {
-        Document { name: name.into(), text, lines: OnceCell::new() }
+        Document { name: name.into(), text, lines: OnceCell::new(), findings: RefCell::default(), shapes: &[] }
+    }
+
+    /// The same, with an example for each key: `expires` and `expires = [{ at = "/expires_in" }]`.
+    pub fn with_shapes(self, shapes: &'static [(&'static str, &'static str)]) -> Document<'t> {
+        Document { shapes, ..self }
     }
 
     /// Parses the text.
@@ -29,6 +39,31 @@ impl<'t> Document<'t> {
     /// [`Kind::Config`] with line and column if it is not valid TOML.
     pub fn parse(&self) -> Result<Spanned<DeTable<'t>>> {
         DeTable::parse(self.text).map_err(|error| self.error(error.span().unwrap_or(0..0), escape(error.message())))
+    }
+
+    /// Parses the text as far as it goes, and notes every mistake in its syntax.
+    pub fn parse_all(&self) -> Spanned<DeTable<'t>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        errors.iter().for_each(|error| self.note(self.error(error.span().unwrap_or(0..0), escape(error.message()))));
+        table
+    }
+
+    /// Notes what is wrong, so that the rest can be read too.
+    pub fn note(&self, error: Error) {
+        self.findings.borrow_mut().push(error);
+    }
+
+    /// What was read, or `None` where something is wrong, which is noted.
+    pub fn keep<T>(&self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.note(error)).ok()
+    }
+
+    /// What was noted, in the order in which it was found, each once.
+    pub fn findings(&self) -> Vec<Error> {
+        let mut known = BTreeSet::new();
+        let mut findings = self.findings.borrow().clone();
+        findings.retain(|error| known.insert((error.what.clone(), error.why.clone())));
+        findings
     }
 
     /// An error at `span` (bytes).
@@ -48,7 +83,7 @@ impl<'t> Document<'t> {
 
     /// The table `table` at `span`, to be read key by key.
     pub fn table<'d>(&'d self, table: &'d DeTable<'t>, span: Range<usize>) -> Table<'d, 't> {
-        Table { doc: self, table, span, asked: RefCell::default(), is_read: Cell::new(false) }
+        Table { doc: self, table, span, key: "", asked: RefCell::default(), is_read: Cell::new(false) }
     }
 }
 
@@ -58,6 +93,8 @@ pub struct Table<'d, 't> {
     table: &'d DeTable<'t>,
     /// Where it stands, in bytes.
     pub span: Range<usize>,
+    /// The key whose value it is or is part of.
+    key: &'static str,
     asked: RefCell<Vec<&'static str>>,
     /// All keys were asked for.
     is_read: Cell<bool>,
@@ -67,12 +104,31 @@ impl<'d, 't> Table<'d, 't> {
     /// The value of `key`, if it is there.
     pub fn get(&self, key: &'static str) -> Option<TomlValue<'d, 't>> {
         self.asked.borrow_mut().push(key);
-        self.look(key)
+        self.look(key).map(|value| TomlValue { key, ..value })
+    }
+
+    /// The value of `key` as `read` takes it, else `default`: also where something is wrong with it, which is noted.
+    pub fn read<T>(&self, key: &'static str, default: T, read: impl FnOnce(TomlValue<'d, 't>) -> Result<T>) -> T {
+        self.get(key).and_then(|value| self.doc.keep(read(value))).unwrap_or(default)
+    }
+
+    /// What was read, or `None` where something is wrong, which is noted.
+    pub fn keep<T>(&self, result: Result<T>) -> Option<T> {
+        self.doc.keep(result)
+    }
+
+    /// Notes that something is wrong with this table.
+    pub fn note(&self, why: impl Into<String>) {
+        self.doc.note(self.error(why));
     }
 
     /// Like [`Table::get`], but the key does not count as known.
     pub fn look(&self, key: &str) -> Option<TomlValue<'d, 't>> {
-        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| TomlValue { doc: self.doc, value: v })
+        self.table.iter().find(|(k, _)| k.get_ref().as_ref() == key).map(|(_, v)| TomlValue {
+            doc: self.doc,
+            value: v,
+            key: self.key,
+        })
     }
 
     /// All keys and values in the order of the file, with the key's place. They count as known.
@@ -80,7 +136,7 @@ impl<'d, 't> Table<'d, 't> {
         self.is_read.set(true);
         let entry = |(k, v)| {
             let k: &Spanned<DeString> = k;
-            (k.get_ref().to_string(), k.span(), TomlValue { doc: self.doc, value: v })
+            (k.get_ref().to_string(), k.span(), TomlValue { doc: self.doc, value: v, key: self.key })
         };
         self.table.iter().map(entry).collect()
     }
@@ -98,21 +154,29 @@ impl<'d, 't> Table<'d, 't> {
         self.doc.error(self.span.clone(), why)
     }
 
-    /// An error at another place of the same file.
-    pub fn error_at(&self, span: Range<usize>, why: impl Into<String>) -> Error {
-        self.doc.error(span, why)
+    /// Notes that something is wrong at another place of the same file.
+    pub fn note_at(&self, span: Range<usize>, why: impl Into<String>) {
+        self.doc.note(self.doc.error(span, why));
     }
 
     /// # Errors
     /// [`Kind::Config`] for a key that was not asked for, with the nearest known name.
     pub fn done(&self) -> Result<()> {
-        let asked = self.asked.borrow();
-        for (key, _) in self.table.iter() {
-            if !self.is_read.get() && !asked.iter().any(|a| a == key.get_ref()) {
-                return Err(unknown(self.doc, key.span(), "key", key.get_ref(), asked.iter().copied()));
-            }
+        self.unknown_keys().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// [`Table::done`] that notes each of them.
+    pub fn finish(&self) {
+        self.unknown_keys().into_iter().for_each(|error| self.doc.note(error));
+    }
+
+    fn unknown_keys(&self) -> Vec<Error> {
+        if self.is_read.get() {
+            return Vec::new();
         }
-        Ok(())
+        let asked = self.asked.borrow();
+        let keys = self.table.iter().map(|(key, _)| key).filter(|key| !asked.iter().any(|a| a == key.get_ref()));
+        keys.map(|key| unknown(self.doc, key.span(), "key", key.get_ref(), asked.iter().copied())).collect()
     }
 }
 
@@ -139,6 +203,8 @@ pub fn unknown<'a>(
 pub struct TomlValue<'d, 't> {
     doc: &'d Document<'t>,
     value: &'d Spanned<DeValue<'t>>,
+    /// The key whose value it is or is part of.
+    key: &'static str,
 }
 
 impl<'d, 't> TomlValue<'d, 't> {
@@ -167,7 +233,19 @@ impl<'d, 't> TomlValue<'d, 't> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.error(format!("expected {expected}, found {found}"))
+        let shape = self.doc.shapes.iter().find(|(key, _)| *key == self.key);
+        let shape = shape.map(|(_, shape)| format!("; write it as: {shape}")).unwrap_or_default();
+        self.error(format!("expected {expected}, found {found}{shape}"))
+    }
+
+    /// What was read of it, or `None` where something is wrong, which is noted.
+    pub fn keep<T>(&self, result: Result<T>) -> Option<T> {
+        self.doc.keep(result)
+    }
+
+    /// Notes that something is wrong with it.
+    pub fn note(&self, why: impl Into<String>) {
+        self.doc.note(self.error(why));
     }
 
     /// A string.
@@ -199,7 +277,7 @@ impl<'d, 't> TomlValue<'d, 't> {
     /// A list.
     pub fn list(&self) -> Result<Vec<TomlValue<'d, 't>>> {
         match self.raw() {
-            DeValue::Array(items) => Ok(items.iter().map(|value| TomlValue { doc: self.doc, value }).collect()),
+            DeValue::Array(items) => Ok(items.iter().map(|value| TomlValue { value, ..*self }).collect()),
             _ => Err(self.wrong("a list")),
         }
     }
@@ -218,7 +296,7 @@ impl<'d, 't> TomlValue<'d, 't> {
     /// A table.
     pub fn table(&self) -> Result<Table<'d, 't>> {
         match self.raw() {
-            DeValue::Table(table) => Ok(self.doc.table(table, self.span())),
+            DeValue::Table(table) => Ok(Table { key: self.key, ..self.doc.table(table, self.span()) }),
             _ => Err(self.wrong("a table")),
         }
     }

@@ -28,6 +28,36 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: core::net::IpAddr| ip.is_loopback())
 }
 
+/// Whether a host is of this machine or of its own network link by its text alone: loopback, link-local, unspecified,
+/// a name that RFC 6761 §6.3 gives to this machine, or an address in a form that systems read in different ways.
+pub fn is_local(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let is_near = |ip: core::net::Ipv4Addr| ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();
+    match host.parse() {
+        Ok(core::net::IpAddr::V4(ip)) => is_near(ip),
+        Ok(core::net::IpAddr::V6(ip)) => {
+            let is_link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
+            ip.is_loopback() || ip.is_unspecified() || is_link_local || ip.to_ipv4().is_some_and(is_near)
+        }
+        Err(_) => {
+            let last = host.rsplit('.').next().unwrap_or_default();
+            // `127.1`, `0x7f.1` and `2130706433` are IPv4 addresses to many (WHATWG URL §3.5).
+            let is_number = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
+            last == "localhost" || is_number
+        }
+    }
+}
+
+/// Whether a host, an IPv6 address without its brackets, is an address of this network link alone (RFC 3927, RFC 4291
+/// §2.5.6): where a cloud's metadata service answers.
+pub fn is_link_local(host: &str) -> bool {
+    host.parse().is_ok_and(|ip: core::net::IpAddr| match ip {
+        core::net::IpAddr::V4(ip) => ip.is_link_local(),
+        core::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    })
+}
+
 impl<'a> Url<'a> {
     /// Takes `text` apart.
     ///
@@ -154,6 +184,49 @@ mod tests {
             ["127.0.0.1.example", "localhost.example", "10.0.0.1", "::2", "::ffff:127.0.0.1", "0.0.0.0", "127.1"]
         {
             assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn local_hosts_are_told_by_their_text() {
+        for host in [
+            "localhost",
+            "a.localhost",
+            "LOCALHOST.",
+            "127.0.0.1",
+            "127.0.0.1.",
+            "127.9.9.9",
+            "169.254.169.254",
+            "0.0.0.0",
+            "[::1]",
+            "[::]",
+            "[fe80::1]",
+            "[febf::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:169.254.169.254]",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "0x7f000001",
+            "a.1",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in
+            ["example.com", "10.0.0.1", "192.168.0.1", "[fec0::1]", "[2001:db8::1]", "localhost.example", "1a.example"]
+        {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn link_local_is_what_no_router_passes_on() {
+        for host in ["169.254.169.254", "169.254.0.1", "fe80::1"] {
+            assert!(is_link_local(host), "{host}");
+        }
+        for host in ["169.253.1.1", "169.254.169.254.example", "metadata", "127.0.0.1", "fd00::1", "::1", "2852039166"]
+        {
+            assert!(!is_link_local(host), "{host}");
         }
     }
 

@@ -1,10 +1,12 @@
 //! The command line's definition: the fixed commands, and what profiles and providers bring to them as rows.
 
-use super::types::{Cli, timeout};
+use super::client::{self, Registers};
+use super::output::ALSO_VALUES;
+use super::types::{Cli, LoginArgs};
 use crate::base::text::escape;
 use clap::builder::PossibleValue;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory};
 use std::path::PathBuf;
 
 /// The columns that help is wrapped at: the terminal's, limited to what is readable and to what two
@@ -49,6 +51,8 @@ pub struct ValueRow {
 pub struct GrantRow {
     /// Its name.
     pub name: String,
+    /// Another name for it.
+    pub short: Option<&'static str>,
     /// One line for `--help`.
     pub help: String,
     /// The values it takes.
@@ -64,6 +68,8 @@ pub struct TargetRow {
     pub about: String,
     /// Its grants, the default first.
     pub grants: Vec<GrantRow>,
+    /// Whether a client may be registered.
+    pub registers: Registers,
 }
 
 /// What profiles and providers add to the command line.
@@ -83,7 +89,11 @@ pub fn command(catalog: &Catalog, columns: Option<usize>) -> Command {
     }
     if !catalog.values.is_empty() {
         let values = || catalog.values.iter().map(|row| value_arg(row, "Provider values")).collect::<Vec<_>>();
-        command = command.mut_subcommand("get", |c| c.args(values())).mut_subcommand("header", |c| c.args(values()));
+        let others = || values().into_iter().filter(|arg| !ALSO_VALUES.contains(&arg.get_id().as_str()));
+        command = command.mut_subcommand("get", |c| c.args(others()));
+        for verb in ["header", "exec", "curl"] {
+            command = command.mut_subcommand(verb, |c| c.args(values()));
+        }
     }
     if !catalog.targets.is_empty() {
         let targets = catalog.targets.iter().map(login_command).collect::<Vec<_>>();
@@ -105,6 +115,7 @@ fn login_command(target: &TargetRow) -> Command {
         .about(about.clone())
         .long_about(format!("Log in to {about} and remember the session"))
         .args(all.iter().map(|row| value_arg(row, "Values")))
+        .args(client::args(target.registers))
         .args(login_args())
         .disable_help_subcommand(true)
         .subcommand_value_name("GRANT")
@@ -114,43 +125,20 @@ fn login_command(target: &TargetRow) -> Command {
         let help = escape(&grant.help);
         command = command.subcommand(
             Command::new(grant.name.clone())
+                .visible_aliases(grant.short)
                 .about(help.clone())
                 .long_about(format!("Log in to {about}. {help}").trim_end_matches([' ', '.']).to_string())
                 .args(grant.values.iter().map(|row| value_arg(row, "Values")))
+                .args(client::args(target.registers))
                 .args(login_args()),
         );
     }
     command
 }
 
+/// The options of `login`, which may stand at each level.
 fn login_args() -> Vec<Arg> {
-    vec![
-        Arg::new("as")
-            .long("as")
-            .value_name("NAME")
-            .help("Save it as this profile, for example for a second account at a provider"),
-        Arg::new("replace")
-            .long("replace")
-            .action(ArgAction::SetTrue)
-            .help("Replace the account that the profile holds, and revoke its session if the provider can"),
-        Arg::new("keep")
-            .long("keep")
-            .action(ArgAction::SetTrue)
-            .help("Store the secrets too, so that `tok get` can run this grant again on its own"),
-        Arg::new("store")
-            .long("store")
-            .value_name("STORE")
-            .help("Where to store secrets: keyring, file, none or helper:NAME (docker-credential-NAME)"),
-        Arg::new("no_browser")
-            .long("no-browser")
-            .action(ArgAction::SetTrue)
-            .help("Do not open a browser: show the URL to open, and prompt for the one the login ends at"),
-        Arg::new("timeout")
-            .long("timeout")
-            .value_name("DUR")
-            .value_parser(timeout)
-            .help("Time limit for the whole call, waiting included [default: 30s, and 5m while a person logs in]"),
-    ]
+    LoginArgs::augment_args(Command::new("login")).get_arguments().cloned().collect()
 }
 
 fn value_arg(row: &ValueRow, heading: &str) -> Arg {
@@ -212,8 +200,18 @@ mod tests {
             default: None,
         };
         let values = vec![row("client_id", ValueKind::One), row("client_secret", ValueKind::Secret)];
-        let grant = GrantRow { name: "client-credentials".into(), help: "As itself".into(), values: values.clone() };
-        let target = TargetRow { name: "shop".into(), about: "A\u{1b}[2Jshop".into(), grants: vec![grant] };
+        let grant = GrantRow {
+            name: "client-credentials".into(),
+            short: None,
+            help: "As itself".into(),
+            values: values.clone(),
+        };
+        let target = TargetRow {
+            name: "shop".into(),
+            about: "A\u{1b}[2Jshop".into(),
+            grants: vec![grant],
+            registers: Registers::Always,
+        };
         Catalog { values, targets: vec![target] }
     }
 

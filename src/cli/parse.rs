@@ -48,8 +48,24 @@ pub fn parse(args: &[OsString], catalog: &Catalog, columns: Option<usize>) -> Re
     let mut cli = Cli::from_arg_matches(&matches)?;
     let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
     match &mut cli.verb {
-        Verb::Get(get) => get.token.values = values(matches, &catalog.values),
-        Verb::Header(header) => header.token.values = values(matches, &catalog.values),
+        Verb::Get(get) => {
+            get.token.profile.clone_from(&get.profile);
+            get.token.values = values(matches, &catalog.values);
+            let meant = get.how.take_values(get.format()).into_iter();
+            get.token.values.extend(meant.map(|(name, text)| (name.to_string(), Flag::Plain(vec![text]))));
+        }
+        Verb::Header(header) => {
+            header.token.profile.clone_from(&header.profile);
+            header.token.values = values(matches, &catalog.values);
+        }
+        Verb::Exec(exec) => exec.token.values = values(matches, &catalog.values),
+        Verb::Curl(curl) => {
+            curl.token.values = values(matches, &catalog.values);
+            if let Some((profile, rest)) = matches.subcommand() {
+                curl.token.profile = profile.into();
+                curl.args = rest.get_many::<OsString>("").into_iter().flatten().cloned().collect();
+            }
+        }
         Verb::Login(args) => *args = login(matches, catalog),
         _ => {}
     }
@@ -74,17 +90,19 @@ fn values(matches: &ArgMatches, rows: &[ValueRow]) -> BTreeMap<String, Flag> {
 /// The login in the matches of `login`.
 fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
     let mut login = LoginArgs::default();
-    let Some((target, outer)) = matches.subcommand() else { return login };
-    login.target = target.into();
-    let known = catalog.targets.iter().find(|row| row.name == target);
-    let rows: Vec<ValueRow> =
-        known.map(|row| row.grants.iter().flat_map(|grant| grant.values.clone()).collect()).unwrap_or_default();
-    let mut levels = vec![outer];
-    if let Some((grant, inner)) = outer.subcommand() {
-        login.grant = Some(grant.into());
-        levels.push(inner);
+    let mut levels = vec![matches];
+    let mut rows: Vec<ValueRow> = Vec::new();
+    if let Some((target, outer)) = matches.subcommand() {
+        login.target = Some(target.into());
+        let known = catalog.targets.iter().find(|row| row.name == target);
+        rows.extend(known.into_iter().flat_map(|row| &row.grants).flat_map(|grant| grant.values.clone()));
+        levels.push(outer);
+        if let Some((grant, inner)) = outer.subcommand() {
+            login.grant = Some(grant.into());
+            levels.push(inner);
+        }
     }
-    // An option may stand before the grant or after it; the nearer one wins.
+    // An option may stand before the profile, before the grant or after it; the nearer one wins.
     for level in levels {
         login.replace |= level.get_flag("replace");
         login.keep |= level.get_flag("keep");
@@ -93,6 +111,7 @@ fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
         login.store = level.get_one::<String>("store").cloned().or(login.store);
         login.timeout = level.get_one::<i64>("timeout").copied().or(login.timeout);
         login.values.extend(values(level, &rows));
+        login.client.read(level);
     }
     login
 }

@@ -1,5 +1,13 @@
 //! What a command line says, as types: one of [`Cli`] for each run.
 
+use super::client::ClientArgs;
+use super::curl::Curl;
+use super::doctor::Doctor;
+use super::exec::Exec;
+use super::output::{Format, FormatArgs};
+use super::providers::Providers;
+use super::schema::Schema;
+use super::status::Status;
 use crate::base::secret::Secret;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -15,7 +23,7 @@ use std::path::PathBuf;
     arg_required_else_help = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "First: tok login PROVIDER (list them: tok providers)\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok header PROVIDER | curl -H @- https://…"
+    after_help = "First: tok login (asks what to log in to), or tok login PROVIDER\nThen:  TOKEN=$(tok get PROVIDER)\nOr:    tok curl PROVIDER https://…"
 )]
 pub struct Cli {
     /// Options of every command.
@@ -32,7 +40,7 @@ pub struct Global {
     /// Show what is done; repeat for more detail. Secrets are never shown
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
-    /// Print only errors
+    /// Print only errors, and the warning that a session could not be stored
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
     /// Config file [default: config.toml in tok's config folder]
@@ -73,20 +81,52 @@ pub enum Verb {
     /// Gets the token as `tok get` does, and prints the header that the provider's API expects: for `curl -H @-`, or
     /// for any other program that reads a header line.
     Header(Header),
+    /// Run a program with the token in its environment
+    ///
+    /// Sets ACCESS_TOKEN (for one profile) and PROFILE_ACCESS_TOKEN for each, such as SHOP_EU_ACCESS_TOKEN, and removes
+    /// all TOK_* variables. The program replaces tok, so that signals and its exit status are its own. If there is no
+    /// token, the exit status is 125, and the error ends with the status of tok get; 126 if the program cannot be run,
+    /// 127 if it is not found.
+    #[command(
+        override_usage = "tok exec [OPTIONS] PROFILE… -- CMD [ARG]…\n       tok exec [OPTIONS] --env VAR=PROFILE -- CMD [ARG]…"
+    )]
+    Exec(Exec),
+    /// Run curl with the token in its request header
+    ///
+    /// Hands the header to curl over a pipe, never as an argument. tok's own options stand before PROFILE, everything
+    /// behind it is curl's. stdin and the exit status are curl's; .curlrc is not read. If the API refuses a cached
+    /// token (401), tok renews it once and repeats the request, unless its body comes from stdin.
+    ///
+    /// The header goes only to the profile's hosts (tok-config(5)) and to those of its provider. Refused with status 125
+    /// are other URLs, and what leads the header elsewhere: --location-trusted, --config, --proto-default, --connect-to,
+    /// --resolve, --insecure, --trace and others. If there is no token, the exit status is 125, and the error ends with
+    /// the status of tok get.
+    #[command(
+        allow_external_subcommands = true,
+        external_subcommand_value_parser = clap::value_parser!(std::ffi::OsString),
+        disable_help_subcommand = true,
+        subcommand_required = true,
+        arg_required_else_help = true,
+        subcommand_value_name = "PROFILE",
+        override_usage = "tok curl [OPTIONS] PROFILE [--] ARG…"
+    )]
+    Curl(Curl),
     /// Log in and remember the session
     ///
-    /// Without GRANT, runs the profile's grant, else the provider's first. A secret is never an argument: it comes from
+    /// PROFILE is a profile, a provider, or the https address of an API that says itself how to log in to it, such as an
+    /// MCP server. Without PROFILE, asks on a terminal what to log in to and how.
+    ///
+    /// Without GRANT, runs the profile's grant, else the provider's first; `browser` and `device` are short names of the
+    /// grants that a person takes part in. A secret is never an argument: it comes from
     /// a file (--…-file, - for stdin), the environment (TOK_PROFILE_VALUE, or TOK_PROFILE_VALUE_FILE with a path), the
     /// config, or a prompt without echo. Prints nothing on stdout. A login that fails changes nothing.
     ///
     /// An empty value switches off what a default or the server's metadata would give: --par-url '', --prompt ''.
     #[command(
-        subcommand_required = true,
-        arg_required_else_help = true,
         disable_help_subcommand = true,
         subcommand_value_name = "PROFILE",
         subcommand_help_heading = "Profiles and providers",
-        override_usage = "tok login PROFILE [GRANT] [OPTIONS]"
+        override_usage = "tok login [PROFILE] [GRANT] [OPTIONS]"
     )]
     Login(LoginArgs),
     /// Log out: revoke the tokens if the provider can, then delete them and the stored secrets
@@ -94,7 +134,16 @@ pub enum Verb {
     /// Deletes the refresh token, the stored secrets and the cached tokens. They are deleted even if revoking
     /// them fails; the exit status is then 6.
     Logout(Logout),
-    /// List profiles and their sessions
+    /// Show whether each profile can supply a token now, and for which account
+    ///
+    /// ready: a token is cached and still good. renews: a token can be had unattended. login needed: a person has to log
+    /// in, and why. store locked: the store could not be read. unknown: never used here. Uses no network and opens no
+    /// keyring without --online, and says when this was last checked.
+    ///
+    /// The exit status is 0 if every profile can supply a token, 4 if one needs a login, 7 if a store cannot be read.
+    #[command(visible_alias = "whoami")]
+    Status(Status),
+    /// List what is configured or stored: profiles, accounts and their status
     ///
     /// Does not open a keyring.
     List(List),
@@ -102,10 +151,30 @@ pub enum Verb {
     ///
     /// Secrets are never shown. A JWT's claims are decoded, not verified.
     Show(Show),
-    /// List the known providers, or show one
+    /// List the known providers, show one, or check your own
     ///
-    /// With NAME: its grants, the values they take, and where its documentation is.
+    /// With NAME: its grants, the values they take, and where its documentation is. A part of a name or title finds the
+    /// providers that have it.
     Providers(Providers),
+    /// Find out what does not work here, and how to fix it
+    ///
+    /// Checks the config, provider files, stores, permissions and the environment, what a cron job of yours would see,
+    /// and which profiles will need a person soon. The exit status is 1 if something will not work.
+    Doctor(Doctor),
+    /// Print the JSON Schema of a command's JSON output
+    Schema(Schema),
+    /// Answer a program's request for credentials, in its own protocol
+    ///
+    /// A program that knows the protocol runs this; `tok setup` tells it to. tok answers only for a host that the
+    /// config names in a profile's `hosts`: exact in scheme, host and port. If two profiles have the host, neither
+    /// is used unless --profile names it.
+    ///
+    /// `erase` deletes the cached access token that it names, and never a refresh token. `store` stores nothing.
+    Credential(super::credential::Credential),
+    /// Set up another program to get its token from tok
+    ///
+    /// Prints the lines for the program's own config; with --write, puts them there.
+    Setup(super::setup::Setup),
     /// Print a shell completion script
     ///
     /// For the current bash: source <(tok completions bash). The script asks tok itself, so it always knows the
@@ -116,6 +185,9 @@ pub enum Verb {
 // `tok get`
 #[derive(Args, Clone, Debug)]
 pub struct Get {
+    /// Profile in the config, or provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
     /// The token that is asked for.
     #[command(flatten)]
     pub token: TokenArgs,
@@ -125,38 +197,42 @@ pub struct Get {
     /// Same as `--output json`
     #[arg(long, conflicts_with = "output")]
     pub json: bool,
-    /// Variable that `--output env` sets
-    #[arg(long, value_name = "VAR", default_value = "ACCESS_TOKEN", value_parser = variable_name)]
-    pub name: String,
-    /// Write to this file instead of stdout, atomically and readable only by you (0600)
+    /// Write to this file instead of stdout, atomically and readable only by you (0600), if it changes
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
+    /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite, Azure Pipelines)
+    #[arg(long)]
+    pub mask: bool,
+    /// Keep the file fresh until a signal ends tok
+    #[arg(long, requires = "write", conflicts_with_all = ["fresh", "offline", "mask"])]
+    pub watch: bool,
+    /// What formats take.
+    #[command(flatten)]
+    pub how: FormatArgs,
 }
 
-/// What `tok get` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The access token
-    Token,
-    /// The request header line
-    Header,
-    /// Everything known about it, as JSON
-    Json,
-    /// `export ACCESS_TOKEN='…'`, for a shell's `eval`
-    Env,
-    /// The ID token, verified
-    IdToken,
+impl Get {
+    /// The format that is asked for.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
 }
 
 // `tok header`
 #[derive(Args, Clone, Debug)]
 pub struct Header {
+    /// Profile in the config, or provider
+    #[arg(value_name = "PROFILE")]
+    pub profile: String,
     /// The token that is asked for.
     #[command(flatten)]
     pub token: TokenArgs,
     /// The request that the header is for.
     #[command(flatten)]
     pub api: ApiCall,
+    /// Tell the CI service to hide the token in the job's log first (GitHub Actions, Buildkite)
+    #[arg(long)]
+    pub mask: bool,
 }
 
 // A request to an API, for a token that is bound to a key (RFC 9449).
@@ -176,13 +252,13 @@ pub struct ApiCall {
 // What is asked of a token.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TokenArgs {
-    /// Profile in the config, or provider
-    #[arg(value_name = "PROFILE")]
+    /// The profile, or a provider: each verb has its own way to name it.
+    #[arg(skip)]
     pub profile: String,
     /// Get a new token, issued after this call began
     #[arg(long, conflicts_with = "offline")]
     pub fresh: bool,
-    /// Print the cached token or fail: no network, no keyring
+    /// Take the cached token or fail: no network, no keyring
     #[arg(long)]
     pub offline: bool,
     /// Minimum remaining lifetime [default: 60s, or a tenth of the token's whole lifetime if that is less]
@@ -197,6 +273,9 @@ pub struct TokenArgs {
     /// Do not read or write the secret store or the cache
     #[arg(long)]
     pub no_store: bool,
+    /// In a CI job: --no-store --no-input, with the job's identity token where the profile's grant needs one
+    #[arg(long)]
+    pub ci: bool,
     /// Time limit for the whole call, waiting included [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
@@ -219,30 +298,33 @@ pub enum Flag {
 // `tok login`: its subcommands are those of the catalog, and so is what they take.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LoginArgs {
-    /// The profile or provider.
+    /// The profile or provider; `None`: a person chooses.
     #[arg(skip)]
-    pub target: String,
+    pub target: Option<String>,
     /// The grant, if one was named.
     #[arg(skip)]
     pub grant: Option<String>,
-    /// `--as`
-    #[arg(skip)]
+    /// Save it as this profile, for example for a second account at a provider
+    #[arg(id = "as", long = "as", value_name = "NAME")]
     pub keep_as: Option<String>,
-    /// `--replace`
-    #[arg(skip)]
+    /// Replace the account that the profile holds, and revoke its session if the provider can
+    #[arg(long)]
     pub replace: bool,
-    /// `--keep`
-    #[arg(skip)]
+    /// Store the secrets too, so that `tok get` can run this grant again on its own
+    #[arg(long)]
     pub keep: bool,
-    /// `--store`
-    #[arg(skip)]
+    /// Where to store secrets: keyring, file, none or helper:NAME (docker-credential-NAME)
+    #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
-    /// `--timeout` in seconds.
-    #[arg(skip)]
-    pub timeout: Option<i64>,
-    /// `--no-browser`
-    #[arg(skip)]
+    /// Do not open a browser: show the URL to open, and prompt for the one the login ends at
+    #[arg(long)]
     pub no_browser: bool,
+    /// What is said of the client and the API.
+    #[arg(skip)]
+    pub client: ClientArgs,
+    /// Time limit for the whole call, waiting included [default: 30s, and 5m while a person logs in]
+    #[arg(long, value_name = "DUR", value_parser = timeout)]
+    pub timeout: Option<i64>,
     /// The values.
     #[arg(skip)]
     pub values: BTreeMap<String, Flag>,
@@ -257,6 +339,9 @@ pub struct Logout {
     /// Log out of every profile that has a session or stored secrets
     #[arg(long, conflicts_with = "profile")]
     pub all: bool,
+    /// Remove the profile from the config too, and with the last profile that uses it the client that tok registered
+    #[arg(long)]
+    pub remove: bool,
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
@@ -285,23 +370,12 @@ pub struct Show {
     /// Ask the provider who the access token is for (OpenID Connect)
     #[arg(long)]
     pub userinfo: bool,
+    /// Call the profile's API once, and say whether it refuses the access token
+    #[arg(long, conflicts_with_all = ["introspect", "userinfo"])]
+    pub check: bool,
     /// Time limit for the whole call [default: 30s]
     #[arg(long, value_name = "DUR", value_parser = timeout)]
     pub timeout: Option<i64>,
-}
-
-// `tok providers`
-#[derive(Args, Clone, Debug)]
-pub struct Providers {
-    /// Provider to show
-    #[arg(value_name = "NAME")]
-    pub name: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print its provider file, as a starting point for your own
-    #[arg(long, requires = "name", conflicts_with = "json")]
-    pub toml: bool,
 }
 
 // `tok completions`
@@ -349,7 +423,7 @@ pub(super) fn timeout(text: &str) -> Result<i64, String> {
 }
 
 /// POSIX XBD 8.1: what every shell takes as a variable's name.
-fn variable_name(text: &str) -> Result<String, String> {
+pub(super) fn variable_name(text: &str) -> Result<String, String> {
     let ok = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if ok { Ok(text.into()) } else { Err("expected letters, digits and `_`, not starting with a digit".into()) }

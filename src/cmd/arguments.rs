@@ -3,11 +3,12 @@
 use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::escape_to;
-use crate::cli::{self, Catalog, Cli, FirstLook, GrantRow, Stop, TargetRow, ValueKind, ValueRow};
+use crate::cli::{self, Catalog, Cli, FirstLook, GrantRow, Registers, Stop, TargetRow, ValueKind, ValueRow};
 use crate::host::Host;
+use crate::oauth::resource::check_address;
 use crate::profile::config::Config;
 use crate::profile::{self, Library, Profile, Setup, Wishes};
-use crate::provider::{Grant, Provider};
+use crate::provider::{BY_ADDRESS, Discover, Grant, Provider};
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -29,7 +30,7 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     let finders: &[fn(&Setup, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
         (true, _) => &[of_all],
         (_, true) => &[of_named, of_all],
-        _ if has("get") || has("header") => &[of_named_or_all],
+        _ if ["get", "header", "exec", "curl"].into_iter().any(has) => &[of_named_or_all],
         _ => &[],
     };
     let mut catalog = Catalog::default();
@@ -73,7 +74,14 @@ fn of_named(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     let names: BTreeSet<&str> = look.words.iter().skip(1).map(String::as_str).filter(|word| is_name(word)).collect();
     let mut catalog = Catalog::default();
     names.into_iter().for_each(|name| add_named(&mut catalog, host, &setup.library, &setup.config, name));
+    add_address(&mut catalog, setup, look, host);
     catalog
+}
+
+/// Whether a login's target is the address of an API.
+pub fn is_address(target: &str) -> bool {
+    target.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+        || target.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"))
 }
 
 /// The same; where none is named, what all bring.
@@ -82,13 +90,36 @@ fn of_named_or_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     if catalog.targets.is_empty() { of_all(setup, look, host) } else { catalog }
 }
 
-fn of_all(setup: &Setup, _: &FirstLook, host: &Host) -> Catalog {
-    catalog(host, &setup.library, &setup.config)
+fn of_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+    let mut catalog = catalog(host, &setup.library, &setup.config);
+    add_address(&mut catalog, setup, look, host);
+    catalog
+}
+
+/// What an API adds that is named by its address.
+fn add_address(catalog: &mut Catalog, setup: &Setup, look: &FirstLook, host: &Host) {
+    if let Some(address) = look.words.iter().find(|word| is_address(word))
+        && let Ok(Some(loaded)) = setup.library.provider(host, BY_ADDRESS)
+    {
+        add(catalog, address, &loaded.provider.title, &loaded.provider);
+    }
 }
 
 /// `tok login X` or `tok login PROFILE X` where there is no X: what is broken or unknown, in the words of `tok get`.
 fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> anyhow::Error {
     let target = catalog.targets.iter().find(|row| look.words.contains(&row.name));
+    // The address of an API without what it begins with.
+    if target.is_none() && typed.contains('.') {
+        let address = format!("https://{typed}");
+        if let Ok(quoted) = shlex::try_quote(&address).map(|quoted| quoted.to_string())
+            && check_address(&address).is_ok()
+        {
+            let what = format!("no profile or provider `{}`", escape_to(typed, 80));
+            return Error::new(Kind::Config, what, "")
+                .hint(format!("the address of an API? tok login {quoted}"))
+                .into();
+        }
+    }
     let (name, grant) = match target {
         Some(row) => (row.name.clone(), Some(typed.to_string())),
         None => (typed.to_string(), None),
@@ -147,10 +178,20 @@ fn add(catalog: &mut Catalog, name: &str, about: &str, provider: &Provider) {
         // In the order of the file, the refresh token last.
         let names = provider.params.iter().map(|p| p.name.as_str()).chain(["refresh_token"]);
         let rows = names.filter(|n| used.contains_key(*n) && !is_taken(n)).filter_map(|n| row_of(provider, n));
-        GrantRow { name: g.name.clone(), help: g.help.clone(), values: rows.collect() }
+        GrantRow {
+            name: g.name.clone(),
+            short: provider.short_grant_name(g),
+            help: g.help.clone(),
+            values: rows.collect(),
+        }
     };
     let grants = provider.grants.iter().map(grant).collect();
-    catalog.targets.push(TargetRow { name: name.into(), about: about.into(), grants });
+    let registers = match provider.discover {
+        Discover::Resource => Registers::Always,
+        _ if provider.param("issuer").is_some() && provider.param("client_id").is_some() => Registers::Asked,
+        _ => Registers::Never,
+    };
+    catalog.targets.push(TargetRow { name: name.into(), about: about.into(), grants, registers });
 }
 
 fn row_of(provider: &Provider, name: &str) -> Option<ValueRow> {
@@ -189,10 +230,20 @@ fn is_taken(name: &str) -> bool {
         "fresh",
         "offline",
         "no_store",
+        "ci",
+        "mask",
         "output",
         "json",
         "name",
         "write",
+        "watch",
+        "shell",
+        "id_token",
+        "no_newline",
+        "role_arn",
+        "role_session_name",
+        "env",
+        "follow_anywhere",
         "verbose",
         "quiet",
         "no_input",
@@ -206,6 +257,10 @@ fn is_taken(name: &str) -> bool {
         "no_browser",
         "introspect",
         "userinfo",
+        "check",
+        "header",
+        "register",
+        "registration_token",
     ];
     OWN.contains(&name)
 }

@@ -1,150 +1,114 @@
 //! `tok get` and `tok header`: a valid access token, cached if still good, else by the refresh token, else by a grant
 //! (non-interactive).
 
+mod id_token;
+mod watch;
+
 use super::Context;
-use super::token::{Got, find_or_acquire, resolve, token};
+use super::mask::Masking;
+use super::token::{Got, token};
 use crate::base::error::{Error, InProfile, Kind};
 use crate::base::secret::Secret;
-use crate::cli::{ApiCall, Format, TokenArgs};
-use crate::cmd::output::{self, Answer};
-use crate::oauth::dpop;
-use crate::oauth::reply::claims;
-use crate::profile::discovery::Copies;
-use crate::session::acquire::{TokenSource, verify_id_token};
-use crate::session::inputs::{For, fill};
+use crate::cli::{Format, FormatArgs, Get, Header, TokenArgs};
+use crate::cmd::output::{self, Wish};
+use crate::system::files::{self, Written};
 use anyhow::Result;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-/// How the token is printed.
-pub struct Out<'a> {
-    /// In this format.
-    pub format: Format,
-    /// The variable that a shell's format sets.
-    pub variable: &'a str,
-    /// The file that it goes to; `None`: stdout.
-    pub to: Option<&'a Path>,
-    /// The request that a header is for.
-    pub api: Option<&'a ApiCall>,
-}
-
-/// Gets the token and writes it to stdout, or to a file.
+/// `tok get`: gets the token and writes it to stdout, or to a file.
 ///
 /// # Errors
-/// Each kind of the contract; stdout is then empty.
-pub fn run(context: &mut Context, args: &TokenArgs, out: &Out) -> Result<()> {
-    let mut answer = token(context, args)?;
-    if out.format == Format::IdToken {
-        answer = with_id_token(context, args, answer).in_profile(&args.profile)?;
+/// Each kind of the contract; stdout is then empty, but for a format whose protocol has an answer for failures.
+pub fn run(context: &mut Context, args: &Get) -> Result<()> {
+    if args.watch {
+        return watch::run(context, args);
     }
-    let answer = answer.answer;
-    let mut text = output::write(&answer, out.format, out.variable).in_profile(&args.profile)?;
-    if answer.token.is_bound() && out.format == Format::Header {
-        let proof = proof(&answer, out.api).in_profile(&args.profile)?;
-        text = Secret::new(format!("{}DPoP: {}\n", text.expose(), proof.expose()));
+    let (format, to) = (args.format(), args.write.as_deref());
+    if let (Format::Github, Some(_)) = (format, to) {
+        let why = "this format writes to the file of GITHUB_OUTPUT";
+        return Err(Error::new(Kind::Usage, "--write", why).into());
     }
-    match out.to {
-        Some(path) if path != Path::new("-") => {
-            let path = std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?;
-            crate::system::files::write_user_file(&path, text.expose().as_bytes(), context.host.clock.deadline).map_err(
-                |error| {
-                    let late = error.kind() == std::io::ErrorKind::TimedOut;
-                    let kind = if late { Kind::Unavailable } else { Kind::Other };
-                    let why = crate::system::files::why(&error);
-                    Error::new(kind, format!("{} cannot be written", path.display()), why).into()
-                },
-            )
+    // Before anything is sent: a token that cannot be masked is not to be had.
+    let file = to.filter(|path| *path != Path::new("-"));
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, file)).transpose()?;
+    if let (Some(_), Format::Aws) = (masking, format) {
+        return Err(Error::new(Kind::Usage, "--mask", "this format prints other secrets than the token").into());
+    }
+    let made = text(context, &args.token, format, &args.how);
+    if let (Some(masking), Ok((got, text))) = (masking, &made) {
+        mask(context, masking, got, format, text).in_profile(&args.token.profile)?;
+    }
+    match (made, to) {
+        (Ok((_, text)), Some(path)) if path != Path::new("-") => {
+            let path = absolute(path)?;
+            Ok(write(context, &path, &text).map(drop).map_err(|error| cannot_write(&path, &error))?)
         }
-        _ => show(context, text.expose()),
+        (Ok((_, text)), _) => show(context, text.expose()),
+        (Err(error), _) if format == Format::GcpExecutable => {
+            context.print(&output::failure(&error))?;
+            Err(error)
+        }
+        (Err(error), _) => Err(error),
     }
 }
 
-/// The proof for one request to an API (RFC 9449 §7.1): without it the token is refused there.
-fn proof(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
-    let name = &answer.profile;
-    let Some(key) = &answer.token.dpop_key else {
-        let what = "the token is bound to a key (DPoP) that tok does not have";
-        return Err(Error::new(Kind::Reply, what, "a header with it would be rejected")
-            .hint("request a token bound to tok's own key: --dpop true, if the provider supports it")
-            .into());
-    };
-    let Some(ApiCall { method: Some(method), url: Some(url), nonce }) = api else {
-        return Err(Error::new(
-            Kind::Usage,
-            "the token is bound to a key (DPoP)",
-            "each request needs its own proof, for its method and URL",
-        )
-        .hint(format!("print the header and its proof: tok header {name} --method GET --url URL"))
-        .into());
-    };
-    let url = url.split('#').next().unwrap_or(url);
-    crate::base::url::endpoint(url).map_err(|why| Error::new(Kind::Usage, "--url", format!("its value {why}")))?;
-    if !crate::base::header::is_name(method) {
-        return Err(Error::new(Kind::Usage, "--method", "its value is not an HTTP method").into());
+/// `tok header`.
+///
+/// # Errors
+/// As [`run`].
+pub fn header(context: &mut Context, args: &Header) -> Result<()> {
+    let masking = args.mask.then(|| Masking::of(context.host, &args.token, None)).transpose()?;
+    let got = token(context, &args.token)?;
+    let text = output::write_header(&got.answer, Some(&args.api)).in_profile(&args.token.profile)?;
+    if let Some(masking) = masking {
+        mask(context, masking, &got, Format::Header, &text).in_profile(&args.token.profile)?;
     }
-    let fail = |why: String| Error::new(Kind::Other, "no DPoP proof", why);
-    let key = crate::base::jose::Key::parse(key).map_err(fail)?;
-    let (access, id) = (answer.token.access_token.expose(), crate::base::digest::random(16));
-    let proof =
-        dpop::Proof { method, url, access_token: Some(access), nonce: nonce.as_deref(), now: answer.now, id: &id };
-    Ok(dpop::sign(&key, &proof).map_err(fail)?)
+    show(context, text.expose())
 }
 
-/// The answer with an ID token that is good now and verified.
-fn with_id_token(context: &mut Context, args: &TokenArgs, mut got: Got) -> Result<Got> {
-    let is_over = |got: &Got| {
-        let end = got.answer.token.id_token.as_ref().and_then(|id| claims::expiry(id.text.expose()));
-        end.is_none_or(|end| end <= got.answer.now)
-    };
-    // A newer one may come with a newer access token.
-    if is_over(&got) && got.answer.source == TokenSource::Cache && !args.offline {
-        got = {
-            let profile = resolve(context, args)?;
-            find_or_acquire(context, &TokenArgs { fresh: true, ..args.clone() }, profile)?
-        };
+/// Tells the CI service to hide what is about to be printed as `text`.
+fn mask(context: &mut Context, masking: Masking, got: &Got, format: Format, text: &Secret) -> Result<()> {
+    let token = &got.answer.token;
+    let id_token = token.id_token.as_ref().filter(|_| matches!(format, Format::IdToken | Format::GcpExecutable));
+    // In base64 it is another text.
+    let encoded =
+        matches!(format, Format::Xoauth2 | Format::Oauthbearer).then(|| Secret::new(text.expose().trim_end()));
+    let secrets = [Some(&token.access_token), id_token.map(|id| &id.text), encoded.as_ref()];
+    secrets.into_iter().flatten().try_for_each(|secret| masking.hide(context, secret))
+}
+
+/// A token in the form that is asked for.
+fn text(context: &mut Context, args: &TokenArgs, format: Format, how: &FormatArgs) -> Result<(Got, Secret)> {
+    if let (Format::Env, Some(name)) = (format, &how.name) {
+        output::env::check_name(name)?;
     }
-    let name = &got.answer.profile.clone();
-    let again = format!("log in again with the scope openid: tok login {name}");
-    let Some(id) = got.answer.token.id_token.clone() else {
-        return Err(Error::new(Kind::LoginNeeded, "no ID token", "none came with the access token").hint(again).into());
-    };
-    if is_over(&got) {
-        return Err(Error::new(Kind::LoginNeeded, "the ID token has expired", "none came with the last refresh")
-            .hint(again)
-            .into());
+    let mut got = token(context, args)?;
+    if how.id_token || format == Format::IdToken {
+        got = id_token::with_id_token(context, args, got).in_profile(&args.profile)?;
     }
-    if !id.verified && args.offline {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            "the ID token has not been verified",
-            "this may need the issuer's keys from the network, and --offline is given",
-        )
-        .hint(format!("use the network: tok get {name} -o id-token"))
-        .into());
+    if how.id_token {
+        got = id_token::in_place(got);
     }
-    if !id.verified {
-        let names = [("jwks_url".to_string(), false)].into();
-        got.profile.discover(context.host, names, Copies::Allowed)?;
-        let grant = got.profile.provider.grant(&got.answer.token.grant).unwrap_or(got.profile.default_grant()).clone();
-        let inputs = fill(context.host, &got.profile, For::Call(&grant.call), &BTreeMap::new(), &[]);
-        let inputs = inputs.map(|mut inputs| {
-            if let Some(issuer) = got.profile.value("issuer") {
-                inputs.set("issuer", &issuer);
-            }
-            inputs
-        })?;
-        let access = &got.answer.token.access_token;
-        if !verify_id_token(context.host, &got.profile, &id.text, Some(access), &inputs)? {
-            return Err(Error::new(
-                Kind::Reply,
-                "the ID token cannot be verified",
-                "the issuer's keys are unknown or cannot be fetched now",
-            )
-            .hint("it needs issuer, client_id and jwks_url (usually from the issuer's metadata)")
-            .into());
-        }
-    }
-    Ok(got)
+    let username = got.profile.value("username");
+    let wish = Wish { format, how, username, ca_file: got.profile.ca_file.clone() };
+    let text = output::write(context.host, &got.answer, &wish).in_profile(&args.profile)?;
+    Ok((got, text))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(std::path::absolute(path).map_err(|e| Error::new(Kind::Usage, "--write", e.to_string()))?)
+}
+
+/// Writes the answer to a file, unless it holds just that.
+fn write(context: &Context, path: &Path, text: &Secret) -> io::Result<Written> {
+    files::write_user_file(path, text.expose().as_bytes(), context.host.clock.deadline)
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    let late = error.kind() == io::ErrorKind::TimedOut;
+    let kind = if late { Kind::Unavailable } else { Kind::Other };
+    Error::new(kind, format!("{} cannot be written", path.display()), files::why(error))
 }
 
 /// Puts the answer on stdout, and then lets no signal make a failure of it any more.

@@ -1,11 +1,12 @@
 //! `tok logout`: revokes where the provider can, then removes refresh token, kept secrets and cached tokens.
 
-use super::Context;
+use super::{Context, config_file};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::Logout;
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Wishes, config};
 use crate::session::journal;
 use crate::session::open_store::{self, OpenStore};
+use crate::session::registration;
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
@@ -20,7 +21,7 @@ use std::collections::BTreeSet;
 /// The first that came up; with `--all` the others are logged out of all the same.
 pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
     if let Some(name) = &args.profile {
-        return one(context, name).in_profile(name);
+        return one_and_config(context, name, args).in_profile(name);
     }
     let mut names: BTreeSet<String> = Index::profiles(context.host.folders().ok()).into_iter().collect();
     let cached = context.host.folders().ok().and_then(|folders| Cache::profiles(&folders.state).ok());
@@ -32,7 +33,7 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         // A broken profile of which nothing is kept has nothing to forget.
         let is_kept = Index::of(context.host.folders().ok(), &name).read().is_some()
             || context.host.folders().is_ok_and(|folders| folders.cache(&name).is_dir());
-        if let Err(error) = one(context, &name).in_profile(&name) {
+        if let Err(error) = one_and_config(context, &name, args).in_profile(&name) {
             if kind(&error) == Kind::Config && !is_kept {
                 continue;
             }
@@ -44,6 +45,38 @@ pub fn run(context: &mut Context, args: &Logout) -> Result<()> {
         }
     }
     first.map_or(Ok(()), Err)
+}
+
+/// Logs out of one profile; with `--remove` it goes from the config too, once nothing of it is kept.
+fn one_and_config(context: &mut Context, name: &str, args: &Logout) -> Result<()> {
+    let change = |path: &std::path::Path, text: &str| config::remove(path, text, name);
+    if args.remove {
+        config_file::check(context, &change)?;
+    }
+    let noted = Index::of(context.host.folders().ok(), name).read();
+    let ended = one(context, name);
+    let is_unrevoked = |error: &anyhow::Error| error.downcast_ref::<Error>().is_some_and(|e| e.what == NOT_REVOKED);
+    let is_gone = ended.as_ref().map_or_else(is_unrevoked, |()| true);
+    if !args.remove || !is_gone {
+        return ended;
+    }
+    // Before the config forgets which one it is.
+    let released = release(context, name, noted.as_ref().map(|noted| noted.provider.as_str()));
+    if config_file::write(context, &change)? {
+        context.host.terminal.tell(&format!("{name}: removed from the config"));
+    }
+    ended.and(released)
+}
+
+/// Takes the profile from the client that `tok` has registered for it, where it has one.
+fn release(context: &mut Context, name: &str, provider: Option<&str>) -> Result<()> {
+    // One that is broken has no client that could be named.
+    let Ok(profile) = resolve(context, name, provider) else { return Ok(()) };
+    let lock = context.lock(registration::LOCK)?;
+    let released = registration::release(context.host, &context.setup.config, &profile)?;
+    drop(lock);
+    released.iter().for_each(|text| context.host.terminal.tell(&format!("{name}: {text}")));
+    Ok(())
 }
 
 fn one(context: &mut Context, name: &str) -> Result<()> {
@@ -69,7 +102,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
             }
             any |= opened.forget(name).map_err(|e| Error::new(Kind::Store, format!("{error:#}"), e.why))?;
             opened.indexes(context.host, name).iter().for_each(Index::forget);
-            say(context, name, any, "; not revoked at the provider, as the profile cannot be used");
+            say(context, name, any.then_some("; not revoked at the provider, as the profile cannot be used"));
             return Ok(());
         }
     };
@@ -118,12 +151,12 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     opened.indexes(context.host, name).iter().for_each(Index::forget);
     drop(lock);
     match revoked {
-        Revoked::Yes => say(context, name, any, " and revoked at the provider"),
+        Revoked::Yes => say(context, name, any.then_some(" and revoked at the provider")),
         Revoked::Cannot if any => context.host.terminal.warn(&format!(
             "{name}: {NOT_REVOKED}: {} has no revocation endpoint; its tokens stay valid until they expire",
             profile.provider.name
         )),
-        Revoked::Cannot | Revoked::Nothing => say(context, name, any, ""),
+        Revoked::Cannot | Revoked::Nothing => say(context, name, any.then_some("")),
         Revoked::Failed(error) => {
             let unreached = Error::new(Kind::Unavailable, NOT_REVOKED, error.to_string());
             return Err(unreached
@@ -147,10 +180,11 @@ fn not_removed(why: &str) -> Error {
     Error::new(Kind::Other, "a cached token could not be removed", why)
 }
 
-fn say(context: &mut Context, name: &str, any: bool, more: &str) {
-    let text = match any {
-        false => format!("{name}: not logged in; nothing to remove"),
-        true => format!("{name}: removed locally{more}"),
+/// Says that what there was is removed, and what else became of it; `None` where there was nothing.
+fn say(context: &mut Context, name: &str, removed: Option<&str>) {
+    let text = match removed {
+        None => format!("{name}: not logged in; nothing to remove"),
+        Some(more) => format!("{name}: removed locally{more}"),
     };
     context.host.terminal.tell(&text);
 }

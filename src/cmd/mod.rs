@@ -2,13 +2,24 @@
 
 pub mod arguments;
 pub mod completions;
+pub mod config_file;
+pub mod credential;
+pub mod curl;
+pub mod doctor;
+pub mod exec;
 pub mod get;
+pub mod hooks;
 pub mod list;
 pub mod login;
 pub mod logout;
+pub mod mask;
 pub mod output;
+pub mod overview;
 pub mod providers;
+pub mod schema;
+pub mod setup;
 pub mod show;
+pub mod status;
 pub mod table;
 pub mod token;
 
@@ -102,20 +113,26 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
     match &cli.verb {
         Verb::Get(args) => {
             ready(host, args.token.timeout);
-            let format = if args.json { Format::Json } else { args.output };
-            let plain = format == Format::Token && args.write.is_none() && is_plain(host, global, "get", &args.token);
+            let bare = args.format() == Format::Token && args.write.is_none() && !args.mask && args.how.is_default();
+            let plain = bare && is_plain(host, global, "get", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
-            let out = get::Out { format, variable: &args.name, to: args.write.as_deref(), api: None };
-            get::run(&mut context, &args.token, &out)
+            get::run(&mut context, args)
         }
         Verb::Header(args) => {
             ready(host, args.token.timeout);
-            let plain = is_plain(host, global, "header", &args.token);
+            let plain = !args.mask && is_plain(host, global, "header", &args.token);
             let mut context = Context::new(host, global, setup, Missing::Refused)?;
             context.plain = plain;
-            let out = get::Out { format: Format::Header, variable: "", to: None, api: Some(&args.api) };
-            get::run(&mut context, &args.token, &out)
+            get::header(&mut context, args)
+        }
+        Verb::Exec(args) => {
+            ready(host, args.token.timeout);
+            exec::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::Curl(args) => {
+            ready(host, args.token.timeout);
+            curl::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::Login(args) => {
             ready(host, args.timeout);
@@ -128,11 +145,28 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             logout::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
         Verb::List(args) => list::run(&mut Context::new(host, global, setup, Missing::Refused)?, args),
+        Verb::Status(args) => {
+            ready(host, args.timeout);
+            status::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
         Verb::Show(args) => {
             ready(host, args.timeout);
             show::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
         }
-        Verb::Providers(args) => providers::run(host, args),
+        Verb::Providers(args) => providers::run(host, global, setup, args),
+        Verb::Doctor(args) => {
+            ready(host, args.timeout);
+            doctor::run(host, global, args)
+        }
+        Verb::Schema(args) => schema::run(host, args),
+        Verb::Credential(args) => {
+            ready(host, args.timeout);
+            credential::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
+        Verb::Setup(args) => {
+            ready(host, None);
+            setup::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+        }
         Verb::Completions(args) => {
             let text = completions::script(args.shell)?;
             Ok(host.terminal.print(&text)?)
@@ -152,7 +186,7 @@ fn ready(host: &mut Host, timeout: Option<i64>) {
 /// for more than the token, and no value comes from a file, which may say something else then.
 fn is_plain(host: &Host, global: &Global, verb: &str, args: &TokenArgs) -> bool {
     let word = |at: usize| host.words.get(at).and_then(|word| word.to_str());
-    let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store;
+    let is_usual = global.verbose == 0 && global.config.is_none() && !args.fresh && !args.no_store && !args.ci;
     let is_same = args.values.values().all(|value| matches!(value, Flag::Plain(_)));
     is_usual && is_same && word(1) == Some(verb) && word(2) == Some(args.profile.as_str())
 }

@@ -12,6 +12,7 @@ use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Source, Wishes};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
+use crate::session::api;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
 use crate::session::open_store::{self, OpenStore};
@@ -28,6 +29,9 @@ use serde_json::{Map, Value, json};
 /// # Errors
 /// [`Kind::Config`] where it is not known or broken; where the provider is asked, each kind of the contract.
 pub fn run(context: &mut Context, args: &Show) -> Result<()> {
+    if args.check {
+        return check(context, args);
+    }
     if args.introspect || args.userinfo {
         return ask(context, args);
     }
@@ -82,6 +86,8 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
             "claims_decoded_not_verified": crate::base::jose::jwt::claims(token.access_token.expose()),
         })
     });
+    let registered = noted.registered.as_ref();
+    let registered = registered.filter(|client| profile.value("client_id").as_ref() == Some(&client.client_id));
     let object = json!({
         "profile": profile.name,
         "provider": profile.provider.name,
@@ -94,6 +100,11 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         "store": profile.store.to_string(),
         "cache": if profile.cache { "disk" } else { "off" },
         "values": values,
+        "registered_client": registered.map(|client| json!({
+            "client_id": client.client_id,
+            "issuer": client.issuer,
+            "registered_at": crate::base::date::show(client.at),
+        })),
         "kept": {
             "refresh_token": noted.refresh_token,
             "refresh_expires_at": noted.refresh_expires_at.map(crate::base::date::show),
@@ -102,7 +113,21 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
         },
         "access_token": access,
     });
-    let text = if as_json { json(&object) } else { lines(&to_text(&profile, &object, context.host.columns())) };
+    let text = if as_json { json(&object) } else { lines(&to_text(context, &profile, &object)) };
+    context.print(&text)
+}
+
+/// Asks the API of the profile whether it takes the token that `get` would print.
+fn check(context: &mut Context, args: &Show) -> Result<()> {
+    let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
+    let got = super::token::token(context, &token)?;
+    let status = api::check(context.host, &got.profile, &got.answer.token).in_profile(&args.profile)?;
+    let address = got.profile.value("resource").unwrap_or_default();
+    let object = json!({ "profile": args.profile, "api": address, "status": status, "refused": false });
+    let text = match args.json {
+        true => json(&object),
+        false => lines(&format!("{} did not refuse the token (status {status})\n", escape(&address))),
+    };
     context.print(&text)
 }
 
@@ -238,7 +263,8 @@ fn rows(object: &Value) -> String {
     entries.map(|(name, value)| format!("{}  {}\n", escape(name), plain(value))).collect()
 }
 
-fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String {
+fn to_text(context: &Context, profile: &Profile, object: &Value) -> String {
+    let local = |at: &str| crate::base::date::parse(at).map_or(escape(at), |at| context.host.clock.local(at));
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut line = |label: &str, value: String| lines.push((label.into(), crate::base::text::line(&value)));
     line("profile", profile.name.clone());
@@ -282,11 +308,15 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
     if !others.is_empty() {
         line("not set", others.join(", "));
     }
+    if let Value::Object(client) = &object["registered_client"] {
+        let (issuer, at) = (plain(&client["issuer"]), plain(&client["registered_at"]));
+        line("client", format!("registered by tok at {issuer} on {at}"));
+    }
     let kept = &object["kept"];
     line(
         "refresh token",
         match (&kept["refresh_token"], &kept["refresh_expires_at"]) {
-            (Value::Bool(true), Value::String(at)) => format!("stored, expires about {at}"),
+            (Value::Bool(true), Value::String(at)) => format!("stored, expires about {}", local(at)),
             (Value::Bool(true), _) => "stored".into(),
             _ => "none".into(),
         },
@@ -297,11 +327,14 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
     match &object["access_token"] {
         Value::Object(token) => {
             let end = match (&token["expires_at"], &token["never_expires"]) {
-                (Value::String(at), _) => format!("until {at}"),
+                (Value::String(at), _) => format!("expires {}", local(at)),
                 (_, Value::Bool(true)) => "never expires".into(),
                 _ => "expiry unknown".into(),
             };
-            line("access token", format!("received {}, {end}", plain(&token["received_at"])));
+            line(
+                "access token",
+                format!("received {}; {end}", local(token["received_at"].as_str().unwrap_or_default())),
+            );
             for (label, key) in
                 [("  by grant", "grant"), ("  type", "token_type"), ("  scope", "scope"), ("  header", "header")]
             {
@@ -321,7 +354,7 @@ fn to_text(profile: &Profile, object: &Value, columns: Option<usize>) -> String 
         }
         _ => line("access token", "none".into()),
     }
-    table(lines.into_iter().map(|(label, value)| [label, value]).collect(), columns)
+    table(lines.into_iter().map(|(label, value)| [label, value]).collect(), context.host.columns())
 }
 
 /// A value for a person: a string without its quotes, remote text escaped.

@@ -1,11 +1,12 @@
 //! The token of a call: cached if still good, else by the refresh token, else by a non-interactive grant. Shared by the
 //! verbs that hand one out.
 
-use super::Context;
+use super::{Context, hooks};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
 use crate::profile::{Profile, Wishes};
+use crate::provider::Grant;
 use crate::session::acquire::{TokenSource, obtain};
 use crate::storage::cache::{Cache, TokenFile};
 use crate::storage::choice::StoreChoice;
@@ -37,13 +38,26 @@ pub fn token(context: &mut Context, args: &TokenArgs) -> Result<Got> {
 ///
 /// # Errors
 /// As there.
-pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
+pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, profile: Profile) -> Result<Got> {
+    let name = profile.name.clone();
+    let got = find(context, args, profile);
+    match &got {
+        Ok(got) => hooks::renewed(context.host, &context.setup.config, &name, got.answer.source),
+        // That nothing is cached calls for nobody.
+        Err(_) if args.offline => {}
+        Err(error) => hooks::failed(context.host, &context.setup.config, &name, error),
+    }
+    got
+}
+
+fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result<Got> {
     let known = profile.known()?;
     let asked = args.min_ttl.or(profile.min_ttl);
     let min_ttl = MinTtl::from(asked);
+    let alone = args.no_store || args.ci;
     let folders = context.host.folders()?.clone();
-    let mut cache = (profile.cache && !args.no_store).then(|| Cache::new(folders.cache(&profile.name)));
-    let find = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
+    let mut cache = (profile.cache && !alone).then(|| Cache::new(folders.cache(&profile.name)));
+    let look = |cache: &Option<Cache>| cache.as_ref().and_then(|c| c.find(&known));
     let good = |token: &Token, now: i64, min_ttl: MinTtl| freshness(token.received.secs(), token.expires, now, min_ttl);
     let name = profile.name.clone();
     let answer = |profile, token, source, now: i64| Got {
@@ -54,7 +68,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     let mut reason = None;
     if !args.fresh {
         let now = context.host.clock.now().secs();
-        if let Some((file, token)) = find(&cache) {
+        if let Some((file, token)) = look(&cache) {
             match good(&token, now, min_ttl) {
                 Ok(()) => {
                     write_head(context, &profile, cache.as_ref(), (file, &token), asked);
@@ -68,19 +82,20 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
         return Err(offline(&profile, reason, min_ttl.seconds()).into());
     }
 
+    profile.check_commands(context.host)?;
     // A cached answer leaves nothing half done: there the system's own handling of signals will do.
     crate::system::signals::listen();
-    let mut no_store = args.no_store;
+    let mut no_store = alone;
     let lock = match context.lock(&profile.name) {
         Ok(lock) => Some(lock),
         // Nothing was ever kept here, and nothing can be: the home of a container, `/`.
         Err(error) if kind(&error) == Kind::Other && !no_store && is_unwritable(&folders.state) => {
-            context.host.terminal.detail(&format!("{error:#}; going on without store and cache"));
+            context.host.terminal.detail(&format!("{error:#}; continuing without store and cache"));
             (cache, no_store) = (None, true);
             None
         }
         // Where nothing is read or kept there is nothing that two at once could spoil: a read-only home will do.
-        Err(error) if kind(&error) == Kind::Other && (args.no_store || nothing_is_kept(&profile)) => {
+        Err(error) if kind(&error) == Kind::Other && (alone || nothing_is_kept(&profile)) => {
             context.host.terminal.detail(&format!("{error:#}; continuing without a lock"));
             None
         }
@@ -97,7 +112,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
             || (!args.fresh && good(token, now, min_ttl).is_ok());
         is_good && is_of_then
     };
-    if let Some((file, token)) = find(&cache).filter(|(_, token)| answers(token, now)) {
+    if let Some((file, token)) = look(&cache).filter(|(_, token)| answers(token, now)) {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
         return Ok(answer(profile, token, TokenSource::Cache, now));
     }
@@ -106,7 +121,7 @@ pub fn find_or_acquire(context: &mut Context, args: &TokenArgs, mut profile: Pro
     }
     profile.warn_of_exposed(context.host);
     let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
-    if let Some((file, waiting)) = find(&cache)
+    if let Some((file, waiting)) = look(&cache)
         && waiting.received == token.received
     {
         write_head(context, &profile, cache.as_ref(), (file, &token), asked);
@@ -126,12 +141,25 @@ fn nothing_is_kept(profile: &Profile) -> bool {
 /// # Errors
 /// As [`Profile::resolve`].
 pub fn resolve(context: &mut Context, args: &TokenArgs) -> Result<Profile> {
+    context.host.terminal.interactive &= !args.ci;
     let mut flags = super::typed(context.host, &args.values)?;
     if !args.scope.is_empty() {
         flags.insert("scope".into(), Flag::Plain(args.scope.clone()));
     }
-    let wishes = Wishes { grant: args.grant.clone(), flags, ..Wishes::default() };
-    Profile::resolve(context.host, &context.setup, &args.profile, &wishes)
+    let wishes = Wishes { grant: args.grant.clone(), flags, ci: args.ci, ..Wishes::default() };
+    let profile = Profile::resolve(context.host, &context.setup, &args.profile, &wishes)?;
+    let grant = profile.default_grant();
+    match profile.grant_for_ci().filter(|_| args.ci && grant.flow.needs_person()) {
+        Some(other) => Err(needs_person(&profile, grant, other).into()),
+        None => Ok(profile),
+    }
+}
+
+/// The error for a grant that no CI job can run; `other` can be run with the job's identity.
+fn needs_person(profile: &Profile, grant: &Grant, other: &Grant) -> Error {
+    let why = format!("the grant {} needs a person, and --ci is given", grant.name);
+    Error::new(Kind::LoginNeeded, format!("not logged in to {}", profile.name), why)
+        .hint(format!("use one that takes the job's identity: tok get {} --ci --grant {}", profile.name, other.name))
 }
 
 fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {

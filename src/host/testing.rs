@@ -61,6 +61,7 @@ impl World {
             clock,
             terminal,
             settings: FilesRead::default(),
+            events: Vec::new(),
             stores: Box::new(stores.clone()),
             store_settings: Arc::new(|_| Ok(None)),
             http: OnceCell::new(),

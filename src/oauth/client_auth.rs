@@ -7,8 +7,8 @@ use crate::provider::{Assertion, Auth};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-/// RFC 7523 §2.2
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What a client's assertion is called (RFC 7523 §2.2).
+pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long a client's assertion is good, in seconds: long enough for a request between machines whose clocks differ.
 const LIFETIME: i64 = 120;
 /// How far back it is dated, in seconds, for a server whose clock is behind: many reject an `iat` in the future.
@@ -27,6 +27,10 @@ pub struct Moment {
 /// `token_endpoint_auth_methods_supported`; empty if it does not say).
 pub fn choose(values: &Values, supported: &[String]) -> Auth {
     let has = |name: &str| values.contains_key(name);
+    // One that was made elsewhere says itself what the server has to know.
+    if has("client_assertion") {
+        return Auth::Assertion;
+    }
     let mut ways: Vec<(Auth, &str)> = Vec::new();
     // If an assertion is sent, the key is taken to be for that.
     if has("private_key") && !has("assertion") {
@@ -84,6 +88,13 @@ pub fn add(auth: Auth, values: &Values, audience: &str, moment: &Moment) -> Resu
         Auth::PrivateKeyJwt => {
             let key = key(values)?;
             added.fields = asserted(values, &key, "private_key", audience, moment)?;
+        }
+        Auth::Assertion => {
+            let client = values.get("client_id").map(|client| field("client_id", client));
+            let assertion = value("client_assertion")?;
+            added.fields.extend(client);
+            added.fields.push(field("client_assertion_type", ASSERTION_TYPE));
+            added.fields.push(field("client_assertion", assertion));
         }
         Auth::Tls | Auth::TlsSelfSigned => {
             added.fields.push(field("client_id", value("client_id")?));
@@ -271,6 +282,22 @@ mod tests {
         assert_eq!(of(&all, Some("https://a")), ["https://b"]);
     }
 
+    /// RFC 7521 §4.2: the client's name may be left out.
+    #[test]
+    fn an_assertion_made_elsewhere_is_sent_as_it_is() {
+        let fields = |given: &[(&str, &str)]| {
+            let added = add(Auth::Assertion, &values(given), "https://a/t", &MOMENT())?;
+            Ok(added.fields.into_iter().map(|(name, text)| format!("{name}={}", *text)).collect::<Vec<_>>().join("&"))
+        };
+        let kind = "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        assert_eq!(
+            fields(&[("client_id", "c"), ("client_assertion", "a.b.c")]),
+            Ok(format!("client_id=c&{kind}&client_assertion=a.b.c"))
+        );
+        assert_eq!(fields(&[("client_assertion", "a.b.c")]), Ok(format!("{kind}&client_assertion=a.b.c")));
+        assert_eq!(fields(&[("client_id", "c")]), Err(Unready::Missing("client_assertion".into())));
+    }
+
     /// RFC 6749 §2.3.1.
     #[test]
     fn the_example_of_the_rfc_is_right() {
@@ -293,6 +320,8 @@ mod tests {
         assert_eq!(choose(&key, &[]), Auth::Tls);
         assert_eq!(choose(&key, &list(&["private_key_jwt"])), Auth::PrivateKeyJwt);
         assert_eq!(choose(&key, &list(&["tls_client_auth"])), Auth::Tls);
+        let made = values(&[("client_id", "c"), ("client_secret", "s"), ("client_assertion", "a.b.c")]);
+        assert_eq!(choose(&made, &list(&["client_secret_basic"])), Auth::Assertion);
         let bearer = values(&[("client_id", "c"), ("private_key", "k"), ("assertion", "a")]);
         assert_eq!(choose(&bearer, &[]), Auth::Public);
     }

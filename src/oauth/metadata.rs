@@ -8,8 +8,8 @@ use crate::oauth::reply::value::{flag, member, names};
 use serde_json::{Map, Value};
 
 /// Where the metadata of `issuer` may be, in the order in which the URLs are tried: OpenID Connect Discovery 1.0 §4.1
-/// appends to the issuer, RFC 8414 §3.1 inserts behind its host, and so did others with the older name (§5 there). One
-/// trailing slash of the issuer is dropped by all three.
+/// appends to the issuer, RFC 8414 §3.1 inserts behind its host; and each name is found in the other's place (§5 there).
+/// One trailing slash of the issuer is dropped by all.
 ///
 /// # Errors
 /// What is wrong with the issuer, in words that follow its name: it is neither https nor loopback, or has a query or a
@@ -30,6 +30,7 @@ pub fn addresses(issuer: &str) -> std::result::Result<Vec<String>, String> {
     ];
     if !path.is_empty() {
         all.push(format!("{host}/.well-known/openid-configuration{path}"));
+        all.push(format!("{host}{path}/.well-known/oauth-authorization-server"));
     }
     Ok(all)
 }
@@ -102,6 +103,13 @@ impl Metadata {
     /// list, which is different from an empty one.
     pub fn list(&self, key: &str) -> Option<Vec<String>> {
         names(member(&self.0, key)?)
+    }
+
+    /// The URLs that it names: its endpoints and its keys.
+    pub fn urls(&self) -> impl Iterator<Item = (&str, &str)> {
+        let aliases = self.0.get("mtls_endpoint_aliases").and_then(Value::as_object).into_iter().flatten();
+        let named = self.0.iter().chain(aliases).filter(|(key, _)| key.ends_with("_endpoint") || *key == "jwks_uri");
+        named.filter_map(|(key, url)| Some((key.as_str(), url.as_str()?)))
     }
 
     /// The origins of its endpoints.
@@ -184,16 +192,22 @@ pub fn keys(body: &[u8]) -> std::result::Result<Vec<u8>, String> {
     }
 }
 
+/// Metadata for tests, here and where they are fetched.
+#[cfg(test)]
+pub mod testing {
+    pub const ISSUER: &str = "https://a.example/t";
+
+    /// A document that names `issuer`.
+    pub fn said(issuer: &str) -> String {
+        serde_json::json!({ "issuer": issuer, "token_endpoint": "https://b.example/token" }).to_string()
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::testing::{ISSUER, said};
     use super::*;
-
-    const ISSUER: &str = "https://a.example/t";
-
-    fn said(issuer: &str) -> String {
-        serde_json::json!({ "issuer": issuer, "token_endpoint": "https://b.example/token" }).to_string()
-    }
 
     #[test]
     fn metadata_is_looked_for_where_the_specifications_put_it() {
@@ -207,6 +221,7 @@ mod tests {
             "https://a.example:8443/t/1/.well-known/openid-configuration",
             "https://a.example:8443/.well-known/oauth-authorization-server/t/1",
             "https://a.example:8443/.well-known/openid-configuration/t/1",
+            "https://a.example:8443/t/1/.well-known/oauth-authorization-server",
         ];
         assert_eq!(addresses("https://a.example:8443/t/1").unwrap(), deep);
         assert_eq!(addresses("https://a.example:8443/t/1/").unwrap(), deep);

@@ -8,5 +8,8 @@ pub mod id_token;
 pub mod metadata;
 pub mod pkce;
 pub mod poll;
+pub mod registration;
 pub mod reply;
 pub mod request;
+pub mod resource;
+pub mod web_identity;

@@ -37,6 +37,8 @@ pub struct Request {
     pub client_certificate: Option<ClientCertificate>,
     /// The profile's `ca_file`: trusted certificates in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether `http` to a link-local address is allowed too, which then goes through no proxy: a metadata service.
+    pub link_local: bool,
 }
 
 /// A client's certificate and its private key, for mutual TLS (RFC 8705). `Debug` shows neither.
@@ -300,7 +302,16 @@ pub fn build(
         }
     }
     let client_certificate = added.client_certificate;
-    Ok(Request { method: call.method, url: address, headers, body, repeat, client_certificate, ca_file: None })
+    Ok(Request {
+        method: call.method,
+        url: address,
+        headers,
+        body,
+        repeat,
+        client_certificate,
+        ca_file: None,
+        link_local: false,
+    })
 }
 
 /// How a form is sent (RFC 6749 appendix B).
@@ -311,11 +322,16 @@ pub const JSON: &str = "application/json";
 pub const KEY_SET: &str = "application/jwk-set+json, application/json";
 
 /// The `User-Agent` of every request.
-fn own_headers(accept: &str) -> Vec<Pair> {
+pub(super) fn own_headers(accept: &str) -> Vec<Pair> {
     vec![
         ("User-Agent".into(), Zeroizing::new(concat!("tok/", env!("CARGO_PKG_VERSION")).into())),
         ("Accept".into(), Zeroizing::new(accept.into())),
     ]
+}
+
+/// The header lines of a request whose reply is JSON.
+pub fn json_headers() -> Vec<Pair> {
+    own_headers(JSON)
 }
 
 /// The request for a public document at `url`, of the kinds that `accept` lists; `ca_file` is the profile's.
@@ -328,6 +344,7 @@ pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
         repeat: Repeat::Freely,
         client_certificate: None,
         ca_file: ca_file.map(Path::to_path_buf),
+        link_local: false,
     }
 }
 
@@ -392,7 +409,7 @@ pub fn form_encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, FORM).to_string().replace(' ', "+")
 }
 
-fn form(pairs: &[Pair]) -> Zeroizing<String> {
+pub(super) fn form(pairs: &[Pair]) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::new());
     for (i, (name, value)) in pairs.iter().enumerate() {
         if i > 0 {

@@ -1,5 +1,6 @@
 //! `config.toml`: what a person set, strictly read, and what `login` writes into it.
 
+use super::ci::CiSource;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::name::{is_name, is_value_name};
 use crate::base::secret::Secret;
@@ -25,6 +26,8 @@ pub enum ConfigValue {
     Command(Vec<String>),
     /// An entry of the keyring that something else put there: service and user.
     Keyring(String, String),
+    /// The identity of the CI job or machine.
+    Ci(CiSource),
 }
 
 /// What stands at the top and may stand in each profile.
@@ -38,6 +41,19 @@ pub struct ConfigSettings {
     pub min_ttl: Option<i64>,
     /// `ca_file`
     pub ca_file: Option<PathBuf>,
+    /// `client_metadata_url`: where the metadata of a client are that has no other name.
+    pub client_metadata_url: Option<String>,
+    /// `on`
+    pub hooks: Hooks,
+}
+
+/// `[on]`: what is run when something happens to a session, a program and its arguments. An empty list: nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// A new token came.
+    pub renewed: Option<Vec<String>>,
+    /// A person is needed.
+    pub login_needed: Option<Vec<String>>,
 }
 
 /// One `[profile.NAME]`.
@@ -114,6 +130,8 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
             .map(|v| crate::base::duration::parse(v.text()?).map_err(|why| v.error(why)))
             .transpose()?,
         ca_file: table.get("ca_file").map(|v| path(v, v.text()?, home)).transpose()?,
+        client_metadata_url: table.get("client_metadata_url").map(client_url).transpose()?,
+        hooks: table.get("on").map_or(Ok(Hooks::default()), hooks)?,
     })
 }
 
@@ -136,6 +154,42 @@ fn vault(table: &Table, home: Option<&Path>) -> Result<BTreeMap<String, ConfigVa
     }
     table.done()?;
     Ok(settings)
+}
+
+/// draft-ietf-oauth-client-id-metadata-document §3: https, with a path, without user info and fragment.
+fn client_url(value: TomlValue) -> Result<String> {
+    let text = value.text()?;
+    match crate::base::url::Url::parse(text) {
+        Ok(url)
+            if url.scheme == "https" && url.rest.len() > 1 && url.rest.starts_with('/') && !url.rest.contains('#') =>
+        {
+            Ok(text.into())
+        }
+        _ => Err(value.error("expected the https URL of a client metadata document, with a path")),
+    }
+}
+
+fn hooks(value: TomlValue) -> Result<Hooks> {
+    let table = value.table()?;
+    let command = |name: &'static str| table.get(name).map(|value| hook(&value)).transpose();
+    let hooks = Hooks { renewed: command("renewed")?, login_needed: command("login_needed")? };
+    table.done()?;
+    Ok(hooks)
+}
+
+/// A program and its arguments. The program is found as others are: nothing from the working folder is run.
+fn hook(value: &TomlValue) -> Result<Vec<String>> {
+    let words = value.texts()?;
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(value.error("an argument cannot contain NUL"));
+    }
+    match words.first() {
+        Some(program) if program.is_empty() || (program.contains('/') && !Path::new(program).is_absolute()) => {
+            Err(value
+                .error("expected a program on PATH or an absolute path, and its arguments: [\"notify-send\", \"tok\"]"))
+        }
+        _ => Ok(words),
+    }
 }
 
 /// A path in a file is absolute or begins with `~/`: nothing is ever looked for in the working folder.
@@ -181,12 +235,17 @@ fn config_value(value: &TomlValue, home: Option<&Path>) -> Result<ConfigValue> {
         DeValue::Array(_) => Ok(ConfigValue::List(value.texts()?)),
         DeValue::Table(_) => {
             let table = value.table()?;
+            if let Some(runner) = table.get("ci") {
+                let own = CiSource::read(runner, table.get("audience"), table.get("service_connection"))?;
+                table.done()?;
+                return Ok(ConfigValue::Ci(own));
+            }
             let (env, file) = (table.get("env"), table.get("file"));
             let (command, keyring) = (table.get("command"), table.get("keyring"));
             table.done()?;
             let one = || {
                 value.error(
-                    "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }",
+                    "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { keyring = \"service/user\" }, { ci = \"auto\" }",
                 )
             };
             match (env, file, command, keyring) {
@@ -303,6 +362,19 @@ pub fn edit(path: &Path, text: &str, name: &str, edit: &Edit) -> Result<Option<S
     Ok((new != text).then_some(new))
 }
 
+/// The text of the config without `[profile.NAME]`; `None` where it has none.
+///
+/// # Errors
+/// [`Kind::Config`] where the text is no TOML.
+pub fn remove(path: &Path, text: &str, name: &str) -> Result<Option<String>> {
+    let wrong = |why: String| Error::new(Kind::Config, path.display().to_string(), why);
+    let mut doc: toml_edit::DocumentMut =
+        text.parse().map_err(|e: toml_edit::TomlError| wrong(crate::base::text::escape(e.message())))?;
+    let profiles = doc.get_mut("profile").and_then(toml_edit::Item::as_table_like_mut);
+    let removed = profiles.and_then(|profiles| profiles.remove(name)).is_some();
+    Ok(removed.then(|| doc.to_string()))
+}
+
 /// Adds those of `wanted` that the key `hosts` does not name yet.
 fn add_hosts(profile: &mut dyn toml_edit::TableLike, wanted: &[String]) {
     use toml_edit::{Array, Item, Value, value};
@@ -372,6 +444,17 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_is_removed_and_the_others_stay_as_they_are() {
+        let rest = "# mine\nstore = \"file\" # why\n\n[profile.b] # second\nregion = \"useast\" # there\n";
+        let text = format!("{rest}\n# of a\n[profile.a]\nprovider = \"p\"\n");
+        assert_eq!(remove(Path::new("c"), &text, "a").expect("a config").as_deref(), Some(rest));
+        assert_eq!(remove(Path::new("c"), rest, "a").expect("a config"), None);
+        assert_eq!(remove(Path::new("c"), "[profile.a]\nx = 1\n", "a").expect("a config").as_deref(), Some(""));
+        assert_eq!(remove(Path::new("c"), "", "a").expect("a config"), None);
+        assert!(remove(Path::new("c"), "[", "a").is_err());
+    }
+
+    #[test]
     fn hosts_are_origins() {
         let config = parse("[profile.a]\nhosts = [\"API.example.com\", \"http://127.0.0.1:80\"]").expect("a config");
         assert_eq!(config.profiles["a"].hosts, ["https://api.example.com", "http://127.0.0.1"]);
@@ -397,6 +480,15 @@ mod tests {
         let text = "[profile.x]\nprovider = \"p\"\nhosts = [\n  \"a.example\", # why\n]\n";
         let more = edit(Path::new("c"), text, "x", &wish(&["b.example"])).expect("an edit").expect("a change");
         assert!(more.contains("# why") && parse(&more).is_ok_and(|c| c.profiles["x"].hosts.len() == 2), "{more}");
+    }
+
+    #[test]
+    fn a_profile_is_removed_and_all_else_stays() {
+        let text = "store = \"file\" # why\n\n[profile.a]\nprovider = \"p\"\n\n# mine\n[profile.b]\nprovider = \"p\"\n";
+        let without = |name| remove(Path::new("c"), text, name).expect("TOML");
+        assert_eq!(without("a").as_deref(), Some("store = \"file\" # why\n\n# mine\n[profile.b]\nprovider = \"p\"\n"));
+        assert_eq!(without("b").as_deref(), Some("store = \"file\" # why\n\n[profile.a]\nprovider = \"p\"\n"));
+        assert_eq!(without("c"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an issuer publishes, fetched: its metadata (RFC 8414) and its public keys (RFC 7517).
 
+pub mod resource;
+
 use super::{Given, Profile, Source};
 use crate::base::error::{self, Error, Kind};
 use crate::base::secret::Secret;
@@ -103,7 +105,7 @@ impl Profile {
         let what = format!("{issuer} does not offer the grant {}", grant.name);
         let flag = value.replace('_', "-");
         Some(
-            Error::new(Kind::Reply, what, format!("its metadata have no {key}"))
+            Error::new(Kind::Reply, what, format!("its metadata has no {key}"))
                 .hint(format!("if it has one, give it: --{flag} URL")),
         )
     }
@@ -131,7 +133,7 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: C
     note.iter().for_each(|note| host.terminal.detail(note));
     if metadata.issuer() != issuer {
         host.terminal.detail(&format!(
-            "the metadata of {} name the issuer {}",
+            "the metadata of {} names the issuer {}",
             escape(issuer),
             escape(metadata.issuer())
         ));
@@ -224,13 +226,8 @@ fn place(host: &Host, kind: &str, of: &str) -> DocumentCache {
 mod tests {
     use super::*;
     use crate::base::time::Time;
+    use crate::oauth::metadata::testing::{ISSUER, said};
     use zeroize::Zeroizing;
-
-    const ISSUER: &str = "https://a.example/t";
-
-    fn said(issuer: &str) -> String {
-        serde_json::json!({ "issuer": issuer, "token_endpoint": "https://b.example/token" }).to_string()
-    }
 
     fn reply(status: u16, cache_control: Option<&str>, body: &str, at: i64) -> Response {
         let headers = cache_control.map(|value| ("Cache-Control".to_string(), value.to_string()));
@@ -261,14 +258,19 @@ mod tests {
             (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
             (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
             (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
-            (&[(200, "<html>"), (404, ""), (200, "{")], Kind::Reply, "HTML", 3),
-            (&[(404, ""), (403, ""), (410, "")], Kind::Refused, "https://a.example/t: it publishes no metadata: ", 3),
+            (&[(200, "<html>"), (404, ""), (200, "{"), (404, "")], Kind::Reply, "HTML", 4),
+            (
+                &[(404, ""), (403, ""), (410, ""), (404, "")],
+                Kind::Refused,
+                "https://a.example/t: it publishes no metadata: ",
+                4,
+            ),
         ] {
             let (result, count) = found(replies);
             let (of, text, _) = result.unwrap_err();
             assert!(of == kind && text.contains(part) && count == asked, "{of:?} {text} {count}");
         }
-        let (result, _) = found(&[(404, ""), (404, ""), (404, "")]);
+        let (result, _) = found(&[(404, ""), (404, ""), (404, ""), (404, "")]);
         assert!(result.unwrap_err().2.unwrap().contains("--token-url"));
     }
 

@@ -1,12 +1,12 @@
 //! The providers: the user's files before the built-in ones, each read once.
 
 use super::config::{Config, ProfileConfig};
-use super::{read_settings, variable};
+use super::{Setup, read_settings, variable};
 use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
 use crate::host::Host;
-use crate::provider::{Provider, built_in};
+use crate::provider::{Discover, Provider, built_in};
 use anyhow::Result;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -140,10 +140,33 @@ pub(super) fn check_variables(
     Ok(())
 }
 
-pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider: &str, own: &ProfileConfig) -> Error {
+/// The one of `names` that `typed` most likely meant: by its name, else by the title of its provider.
+fn near(host: &Host, library: &Library, names: &[&str], typed: &str) -> Option<String> {
+    let low = typed.trim().to_lowercase();
+    if let Some(near) = nearest(&low, names.iter().copied()) {
+        return Some(near.to_string());
+    }
+    // Two letters are in every title.
+    if low.chars().count() < 3 {
+        return None;
+    }
+    let begins = names.iter().find(|name| name.starts_with(&low)).map(|name| name.to_string());
+    begins.or_else(|| {
+        let all = library.names();
+        let titles = all
+            .iter()
+            .filter_map(|name| Some((name, library.provider(host, name).ok()??.provider.title.to_lowercase())));
+        let is_in = |title: &str| low.split_whitespace().all(|word| title.contains(word));
+        titles.into_iter().find(|(_, title)| is_in(title)).map(|(name, _)| name.clone())
+    })
+}
+
+pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, own: &ProfileConfig) -> Error {
+    let Setup { config, library, .. } = setup;
     let providers = library.names();
     if own.provider.is_some() {
-        let near = nearest(provider, providers.iter().map(String::as_str));
+        let names: Vec<&str> = providers.iter().map(String::as_str).collect();
+        let near = near(host, library, &names, provider);
         let why = format!("unknown provider `{}`", crate::base::text::escape(provider));
         let why = near.map_or(why.clone(), |n| format!("{why}; did you mean `{n}`?"));
         return Error::new(Kind::Config, &own.provider_at, why).hint("list them: tok providers");
@@ -152,11 +175,25 @@ pub(super) fn not_known(library: &Library, config: &Config, name: &str, provider
     let name = crate::base::text::escape_to(name, 80);
     let error = Error::new(Kind::Config, format!("no profile or provider `{name}`"), "");
     if config.profiles.contains_key(&name) {
+        let keys = || crate::base::name::CONFIG_KEYS.iter().copied().filter(|key| *key != "profile");
+        // Whatever has the form of a value's name is taken for one, until there is a provider that does not know it.
+        let mistyped = own.values.iter().find_map(|(value, (_, at))| Some((value, at, nearest(value, keys())?)));
+        if let Some((value, at, near)) = mistyped {
+            return Error::new(Kind::Config, at, format!("unknown key `{value}`; did you mean `{near}`?"));
+        }
         return Error::new(Kind::Config, format!("the profile {name} has no provider"), "")
             .hint(format!("add provider = \"…\" to [profile.{name}]"));
     }
-    match nearest(&name, names) {
-        Some(near) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),
-        None => error.hint("list them: tok list, tok providers"),
+    // The built-in provider that knows a server by its issuer alone.
+    let by_issuer = built_in().map(|(name, _)| name).find(|name| {
+        let loaded = library.provider(host, name).ok().flatten();
+        loaded.is_some_and(|loaded| loaded.provider.discover == Discover::Issuer)
+    });
+    match (near(host, library, &names, &name), by_issuer.filter(|_| is_name(&name))) {
+        (Some(near), _) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),
+        (None, Some(by_issuer)) => error.hint(format!(
+            "list them: tok list, tok providers; for a server with OpenID Connect: tok login {by_issuer} --as {name}"
+        )),
+        (None, None) => error.hint("list them: tok list, tok providers"),
     }
 }

@@ -1,7 +1,9 @@
 //! A name becomes a profile: its provider, its settings, and its values by precedence.
 
+pub mod ci;
 pub mod config;
 pub mod discovery;
+mod exposed;
 mod flags;
 mod hosts;
 pub mod library;
@@ -12,8 +14,9 @@ pub mod testing;
 mod values;
 
 pub use crate::cli::Flag;
+pub use exposed::{exposed, is_exposed};
 pub use library::{Library, Loaded};
-pub use values::{Given, Home, Source, Value, exposed, is_exposed, is_pem, variable};
+pub use values::{Given, Home, Source, Value, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind};
@@ -46,6 +49,8 @@ pub struct Profile {
     pub min_ttl: Option<i64>,
     /// Certificates trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where the metadata of the client are, if it has no other name.
+    pub client_metadata_url: Option<String>,
     /// `--grant`
     pub asked: Option<String>,
     /// The values that are known without a prompt, a command or the keyring.
@@ -69,6 +74,8 @@ pub struct Wishes {
     pub store: Option<StoreChoice>,
     /// The provider, where `login PROVIDER --as NAME` names another than the profile's.
     pub provider: Option<String>,
+    /// `--ci`
+    pub ci: bool,
 }
 
 /// What the user has set up: the config and the providers, each read once.
@@ -165,7 +172,7 @@ impl Profile {
             (None, None) => name.to_string(),
         };
         let Some(loaded) = library.provider(host, &provider_name)? else {
-            return Err(not_known(library, config, name, &provider_name, &own).into());
+            return Err(not_known(host, setup, name, &provider_name, &own).into());
         };
         check_variables(host, library, config, name, &loaded.provider)?;
         let store = match (&wishes.store, host.var("TOK_STORE")?) {
@@ -188,6 +195,11 @@ impl Profile {
             cache,
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
+            client_metadata_url: own
+                .settings
+                .client_metadata_url
+                .clone()
+                .or(config.settings.client_metadata_url.clone()),
             asked: wishes.grant.clone(),
             provider: loaded.provider.clone(),
             provider_file: loaded.file.clone(),
@@ -197,11 +209,17 @@ impl Profile {
             metadata: None,
             exposed: Vec::new(),
         };
+        let full = |name: Option<String>| name.map(|name| profile.provider.full_grant_name(&name).to_string());
+        (profile.asked, profile.config.grant) = (full(profile.asked.clone()), full(profile.config.grant.clone()));
         profile.check_grants()?;
         profile.check_config_values()?;
         profile.gather(host, &wishes.flags)?;
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
+        if wishes.ci {
+            profile.take_identity(host);
+        }
+        profile.identity_defaults();
         Ok(profile)
     }
 
@@ -216,7 +234,8 @@ impl Profile {
             && self.provider.grant(grant).is_none()
         {
             let what = format!("{} has no grant `{}`", self.provider.name, crate::base::text::escape(grant));
-            return Err(wrong(Kind::Usage, what, grant).into());
+            let hint = format!("list them: tok providers {}", self.provider.name);
+            return Err(wrong(Kind::Usage, what, grant).hint(hint).into());
         }
         if let Some(grant) = &self.config.grant
             && self.provider.grant(grant).is_none()

@@ -107,6 +107,8 @@ impl Profile {
 fn reference(source: &Source) -> String {
     match source {
         Source::Command(words) => format!("command {}", words.join("\u{1f}")),
+        // A token that was got for one job is not another's.
+        Source::Ci { source, job, .. } => format!("{source:?}\u{1f}{job}"),
         other => other.to_string(),
     }
 }

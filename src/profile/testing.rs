@@ -7,6 +7,18 @@ use crate::provider::Provider;
 use anyhow::Result;
 use std::path::Path;
 
+/// A provider file of `acme`, whose requests go to https://acme.example/token, and this behind it.
+macro_rules! acme {
+    ($rest:literal) => {
+        concat!(
+            "title = \"Acme\"\n[request]\nurl = \"{base_url}/token\"\n",
+            "[params.base_url]\ndefault = \"https://acme.example\"\nhelp = \"Where it lives\"\n",
+            $rest
+        )
+    };
+}
+pub(crate) use acme;
+
 /// What the user has set up: the provider `acme`, as its file says, and this config.
 ///
 /// # Errors

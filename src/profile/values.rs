@@ -1,7 +1,9 @@
 //! The values of a profile: where each comes from, by precedence, and how it is checked and read.
 
 use super::Profile;
+use super::ci::CiSource;
 use super::config::ConfigValue;
+use super::exposed::{exposed, is_exposed};
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
@@ -9,7 +11,6 @@ use crate::cli::Flag;
 use crate::host::{Host, Stdin};
 use crate::oauth::request::{self, Unready, Values};
 use crate::provider::{Param, Provider};
-use crate::system::files;
 use crate::system::process::Failed;
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -35,10 +36,23 @@ pub enum Source {
     Command(Vec<String>),
     /// An entry of the keyring that the config names.
     Keyring(String, String),
+    /// The identity of the CI job or machine.
+    Ci {
+        /// As the config names it.
+        source: CiSource,
+        /// A digest of what tells the job from others.
+        job: String,
+        /// Whether `--ci` put it there.
+        by_flag: bool,
+    },
     /// The store: what a login stored there.
     Store,
     /// The issuer's metadata.
     Metadata(String),
+    /// The metadata of the API at this address, at a login.
+    Api(String),
+    /// The registration of a client with this issuer, at a login.
+    Registration(String),
     /// The provider's default.
     Default,
     /// A prompt.
@@ -56,8 +70,11 @@ impl std::fmt::Display for Source {
             Source::ConfigFile(path) => write!(f, "the config, from the file {}", path.display()),
             Source::Command(words) => write!(f, "the config, from the command {}", words[0]),
             Source::Keyring(service, user) => write!(f, "the config, from the keyring ({service}/{user})"),
+            Source::Ci { by_flag: true, .. } => f.write_str("the CI job's identity (--ci)"),
+            Source::Ci { source, .. } => write!(f, "the config, from the CI job's identity ({source})"),
             Source::Store => f.write_str("the secret store"),
-            Source::Metadata(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Metadata(issuer) | Source::Api(issuer) => write!(f, "the metadata of {issuer}"),
+            Source::Registration(issuer) => write!(f, "the registration at {issuer}"),
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }
@@ -143,6 +160,10 @@ impl Profile {
                 let why = unknown(&doc, 0..0, "key or value", name, names).why;
                 return Err(Error::new(Kind::Config, at, why).into());
             };
+            if matches!(given, ConfigValue::Ci(_)) && !param.secret {
+                let why = format!("`{name}` is not a secret, and so cannot be an identity token");
+                return Err(Error::new(Kind::Config, at, why).into());
+            }
             if matches!(given, ConfigValue::List(_)) && !param.list {
                 return Err(Error::new(Kind::Config, at, format!("`{name}` is one value, not a list")).into());
             }
@@ -252,6 +273,7 @@ impl Profile {
             ConfigValue::Keyring(service, user) => {
                 Given { text: None, source: Source::Keyring(service.clone(), user.clone()) }
             }
+            ConfigValue::Ci(source) => Given { text: None, source: source.source(host) },
         }))
     }
 
@@ -287,7 +309,10 @@ impl Profile {
             Source::Env(variable) | Source::EnvFile(variable) => (Kind::Usage, variable.clone()),
             Source::Asked => (Kind::Usage, name.to_string()),
             Source::Store => (Kind::LoginNeeded, format!("the stored {name}")),
-            Source::Metadata(issuer) => (Kind::Reply, format!("the metadata of {issuer}: {name}")),
+            Source::Metadata(issuer) | Source::Api(issuer) => {
+                (Kind::Reply, format!("the metadata of {issuer}: {name}"))
+            }
+            Source::Registration(issuer) => (Kind::Reply, format!("the registration at {issuer}: {name}")),
             Source::Default => (Kind::Config, format!("provider {}: {name}", self.provider.name)),
             _ => {
                 let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
@@ -357,19 +382,19 @@ impl Profile {
         self.provider.param(name).or(refresh_token_param(&self.provider, name))
     }
 
-    /// The text of a value that was found, asking its command or the keyring now where that is where it comes from.
+    /// The text of a value that was found, asking its command, the keyring or the CI job's identity now where that is
+    /// where it comes from.
     ///
     /// # Errors
-    /// [`Kind::Config`] where the command fails, [`Kind::Store`] where the keyring does.
-    pub fn fetch(&self, host: &Host, name: &str) -> Result<Option<Zeroizing<String>>> {
+    /// [`Kind::Config`] where the command fails, [`Kind::Store`] where the keyring does; as [`Profile::ci_identity`].
+    pub fn fetch(&self, host: &mut Host, name: &str) -> Result<Option<Zeroizing<String>>> {
         let (Some(given), Some(param)) = (self.given.get(name), self.param(name)) else { return Ok(None) };
         let secret = match (&given.text, &given.source) {
             (Some(texts), _) if texts.is_empty() => return Ok(None),
             (Some(texts), _) => return Ok(Some(join(param, texts))),
             (None, Source::Command(words)) => {
-                let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
-                let run = host.run_command(words, lines(param));
-                run.map_err(|failed| unread(Kind::Config, format!("{at}: the command for {name}"), failed))?
+                let run = host.may_run_commands().and_then(|()| host.run_command(words, lines(param)));
+                run.map_err(|failed| self.command_failed(name, failed))?
             }
             (None, Source::Keyring(service, user)) => {
                 let found = host.keyring_entry(service, user).map_err(|e| {
@@ -381,11 +406,28 @@ impl Profile {
                     Error::new(Kind::LoginNeeded, what, why).hint("the config names this entry: add it to the keyring")
                 })?
             }
+            (None, Source::Ci { source, .. }) => self.ci_identity(host, name, source)?,
             (None, _) => return Ok(None),
         };
         let given = Given { text: Some(split(param, secret.expose())), source: given.source.clone() };
         self.check_value(param, &given)?;
         Ok(given.text.map(|texts| join(param, &texts)))
+    }
+
+    fn command_failed(&self, name: &str, failed: Failed) -> Error {
+        let at = self.config.values.get(name).map_or("config", |(_, at)| at.as_str());
+        unread(Kind::Config, format!("{at}: the command for {name}"), failed)
+    }
+
+    /// Whether the commands that give values may be run, before anything is waited for: the tok whose command has started
+    /// this one may hold the lock of this profile.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where one may not.
+    pub fn check_commands(&self, host: &Host) -> Result<()> {
+        let is_command = |given: &Given| matches!(given.source, Source::Command(_));
+        let Some((name, _)) = self.given.iter().find(|(_, given)| is_command(given)) else { return Ok(()) };
+        Ok(host.may_run_commands().map_err(|failed| self.command_failed(name, failed))?)
     }
 
     /// The variable that gives the value `name`: the one that the config names, else its own.
@@ -424,18 +466,6 @@ pub(super) fn unread(kind: Kind, what: String, failed: Failed) -> Error {
         true => Error::new(Kind::Unavailable, what, failed.why).hint("allow more time with --timeout"),
         false => Error::new(kind, what, failed.why),
     }
-}
-
-/// Whether `file` holds a key that others may read. A password's file may well be a group's, and is not asked about.
-pub fn is_exposed(param: &Param, file: &Path) -> bool {
-    param.secret && param.lines && files::is_open_to_others(file)
-}
-
-/// What is said of such a file; `ssh` refuses one.
-pub fn exposed(name: &str, file: &Path) -> String {
-    let shown = file.to_string_lossy();
-    let quoted = shlex::try_quote(&shown).unwrap_or(shown.clone());
-    format!("{name} is in a file that others can read or change: chmod 600 {quoted}")
 }
 
 /// A list as text becomes its items; any other value is one.

@@ -2,7 +2,6 @@
 
 use super::template::Piece;
 use super::{Auth, Call, Encode, Field, Flow, Param, Provider, Template};
-use crate::base::error::{Error, Result};
 use crate::base::toml::{Document, Table, unknown};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,47 +30,46 @@ const DEEPEST: usize = 16;
 const MOST_PARTS: usize = 64;
 /// The longest text that a default may have of itself, in bytes.
 const LONGEST: usize = 16 << 10;
+/// How many defaults are looked at further that lead too far: what is wrong with one is often wrong with all.
+const MOST_TOLD: usize = 20;
 /// How many texts with places for values a request may have.
 const MOST_PLACES: usize = 1000;
 
-/// Checks `provider`, read from `root`.
-pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()> {
+/// Checks `provider`, read from `root`, and notes all that is wrong.
+pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     let at = Places { doc, root };
-    // First: the other checks follow defaults to their ends.
-    expansions(&at, provider)?;
+    expansions(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
         let known = [&["refresh_token"], grant.flow.finds()].concat();
-        call(&at, &place, provider, &grant.call, &known)?;
+        call(&at, &place, provider, &grant.call, &known);
         if let Some(begin) = &grant.begin {
-            call(&at, &["grants", &grant.name, "begin"], provider, begin, &known)?;
+            call(&at, &["grants", &grant.name, "begin"], provider, begin, &known);
         }
         if let Some(push) = &grant.push {
-            names(&at, &["grants", &grant.name, "push"], provider, push, &[])?;
+            names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
             let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
             if matches!(claim.as_str(), "iat" | "exp" | "jti") {
-                return Err(at.error(&place, "tok sets this claim itself; use `lifetime`, `backdate` and `jti`"));
+                at.note(&place, "tok sets this claim itself; use `lifetime`, `backdate` and `jti`");
             }
-            names(&at, &place, provider, template, &["key_fingerprint"])?;
+            names(&at, &place, provider, template, &["key_fingerprint"]);
         }
         for (name, template) in &grant.defaults {
             let place = ["grants", &grant.name, "defaults"];
             if provider.param(name).is_none_or(|p| p.secret) {
-                return Err(
-                    at.error(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"))
-                );
+                at.note(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"));
             }
-            names(&at, &place, provider, template, &[])?;
+            names(&at, &place, provider, template, &[]);
         }
         if grant.flow == Flow::Signed && grant.assertion.is_none() {
-            return Err(at.error(&place, "missing [grants.NAME.assertion]: what to sign"));
+            at.note(&place, "missing [grants.NAME.assertion]: what to sign");
         }
         if grant.assertion.is_some() {
             for name in ["private_key", "assertion"] {
                 if provider.param(name).is_none_or(|p| !p.secret) {
-                    return Err(at.error(&place, format!("requires [params.{name}] with `secret = true`")));
+                    at.note(&place, format!("requires [params.{name}] with `secret = true`"));
                 }
             }
         }
@@ -80,7 +78,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
         [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)]
     {
         if let Some(asked) = asked {
-            call(&at, &[place], provider, asked, &["refresh_token", "access_token", "token_type_hint"])?;
+            call(&at, &[place], provider, asked, &["refresh_token", "access_token", "token_type_hint"]);
         }
     }
     for param in &provider.params {
@@ -89,57 +87,63 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) -> Result<()>
                 "`{}` cannot be a choice: letters, digits and any of {CHOICE}",
                 crate::base::text::escape_to(choice, 80)
             );
-            return Err(at.error(&["params", &param.name, "choices"], why));
+            at.note(&["params", &param.name, "choices"], why);
         }
         for (key, needs_list) in [("repeat", param.repeat), ("pairs", param.pairs)] {
             if needs_list && !param.list {
-                return Err(at.error(&["params", &param.name, key], format!("`{key}` requires `list = true`")));
+                at.note(&["params", &param.name, key], format!("`{key}` requires `list = true`"));
             }
         }
         if let Some(default) = &param.default {
-            names(&at, &["params", &param.name, "default"], provider, default, &[])?;
+            names(&at, &["params", &param.name, "default"], provider, default, &[]);
+        }
+        for (name, _) in param.identity.iter().flatten() {
+            let place = ["params", param.name.as_str(), "identity"];
+            if provider.param(name).is_none_or(|with| with.secret) {
+                at.note(&place, format!("`{name}` cannot have a default: it is a secret or not in [params]"));
+            }
         }
         if let Some(inside) = &param.inside
             && provider.param(&inside.value).is_none()
         {
             let names = provider.params.iter().map(|p| p.name.as_str());
-            return Err(at.unknown(&["params", &param.name, "inside"], "value", &inside.value, names));
+            at.note_unknown(&["params", &param.name, "inside"], "value", &inside.value, names);
         }
     }
     let mut in_use: Vec<(&str, bool)> = provider.usage.value.names().collect();
     in_use.retain(|(name, _)| *name != "access_token");
-    names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"])?;
+    names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"]);
     if in_use.len() == provider.usage.value.names().count() {
-        return Err(at.error(&["use", "value"], "the header's value must contain {access_token}"));
+        at.note(&["use", "value"], "the header's value must contain {access_token}");
     }
     if let Some(refresh) = &provider.refresh {
         let grants = || provider.grants.iter().map(|g| g.name.as_str());
-        let Some(grant) = provider.grant(&refresh.grant) else {
-            return Err(at.unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()));
-        };
-        if !provider.uses(grant).contains_key("refresh_token") {
-            return Err(at.error(&["refresh", "grant"], "this grant does not use {refresh_token}"));
+        match provider.grant(&refresh.grant) {
+            None => at.note_unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()),
+            Some(grant) if !provider.uses(grant).contains_key("refresh_token") => {
+                at.note(&["refresh", "grant"], "this grant does not use {refresh_token}");
+            }
+            Some(_) => {}
         }
         if let Some(fallback) = &refresh.fallback {
             if provider.grant(fallback).is_none() {
-                return Err(at.unknown(&["refresh", "fallback"], "grant", fallback, grants()));
+                at.note_unknown(&["refresh", "fallback"], "grant", fallback, grants());
             }
             if *fallback == refresh.grant {
-                return Err(at.error(&["refresh", "fallback"], "`fallback` must not be the same grant as `grant`"));
+                at.note(&["refresh", "fallback"], "`fallback` must not be the same grant as `grant`");
             }
         }
     }
     for param in &provider.params {
         let place = ["params", param.name.as_str(), "default"];
         let Some([Piece::Text(text)]) = param.default.as_ref().map(|d| d.0.as_slice()) else { continue };
-        if param.url {
-            crate::base::url::base(text).map_err(|why| at.error(&place, format!("this URL {why}")))?;
+        if let (true, Err(why)) = (param.url, crate::base::url::base(text)) {
+            at.note(&place, format!("this URL {why}"));
         }
         if !param.choices.is_empty() && !param.choices.contains(text) {
-            return Err(at.unknown(&place, "choice", text, param.choices.iter().map(String::as_str)));
+            at.note_unknown(&place, "choice", text, param.choices.iter().map(String::as_str));
         }
     }
-    Ok(())
 }
 
 /// What a choice may hold besides letters and digits. It is completed in shells and stands in help: nothing of it may
@@ -152,12 +156,18 @@ fn is_choice(text: &str) -> bool {
 }
 
 /// Bounds what the values and requests can grow to when defaults are filled in.
-fn expansions(at: &Places, provider: &Provider) -> Result<()> {
+fn expansions(at: &Places, provider: &Provider) {
     let params: BTreeMap<&str, &Param> = provider.params.iter().map(|p| (p.name.as_str(), p)).collect();
     let mut sizes = BTreeMap::new();
+    let mut told = 0;
     for param in &provider.params {
-        let place = ["params", param.name.as_str(), "default"];
-        size(&params, &mut sizes, &param.name, 0).map_err(|why| at.error(&place, why))?;
+        if let Err(why) = size(&params, &mut sizes, &param.name, 0) {
+            at.note(&["params", &param.name, "default"], why);
+            told += 1;
+        }
+        if told == MOST_TOLD {
+            break;
+        }
     }
     let parts_of = |template: &Template| -> usize {
         let named = template.names().map(|(name, _)| sizes.get(name).map_or(1, |size: &Size| size.parts.max(1)));
@@ -167,7 +177,7 @@ fn expansions(at: &Places, provider: &Provider) -> Result<()> {
     for grant in &provider.grants {
         for (name, template) in &grant.defaults {
             if parts_of(template) > MOST_PARTS {
-                return Err(at.error(&["grants", &grant.name, "defaults", name], why()));
+                at.note(&["grants", &grant.name, "defaults", name], why());
             }
         }
     }
@@ -185,13 +195,12 @@ fn expansions(at: &Places, provider: &Provider) -> Result<()> {
             most = parts_of(template).max(most);
         });
         if most > MOST_PARTS {
-            return Err(at.error(&place, why()));
+            at.note(&place, why());
         }
         if places > MOST_PLACES {
-            return Err(at.error(&place, format!("a request has at most {MOST_PLACES} fields")));
+            at.note(&place, format!("a request has at most {MOST_PLACES} fields"));
         }
     }
-    Ok(())
 }
 
 /// What a value is at most, where it is not given itself.
@@ -266,9 +275,13 @@ fn holds_itself(params: &BTreeMap<&str, &Param>, name: &str) -> bool {
     false
 }
 
-fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) -> Result<()> {
-    let inside = |key| [place, &[key]].concat();
-    names(at, &inside("url"), provider, &call.url, &[])?;
+fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) {
+    // What the grants share is wrong once, where it stands.
+    let inside = |key| match at.has(&[place, &[key]].concat()) || !at.has(&["request", key]) || place[0] != "grants" {
+        true => [place, &[key]].concat(),
+        false => vec!["request", key],
+    };
+    names(at, &inside("url"), provider, &call.url, &[]);
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;
@@ -278,68 +291,59 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
             crate::base::url::Url::parse_start(text).err()
         };
         if let Some(why) = wrong {
-            return Err(at.error(&inside("url"), format!("this URL {why}; it must begin with https:// or a value")));
+            at.note(&inside("url"), format!("this URL {why}; it must begin with https:// or a value"));
         }
     }
     // It would never be sent, nor the query that is put after it.
     if call.url.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('#'))) {
-        return Err(at.error(&inside("url"), "this URL must not have a fragment (`#`)"));
+        at.note(&inside("url"), "this URL must not have a fragment (`#`)");
     }
     for (_, template) in &call.headers {
-        names(at, &inside("headers"), provider, template, known)?;
+        names(at, &inside("headers"), provider, template, known);
     }
     for (_, template) in &call.query {
-        names(at, &inside("query"), provider, template, known)?;
+        names(at, &inside("query"), provider, template, known);
     }
     for (name, field) in &call.body {
-        let mut wrong = None;
-        field.each_template(&mut |template| {
-            if wrong.is_none() {
-                wrong = names(at, &[place, &["body", name]].concat(), provider, template, known).err();
-            }
-        });
-        if let Some(error) = wrong {
-            return Err(error);
-        }
+        let place = [inside("body"), vec![name]].concat();
+        field.each_template(&mut |template| names(at, &place, provider, template, known));
         let is_table = matches!(field, Field::Text(template) if template.is_alone(|name| {
             provider.param(name).is_some_and(|p| p.pairs)
         }));
         if call.encode != Encode::Json && (is_table || !matches!(field, Field::Text(_) | Field::Plain(_))) {
-            return Err(at.error(&[place, &["body", name]].concat(), "a list or a table can only be sent as JSON"));
+            at.note(&place, "a list or a table can only be sent as JSON");
         }
     }
     if call.encode == Encode::None && !call.body.is_empty() {
-        return Err(at.error(&inside("body"), "a body is not allowed with `encode = \"none\"`"));
+        at.note(&inside("body"), "a body is not allowed with `encode = \"none\"`");
     }
     if call.auth != Auth::None {
         let needed = call.auth.names().iter().filter(|(name, optional)| !optional || *name == "client_id");
         for (name, _) in needed {
             if provider.param(name).is_none() {
-                return Err(at.error(&inside("auth"), format!("requires [params.{name}]")));
+                at.note(&inside("auth"), format!("requires [params.{name}]"));
             }
         }
     }
     for (key, template) in [("auth", &call.auth_by), ("dpop", &call.dpop_by)] {
         if let Some(template) = template {
-            names(at, &inside(key), provider, template, &[])?;
+            names(at, &inside(key), provider, template, &[]);
         }
     }
     if let Some(name) = &call.more
         && provider.param(name).is_none_or(|p| !p.list || p.secret)
     {
-        return Err(at.error(&inside("more"), format!("`{name}` must be a list in [params] and not a secret")));
+        at.note(&inside("more"), format!("`{name}` must be a list in [params] and not a secret"));
     }
-    Ok(())
 }
 
-fn names(at: &Places, place: &[&str], provider: &Provider, template: &Template, known: &[&str]) -> Result<()> {
+fn names(at: &Places, place: &[&str], provider: &Provider, template: &Template, known: &[&str]) {
     for (name, _) in template.names() {
         if provider.param(name).is_none() && !known.contains(&name) {
             let names = provider.params.iter().map(|p| p.name.as_str()).chain(known.iter().copied());
-            return Err(at.unknown(place, "value", name, names));
+            at.note_unknown(place, "value", name, names);
         }
     }
-    Ok(())
 }
 
 struct Places<'a, 'd, 't> {
@@ -366,12 +370,19 @@ impl Places<'_, '_, '_> {
         at
     }
 
-    fn error(&self, path: &[&str], why: impl Into<String>) -> Error {
-        self.doc.error(self.span(path), why)
+    /// Whether the file has the key at the end of `path` itself.
+    fn has(&self, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return false };
+        let first = self.root.look(first);
+        rest.iter().fold(first, |value, key| value?.table().ok()?.look(key)).is_some()
     }
 
-    fn unknown<'n>(&self, path: &[&str], kind: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) -> Error {
-        unknown(self.doc, self.span(path), kind, typed, names)
+    fn note(&self, path: &[&str], why: impl Into<String>) {
+        self.doc.note(self.doc.error(self.span(path), why));
+    }
+
+    fn note_unknown<'n>(&self, path: &[&str], kind: &str, typed: &str, names: impl IntoIterator<Item = &'n str>) {
+        self.doc.note(unknown(self.doc, self.span(path), kind, typed, names));
     }
 }
 

@@ -3,11 +3,23 @@
 use super::template::Template;
 use super::types::*;
 use super::{built_in, parse};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 impl Flow {
+    /// The short names of flows, which no grant may have.
+    pub const SHORT_NAMES: [&'static str; 2] = ["browser", "device"];
+
+    /// Its short name, where it has one.
+    pub fn short_name(self) -> Option<&'static str> {
+        match self {
+            Flow::AuthorizationCode => Some("browser"),
+            Flow::DeviceCode => Some("device"),
+            Flow::Direct | Flow::Signed | Flow::Ciba => None,
+        }
+    }
+
     /// Whether it needs a person.
     pub fn needs_person(self) -> bool {
         matches!(self, Flow::AuthorizationCode | Flow::DeviceCode | Flow::Ciba)
@@ -41,6 +53,11 @@ impl Auth {
         matches!(self, Auth::ClientSecretJwt | Auth::PrivateKeyJwt)
     }
 
+    /// Whether it takes the value `name`.
+    pub fn takes(self, name: &str) -> bool {
+        self.names().iter().any(|(known, _)| *known == name)
+    }
+
     /// The values it takes, and whether each is optional.
     pub(super) fn names(self) -> &'static [(&'static str, bool)] {
         match self {
@@ -48,6 +65,7 @@ impl Auth {
             Auth::Auto => &[
                 ("client_id", true),
                 ("client_secret", true),
+                ("client_assertion", true),
                 ("private_key", true),
                 ("certificate", true),
                 ("key_id", true),
@@ -67,6 +85,8 @@ impl Auth {
                 ("algorithm", true),
                 ("assertion_audience", true),
             ],
+            // The assertion names the client (RFC 7521 §4.2).
+            Auth::Assertion => &[("client_id", true), ("client_assertion", false)],
             Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
         }
     }
@@ -81,15 +101,38 @@ impl Provider {
         parse::provider(name, file, text, parse::Check::Whole)
     }
 
+    /// All that is wrong with such a file, in the order of its lines; see [`Provider::parse`].
+    pub fn check(name: &str, file: &str, text: &str) -> (Provider, Vec<Error>) {
+        let (provider, mut findings) = parse::read(name, file, text, parse::Check::Whole);
+        // FILE:LINE:COLUMN
+        findings.sort_by_key(|error| {
+            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
+            let column = numbers.next();
+            (numbers.next(), column)
+        });
+        (provider, findings)
+    }
+
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).
     pub fn built_in(name: &str) -> Option<Result<Provider>> {
         let (name, text) = built_in().find(|(n, _)| *n == name)?;
         Some(parse::provider(name, &format!("(built in) {name}.toml"), text, parse::Check::Built))
     }
 
-    /// The grant of that name.
+    /// The grant of that name, or of that short name: the first of its flow.
     pub fn grant(&self, name: &str) -> Option<&Grant> {
         self.grants.iter().find(|g| g.name == name)
+    }
+
+    /// The short name of `grant`: of the first of its flow alone.
+    pub fn short_grant_name(&self, grant: &Grant) -> Option<&'static str> {
+        let first = self.grants.iter().find(|other| other.flow == grant.flow);
+        grant.flow.short_name().filter(|_| first.is_some_and(|first| first.name == grant.name))
+    }
+
+    /// The name of the grant that `name` is the short name of, else `name`.
+    pub fn full_grant_name<'n>(&'n self, name: &'n str) -> &'n str {
+        self.grants.iter().find(|g| self.short_grant_name(g) == Some(name)).map_or(name, |grant| &grant.name)
     }
 
     /// The value of that name.
@@ -119,9 +162,9 @@ impl Provider {
         let mut all = self.closure(all);
         if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
             // The endpoints come from the issuer, or the issuer is one way to them.
-            let optional = !self.discover;
+            let optional = self.discover != Discover::Issuer;
             all.entry("issuer".into()).and_modify(|was| *was = *was && optional).or_insert(optional);
-            if self.discover {
+            if self.discover != Discover::Nothing {
                 let told = |name: &String| self.param(name).is_some_and(|p| p.metadata.is_some());
                 all.iter_mut().filter(|(name, _)| told(name)).for_each(|(_, optional)| *optional = true);
             }
@@ -252,7 +295,7 @@ impl Grant {
         }
         if self.client == ClientRequirement::Confidential
             && self.call.auth == Auth::Auto
-            && !["client_secret", "private_key"].iter().any(|name| known(name))
+            && !["client_secret", "client_assertion", "private_key"].iter().any(|name| known(name))
         {
             all.insert("client_secret".into(), false);
         }
@@ -322,6 +365,7 @@ impl Method {
             Method::Get => "GET",
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Delete => "DELETE",
         }
     }
 }

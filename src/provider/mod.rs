@@ -7,6 +7,6 @@ mod parse;
 pub mod template;
 mod types;
 
-pub use built_in::built_in;
+pub use built_in::{BY_ADDRESS, built_in};
 pub use template::Template;
 pub use types::*;

@@ -14,6 +14,10 @@ pub struct Provider {
     pub title: String,
     /// The URL of its documentation.
     pub docs: Option<String>,
+    /// What is known of it besides how it is asked.
+    pub about: About,
+    /// Its place among the first in the choice of `tok login`; `None`: it stands with the others, by name.
+    pub featured: Option<i64>,
     /// The values its grants need, in the order of the file.
     pub params: Vec<Param>,
     /// Its grants; the first is the default.
@@ -26,13 +30,67 @@ pub struct Provider {
     pub introspect: Option<Call>,
     /// How to ask who a token is for, if that can be asked (OIDC Core §5.3).
     pub userinfo: Option<Call>,
-    /// Its endpoints come from what the issuer publishes (RFC 8414), so only the issuer is prompted for, not each
-    /// endpoint.
-    pub discover: bool,
+    /// Where its endpoints come from, if not from the file.
+    pub discover: Discover,
     /// How an API expects the access token.
     pub usage: Use,
     /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
+}
+
+/// What is known of a provider that changes no request.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// What it is for: it is listed with others of its kind.
+    pub kind: Option<&'static str>,
+    /// How sure its facts are.
+    pub verified: Option<&'static str>,
+    /// The day on which they were looked up: `2026-11-28`.
+    pub verified_on: Option<String>,
+    /// The page on which a client is registered.
+    pub register: Option<String>,
+    /// The redirect URIs that a client may have.
+    pub redirect: Option<&'static str>,
+}
+
+impl About {
+    /// What a provider may be for.
+    pub const KINDS: &[&str] = &[
+        "standard",
+        "identity",
+        "developer",
+        "cloud",
+        "security",
+        "work",
+        "mail",
+        "social",
+        "commerce",
+        "money",
+        "media",
+        "health",
+        "home",
+        "travel",
+        "data",
+        "government",
+    ];
+    /// `wire`: requests or replies were seen; `docs`: its own documents say so; `list`: others' lists say so.
+    pub const VERIFIED: &[&str] = &["wire", "docs", "list"];
+    /// `any-port`: `http://127.0.0.1` with any port; `localhost`: `http://localhost` with any port; `exact`: a loopback
+    /// address exactly as registered; `exact-localhost`: likewise, by the name `localhost` alone; `https`: none on this
+    /// machine.
+    pub const REDIRECTS: &[&str] = &["any-port", "localhost", "exact", "exact-localhost", "https"];
+}
+
+/// Where a provider's endpoints come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discover {
+    /// The file, or values.
+    Nothing,
+    /// What the issuer publishes (RFC 8414), so only the issuer is prompted for, not each endpoint.
+    Issuer,
+    /// What the API at the value `resource` publishes (RFC 9728), which names the issuer; a client that is not known is
+    /// registered there (RFC 7591).
+    Resource,
 }
 
 /// A value that grants need.
@@ -74,6 +132,9 @@ pub struct Param {
     pub until: Option<String>,
     /// Each item of the list is `NAME=VALUE`, sent as a JSON object.
     pub pairs: bool,
+    /// `--ci` may put the identity token of the job into it. The defaults of other values that such a token brings with
+    /// it, by name; `None`: it takes none.
+    pub identity: Option<Vec<(String, String)>>,
 }
 
 /// A place in a value that is JSON.
@@ -212,6 +273,8 @@ pub enum Auth {
     ClientSecretJwt,
     /// An assertion signed with the client's key.
     PrivateKeyJwt,
+    /// An assertion that was made elsewhere (RFC 7521 §4.2).
+    Assertion,
     /// A certificate that the server's authority has issued.
     Tls,
     /// A certificate that the server knows.
@@ -227,6 +290,7 @@ pub const AUTHS: &[(&str, Auth)] = &[
     ("post", Auth::Post),
     ("client-secret-jwt", Auth::ClientSecretJwt),
     ("private-key-jwt", Auth::PrivateKeyJwt),
+    ("assertion", Auth::Assertion),
     ("tls", Auth::Tls),
     ("tls-self-signed", Auth::TlsSelfSigned),
 ];
@@ -391,8 +455,10 @@ pub struct Use {
     pub value: Template,
     /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
     pub hosts: Option<Vec<String>>,
+    /// The user name that goes with it where a program sends name and password; `None`: any will do.
+    pub username: Option<String>,
 }
-/// The HTTP methods a provider file may name.
+/// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET
@@ -401,4 +467,6 @@ pub enum Method {
     Post,
     /// PUT
     Put,
+    /// DELETE
+    Delete,
 }

@@ -11,17 +11,19 @@ use crate::oauth::reply::Issued;
 use crate::oauth::request::Unready;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
+use crate::provider::template::Gap;
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask};
-use crate::session::explain::login_needed;
+use crate::session::explain::{Lack, login_needed};
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::journal;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::session::shared;
+use crate::session::status;
 use crate::storage::cache::Cache;
-use crate::storage::index::{Index, IndexEntry};
+use crate::storage::index::{Index, IndexEntry, Refusal};
 use crate::system::signals::Stake;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::{CurrentIdentity, TokenIdentity};
@@ -70,6 +72,9 @@ pub fn obtain(
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
     let mut opened = if no_store || self_sufficient { OpenStore::nothing() } else { OpenStore::open(host, profile) };
     opened.follow(host, &profile.name)?;
+    if !(no_store || self_sufficient) {
+        status::note_store(host, profile, &opened);
+    }
     if let Some(trouble) = &opened.trouble {
         // Files that others can read are an error, not a missing value.
         if profile.store == crate::storage::choice::StoreChoice::File {
@@ -94,7 +99,12 @@ pub fn obtain(
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
-    let obtained = obtain_with(host, &wanted, &grant, opened, answers);
+    let obtained = obtain_with(host, &wanted, &grant, &mut opened, answers);
+    if let (Ok((token, source)), false) = (&obtained, no_store)
+        && *source != TokenSource::Cache
+    {
+        status::note_issued(host, profile, &opened, token.received.secs());
+    }
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
         // It is cached there only, where all calls find it; an older one here would be found first.
         own.drop_answers(&known, token.received.secs());
@@ -123,15 +133,15 @@ fn obtain_with(
     host: &mut Host,
     wanted: &Wanted,
     grant: &Grant,
-    mut opened: OpenStore,
+    opened: &mut OpenStore,
     answers: &dyn Fn(&Token, i64) -> bool,
 ) -> Result<(Token, TokenSource)> {
-    let Wanted { profile, known, .. } = wanted;
+    let profile = wanted.profile;
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
-    let contradiction = opened.credentials.session.as_ref().and_then(|s| s.identity.contradiction(known));
+    let contradiction = contradiction(wanted, opened);
     if let Some(differs) = &contradiction {
         host.terminal.detail(&format!("{}: not using the session: it differs in {differs}", profile.name));
     }
@@ -146,8 +156,8 @@ fn obtain_with(
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
         let refreshed = match profile.store.is_shared() {
-            true => shared::renew(host, wanted, &mut opened, &secrets, answers)?,
-            false => refresh::refresh(host, wanted, &mut opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
+            true => shared::renew(host, wanted, opened, &secrets, answers)?,
+            false => refresh::refresh(host, wanted, opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
         };
         match refreshed {
             Some(found) => return Ok(found),
@@ -158,22 +168,28 @@ fn obtain_with(
                     let error =
                         Error::new(Kind::LoginNeeded, ended, "the provider no longer accepts the refresh token")
                             .hint(format!("run: tok login {} {}", profile.name, grant.name));
-                    return Err(opened.bring_again(host, profile, error, true).into());
+                    return Err(opened.bring_again(host, profile, error).into());
                 }
             }
         }
     }
     match step {
         plan::Step::Run(grant) => {
-            let token = run(host, wanted, grant, &mut opened, &secrets, contradiction.is_some())?;
+            let token = run(host, wanted, grant, opened, &secrets)?;
             Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
             _ => {
-                let error =
-                    login_needed(host, profile, lacking, &missing, &opened, contradiction.as_deref(), url.as_deref());
-                opened.bring_again(host, profile, error, contradiction.is_none())
+                let lack = Lack {
+                    grant: lacking,
+                    missing: &missing,
+                    contradiction: contradiction.as_deref(),
+                    url: url.as_deref(),
+                };
+                let error = login_needed(host, profile, opened, &lack);
+                // With other settings the session is another's.
+                if contradiction.is_some() { error } else { opened.bring_again(host, profile, error) }
             }
         }
         .into()),
@@ -182,16 +198,22 @@ fn obtain_with(
     }
 }
 
-/// Runs a non-interactive grant. `apart`: the stored session is for other settings, and stays as it is.
+/// What the session differs in from the settings in force.
+fn contradiction(wanted: &Wanted, opened: &OpenStore) -> Option<String> {
+    opened.credentials.session.as_ref().and_then(|session| session.identity.contradiction(wanted.known))
+}
+
+/// Runs a non-interactive grant.
 fn run(
     host: &mut Host,
     wanted: &Wanted,
     grant: &Grant,
     opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
-    apart: bool,
 ) -> Result<Token> {
     let profile = wanted.profile;
+    // The stored session is for other settings, and stays as it is.
+    let apart = contradiction(wanted, opened).is_some();
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.credentials)?;
     if profile.provider.refresh.is_some() && !apart {
@@ -222,13 +244,25 @@ fn run(
         Flow::Signed => signed(profile, &inputs, host.clock.now()),
         _ => ask(host, profile, &asking, &inputs)?,
     };
-    let (issued, received) = match outcome {
-        Outcome::Issued(issued, received) => (issued, received),
+    let issued = match outcome {
+        Outcome::Issued(issued) => issued,
         Outcome::Dead(error) | Outcome::Failed(error, _) => {
             if is_kept_personal && error.kind == Kind::Refused {
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refused = Some(grant.name.clone()));
                 }
+            }
+            if error.kind == Kind::Refused && !apart {
+                let url = profile.session_url(inputs.values()).unwrap_or_default();
+                let known = inputs.known(profile, wanted.known);
+                let refusal = Refusal {
+                    grant: grant.name.clone(),
+                    ended: false,
+                    why: error.why.clone(),
+                    at: host.clock.now().secs(),
+                    identity: Some(known.identity(&url, Some(&grant.name), Some(&grant.name))),
+                };
+                status::note_refusal(host, profile, opened, refusal);
             }
             return Err(error.into());
         }
@@ -238,7 +272,7 @@ fn run(
     let mut identity = known.identity(&url, Some(&grant.name), Some(&grant.name));
     identity.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, received, identity, &inputs)?;
+    let token = cached(profile, grant, &issued, identity, &inputs)?;
     // A session for scopes of this call alone would answer calls that ask for others.
     let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
@@ -252,12 +286,12 @@ fn run(
         let session = Session {
             refresh_token: refresh_token.clone(),
             identity: known.identity(&url, Some(&grant.name), None),
-            since: received.secs(),
+            since: issued.received.secs(),
             subject: issued.id_token.as_ref().and_then(refresh::subject),
         };
         let credentials =
             Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
-        refresh::keep_or_insist(host, profile, opened, credentials, false);
+        refresh::keep_or_insist(host, profile, opened, credentials, None);
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
@@ -361,8 +395,9 @@ pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
         id_token: None,
         extra: Default::default(),
         notes: Vec::new(),
+        received: now,
     };
-    Outcome::Issued(issued, now)
+    Outcome::Issued(issued)
 }
 
 /// The token as it is cached and shown.
@@ -374,7 +409,6 @@ pub fn cached(
     profile: &Profile,
     grant: &Grant,
     issued: &Issued,
-    received: Time,
     identity: TokenIdentity,
     inputs: &Inputs,
 ) -> Result<Token> {
@@ -391,7 +425,10 @@ pub fn cached(
         _ => inputs.get(name),
     });
     let wrong = |why: &str| Error::new(Kind::Config, format!("the header {}", usage.header), why);
-    let mut value = value.map_err(|gap| wrong(&format!("cannot be made: {gap:?}")))?;
+    let mut value = value.map_err(|gap| match gap {
+        Gap::Missing(name) => wrong(&format!("needs {name}, which is not given")),
+        Gap::Dropped => wrong("has no value"),
+    })?;
     if let Some(token) = value.strip_prefix("Bearer ").filter(|_| bound) {
         value = format!("DPoP {token}");
     }
@@ -404,7 +441,7 @@ pub fn cached(
         access_token: issued.access_token.clone(),
         token_type: issued.token_type.clone(),
         scope: issued.scope.clone(),
-        received,
+        received: issued.received,
         expires: issued.expires,
         header: (usage.header.clone(), Secret::new(value)),
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
@@ -449,7 +486,12 @@ pub fn index(host: &Host, profile: &Profile, opened: &OpenStore, issued: &Issued
         entry.brought = session.is_some_and(|s| s.identity.grant.is_none());
         entry.store = profile.store.to_string();
         entry.refresh_token = session.is_some();
-        entry.refused = None;
+        (entry.refused, entry.refusal, entry.store_trouble) = (None, None, None);
+        entry.issued_at = Some(host.clock.now().secs());
+        let identity = session.map(|s| s.identity.clone());
+        let before = entry.account.take().filter(|_| identity.is_some() && entry.identity == identity);
+        entry.account = status::account(profile, issued.id_token.as_ref(), before);
+        entry.identity = identity;
         entry.refresh_expires_at = refresh_expires_at;
         entry.secrets = opened.credentials.secrets.keys().cloned().collect();
         entry.origin = session.and_then(|s| origin(&s.identity.url)).or_else(|| opened.credentials.secrets_for.clone());

@@ -2,7 +2,6 @@
 
 use crate::base::error::{self, Error, Kind};
 use crate::base::text::escape;
-use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
@@ -10,7 +9,7 @@ use crate::oauth::metadata;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::{Profile, Source, discovery};
-use crate::provider::{Auth, Call, Rules, Test};
+use crate::provider::{Auth, Call, Discover, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::session::redact::Redactor;
@@ -23,7 +22,7 @@ use zeroize::Zeroizing;
 /// The outcome of a request to the provider.
 pub enum Outcome {
     /// A token.
-    Issued(Issued, Time),
+    Issued(Issued),
     /// The provider refused, in a way that its `dead` names.
     Dead(Error),
     /// Any other error, with the provider's code for it if it gave one.
@@ -78,7 +77,7 @@ pub fn ask_and_tell(
                     Note::Detail(text) => host.terminal.detail(&format!("{}: {text}", profile.name)),
                 }
             }
-            Outcome::Issued(issued, response.received)
+            Outcome::Issued(issued)
         }
         Err(failure) => {
             let error = failed(profile, &format!("the grant {}", asking.name), asking.call, &failure, &sent);
@@ -173,6 +172,9 @@ fn failed(profile: &Profile, name: &str, call: &Call, failure: &reply::Failure, 
     let signed = sent.auth.signs() || sent.values.contains_key("assertion");
     let hint = match failure.kind {
         Kind::Refused if signed && let Some(differs) = sent.ahead.and_then(clocks) => differs,
+        Kind::Refused if is_client && profile.provider.discover == Discover::Resource => {
+            format!("the server may no longer know this client; log in again: tok login {}", profile.name)
+        }
         Kind::Refused if knows_more(call, failure.code.as_deref()) || (is_client && sent.auth.signs()) => {
             match sent.auth {
                 Auth::Basic => "check client_id and client_secret; or the server expects them in the body: --client-auth post",
@@ -353,7 +355,7 @@ fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Op
     let fresh = match discovery::discover(host, &issuer, profile.ca_file.as_deref(), discovery::Copies::Refused) {
         Ok(metadata) => metadata,
         Err(error) => {
-            host.terminal.detail(&format!("{}: its metadata cannot be had: {error:#}", profile.name));
+            host.terminal.detail(&format!("{}: its metadata cannot be fetched: {error:#}", profile.name));
             return None;
         }
     };

@@ -7,18 +7,25 @@ use crate::base::error::{Error, Kind};
 use crate::host::Host;
 use crate::profile::Profile;
 use crate::provider::Grant;
+use crate::storage::choice::StoreChoice;
+use crate::storage::secrets::StoreErrorKind;
+
+/// What a call for a token lacks.
+pub struct Lack<'a> {
+    /// The grant that would run.
+    pub grant: &'a Grant,
+    /// The values that are not known.
+    pub missing: &'a [String],
+    /// What the stored session differs in from the settings in force.
+    pub contradiction: Option<&'a str>,
+    /// The URL that the grant would send to, where that is known.
+    pub url: Option<&'a str>,
+}
 
 /// A grant that a person must help with: [`Kind::LoginNeeded`], or [`Kind::Store`] where the store may hold what is
 /// missing and cannot be read.
-pub fn login_needed(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    missing: &[String],
-    opened: &OpenStore,
-    contradiction: Option<&str>,
-    url: Option<&str>,
-) -> Error {
+pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack: &Lack) -> Error {
+    let Lack { grant, missing, contradiction, url } = *lack;
     let name = &profile.name;
     let variables: Vec<String> = missing.iter().filter(|m| *m != "refresh_token").map(|m| profile.ways(m)).collect();
     let variables = variables.join(" and ");
@@ -51,9 +58,11 @@ pub fn login_needed(
         // A store error does not matter to a user who has never logged in.
         host.terminal.detail(&format!("{name}: {error}"));
         let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
-        // What a bus says is for `-v`; what another program says may name the program.
+        // What a bus says is for `-v`; what is wrong with an entry is said, and another program's reason too, which may
+        // name the program.
         let mut why = format!("{} not given, and {}{also}", hints::they_are(missing), error.what);
-        if profile.store != crate::storage::choice::StoreChoice::Keyring {
+        let is_of_entry = matches!(trouble.trouble, StoreErrorKind::Entry | StoreErrorKind::Corrupt);
+        if is_of_entry || profile.store != StoreChoice::Keyring {
             why.push_str(&format!(": {}", error.why));
         }
         return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));

@@ -41,7 +41,7 @@ pub struct Inputs {
 /// # Errors
 /// [`Kind::Config`] or [`Kind::Store`] where a command or the keyring fails.
 pub fn fill(
-    host: &Host,
+    host: &mut Host,
     profile: &Profile,
     what: For,
     kept: &BTreeMap<String, Value>,
@@ -98,7 +98,7 @@ pub fn fill(
 }
 
 /// The grant's own defaults. Of a list only what the server knows is asked for: some refuse all for one unknown item.
-fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
+pub(super) fn defaults(profile: &Profile, grant: &Grant, values: &mut Values) {
     for (name, template) in &grant.defaults {
         if values.contains_key(name) || profile.is_off(name) {
             continue;

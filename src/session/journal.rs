@@ -267,6 +267,7 @@ pub fn begin(
     }
     // The last thing before the token is sent: room for the new one is taken.
     opened.prepare();
+    crate::system::memory::reserve();
     match &opened.trouble {
         Some(trouble) => Err(store_error(profile, trouble).into()),
         None => Ok(record),
@@ -291,8 +292,8 @@ pub fn recover(host: &mut Host, profile: &Profile, opened: &mut OpenStore, cache
         return Ok(false);
     };
     let found = open(&own.key, &bound_to(&profile.name, &opened.credentials), &bytes);
-    let finished = match found.as_ref().and_then(|sealed| Some((sealed, context(sealed)?))) {
-        Some((sealed, context)) => finish(host, profile, opened, cache, sealed, context),
+    let finished = match found.and_then(Unfinished::of) {
+        Some(unfinished) => finish(host, profile, opened, cache, unfinished),
         None => {
             if !bytes.is_empty() {
                 host.terminal.detail(&format!("{}: a journal that cannot be opened was removed", profile.name));
@@ -310,10 +311,21 @@ pub fn recover(host: &mut Host, profile: &Profile, opened: &mut OpenStore, cache
     finished
 }
 
-fn context(sealed: &Sealed) -> Option<(Credentials, TokenIdentity)> {
-    let context: SealedContext = serde_json::from_str(sealed.context.expose()).ok()?;
-    let entry = Credentials::parse(&Secret::new(context.entry.as_str())).ok()?;
-    Some((entry, context.token))
+/// A refresh that has its reply and is not in the store.
+struct Unfinished {
+    sealed: Sealed,
+    /// The entry as it is to be, but for what the reply brings.
+    entry: Credentials,
+    /// Whose the access token is.
+    token: TokenIdentity,
+}
+
+impl Unfinished {
+    fn of(sealed: Sealed) -> Option<Unfinished> {
+        let context: SealedContext = serde_json::from_str(sealed.context.expose()).ok()?;
+        let entry = Credentials::parse(&Secret::new(context.entry.as_str())).ok()?;
+        Some(Unfinished { sealed, entry, token: context.token })
+    }
 }
 
 fn finish(
@@ -321,9 +333,9 @@ fn finish(
     profile: &Profile,
     opened: &mut OpenStore,
     cache: Option<&Cache>,
-    sealed: &Sealed,
-    (mut entry, identity): (Credentials, TokenIdentity),
+    unfinished: Unfinished,
 ) -> Result<bool> {
+    let Unfinished { sealed, mut entry, token: identity } = unfinished;
     let Some(grant) = profile.provider.refresh_grant() else { return Ok(false) };
     let Ok(response) = http::response(&sealed.head, &sealed.body, sealed.received) else { return Ok(false) };
     // A refusal: the next refresh finds out for itself.
@@ -334,8 +346,7 @@ fn finish(
         session.refresh_token = new.clone();
     }
     session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(refresh::subject));
-    host.terminal.detail(&format!("{}: finished the refresh of an earlier call that was killed
-/// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told", profile.name));
+    host.terminal.detail(&format!("{}: finished the refresh of an earlier call that was killed", profile.name));
     let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
     let dpop_key = entry.dpop_key.clone();
     let token = |credentials: &Credentials| credentials.session.as_ref().map(|session| session.refresh_token.clone());
@@ -354,7 +365,7 @@ fn finish(
         let stays = issued.id_token.is_none();
         issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
         let inputs = Inputs::bound(dpop_key);
-        if let Ok(mut token) = acquire::cached(profile, grant, &issued, sealed.received, identity, &inputs) {
+        if let Ok(mut token) = acquire::cached(profile, grant, &issued, identity, &inputs) {
             if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                 id.verified = before.verified;
             }

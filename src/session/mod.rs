@@ -1,6 +1,7 @@
 //! From a profile to a token: open the store, decide, exchange, keep what came.
 
 pub mod acquire;
+pub mod api;
 pub mod exchange;
 pub mod explain;
 pub mod guard;
@@ -11,7 +12,11 @@ pub mod lease;
 pub mod open_store;
 pub mod person;
 pub mod plan;
+pub mod preview;
 pub mod redact;
+pub mod redirect;
 pub mod refresh;
+pub mod registration;
 pub mod revoke;
 pub mod shared;
+pub mod status;

@@ -351,7 +351,11 @@ pub fn origin(url: &str) -> Option<String> {
 
 /// The error for a failure of a store: [`Kind::Store`].
 pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
-    let store = &profile.store;
+    store_error_of(&profile.store, &profile.name, trouble)
+}
+
+/// The same of the profile `name`, which may be unknown.
+pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> Error {
     let what = match trouble.trouble {
         StoreErrorKind::Missing => format!("no {store} store is available here"),
         StoreErrorKind::Locked => format!("the {store} is locked"),
@@ -360,7 +364,7 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
         StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
         StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
         StoreErrorKind::Unreachable => format!("the {store} store cannot be reached"),
-        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", profile.name),
+        StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", name),
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
@@ -378,20 +382,20 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
                 _ => String::new(),
             };
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", profile.name));
+                .hint(format!("unlock it and try again, or use a file: tok login {} --store file{how}", name));
         }
         StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", profile.name));
+                .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", name));
         }
         StoreErrorKind::Unreachable => return Error::new(Kind::Store, what, trouble.why.clone()),
         StoreErrorKind::Refused => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("use another store: tok login {} --store file", profile.name));
+                .hint(format!("use another store: tok login {} --store file", name));
         }
         StoreErrorKind::Corrupt | StoreErrorKind::Entry => {
             return Error::new(Kind::Store, what, trouble.why.clone())
-                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", profile.name));
+                .hint(format!("log in again: tok login {0}; or delete it: tok logout {0}", name));
         }
     };
     Error::new(Kind::Store, what, trouble.why.clone()).hint(hint)
@@ -399,11 +403,10 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
 
 impl OpenStore {
     /// `error`, with how to log in again where the session began with a refresh token from elsewhere: the values of
-    /// another grant may never have been known. Not where the store has trouble, or `settled` says that the session is
-    /// another's.
-    pub fn bring_again(&self, host: &Host, profile: &Profile, error: Error, settled: bool) -> Error {
+    /// another grant may never have been known. Not where the store has trouble.
+    pub fn bring_again(&self, host: &Host, profile: &Profile, error: Error) -> Error {
         let noted = Index::of(host.folders().ok(), &profile.name).read();
-        let was_brought = settled && self.trouble.is_none() && noted.is_some_and(|entry| entry.brought);
+        let was_brought = self.trouble.is_none() && noted.is_some_and(|entry| entry.brought);
         match profile.provider.refresh_grant().filter(|_| was_brought) {
             Some(grant) => {
                 error.hint(format!("run: tok login {} {} --refresh-token-file PATH", profile.name, grant.name))

@@ -12,11 +12,12 @@ use crate::oauth::poll::Poll;
 use crate::oauth::reply::{self, value};
 use crate::oauth::request::{self, Added, Repeat};
 use crate::profile::Profile;
-use crate::provider::{Call, Flow, Grant};
+use crate::provider::{Call, Discover, Flow, Grant};
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::Inputs;
 use crate::session::open_store;
-use crate::system::listener::{Listener, Loopback, Watcher};
+use crate::session::redirect::{self, Redirect};
+use crate::system::listener::{Listener, Watcher};
 use crate::system::paste::{Paste, Pasted};
 use crate::system::{browser, qr};
 use anyhow::Result;
@@ -59,73 +60,49 @@ struct Run<'a> {
     person: Person,
 }
 
-/// Runs the flow of `grant` up to the request for the token, whose values it adds to `inputs`.
+/// Runs the flow of `grant` up to the request for the token, whose values it adds to `inputs`. `redirect`: where a login
+/// in a browser ends, if that is settled already.
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn begin(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs, person: Person) -> Result<Begun> {
+pub fn begin(
+    host: &mut Host,
+    profile: &Profile,
+    grant: &Grant,
+    inputs: &mut Inputs,
+    (person, redirect): (Person, Option<Redirect>),
+) -> Result<Begun> {
     let Some(begin) = &grant.begin else { return Ok(Begun::Ready) };
     if !profile.is_off("prompt") {
-        ask_for_consent(inputs);
+        ask_for_consent(profile, inputs);
     }
     let run = Run { profile, grant, begin, person };
     match grant.flow {
         Flow::Direct | Flow::Signed => Ok(Begun::Ready),
-        Flow::AuthorizationCode => in_browser(host, &run, inputs).map(|()| Begun::Ready),
+        Flow::AuthorizationCode => in_browser(host, &run, inputs, redirect).map(|()| Begun::Ready),
         Flow::DeviceCode => device(host, &run, inputs).map(Begun::Poll),
         Flow::Ciba => ciba(host, &run, inputs).map(Begun::Poll),
     }
 }
 
-/// OpenID Connect Core §11: `offline_access` is ignored without `prompt=consent`.
-fn ask_for_consent(inputs: &mut Inputs) {
+/// OpenID Connect Core §11: `offline_access` is ignored without `prompt=consent`. An API that is logged in to by its
+/// address asks for it where the server knows it, with or without `openid`.
+fn ask_for_consent(profile: &Profile, inputs: &mut Inputs) {
     let scopes = inputs.get("scope").unwrap_or_default();
     let has = |name: &str| scopes.split(' ').any(|scope| scope == name);
-    if has("openid") && has("offline_access") && inputs.get("prompt").is_none() {
+    let is_openid = has("openid") || profile.provider.discover == Discover::Resource;
+    if is_openid && has("offline_access") && inputs.get("prompt").is_none() {
         inputs.set("prompt", "consent");
     }
 }
 
-fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<()> {
+fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<Redirect>) -> Result<()> {
     let Run { profile, grant, person, .. } = *run;
     let value = |inputs: &Inputs, name: &str| inputs.get(name).map(|value| value.to_string());
-    let loopback = match value(inputs, "redirect_host").as_deref() {
-        Some("[::1]") => Loopback::V6,
-        Some("localhost") => Loopback::Name,
-        _ => Loopback::V4,
+    let Redirect { uri: redirect_uri, path, listener } = match redirect {
+        Some(ready) => ready,
+        None => redirect::redirect(profile, &|name| value(inputs, name), person)?,
     };
-    let elsewhere = value(inputs, "redirect_url");
-    let wrong = |name: &str, why: &str| profile.unready(request::Unready::Wrong(name.into(), why.into()));
-    if elsewhere.is_some() && person.browser {
-        return Err(wrong("redirect_url", "is not an address that tok listens on")
-            .hint("add --no-browser and paste the URL that the login ends at")
-            .into());
-    }
-    let path = match &elsewhere {
-        Some(url) => path_of(url),
-        None => value(inputs, "redirect_path").unwrap_or_else(|| "/".into()),
-    };
-    if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
-        return Err(wrong("redirect_path", "is not a path (it must begin with a slash)").into());
-    }
-    let port = match value(inputs, "redirect_port") {
-        None => None,
-        Some(text) => {
-            let port = text.parse::<u16>().ok().filter(|port| *port != 0);
-            Some(port.ok_or_else(|| wrong("redirect_port", "is not a port (a number up to 65535)"))?)
-        }
-    };
-    // Nothing listens where the address is pasted: any port that is free now will do.
-    let listener = match (person.browser, port.is_some() || elsewhere.is_some()) {
-        (false, true) => None,
-        _ => Some(Listener::bind(loopback, port)?),
-    };
-    let redirect_uri = match (&listener, elsewhere) {
-        (_, Some(url)) => url,
-        (Some(listener), None) => listener.redirect_uri(&path),
-        (None, None) => format!("http://{}:{}{path}", loopback.host(), port.unwrap_or_default()),
-    };
-    let listener = listener.filter(|_| person.browser);
 
     let state = Secret::new(crate::base::digest::random(32));
     let verifier = pkce::verifier();
@@ -170,7 +147,9 @@ pub fn name_redirect(error: anyhow::Error, inputs: &Inputs) -> anyhow::Error {
         return error;
     };
     match error.downcast::<Error>() {
-        Ok(error) => error.hint(format!("register this redirect URI with the provider, to the letter: {uri}")).into(),
+        Ok(error) => {
+            error.hint(format!("register this redirect URI with the provider, exactly as it stands here: {uri}")).into()
+        }
         Err(error) => error,
     }
 }
@@ -192,7 +171,7 @@ fn take_pasted(
     host.terminal.show(&format!("Log in here:\n{}", shown(address)));
     let mut pasting = Pasting::begin();
     let ask = format!(
-        "Then paste the address that the login ended at, though the page shows an error: it begins with {}",
+        "Then paste the address that the login ended at, even if the page shows an error: it begins with {}",
         escape_to(redirect_uri, LONGEST)
     );
     let nothing =
@@ -222,7 +201,7 @@ fn take_pasted(
                 let now = host.clock.instant();
                 let left = person.limit.map(|_| host.clock.deadline.saturating_duration_since(now));
                 if left.is_some_and(|left| left.is_zero()) {
-                    return nothing(Kind::Unavailable, "the time of --timeout is over");
+                    return nothing(Kind::Unavailable, "--timeout is over");
                 }
                 pasting.0.wait(left.unwrap_or(PATIENCE).min(PATIENCE));
             }
@@ -236,7 +215,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Says what is wrong with what was pasted, without repeating it.
 fn ask_again(host: &mut Host, error: &Error) {
     host.terminal.show(&format!("{}: {}", error.what, error.why));
-    host.terminal.prompt("paste all of the address line, as it is after the login");
+    host.terminal.prompt("paste the whole address, as it is after the login");
 }
 
 /// What was pasted, and what came before it that was no answer: a paste may come in several lines.
@@ -356,7 +335,7 @@ fn listen(
         true => {
             let pasting = Pasting::begin();
             host.terminal.prompt(&format!(
-                "{elsewhere} Then paste the address that it ended at, though the page shows an error"
+                "{elsewhere} Then paste the address that it ended at, even if the page shows an error"
             ));
             Some(pasting)
         }
@@ -467,13 +446,6 @@ fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Va
     let what = format!("the reply from {to} cannot be read");
     Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
         .hint(format!("check that {to} is the right server{}", profile.to_see()))
-}
-
-/// The path of a URL, `/` where it has none.
-fn path_of(url: &str) -> String {
-    let rest = Url::parse(url).map(|url| url.rest).unwrap_or_default();
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    if path.is_empty() { "/".into() } else { path.into() }
 }
 
 fn whole(duration: Duration) -> i64 {

@@ -1,6 +1,6 @@
 //! What to do for a token when the cache has none: refresh, run a grant, or say what is missing. Pure.
 
-use crate::provider::{Grant, Param, Provider};
+use crate::provider::{Discover, Grant, Param, Provider};
 
 /// What the decision rests on.
 pub struct Situation<'a> {
@@ -84,9 +84,13 @@ pub fn missing(provider: &Provider, grant: &Grant, known: &dyn Fn(&str) -> bool)
             (Some((_, default)), _) => check.extend(default.names().map(|(n, o)| (n.to_string(), o))),
             // A default without a value in it leads nowhere, and is enough.
             (None, Some(to)) if !to.is_empty() || param.is_some_and(|p| p.default.is_some()) => check.extend(to),
-            _ if provider.discover && param.is_some_and(|p| p.metadata.is_some()) && !known("issuer") => {
-                check.push(("issuer".into(), false));
-            }
+            _ if param.is_some_and(|p| p.metadata.is_some()) && !known("issuer") => match provider.discover {
+                Discover::Nothing => missing.push(name),
+                Discover::Issuer => check.push(("issuer".into(), false)),
+                Discover::Resource => check.push(("resource".into(), false)),
+            },
+            // A login finds one or registers one.
+            _ if name == "client_id" && provider.discover == Discover::Resource => {}
             _ => missing.push(name),
         }
     }

@@ -8,8 +8,10 @@ use crate::provider::Grant;
 use crate::session::acquire::{Wanted, cached, index, put};
 use crate::session::exchange::{Asking, Outcome, ask_and_tell};
 use crate::session::inputs::{For, Inputs, fill};
-use crate::session::journal;
+use crate::session::journal::{self, Record};
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
+use crate::session::status;
+use crate::storage::index::Refusal;
 use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::{CurrentIdentity, TokenIdentity};
@@ -52,13 +54,13 @@ pub fn refresh(
         let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
-            Outcome::Issued(mut issued, received) => {
+            Outcome::Issued(mut issued) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
                 if new != session.refresh_token {
                     let credentials =
                         Credentials { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
-                    if !keep_or_insist(host, profile, opened, credentials, record.has_reply()) {
+                    if !keep_or_insist(host, profile, opened, credentials, Some(&record)) {
                         record.leave();
                     }
                 }
@@ -67,7 +69,7 @@ pub fn refresh(
                 // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
                 let stays = issued.id_token.is_none();
                 issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, received, identity, &inputs)?;
+                let mut token = cached(profile, grant, &issued, identity, &inputs)?;
                 if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                     id.verified = before.verified;
                 }
@@ -77,7 +79,14 @@ pub fn refresh(
                 host.terminal.release_messages();
                 return Ok(Some(token));
             }
-            Outcome::Failed(error, _) => return Err(record.explain(profile, error).into()),
+            Outcome::Failed(error, _) => {
+                let is_own = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity).is_none();
+                if error.kind == Kind::Refused && is_own {
+                    let refusal = refused(host, grant, &error, &session);
+                    status::note_refusal(host, profile, opened, refusal);
+                }
+                return Err(record.explain(profile, error).into());
+            }
             Outcome::Dead(error) => {
                 // What else was asked for may be why: the session itself was not.
                 if let Some(name) = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity) {
@@ -104,14 +113,29 @@ pub fn refresh(
                     ));
                     opened.credentials.session = None;
                 }
+                let refusal = Refusal { ended: true, ..refused(host, grant, &error, &session) };
                 for index in opened.indexes(host, &profile.name) {
-                    index.update(|entry| entry.refresh_token = false);
+                    index.update(|entry| {
+                        entry.refresh_token = false;
+                        entry.refusal = Some(refusal.clone());
+                    });
                 }
                 return Ok(None);
             }
         }
     }
     Ok(None)
+}
+
+/// The refusal `error` of `session`, as the index notes it.
+fn refused(host: &Host, grant: &Grant, error: &Error, session: &Session) -> Refusal {
+    Refusal {
+        grant: grant.name.clone(),
+        ended: false,
+        why: error.why.clone(),
+        at: host.clock.now().secs(),
+        identity: Some(session.identity.clone()),
+    }
 }
 
 /// What a refresh asks for that is not the session's own, by the name of its value: other scopes, another audience,
@@ -160,18 +184,18 @@ pub fn subject(id_token: &Secret) -> Option<String> {
 }
 
 /// Keeps a new refresh token, and says whether it could; where not, the access token is still good, and a person is told
-/// in any case. `in_journal`: it waits there for the next call.
+/// in any case. Where the `record` of its journal has it, it waits there for the next call.
 pub fn keep_or_insist(
     host: &mut Host,
     profile: &Profile,
     opened: &mut OpenStore,
     credentials: Credentials,
-    in_journal: bool,
+    record: Option<&Record>,
 ) -> bool {
     let Err(trouble) = opened.write(&profile.name, credentials) else { return true };
     let (why, name) = (store_error(profile, &trouble), &profile.name);
     host.terminal.insist(&format!("{name}: the new refresh token could not be stored: {why}"));
-    host.terminal.insist(&match in_journal {
+    host.terminal.insist(&match record.is_some_and(Record::has_reply) {
         true => {
             format!("the next call stores it if the store works then; if not, log in again: tok login {name}")
         }

@@ -90,6 +90,6 @@ pub fn discover_client(host: &mut Host, profile: &mut Profile, kept: &Credential
     let grant = profile.provider.refresh_grant().unwrap_or(profile.default_grant());
     let names = grant.call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
     if let Err(error) = profile.discover(host, names, Copies::Allowed) {
-        host.terminal.detail(&format!("{}: its metadata are not known: {error:#}", profile.name));
+        host.terminal.detail(&format!("{}: its metadata is not known: {error:#}", profile.name));
     }
 }

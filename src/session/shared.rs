@@ -301,9 +301,9 @@ fn send(
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead };
     let outcome = ask_and_tell(host, profile, &asking, &inputs, &mut watch);
     Ok(match outcome {
-        Ok(Exchanged::Issued(issued, received)) => {
+        Ok(Exchanged::Issued(issued)) => {
             same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-            let token = cached(profile, grant, &issued, received, identity, &inputs)?;
+            let token = cached(profile, grant, &issued, identity, &inputs)?;
             let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
             let mut entry = held.clone();
             entry.credentials.session = Some(Session { refresh_token: new, ..session });

@@ -172,6 +172,15 @@ impl Cache {
         self.answers(known, now).iter().for_each(|name| self.remove(name));
     }
 
+    /// Deletes the token whose text is `named`; without it, all of them.
+    pub fn drop_tokens(&self, named: Option<&str>) {
+        for (TokenFile { name, .. }, cached) in self.entries() {
+            if named.is_none_or(|named| cached.is_some_and(|token| token.access_token.expose() == named)) {
+                self.remove(&name);
+            }
+        }
+    }
+
     /// The files that [`Cache::put`] replaces; broken ones and expired ones of other settings are removed here.
     fn answers(&self, known: &CurrentIdentity, now: i64) -> Vec<String> {
         let mut answers = Vec::new();

@@ -30,6 +30,8 @@ impl StoreChoice {
             "keyring" => Ok(StoreChoice::Keyring),
             "file" => Ok(StoreChoice::File),
             "none" => Ok(StoreChoice::None),
+            // Each would start the next.
+            "helper:tok" => Err("helper:tok is tok itself, which stores nothing for others".into()),
             _ => {
                 let choice = match text.split_once(':') {
                     Some(("helper", name)) if is_helper_name(name) => Some(StoreChoice::Helper(name.into())),

@@ -3,6 +3,7 @@
 
 use crate::storage::folders::Folders;
 use crate::system::files::{Dir, Durable};
+use crate::token::identity::TokenIdentity;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,60 @@ pub struct IndexEntry {
     pub origin: Option<String>,
     /// A grant that was refused with a person's stored secret: sending it again could lock the account.
     pub refused: Option<String>,
+    /// The client, if `tok` registered it.
+    pub registered: Option<RegisteredClient>,
+    /// Whose account it is, if that is known.
+    pub account: Option<String>,
+    /// When the provider last issued a token, in seconds since 1970.
+    pub issued_at: Option<i64>,
+    /// The settings that the session was obtained with.
+    pub identity: Option<TokenIdentity>,
+    /// The last refusal, until a token is issued again.
+    pub refusal: Option<Refusal>,
+    /// Why the store could not be read when it was last opened, until it can be.
+    pub store_trouble: Option<StoreTrouble>,
+    /// When a person last had the store looked at (`status --online`), in seconds since 1970.
+    pub looked_at: Option<i64>,
+}
+
+/// A client that `tok` registered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RegisteredClient {
+    /// The client.
+    pub client_id: String,
+    /// The issuer that it was registered with.
+    pub issuer: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// What a provider refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refusal {
+    /// The grant that was refused.
+    pub grant: String,
+    /// Whether it ended the session.
+    pub ended: bool,
+    /// The provider's words, escaped.
+    pub why: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// The settings that it was refused with: others may not be.
+    pub identity: Option<TokenIdentity>,
+}
+
+/// A store that could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoreTrouble {
+    /// The store, as the config names it.
+    pub store: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// When it was tried, in seconds since 1970.
+    pub at: i64,
 }
 
 /// The index file of one profile.

@@ -38,6 +38,41 @@ impl fmt::Display for LockError {
 
 impl std::error::Error for LockError {}
 
+/// What a lock file says, to who does not want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockState {
+    /// Nobody holds it.
+    Free,
+    /// A process holds it: its id, if it could be read.
+    Held(Option<u32>),
+    /// Nobody holds it, and it names a process that was killed while it did.
+    Left(u32),
+}
+
+/// What the lock file `file` in `folder` says; `below` as for [`Lock::take`].
+///
+/// # Errors
+/// Where the folder or the file is not ours alone, or the system cannot lock.
+pub fn look(folder: &Path, below: usize, file: &str) -> io::Result<LockState> {
+    let mut open = Dir::open(folder, below)?.open_to_lock(file)?;
+    let held = match open.try_lock_shared() {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(error)) => return Err(error),
+    };
+    let mut text = String::new();
+    let read = (&mut open).take(16).read_to_string(&mut text);
+    let pid = read.ok().and_then(|_| text.trim().parse().ok());
+    if !held {
+        let _ = open.unlock();
+    }
+    Ok(match (held, pid) {
+        (true, pid) => LockState::Held(pid),
+        (false, Some(pid)) => LockState::Left(pid),
+        (false, None) => LockState::Free,
+    })
+}
+
 /// A held lock; released on drop, or when the process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {
@@ -66,7 +101,8 @@ impl Lock {
         Dir::make(folder, below).map_err(|error| LockError::Failed(folder.into(), error))?;
         let name = format!("{name}.lock");
         let place = Place { shown: folder.join(&name), folder, below, name: &name, signed: true };
-        let mut file = acquire(&place, &|dir, name| dir.open_lock(name), deadline, waiting)?;
+        let mut wait = Wait { deadline, told: false, tell: waiting };
+        let mut file = acquire(&place, &|dir, name| dir.open_lock(name), &mut wait)?;
         // For the waiters' message alone; a full disk must not cost the lock.
         let _ = sign(&mut file, Some(std::process::id()));
         Ok(Lock { file, signed: true })
@@ -81,7 +117,8 @@ impl Lock {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new("."));
         let place = Place { shown: path.into(), folder, below: 0, name, signed: false };
-        let file = acquire(&place, &|dir, name| dir.open_to_lock(name), deadline, &mut |_| {})?;
+        let mut wait = Wait { deadline, told: false, tell: &mut |_| {} };
+        let file = acquire(&place, &|dir, name| dir.open_to_lock(name), &mut wait)?;
         Ok(Lock { file, signed: false })
     }
 
@@ -91,7 +128,8 @@ impl Lock {
     /// As [`Lock::take`]; always where a system locks no folders.
     pub fn on_folder(path: &Path, deadline: Instant) -> Result<Lock, LockError> {
         let failed = |error| LockError::Failed(path.to_owned(), error);
-        let file = locked(|| files::open_folder(path), path, &|| None, deadline, &mut false, &mut |_| {})?;
+        let mut wait = Wait { deadline, told: false, tell: &mut |_| {} };
+        let file = locked(|| files::open_folder(path), path, &|| None, &mut wait)?;
         // A folder that was moved away meanwhile does not matter: the config is written where it is then.
         file.metadata().map_err(failed)?;
         Ok(Lock { file, signed: false })
@@ -131,14 +169,16 @@ impl Place<'_> {
     }
 }
 
-/// Waits until `deadline` for the lock on the file that `open` opens.
-fn acquire(
-    place: &Place,
-    open: &dyn Fn(&Dir, &str) -> io::Result<File>,
+/// How long a lock is waited for, and who hears of it.
+struct Wait<'w> {
     deadline: Instant,
-    waiting: &mut dyn FnMut(Option<u32>),
-) -> Result<File, LockError> {
-    let mut said = false;
+    /// Called once, after a second, with the holder's process id if it is known.
+    tell: &'w mut dyn FnMut(Option<u32>),
+    told: bool,
+}
+
+/// Waits for the lock on the file that `open` opens.
+fn acquire(place: &Place, open: &dyn Fn(&Dir, &str) -> io::Result<File>, wait: &mut Wait) -> Result<File, LockError> {
     loop {
         let file = locked(
             || {
@@ -147,9 +187,7 @@ fn acquire(
             },
             &place.shown,
             &|| place.holder(),
-            deadline,
-            &mut said,
-            waiting,
+            wait,
         )?;
         // Somebody may have cleared the folder, or replaced the file, between the open and the lock.
         match place.is_still(&file) {
@@ -165,16 +203,14 @@ fn locked(
     open: impl FnOnce() -> io::Result<File>,
     path: &Path,
     holder: &dyn Fn() -> Option<u32>,
-    deadline: Instant,
-    said: &mut bool,
-    waiting: &mut dyn FnMut(Option<u32>),
+    wait: &mut Wait,
 ) -> Result<File, LockError> {
     let failed = |error| LockError::Failed(path.to_owned(), error);
     let file = open().map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::Error(error)) => Err(failed(error)),
-        Err(TryLockError::WouldBlock) => wait(file, path, holder, deadline, said, waiting),
+        Err(TryLockError::WouldBlock) => wait_for(file, path, holder, wait),
     }
 }
 
@@ -199,14 +235,7 @@ fn sign(file: &mut File, pid: Option<u32>) -> io::Result<()> {
 
 /// Waits in the kernel, in a separate thread, so that the waiter wakes the moment the lock is free. After the
 /// deadline what the thread sends is not received: the file is closed and the lock is free again.
-fn wait(
-    file: File,
-    path: &Path,
-    holder: &dyn Fn() -> Option<u32>,
-    deadline: Instant,
-    said: &mut bool,
-    waiting: &mut dyn FnMut(Option<u32>),
-) -> Result<File, LockError> {
+fn wait_for(file: File, path: &Path, holder: &dyn Fn() -> Option<u32>, wait: &mut Wait) -> Result<File, LockError> {
     let path: PathBuf = path.to_owned();
     let failed = |error| LockError::Failed(path.clone(), error);
     let (send, receive) = mpsc::sync_channel(0);
@@ -218,13 +247,13 @@ fn wait(
         })
         .map_err(failed)?;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let step = if *said { left } else { left.min(QUIET) };
+        let left = wait.deadline.saturating_duration_since(Instant::now());
+        let step = if wait.told { left } else { left.min(QUIET) };
         match receive.recv_timeout(step) {
             Ok(locked) => return locked.map_err(failed),
-            Err(RecvTimeoutError::Timeout) if step < left && !*said => {
-                *said = true;
-                waiting(holder());
+            Err(RecvTimeoutError::Timeout) if step < left && !wait.told => {
+                wait.told = true;
+                (wait.tell)(holder());
             }
             Err(RecvTimeoutError::Timeout) => {
                 return Err(LockError::TimedOut { holder: holder() });

@@ -48,7 +48,7 @@ pub fn open(url: &str, env: &Env) -> Result<Launch, String> {
     });
     match tried {
         Ok(_) => Ok(opened),
-        Err(_) => Err("the system has no room for another thread".into()),
+        Err(_) => Err("the system cannot start another thread".into()),
     }
 }
 

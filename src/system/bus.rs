@@ -29,6 +29,21 @@ pub fn address(variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<Stri
     address_of(rustix::process::geteuid().as_raw(), variable, runtime)
 }
 
+/// The first address in `variable`, as `DBUS_SESSION_BUS_ADDRESS`, where it is a socket that none can connect to: of a
+/// session that has ended. Those behind it may be what [`address`] has added.
+pub fn dead_address(variable: &OsStr) -> Option<&str> {
+    let first = variable.to_str()?.split(';').find(|one| !one.is_empty())?;
+    let socket = std::os::unix::net::UnixStream::connect(path_of(first)?);
+    socket.is_err().then_some(first)
+}
+
+/// The path of a `unix:path=…`; `None` for any other address.
+fn path_of(address: &str) -> Option<String> {
+    let keys = address.strip_prefix("unix:")?;
+    let path = keys.split(',').find_map(|key| key.strip_prefix("path="))?;
+    percent_encoding::percent_decode_str(path).decode_utf8().ok().map(|path| path.into_owned())
+}
+
 fn address_of(uid: u32, variable: Option<&OsStr>, runtime: Option<&OsStr>) -> Result<String, String> {
     let folder = Path::new(RUNTIME_FOLDERS).join(uid.to_string());
     let folders = [runtime.filter(|folder| !folder.is_empty()).map(Path::new), Some(&folder)];

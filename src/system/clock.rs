@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "here the clock of the host is made")]
 
 use crate::base::time::Time;
+use jiff::tz::TimeZone;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +20,8 @@ pub struct Clock {
     pub deadline: Instant,
     /// `--timeout`, as it counts for the deadline.
     pub timeout: Duration,
+    /// The local time zone, once a time was shown.
+    zone: OnceCell<TimeZone>,
 }
 
 impl Clock {
@@ -29,7 +33,7 @@ impl Clock {
     /// A clock whose wall time is what `wall` says.
     pub fn with(wall: Arc<dyn Fn() -> Time + Send + Sync>) -> Clock {
         let started = wall();
-        Clock { wall, started, deadline: Instant::now() + TIMEOUT, timeout: TIMEOUT }
+        Clock { wall, started, deadline: Instant::now() + TIMEOUT, timeout: TIMEOUT, zone: OnceCell::new() }
     }
 
     /// The wall clock.
@@ -58,9 +62,21 @@ impl Clock {
         self.timeout = timeout;
     }
 
+    /// The moment `at`, in seconds since 1970, as people say it here: `in 54m, 11:52`.
+    pub fn local(&self, at: i64) -> String {
+        let zone = self.zone.get_or_init(TimeZone::system);
+        crate::base::date::local(at, self.now().secs(), zone)
+    }
+
     /// Starts the time of the call anew: until now a person took theirs.
     pub fn renew(&mut self) {
         self.deadline = Instant::now() + self.timeout;
+    }
+
+    /// Begins another call within the same run.
+    pub fn restart(&mut self) {
+        self.started = self.now();
+        self.renew();
     }
 
     /// Takes the time since `start` off: a person took it.

@@ -66,7 +66,9 @@ mod unix {
             // It notes how the terminal is, for whatever ends the process.
             signals::listen();
             let before = tcgetattr(rustix::stdio::stdin()).ok();
-            signals::reads_keys(before.is_some());
+            if before.is_some() {
+                signals::reads_keys();
+            }
             // Room for all of it at once, so that no copy is left behind.
             let text = Zeroizing::new(Vec::with_capacity(MOST));
             let paste = Paste { before, text, broken: None, within: false, key: Vec::new(), ended: false };
@@ -223,7 +225,7 @@ mod unix {
                 let _ = tcflush(stdin, QueueSelector::IFlush);
                 let _ = tcsetattr(stdin, OptionalActions::Now, before);
             }
-            signals::reads_keys(false);
+            signals::reads_lines();
         }
     }
 

@@ -101,7 +101,7 @@ pub fn run(
         // Passed on: what is left running must not keep open what another program reads to its end.
         Errors::Ours => Stdio::piped(),
     });
-    start(command)?.talk(input.unwrap_or_default(), deadline, most)
+    start(command)?.finish(input.unwrap_or_default(), deadline, most)
 }
 
 /// Appends without leaving a copy behind when the vector has to grow.
@@ -164,7 +164,7 @@ mod unix {
     }
 
     impl Running {
-        pub fn talk(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+        pub fn finish(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
             let child = &mut self.child;
             let mut pipes = Pipes {
                 stdin: child.stdin.take(),
@@ -185,9 +185,9 @@ mod unix {
                     self.end();
                     return Ok(End::TooMuch);
                 }
-                let stuck = pass_on(&mut pipes.stderr) == Passed::Stuck;
+                let passed = pass_on(&mut pipes.stderr);
                 let left = deadline.saturating_duration_since(Instant::now());
-                if has_ended && (!stuck || left.is_zero()) {
+                if has_ended && (passed == Passed::All || left.is_zero()) {
                     let status = self.wait()?;
                     return Ok(End::Ended(Output { status, stdout }));
                 }
@@ -198,7 +198,7 @@ mod unix {
                 self.look_after_the_terminal();
                 // With its output closed it is about to end.
                 let look = if pipes.stdout.is_some() { LOOK } else { Duration::from_millis(1) };
-                pipes.wait(left.min(look), stuck);
+                pipes.wait(left.min(look), &passed);
             }
         }
 
@@ -307,10 +307,11 @@ mod unix {
         }
 
         /// Waits until a pipe has something to do, at most for `limit`.
-        fn wait(&self, limit: Duration, stuck: bool) {
+        fn wait(&self, limit: Duration, passed: &Passed) {
             let stdin = self.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT));
             let stdout = self.stdout.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
-            let stderr = self.stderr.as_ref().filter(|_| !stuck).map(|pipe| PollFd::new(pipe, PollFlags::IN));
+            let stderr =
+                self.stderr.as_ref().filter(|_| *passed == Passed::All).map(|pipe| PollFd::new(pipe, PollFlags::IN));
             let mut all: Vec<PollFd<'_>> = stdin.into_iter().chain(stdout).chain(stderr).collect();
             let limit = Timespec::try_from(limit).unwrap_or_default();
             let _ = poll(&mut all, Some(&limit));
@@ -333,9 +334,11 @@ mod unix {
         }
     }
 
+    /// What became of what a program has written to stderr.
     #[derive(PartialEq)]
     enum Passed {
         All,
+        /// Ours takes no more now.
         Stuck,
     }
 
@@ -396,8 +399,8 @@ mod other {
     impl Running {
         /// Threads read and write, so that no order of the program's doings can block it; those still at it when it
         /// has ended are left alone.
-        pub fn talk(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
-            let end = self.talk_until(input, deadline, most);
+        pub fn finish(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+            let end = self.finish_until(input, deadline, most);
             if !matches!(end, Ok(End::Ended(_))) {
                 let _ = self.0.kill();
                 let _ = self.0.wait();
@@ -405,7 +408,7 @@ mod other {
             end
         }
 
-        fn talk_until(&mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+        fn finish_until(&mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
             let (send, receive) = mpsc::channel::<()>();
             if let Some(mut stdin) = self.0.stdin.take() {
                 // A program that does not read its input tells why by its status.

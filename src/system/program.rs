@@ -1,6 +1,8 @@
 //! Which file a program's name means, and the environment that it gets.
 
+use crate::base::secret::Secret;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,6 +59,29 @@ pub fn command<'e>(
         };
     }
     Ok(command)
+}
+
+/// The file that `program`, a name or an absolute path, means where `PATH` is `path`.
+pub fn on_path(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
+    let file = find(program, &folders(path.unwrap_or(OsStr::new(USUAL_PATH)))).ok()?;
+    is_program(&file).then_some(file)
+}
+
+/// Puts the program `words[0]`, which a person has typed and which is found as a shell finds it, in the place of this
+/// process, with `env` and `secrets` as its environment. The signals that this process ignores or handles are the
+/// default for it. Where a system cannot replace a process, it is run and waited for: its status.
+///
+/// # Errors
+/// Why it cannot be run.
+pub fn replace(words: &[OsString], env: &[(OsString, OsString)], secrets: &[(&str, &Secret)]) -> io::Result<u8> {
+    let Some((program, arguments)) = words.split_first() else { return Err(io::ErrorKind::NotFound.into()) };
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(env.iter().map(|(name, value)| (name, value)));
+    command.envs(secrets.iter().map(|(name, secret)| (name, secret.expose())));
+    #[cfg(unix)]
+    return Err(std::os::unix::process::CommandExt::exec(&mut command));
+    #[cfg(not(unix))]
+    command.status().map(|status| status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// The absolute folders of `path`.

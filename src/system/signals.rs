@@ -15,7 +15,6 @@ const PLAIN: u32 = 1;
 /// A hold that no signal breaks: a refresh token may be spent.
 const ROTATING: u32 = 1 << 8;
 /// A brief hold that is not reported: a child's group is recorded, a terminal changes hands.
-#[cfg(unix)]
 const BRIEF: u32 = 1 << 16;
 /// All holds.
 const HELD: u32 = (1 << 24) - 1;
@@ -92,7 +91,6 @@ pub fn answered(hold: Hold) {
 }
 
 /// Whether something is on its way that a signal waits for.
-#[cfg(unix)]
 pub fn is_held() -> bool {
     STATE.load(Ordering::SeqCst) & HELD & !(BRIEF * 0xff) != 0
 }
@@ -126,30 +124,46 @@ pub fn interrupt() -> ! {
 }
 
 #[cfg(unix)]
-pub use unix::{Group, Lending, give_stdin_back, lend, listen, reads_keys, stop, take_back};
+pub use unix::{Companion, Group, Lending, give_stdin_back, lend, listen, reads_keys, reads_lines, stop, take_back};
 
-/// Nothing to listen for.
-#[cfg(not(unix))]
-pub fn listen() {}
-
-/// Nothing was changed.
-#[cfg(not(unix))]
-pub fn give_stdin_back() {}
+#[cfg(windows)]
+pub use windows::{give_stdin_back, listen};
 
 #[cfg(unix)]
-use unix::die;
+use unix::{die, tell};
+#[cfg(windows)]
+use windows::{die, tell};
 
-#[cfg(not(unix))]
-#[expect(clippy::disallowed_methods, reason = "a signal ends the process at once")]
-fn die(signal: i32) -> ! {
-    std::process::exit(128 + signal);
+/// Decides what a signal does. Runs as a signal handler, in any thread, at any instant; on Windows in a thread of its own.
+fn handle(signal: i32) {
+    let mut state = STATE.load(Ordering::SeqCst);
+    loop {
+        if state & (DYING | ANSWERED) != 0 {
+            return;
+        }
+        let again = pending(state) != 0;
+        let is_breakable = state & ((ROTATING + BRIEF) * 0xff) == 0;
+        let ends = state & HELD == 0 || (again && is_breakable);
+        let noted = (state & !(0x1f << PENDING)) | ((signal as u32) << PENDING);
+        let next = if ends { state | DYING } else { noted };
+        match STATE.compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::SeqCst) {
+            Err(now) => state = now,
+            Ok(_) if ends => die(signal),
+            Ok(_) => {
+                if !again && state & ANSWERING == 0 && is_held() {
+                    tell(b"tok: waiting for a token that is on its way; will exit once it is stored\n");
+                }
+                return;
+            }
+        }
+    }
 }
 
 #[cfg(unix)]
 mod unix {
-    use super::{ANSWERED, ANSWERING, BRIEF, DYING, HELD, PENDING, ROTATING, STATE, brief, is_held, pending};
+    use super::{brief, handle};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process_group};
+    use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process, kill_process_group};
     use rustix::termios::{
         OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp,
     };
@@ -166,6 +180,8 @@ mod unix {
     static KEYS: AtomicBool = AtomicBool::new(false);
     /// The controlling terminal, if there is one, and how it was before it was lent.
     static TERMINAL: OnceLock<Option<(OwnedFd, Termios)>> = OnceLock::new();
+    /// A child process that gets a signal that ends this one; 0 is none.
+    static COMPANION: AtomicI32 = AtomicI32::new(0);
     /// The group that has the terminal in our place; 0 is none.
     static LENT: AtomicI32 = AtomicI32::new(0);
 
@@ -197,33 +213,8 @@ mod unix {
         action.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN)
     }
 
-    /// Decides what a signal does. Runs as a signal handler, in any thread, at any instant.
-    fn handle(signal: i32) {
-        let mut state = STATE.load(Ordering::SeqCst);
-        loop {
-            if state & (DYING | ANSWERED) != 0 {
-                return;
-            }
-            let again = pending(state) != 0;
-            let is_breakable = state & ((ROTATING + BRIEF) * 0xff) == 0;
-            let ends = state & HELD == 0 || (again && is_breakable);
-            let noted = (state & !(0x1f << PENDING)) | ((signal as u32) << PENDING);
-            let next = if ends { state | DYING } else { noted };
-            match STATE.compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::SeqCst) {
-                Err(now) => state = now,
-                Ok(_) if ends => die(signal),
-                Ok(_) => {
-                    if !again && state & ANSWERING == 0 && is_held() {
-                        tell(b"tok: waiting for a token that is on its way; will exit once it is stored\n");
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
     /// Tells a waiting person, unless their terminal is blocked: nothing here may sleep.
-    fn tell(text: &[u8]) {
+    pub(super) fn tell(text: &[u8]) {
         let stderr = rustix::stdio::stderr();
         let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
         if isatty(stderr)
@@ -241,16 +232,25 @@ mod unix {
                 end_group(group);
             }
         }
+        if let (Some(child), Some(signal)) =
+            (Pid::from_raw(COMPANION.load(Ordering::SeqCst)), Signal::from_named_raw(signal))
+        {
+            let _ = kill_process(child, signal);
+        }
         give_terminal_back();
         give_stdin_back();
         let _ = signal_hook::low_level::emulate_default_handler(signal);
         signal_hook::low_level::exit(128 + signal);
     }
 
-    /// Whether stdin is read key by key from now on: then whatever ends the process throws away what was typed and not
-    /// taken.
-    pub fn reads_keys(on: bool) {
-        KEYS.store(on, Ordering::SeqCst);
+    /// From now on stdin is read key by key: whatever ends the process throws away what was typed and not taken.
+    pub fn reads_keys() {
+        KEYS.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on stdin is read by lines again.
+    pub fn reads_lines() {
+        KEYS.store(false, Ordering::SeqCst);
     }
 
     /// Leaves the terminal on stdin as it was found. May run in the handler.
@@ -314,6 +314,26 @@ mod unix {
             for place in &GROUPS {
                 let _ = place.compare_exchange(self.0.as_raw_pid(), 0, Ordering::SeqCst, Ordering::SeqCst);
             }
+        }
+    }
+
+    /// A child process that runs in our place, in our own group. While this lives, a signal that ends this process is
+    /// passed on to it.
+    pub struct Companion(());
+
+    impl Companion {
+        /// The child process `id`. To be made in the [`brief`] hold in which it was started, and to be dropped in one
+        /// before the child is waited for.
+        pub fn of(id: u32) -> Option<Companion> {
+            let id = i32::try_from(id).ok()?;
+            COMPANION.store(id, Ordering::SeqCst);
+            Some(Companion(()))
+        }
+    }
+
+    impl Drop for Companion {
+        fn drop(&mut self) {
+            COMPANION.store(0, Ordering::SeqCst);
         }
     }
 
@@ -394,5 +414,51 @@ mod unix {
         if let Some(signal) = Signal::from_named_raw(signal) {
             let _ = kill_current_process_group(signal);
         }
+    }
+}
+
+/// Ctrl-C and Ctrl-Break, which the console reports in a thread of its own.
+#[cfg(windows)]
+mod windows {
+    use super::handle;
+    use std::io::{IsTerminal, Write};
+    use std::sync::{Once, OnceLock};
+    use winapi_util::{HandleRef, console};
+
+    /// How the console on stdin was before anything asked there.
+    static STDIN: OnceLock<u32> = OnceLock::new();
+
+    /// Begins to listen for Ctrl-C; once is enough.
+    pub fn listen() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            if let Ok(mode) = console::mode(HandleRef::stdin()) {
+                let _ = STDIN.set(mode);
+            }
+            let _ = ctrlc::set_handler(|| handle(2));
+        });
+    }
+
+    /// Leaves the console on stdin as it was found.
+    pub fn give_stdin_back() {
+        if let Some(mode) = STDIN.get() {
+            let _ = console::set_mode(HandleRef::stdin(), *mode);
+        }
+    }
+
+    /// Tells a waiting person.
+    #[expect(clippy::disallowed_methods, reason = "the thread of the console has no host")]
+    pub(super) fn tell(text: &[u8]) {
+        let mut stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            let _ = stderr.write_all(text);
+        }
+    }
+
+    /// Ends the process with the status that a shell on Unix would see.
+    #[expect(clippy::disallowed_methods, reason = "a signal ends the process at once")]
+    pub(super) fn die(signal: i32) -> ! {
+        give_stdin_back();
+        std::process::exit(128 + signal);
     }
 }

@@ -1,5 +1,26 @@
 //! What a process does before and around everything else: its streams, its memory, its bus.
-#![cfg_attr(unix, expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet"))]
+#![cfg_attr(
+    all(unix, not(target_os = "macos")),
+    expect(clippy::disallowed_methods, reason = "a process begins here: nothing else runs yet")
+)]
+
+/// The bus that the environment named before [`find_bus`] put another there.
+#[cfg(all(unix, not(target_os = "macos")))]
+static BUS_BEFORE: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
+
+/// The environment `env`, as it was when the process began.
+pub fn as_before<'e>(
+    env: impl Iterator<Item = (&'e std::ffi::OsString, &'e std::ffi::OsString)>,
+) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    let env = env.map(|(name, value)| (name.clone(), value.clone()));
+    #[cfg(all(unix, not(target_os = "macos")))]
+    if let Some(before) = BUS_BEFORE.get() {
+        let name = super::bus::ADDRESS;
+        let bus = before.clone().map(|value| (name.into(), value));
+        return env.filter(|(is, _)| is != name).chain(bus).collect();
+    }
+    env.collect()
+}
 
 /// Tells libdbus where the user's bus may be: it takes the address from the environment alone, and the one there may be
 /// missing (cron, services) or of a session that has ended (tmux).
@@ -15,6 +36,7 @@ pub fn find_bus() {
         if let Ok(found) = bus::address(address.as_deref(), runtime.as_deref())
             && address.as_deref() != Some(found.as_ref())
         {
+            let _ = BUS_BEFORE.set(address.clone());
             // SAFETY: `main` calls this first; no other thread has been started.
             unsafe { std::env::set_var(bus::ADDRESS, found) };
         }

@@ -4,7 +4,10 @@
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::text::{escape, line};
+use crate::system::progress::Style;
 use std::io::{IsTerminal, Write};
+#[cfg(windows)]
+use winapi_util::{HandleRef, console};
 
 /// Stdout, stderr and stdin, as this run uses them.
 pub struct Terminal {
@@ -24,6 +27,8 @@ pub struct Terminal {
     pub color: bool,
     /// Whether help on stdout may be coloured.
     pub color_stdout: bool,
+    /// Whether the terminal can do no more than print: `TERM` says so, or nothing of it.
+    pub plain: bool,
     /// The real stdout, or a test's.
     pub out: Box<dyn Write>,
     /// The real stderr, or a test's.
@@ -58,6 +63,7 @@ impl Terminal {
             stdout_terminal: false,
             color: false,
             color_stdout: false,
+            plain: true,
             out,
             err,
             waiting: None,
@@ -95,8 +101,17 @@ impl Terminal {
         }
     }
 
+    /// How what is waited for is said.
+    pub fn progress(&self) -> Style {
+        match () {
+            () if !self.stderr_terminal || self.quiet => Style::Silent,
+            () if self.plain => Style::Once,
+            () => Style::Live,
+        }
+    }
+
     /// Ends the line of a question that was not answered.
-    fn end_line(&mut self) {
+    pub(super) fn end_line(&mut self) {
         if std::mem::take(&mut self.asking) {
             let _ = writeln!(self.err);
         }
@@ -239,15 +254,74 @@ impl Drop for Hidden {
     }
 }
 
-/// The console hides what is typed while a secret is read, and not before.
+/// While this lives, the terminal on stdin is read key by key and shows nothing of what is typed. What was typed and not
+/// taken by then is thrown away: the shell must not run it.
+#[cfg(unix)]
+pub struct Keys(Option<rustix::termios::Termios>);
+
+#[cfg(unix)]
+impl Keys {
+    /// Key by key from now on.
+    pub fn begin() -> Keys {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        super::signals::listen();
+        super::signals::reads_keys();
+        let before = tcgetattr(rustix::stdio::stdin()).ok();
+        if let Some(mut modes) = before.clone() {
+            modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHONL);
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &modes);
+        }
+        Keys(before)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = rustix::termios::tcflush(rustix::stdio::stdin(), rustix::termios::QueueSelector::IFlush);
+            let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), rustix::termios::OptionalActions::Now, before);
+        }
+        super::signals::reads_lines();
+    }
+}
+
+/// The console is set by whoever reads its keys.
 #[cfg(not(unix))]
-pub struct Hidden;
+pub struct Keys;
 
 #[cfg(not(unix))]
-impl Hidden {
+impl Keys {
     /// Nothing yet.
+    pub fn begin() -> Keys {
+        Keys
+    }
+}
+
+/// The same of a console.
+#[cfg(windows)]
+pub struct Hidden(Option<u32>);
+
+#[cfg(windows)]
+impl Hidden {
+    /// Hides what is typed from now on.
     pub fn begin() -> Hidden {
-        Hidden
+        const ENABLE_ECHO_INPUT: u32 = 4;
+        super::signals::listen();
+        let before = console::mode(HandleRef::stdin()).ok();
+        if let Some(mode) = before {
+            let _ = console::set_mode(HandleRef::stdin(), mode & !ENABLE_ECHO_INPUT);
+        }
+        Hidden(before)
+    }
+}
+
+#[cfg(windows)]
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            let _ = console::set_mode(HandleRef::stdin(), before);
+        }
     }
 }
 

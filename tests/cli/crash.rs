@@ -174,9 +174,9 @@ impl Session {
         });
     }
 
-    /// Ends one refresh by `signal`, `delay` after `from`, and looks at what is left.
+    /// Ends one refresh by `signal`, the delay after `from`, and looks at what is left.
     /// `old` is the token that is kept, the answer the one that is kept then.
-    fn disturb(&self, old: String, signal: Signal, from: From, delay: Duration, tally: &mut Tally) -> String {
+    fn disturb(&self, old: String, signal: Signal, (from, delay): (From, Duration), tally: &mut Tally) -> String {
         let shown = format!("{signal:?} {delay:?} after {from:?}");
         let before = self.stamp();
         let count = self.apiax.server.sent();
@@ -296,7 +296,7 @@ impl Session {
             for i in 0..each {
                 // At random, and spread all the same.
                 let delay = span.mul_f64((i as f64 + random()) / each as f64);
-                kept = self.disturb(kept, signals[i % signals.len()], from, delay, &mut tally);
+                kept = self.disturb(kept, signals[i % signals.len()], (from, delay), &mut tally);
             }
         }
         windows.sort();

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Somebody who is neither root nor whoever runs the tests.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// Runs `attack` with the rights of another user, in a thread of its own, until `meanwhile` is done.
 fn while_another<T>(attack: impl Fn() + Send + Sync, meanwhile: impl FnOnce() -> T) -> T {
@@ -395,7 +395,7 @@ fn with_a_home_where_nothing_can_be_kept_variables_will_do() {
     let (code, token, said) = run(&["get", "xcover"], true);
     assert!(code == Some(0) && !token.trim().is_empty() && said.is_empty(), "{code:?} {said}");
     let (code, _, said) = run(&["get", "xcover", "-v"], true);
-    assert!(code == Some(0) && said.contains("going on without store and cache"), "{code:?} {said}");
+    assert!(code == Some(0) && said.contains("continuing without store and cache"), "{code:?} {said}");
     let (code, token, said) = run(&["get", "xcover"], false);
     assert!(code == Some(4) && token.is_empty() && said.contains("TOK_XCOVER_CLIENT_SECRET"), "{code:?} {said}");
     assert!(!said.contains(CANARY));

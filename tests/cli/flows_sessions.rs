@@ -147,7 +147,8 @@ fn a_poll_that_finds_nobody_is_named_when_the_time_is_over() {
     let issuer = Issuer::start();
     issuer.script("/token", (0..9).map(|_| Reply::json(500, json!({}))));
     let sandbox = issuer.sandbox();
-    let out = sandbox.run(&format!("{LOGIN} --timeout 10s")).fails(6).says("no answer at last").says("500").hints();
+    let out =
+        sandbox.run(&format!("{LOGIN} --timeout 10s")).fails(6).says("the last request failed").says("500").hints();
     assert!(out.took < SOON, "{out}");
     sandbox.assert_nothing_kept();
 }

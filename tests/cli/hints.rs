@@ -66,7 +66,11 @@ fn of_a_name_that_is_not_known() {
     for name in ["purwl", "nonsense-and-more"] {
         let out = sandbox.tok(["get", name]).run().fails(3);
         for command in commands(&out) {
-            sandbox.tok(command).run().ok();
+            // A person is asked for the issuer.
+            match command.iter().any(|word| word == "login") {
+                true => sandbox.tok(command).run().fails(4).says("issuer").hints_at("--issuer"),
+                false => sandbox.tok(command).run().ok(),
+            };
         }
     }
     sandbox.config("[profile.shop]\nprovider = \"purwl\"\n");
@@ -81,6 +85,15 @@ fn of_a_provider_that_is_not_known() {
     let text = the_command(&sandbox, &out).run().ok().stdout;
     sandbox.provider("nonsense-and-more", &text);
     sandbox.run("providers nonsense-and-more").silent().ok();
+}
+
+#[test]
+fn of_a_grant_that_is_not_there() {
+    let sandbox = Sandbox::new();
+    for line in ["get apiax --grant pasword", "header apiax --grant pasword"] {
+        let out = sandbox.run(line).fails(2).says("did you mean password?");
+        assert!(the_command(&sandbox, &out).run().ok().stdout.contains("tok login apiax password"));
+    }
 }
 
 #[test]
@@ -289,6 +302,8 @@ fn of_an_issuer_and_settings_that_cannot_be_used() {
     let mut sandbox = issuer.sandbox();
     let well_known = format!("{}/.well-known/openid-configuration", issuer.url());
     sandbox.tok(["login", "oidc", "device-code", "--issuer", &well_known]).run().fails_with_one_of(&[2, 3]).hints();
+    let out = sandbox.run("login oidc authorization-code --redirect-url https://a.example/back").fails(2);
+    out.hints_at("--no-browser");
     sandbox.run("login oidc device-code").prints("");
     sandbox.set("TOK_CACHE", "nonsense");
     sandbox.run("get oidc").fails(2).says("expected disk or off");

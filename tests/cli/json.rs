@@ -16,7 +16,7 @@ fn names(object: &Value) -> Vec<&str> {
 }
 
 /// Seconds since 1970 of an RFC 3339 time in UTC, without a library that `tok` uses too.
-fn epoch(text: &str) -> i64 {
+pub fn epoch(text: &str) -> i64 {
     let number = |from: usize, to: usize| text[from..to].parse::<i64>().unwrap_or_else(|_| panic!("no time: {text}"));
     assert!(text.ends_with('Z') && text.as_bytes()[10] == b'T', "not RFC 3339 in UTC: {text}");
     let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));

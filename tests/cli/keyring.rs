@@ -41,7 +41,7 @@ fn of_two_entries_for_one_profile_a_login_leaves_one_and_a_logout_none() {
     add_second("once");
     assert_eq!(keyring.count(), 3);
 
-    let out = in_plain_words(sandbox.run("get purewl --fresh -v")).fails(7).says("2 entries");
+    let out = in_plain_words(sandbox.run("get purewl --fresh")).fails(7).says("2 entries");
     out.hints_at("tok login purewl").hints_at("tok logout purewl");
     assert_eq!(
         (keyring.count(), purewl.grants()),

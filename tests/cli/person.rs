@@ -201,7 +201,7 @@ fn the_address_is_pasted_where_the_browser_is_elsewhere_and_a_wrong_one_is_asked
     ] {
         terminal.type_text(&format!("{wrong}\r"));
         terminal.expect(says);
-        terminal.expect_like("paste all of the address line[^\n]*: ");
+        terminal.expect_like("paste the whole address[^\n]*: ");
     }
     // An empty line and keys do no harm.
     terminal.type_text("\r");
@@ -297,7 +297,7 @@ fn an_error_without_a_state_is_named_at_once_and_waited_past() {
 fn errors_about_the_redirect_uri_name_it() {
     let issuer = issuer();
     let refusal = || Reply::json(400, json!({"error": "invalid_request", "error_description": "Invalid redirect_uri"}));
-    let registered = |visit: &Visit| format!("to the letter: {}", visit.value("redirect_uri"));
+    let registered = |visit: &Visit| format!("exactly as it stands here: {}", visit.value("redirect_uri"));
     let mut sandbox = issuer.sandbox();
     let browser = Browser::of(&mut sandbox);
     let running = sandbox.tok(words(LOGIN)).spawn();

@@ -73,8 +73,8 @@ fn commands_in_text() -> Vec<String> {
 }
 
 /// The servers that the README's commands talk to.
-struct World {
-    purewl: PureWl,
+pub struct World {
+    pub purewl: PureWl,
     xcover: XCover,
     elasticpath: ElasticPath,
     apiax: Apiax,
@@ -87,7 +87,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    pub fn new() -> World {
         let (purewl, xcover, elasticpath, apiax) =
             (PureWl::start(), XCover::start(), ElasticPath::start(), Apiax::start());
         let issuer = Issuer::start();
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// A home in which all of these names lead here, with `tok` in PATH and without a keyring.
-    fn sandbox(&self) -> Sandbox {
+    pub fn sandbox(&self) -> Sandbox {
         let mut sandbox = Sandbox::new();
         let folder = Path::new(env!("CARGO_BIN_EXE_tok")).parent().expect("a folder");
         let path = std::env::var("PATH").expect("a PATH");
@@ -182,7 +182,7 @@ fn answer(ports: &BTreeMap<&'static str, u16>, request: &Received) -> Reply {
 }
 
 /// A proxy that joins every CONNECT to this port, for as long as the test runs.
-fn tunnel(port: u16) -> u16 {
+pub fn tunnel(port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
     let own = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
@@ -236,7 +236,7 @@ fn run(sandbox: &Sandbox, script: &str) -> String {
 
 /// Runs `script` on a terminal, types each answer at its prompt, and lets `person` do the rest.
 #[track_caller]
-fn run_on_terminal(sandbox: &Sandbox, script: &str, answers: &[(&str, &str)], person: &dyn Fn()) -> String {
+pub fn run_on_terminal(sandbox: &Sandbox, script: &str, answers: &[(&str, &str)], person: &dyn Fn()) -> String {
     let mut session = rexpect::session::spawn_command(shell(sandbox, script), Some(PATIENCE_MS)).expect("a terminal");
     let mut shown = String::new();
     for (prompt, answer) in answers {

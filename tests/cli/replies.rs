@@ -240,10 +240,10 @@ fn an_issuer_that_differs_by_its_slash_is_the_one_of_the_metadata() {
         s.claims = json!({"iss": named});
     });
     let sandbox = issuer.sandbox();
-    sandbox.run("login oidc device-code -v").says(&format!("name the issuer {named}")).ok();
+    sandbox.run("login oidc device-code -v").says(&format!("names the issuer {named}")).ok();
     sandbox.run("get oidc -o id-token").silent().line();
     let sandbox = issuer.sandbox();
-    sandbox.run("login oidc device-code").never_says("name the issuer").ok();
+    sandbox.run("login oidc device-code").never_says("names the issuer").ok();
 }
 
 /// §6: each endpoint's own list.

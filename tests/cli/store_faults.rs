@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A file system of its own, small enough to fill, mounted over a folder: only root can. Unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Mounts it at `folder`, in which what is there is kept; `None` where that cannot be done here.
-    fn over(folder: &Path) -> Option<SmallDisk> {
+    pub fn over(folder: &Path) -> Option<SmallDisk> {
         let aside = folder.with_file_name("aside");
         std::fs::rename(folder, &aside).unwrap();
         std::fs::create_dir(folder).unwrap();
@@ -33,7 +33,7 @@ impl SmallDisk {
     }
 
     /// Leaves no byte free.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let _ = std::fs::write(self.0.join("filler"), vec![b'.'; 1 << 20]);
         assert!(std::fs::write(self.0.join("more"), [b'.'; 5000]).is_err(), "it is full");
     }

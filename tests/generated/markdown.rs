@@ -6,6 +6,8 @@
 pub enum Block {
     /// `## TEXT`
     Heading(String),
+    /// `### TEXT`
+    Subheading(String),
     /// Lines up to an empty one, joined.
     Paragraph(String),
     /// The items of a numbered list.
@@ -26,6 +28,8 @@ pub fn read(text: &str) -> Vec<Block> {
         }
         if let Some(heading) = line.strip_prefix("## ") {
             blocks.push(Block::Heading(heading.into()));
+        } else if let Some(heading) = line.strip_prefix("### ") {
+            blocks.push(Block::Subheading(heading.into()));
         } else if let Some(language) = line.strip_prefix("```") {
             let code = lines.by_ref().take_while(|line| *line != "```").map(str::to_string).collect();
             blocks.push(Block::Code(language.into(), code));
@@ -40,7 +44,10 @@ pub fn read(text: &str) -> Vec<Block> {
         } else if line.starts_with("1. ") {
             let mut items = vec![item(line)];
             while let Some(line) = lines.next_if(|line| !line.is_empty()) {
-                items.push(item(line));
+                match (line.strip_prefix("   "), items.last_mut()) {
+                    (Some(more), Some(last)) => last.push_str(&format!(" {more}")),
+                    _ => items.push(item(line)),
+                }
             }
             blocks.push(Block::Numbered(items));
         } else {
@@ -93,6 +100,7 @@ pub fn roff(blocks: &[Block]) -> String {
             Block::Heading(text) => {
                 out.push_str(&format!(".SH \"{}\"\n", escape(&text.replace('`', "").to_uppercase())))
             }
+            Block::Subheading(text) => out.push_str(&format!(".SS \"{}\"\n", escape(&text.replace('`', "")))),
             Block::Paragraph(text) if fresh => out.push_str(&line(text)),
             Block::Paragraph(text) => out.push_str(&format!(".PP\n{}", line(text))),
             Block::Code(_, lines) => {
@@ -110,7 +118,7 @@ pub fn roff(blocks: &[Block]) -> String {
                 }
             }
         }
-        fresh = matches!(block, Block::Heading(_));
+        fresh = matches!(block, Block::Heading(_) | Block::Subheading(_));
     }
     out
 }

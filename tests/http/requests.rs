@@ -216,6 +216,16 @@ fn plain_text_leaves_this_machine_for_nowhere() {
     }
 }
 
+/// `tests/cli/ci.rs` has the metadata service itself.
+#[test]
+fn plain_text_on_the_link_is_for_a_metadata_service_alone() {
+    error(send("http://169.254.169.254/", Repeat::Freely), Kind::Config, "neither https nor");
+    for url in ["http://10.0.0.1/", "http://metadata/", "http://169.254.169.254.example.com/", "http://[::2]/"] {
+        let request = Request { link_local: true, ..request(url, Repeat::Freely) };
+        error(send_with(&http(NetworkSettings::default()), &request, PATIENCE), Kind::Config, "neither https nor");
+    }
+}
+
 #[test]
 fn localhost_is_this_machine() {
     let server = Server::saying(&[OK]);

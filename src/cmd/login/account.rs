@@ -8,8 +8,9 @@ use crate::base::url::Url;
 use crate::cmd::Context;
 use crate::host::Host;
 use crate::oauth::request::{self, Values};
-use crate::profile::{Profile, Wishes};
+use crate::profile::{Profile, Source, Wishes};
 use crate::session::open_store::{self, OpenStore};
+use crate::session::registration;
 use crate::session::revoke::{Revoked, revoke};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
@@ -38,7 +39,7 @@ pub(super) fn held(host: &Host, profile: &Profile, opened: &OpenStore) -> Creden
 
 /// What of the account of this login differs from that of `held`, in words. What is not known on one side differs from
 /// nothing.
-pub(super) fn differs(profile: &Profile, held: &Credentials) -> Option<String> {
+pub(super) fn differs(host: &Host, profile: &Profile, held: &Credentials) -> Option<String> {
     let known = profile.known().ok()?;
     let session = held.session.as_ref();
     let shown = |text: &str| escape_to(text, 120);
@@ -46,7 +47,14 @@ pub(super) fn differs(profile: &Profile, held: &Credentials) -> Option<String> {
         let of_session = session.and_then(|session| session.identity.values.get(name));
         let of_secrets = held.secrets_client.as_ref().filter(|_| name == "client_id" && !held.secrets.is_empty());
         let Some(now) = known.values.get(name) else { continue };
-        let differs = |was: &&String| normal(was) != normal(now) && is_source_kept(profile, name, was);
+        // A client that `tok` has registered is no account.
+        let is_own = |was: &str| {
+            let issuer = session.and_then(|session| session.identity.values.get("issuer"));
+            let is_new = matches!(profile.given.get(name).map(|given| &given.source), Some(Source::Registration(_)));
+            name == "client_id"
+                && (is_new || issuer.is_some_and(|issuer| registration::is_registered(host, profile, issuer, was)))
+        };
+        let differs = |was: &&String| normal(was) != normal(now) && is_source_kept(profile, name, was) && !is_own(was);
         if let Some(was) = of_session.into_iter().chain(of_secrets).find(differs) {
             return Some(format!("{name} was {}, and is now {}", shown(was), shown(now)));
         }

@@ -11,6 +11,14 @@ pub(super) fn same_command(host: &Host) -> String {
     quoted(host.words.iter().skip(1))
 }
 
+/// The same with `target`, which was chosen.
+pub(super) fn with_target(host: &Host, target: &str) -> String {
+    let mut words: Vec<OsString> = host.words.iter().skip(1).cloned().collect();
+    let at = words.iter().position(|word| word == "login").map_or(0, |at| at + 1);
+    words.insert(at, target.into());
+    quoted(words.iter())
+}
+
 /// The same without `--as NAME`.
 pub(super) fn without_name(host: &Host) -> String {
     let mut is_name = false;

@@ -1,7 +1,7 @@
 //! What a login keeps: the session, secrets, the cached token and the index.
 
+use super::ask::Attempt;
 use crate::base::secret::Secret;
-use crate::base::time::Time;
 use crate::cmd::Context;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
@@ -12,12 +12,13 @@ use crate::session::inputs::Inputs;
 use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
+use crate::session::status;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
-use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::CurrentIdentity;
+use crate::token::{Expires, Token};
 use anyhow::Result;
 
 /// A login that the provider has granted.
@@ -39,7 +40,8 @@ pub(super) struct Login<'a> {
     /// What names its session.
     pub url: String,
     pub issued: Issued,
-    pub received: Time,
+    /// Its ID token was verified.
+    pub verified: bool,
 }
 
 impl Login<'_> {
@@ -48,12 +50,12 @@ impl Login<'_> {
         (!self.is_refresh).then_some(self.grant.name.as_str())
     }
 
-    /// The token as it waits. `verified`: its ID token was.
-    pub(super) fn token(&self, verified: bool) -> Result<Token> {
+    /// The token as it waits.
+    pub(super) fn token(&self) -> Result<Token> {
         let identity = self.known.identity(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, self.received, identity, &self.inputs)?;
+        let mut token = acquire::cached(self.profile, self.grant, &self.issued, identity, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
-            id.verified = verified;
+            id.verified = self.verified;
         }
         Ok(token)
     }
@@ -72,7 +74,7 @@ impl Login<'_> {
         let session = new.or(self.used.as_ref()).map(|refresh_token| Session {
             refresh_token: refresh_token.clone(),
             identity: self.known.identity(&self.url, self.began_with(), None),
-            since: self.received.secs(),
+            since: self.issued.received.secs(),
             subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
@@ -94,13 +96,15 @@ impl Login<'_> {
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
             let given = self.profile.given.get(&name).map(|g| &g.source);
             // A new one takes the place of the stored one, which is no longer valid.
-            let has_changed = matches!(given, Some(Source::Flag | Source::Asked))
+            let has_changed = matches!(given, Some(Source::Flag | Source::Asked | Source::Registration(_)))
                 && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
             if has_changed && param.personal && !self.keep {
                 secrets.remove(&name);
             }
             let wanted = match given {
-                Some(Source::Flag | Source::Asked) => self.keep || ((needed || has_changed) && !param.personal),
+                Some(Source::Flag | Source::Asked | Source::Registration(_)) => {
+                    self.keep || ((needed || has_changed) && !param.personal)
+                }
                 // What came from the environment is not kept, unless that is asked for.
                 Some(Source::Env(_) | Source::EnvFile(_)) => self.keep,
                 _ => false,
@@ -157,9 +161,10 @@ impl Login<'_> {
             (None, false) => "the secret is kept",
             (None, true) => "only the access token is kept",
         };
-        let life = match self.issued.expires.at() {
-            Some(at) => format!("valid for {}", crate::base::duration::show(at - self.received.secs())),
-            None => "expiry unknown".into(),
+        let life = match self.issued.expires {
+            Expires::At(at) => format!("expires {}", host.clock.local(at)),
+            Expires::Never => "never expires".into(),
+            Expires::Unknown => "expiry unknown".into(),
         };
         if profile.store == StoreChoice::None {
             host.terminal.warn(&format!("{}: {kept}: the store is none", profile.name));
@@ -173,9 +178,11 @@ impl Login<'_> {
         }
         let place =
             if opened.credentials.is_empty() { String::new() } else { format!(" in the {} store", profile.store) };
+        let id_token = self.issued.id_token.as_ref();
+        let account = status::account(profile, id_token, None).map(|who| format!(" as {who}")).unwrap_or_default();
         host.terminal.tell(&format!(
-            "logged in to {} as {} with {}: access token {life}; {kept}{place}",
-            profile.provider.title, profile.name, grant.name
+            "logged in to {}{account} with {}: access token {life}; {kept}{place}; next: tok get {}",
+            profile.provider.title, grant.name, profile.name
         ));
     }
 }
@@ -184,14 +191,14 @@ impl Login<'_> {
 ///
 /// # Errors
 /// As [`journal::begin`].
-pub fn begin(
+pub(super) fn begin(
     host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
+    attempt: &Attempt,
     inputs: &Inputs,
     opened: &mut OpenStore,
     used: &Secret,
 ) -> Result<Record> {
+    let Attempt { profile, grant, .. } = *attempt;
     let known = inputs.known(profile, &profile.known()?);
     let url = profile.session_url(inputs.values()).unwrap_or_default();
     let old = opened.credentials.session.as_ref().filter(|old| old.refresh_token == *used);

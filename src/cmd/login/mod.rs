@@ -1,46 +1,49 @@
 //! `tok login`: runs one grant and keeps what it returns.
 
 mod account;
+mod address;
+mod ask;
+mod client;
 mod command;
 mod config;
+mod guided;
 mod keep;
 mod poll;
 mod prompt;
+mod store;
 
 use super::Context;
 use crate::base::error::{Error, InProfile, Kind};
 use crate::base::name::is_name;
-use crate::base::secret::Secret;
-use crate::base::time::Time;
 use crate::cli::LoginArgs;
+use crate::cmd::arguments::is_address;
 use crate::host::Host;
-use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
+use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source, Value, Wishes};
-use crate::provider::{Flow, Grant};
+use crate::provider::{Discover, Grant};
 use crate::session::acquire::{self};
-use crate::session::exchange::{self, Asking, Outcome};
-use crate::session::inputs::{self, For, Inputs};
-use crate::session::journal::{self, Record};
+use crate::session::inputs::{self, For};
+use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::session::shared;
 use crate::storage::choice::StoreChoice;
-use crate::storage::lock::Lock;
-use crate::storage::secrets::StoreErrorKind;
-use crate::system::signals::{Hold, Stake};
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::Result;
-use command::{same_command, try_again, without_name};
+use ask::{Asked, Attempt, ask, ask_with};
+use client::{Client, Situation};
+use command::{same_command, with_target, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use poll::wait;
 use prompt::{cannot_ask, prompt, prompt_again};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use store::{open, open_or_offer_a_file};
 
 /// Runs the login.
 ///
@@ -48,7 +51,20 @@ use std::time::Duration;
 /// Each kind of the contract; nothing has changed then, but for a refresh token that the provider has taken and the
 /// store did not: that is said.
 pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
-    let name = args.keep_as.clone().unwrap_or(args.target.clone());
+    let target = match &args.target {
+        Some(target) => target.clone(),
+        None => guided::target(context)?,
+    };
+    let again = match &args.target {
+        Some(_) => same_command(context.host),
+        None => with_target(context.host, &target),
+    };
+    let by_address = is_address(&target);
+    let name = match (&args.keep_as, by_address) {
+        (Some(name), _) => name.clone(),
+        (None, true) => address::name(&target)?,
+        (None, false) => target.clone(),
+    };
     if !is_name(&name) {
         return Err(Error::new(
             Kind::Usage,
@@ -60,22 +76,26 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
     // `login shop-eu --as shop-us`: another account at the provider of shop-eu.
-    let of = context.setup.config.profiles.get(&args.target).and_then(|p| p.provider.clone());
-    let of = of.unwrap_or(args.target.clone());
+    let of = context.setup.config.profiles.get(&target).and_then(|p| p.provider.clone());
+    let of = match by_address {
+        true => address::provider(context, &target, &name, &again)?,
+        false => of.unwrap_or(target.clone()),
+    };
     let mut wishes = Wishes {
+        ci: false,
         grant: args.grant.clone(),
         flags: super::typed(context.host, &args.values)?,
         store: store.clone(),
-        provider: args.keep_as.is_some().then_some(of.clone()),
+        provider: (args.keep_as.is_some() || by_address).then_some(of.clone()),
     };
-    let mut again = same_command(context.host);
-    let (mut name, mut answers) = (name, BTreeMap::new());
+    let (mut name, mut answers, mut again, mut api) = (name, BTreeMap::new(), again, None);
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
-        match log_in(context, args, profile, store.clone(), &again).in_profile(&name)? {
+        match log_in(context, args, profile, (store.clone(), again.clone()), &mut api).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
-            End::Under(new, given) => {
+            End::Under(new, grant, given) => {
+                wishes.grant = Some(grant);
                 // Its values are those that this call was given; the variables of the other name are not its own.
                 again = format!("{} --as {new}", without_name(context.host));
                 wishes.flags.clear();
@@ -89,15 +109,16 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
 /// How a login ends that has not failed.
 enum End {
     LoggedIn,
-    /// It is to be made under this name, with these values.
-    Under(String, BTreeMap<String, Given>),
+    /// It is to be made under this name, with this grant and these values.
+    Under(String, String, BTreeMap<String, Given>),
 }
 
 impl End {
-    fn under(name: String, profile: Profile) -> End {
-        let mut given = profile.given;
-        given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked));
-        End::Under(name, given)
+    fn under(name: String, profile: &Profile) -> End {
+        let grant = profile.default_grant().name.clone();
+        let mut given = profile.given.clone();
+        given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked | Source::Api(_)));
+        End::Under(name, grant, given)
     }
 }
 
@@ -105,25 +126,81 @@ fn log_in(
     context: &mut Context,
     args: &LoginArgs,
     mut profile: Profile,
-    store: Option<StoreChoice>,
-    again: &str,
+    (mut store, mut again): (Option<StoreChoice>, String),
+    api: &mut Option<Api>,
 ) -> Result<End> {
     let name = profile.name.clone();
-    let grant = profile.default_grant().clone();
+    client::add_scopes(&mut profile);
+    let target = args.target.as_deref().unwrap_or_default();
+    let is_named = profile.asked.is_some() || profile.config.grant.is_some();
+    let is_free = !is_named && context.host.terminal.interactive;
+    let mut grant = match is_free && args.target.is_none() && !lacks_issuer(&profile, profile.default_grant()) {
+        true => guided::grant(context.host, &profile)?,
+        false => profile.default_grant().clone(),
+    };
+    if grant.name != profile.default_grant().name {
+        again = format!("{again} {}", grant.name);
+    }
     // From here on the grant is named, whoever named it.
     profile.asked = Some(grant.name.clone());
-    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
 
     // Before anything is sent, the metadata's request included.
-    let opened = open(context.host, &profile, false, again)?;
-    check_config(context, &name, &edit(&profile, &grant, is_refresh, store.clone()))?;
+    let opened = open_or_offer_a_file(context.host, &mut profile, &mut store, &mut again)?;
+    check_config(context, &name, &edit(&profile, &grant, store.clone()))?;
     let held = account::held(context.host, &profile, &opened);
-    let mut replaces = false;
-    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile));
+    if api.is_none() && address::is_asked(&profile, target) {
+        if !is_named {
+            profile.asked = None;
+        }
+        *api = Some(address::ask(context, &mut profile, target, &args.client.headers, &again)?);
+        grant = profile.default_grant().clone();
+        profile.asked = Some(grant.name.clone());
     }
-    discover(context.host, &mut profile, &grant)?;
-    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
+    let mut replaces = false;
+    match other_account(context.host, args, &profile, &held, &again)? {
+        Some(Wish::Keep(new)) => return Ok(End::under(new, &profile)),
+        Some(Wish::Replace) => replaces = true,
+        None => {}
+    }
+    if is_free && lacks_issuer(&profile, &grant) {
+        profile.asked = None;
+        let chosen = guided::issuer_and_grant(context.host, &mut profile)?;
+        if chosen.name != grant.name {
+            again = format!("{again} {}", chosen.name);
+        }
+        profile.asked = Some(chosen.name.clone());
+        grant = chosen;
+    }
+    let again = again.as_str();
+    // A login may be there to mend a change; what was fetched just now is none.
+    let copies = if api.is_some() { Copies::Allowed } else { Copies::Refused };
+    discover(context.host, &mut profile, &grant, copies)?;
+    let situation = Situation { args, grant: &grant, api: api.as_ref(), again };
+    let mut client = Client::default();
+    let ended = client::settle(context, &mut profile, &situation, &mut client)
+        .and_then(|()| with_client(context, &mut profile, &situation, &mut client, (store, held, opened, replaces)));
+    if !matches!(ended, Ok(End::LoggedIn)) {
+        client::give_back(context.host, &profile, &client);
+    }
+    ended
+}
+
+/// The rest of a login, once issuer and client are settled.
+fn with_client(
+    context: &mut Context,
+    profile: &mut Profile,
+    situation: &Situation,
+    client: &mut Client,
+    (store, held, opened, mut replaces): (Option<StoreChoice>, Credentials, OpenStore, bool),
+) -> Result<End> {
+    let Situation { args, again, .. } = *situation;
+    let name = profile.name.clone();
+    // How a registered client proves itself is in force from here on.
+    let values = profile.known_values()?;
+    profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
+    let grant = profile.default_grant().clone();
+    let is_refresh = profile.provider.refresh_grant() == Some(&grant);
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     let missing = plan::missing(&profile.provider, &grant, &|name| {
         profile.given.contains_key(name)
             || kept.contains_key(name)
@@ -133,17 +210,25 @@ fn log_in(
         return Err(error.into());
     }
     if !missing.is_empty() && !context.host.terminal.interactive {
-        return Err(cannot_ask(context.host, &profile, &grant, &missing, &opened, again).into());
+        return Err(cannot_ask(context.host, profile, &missing, &opened, (&grant, again)).into());
     }
     if context.host.terminal.interactive {
-        ask_for_values(context.host, &mut profile, &grant, missing, &kept, &opened.credentials)?;
+        let is_kept = |name: &str| match name {
+            "refresh_token" => opened.credentials.session.is_some(),
+            name => kept.contains_key(name),
+        };
+        ask_for_values(context.host, profile, &grant, &missing, &is_kept)?;
     }
-    if let Some(new) = other_account(context.host, args, &profile, &held, again, &mut replaces)? {
-        return Ok(End::under(new, profile));
+    if !replaces {
+        match other_account(context.host, args, profile, &held, again)? {
+            Some(Wish::Keep(new)) => return Ok(End::under(new, profile)),
+            Some(Wish::Replace) => replaces = true,
+            None => {}
+        }
     }
-    let kept = usable_secrets(&profile, &opened.credentials, replaces)?;
+    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
-    let edit = edit(&profile, &grant, is_refresh, store);
+    let edit = edit(profile, &grant, store);
     check_config(context, &name, &edit)?;
     if let Some(warning) = &grant.warning {
         context.host.terminal.warn(warning);
@@ -154,8 +239,16 @@ fn log_in(
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {
-            let mut inputs = inputs::fill(context.host, &profile, For::Grant(&grant), &kept, &[])?;
-            let begun = person::begin(context.host, &profile, &grant, &mut inputs, person)?;
+            let mut inputs = inputs::fill(context.host, profile, For::Grant(&grant), &kept, &[])?;
+            let redirect = client.redirect.take();
+            let mut begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
+            if begun.as_ref().is_err_and(|error| client::may_renew(client, error)) {
+                client::renew(context.host, profile, situation, client)?;
+                inputs = inputs::fill(context.host, profile, For::Grant(&grant), &kept, &[])?;
+                let redirect = client.redirect.take();
+                begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
+            }
+            let begun = begun?;
             if limit.is_none() {
                 context.host.clock.renew();
             }
@@ -163,26 +256,23 @@ fn log_in(
         }
         false => None,
     };
+    let attempt = Attempt { profile, grant: &grant, is_refresh, replaces, again };
     let asked = match begun {
-        None => ask(context, &profile, &grant, is_refresh, replaces, again)?,
-        Some((inputs, Begun::Ready)) => {
-            let lock = context.lock(&name)?;
-            let opened = open(context.host, &profile, true, again)?;
-            ask_with(context.host, &profile, &grant, inputs, opened, lock, again)?
-        }
-        Some((inputs, Begun::Poll(poll))) => wait(context, &profile, &grant, inputs, opened, (poll, limit), again)?,
+        None => ask(context, &attempt)?,
+        Some((inputs, Begun::Ready)) => ask_with(context, &attempt, inputs)?,
+        Some((inputs, Begun::Poll(poll))) => wait(context, &attempt, inputs, opened, (poll, limit))?,
     };
-    let Asked { lock, mut opened, inputs, issued, received, used, mut record, hold } = asked;
+    let Asked { lock, mut opened, inputs, issued, used, mut record, hold } = asked;
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
         Some(token) if !is_refresh => {
-            acquire::verify_id_token(context.host, &profile, token, Some(&issued.access_token), &inputs)?
+            acquire::verify_id_token(context.host, profile, token, Some(&issued.access_token), &inputs)?
         }
         _ => false,
     };
     // Another login may have been quicker.
-    let held = account::held(context.host, &profile, &opened);
+    let held = account::held(context.host, profile, &opened);
     let subject = issued.id_token.as_ref().and_then(refresh::subject);
     let before = held.session.as_ref().and_then(|session| session.subject.clone());
     if let (Some(was), Some(now)) = (&before, &subject)
@@ -198,20 +288,21 @@ fn log_in(
             opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let identity = profile.known()?.identity(&url, None, None);
-            let token = acquire::cached(&profile, &grant, &issued, received, identity.clone(), &inputs).ok();
+            let token = acquire::cached(profile, &grant, &issued, identity.clone(), &inputs).ok();
+            let since = issued.received.secs();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
                 identity,
-                since: received.secs(),
+                since,
                 subject: subject.clone(),
             });
             let new = Credentials { session, ..opened.credentials.clone() };
-            return Err(account::other_subject(context.host, &mut profile, (was, now), (new, token), again).into());
+            return Err(account::other_subject(context.host, profile, (was, now), (new, token), again).into());
         }
         replaces = true;
     }
     let replaced = match replaces {
-        true => Some(Replaced::of(context, &profile, held, &opened)?),
+        true => Some(Replaced::of(context, profile, held, &opened)?),
         false => None,
     };
     let login = Login {
@@ -219,23 +310,24 @@ fn log_in(
         url: profile.session_url(inputs.values()).unwrap_or_default(),
         used,
         keep: args.keep,
-        known: inputs.known(&profile, &profile.known()?),
+        known: inputs.known(profile, &profile.known()?),
         inputs,
-        profile: &profile,
+        profile,
         grant: &grant,
         is_refresh,
         issued,
-        received,
+        verified,
     };
-    let token = match login.token(verified) {
+    let token = match login.token() {
         Err(error) if !is_refresh => return Err(error),
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
+    let obsolete = client::keep(context, profile, client)?;
     let credentials = login.credentials(&opened.credentials);
     if let Err(trouble) = opened.write(&name, credentials) {
         record.iter_mut().for_each(Record::leave);
-        let mut error = open_store::store_error(&profile, &trouble);
+        let mut error = open_store::store_error(profile, &trouble);
         error.why = format!("the login worked, but nothing could be kept: {}", error.why);
         return Err(error.into());
     }
@@ -243,10 +335,12 @@ fn log_in(
     let token = token?;
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
+    client::note(context.host, &opened, profile, client);
     shared::share(&mut opened, &name, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }
+    client::drop_obsolete(context.host, profile, &obsolete);
     drop(hold);
     drop(lock);
     context.host.terminal.release_messages();
@@ -254,24 +348,16 @@ fn log_in(
     Ok(End::LoggedIn)
 }
 
-/// Settles what becomes of the account that the profile holds, where the login is for another: the name that the new
-/// one is to have; or `replaces` is set.
+/// Settles what becomes of the account that the profile holds; `None` where the login is for the same.
 fn other_account(
     host: &mut Host,
     args: &LoginArgs,
     profile: &Profile,
     held: &Credentials,
     again: &str,
-    replaces: &mut bool,
-) -> Result<Option<String>> {
-    let Some(differs) = account::differs(profile, held).filter(|_| !*replaces) else { return Ok(None) };
-    if !args.replace
-        && let Wish::Keep(new) = account::ask(host, profile, &differs, again)?
-    {
-        return Ok(Some(new));
-    }
-    *replaces = true;
-    Ok(None)
+) -> Result<Option<Wish>> {
+    let Some(differs) = account::differs(host, profile, held) else { return Ok(None) };
+    Ok(Some(if args.replace { Wish::Replace } else { account::ask(host, profile, &differs, again)? }))
 }
 
 /// Asks a person for what is missing, and for the secrets of which one is kept: it may have changed since.
@@ -279,14 +365,9 @@ fn ask_for_values(
     host: &mut Host,
     profile: &mut Profile,
     grant: &Grant,
-    missing: Vec<String>,
-    usable: &BTreeMap<String, Value>,
-    kept: &Credentials,
+    missing: &[String],
+    is_kept: &dyn Fn(&str) -> bool,
 ) -> Result<()> {
-    let is_kept = |name: &String| match name.as_str() {
-        "refresh_token" => kept.session.is_some(),
-        name => usable.contains_key(name),
-    };
     let uses = profile.provider.uses(grant);
     let again = uses.keys().filter(|name| !profile.given.contains_key(*name) && is_kept(name)).cloned();
     let mut names: Vec<String> = missing.iter().cloned().chain(again).collect();
@@ -303,151 +384,24 @@ fn ask_for_values(
     Ok(())
 }
 
+/// Whether `grant` needs an issuer that is not known.
+fn lacks_issuer(profile: &Profile, grant: &Grant) -> bool {
+    let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
+    missing.iter().any(|name| name == "issuer")
+}
+
 /// Finds the endpoints of `grant`. The issuer that tells them is asked for first.
-fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant) -> Result<()> {
-    let lacks = |profile: &Profile| {
-        let missing = plan::missing(&profile.provider, grant, &|name| profile.given.contains_key(name));
-        missing.iter().any(|name| name == "issuer")
-    };
-    if lacks(profile) && host.terminal.interactive {
+fn discover(host: &mut Host, profile: &mut Profile, grant: &Grant, copies: Copies) -> Result<()> {
+    if lacks_issuer(profile, grant) && host.terminal.interactive {
         let given = prompt(host, profile, "issuer")?;
         profile.given.insert("issuer".into(), given);
     }
-    // A login may be there to mend a change.
-    profile.discover(host, grant.names(), Copies::Refused)
-}
-
-/// A grant that was answered with a token.
-struct Asked {
-    lock: Lock,
-    opened: OpenStore,
-    inputs: Inputs,
-    issued: Issued,
-    received: Time,
-    /// The refresh token that it was got with.
-    used: Option<Secret>,
-    /// Its journal, as long as the store has not taken what it brought.
-    record: Option<Record>,
-    hold: Hold,
-}
-
-/// Runs a grant that needs no flow.
-fn ask(
-    context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
-    is_refresh: bool,
-    replaces: bool,
-    again: &str,
-) -> Result<Asked> {
-    let lock = context.lock(&profile.name)?;
-    // Another process may have changed the entry while a person was typing.
-    let mut opened = open(context.host, profile, true, again)?;
-    let kept = usable_secrets(profile, &opened.credentials, replaces)?;
-    let given = profile.fetch(context.host, "refresh_token")?.map(|t| Secret::new(t.as_str()));
-    let session = opened.credentials.session.as_ref();
-    let refresh_token = match given {
-        Some(given) => Some(Value::found(given)),
-        None => session.map(open_store::refresh_token),
-    };
-    let extra: Vec<(&str, Value)> = refresh_token.iter().map(|t| ("refresh_token", t.clone())).collect();
-    let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
-    inputs.bind(grant, &opened.credentials)?;
-    let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
-    let mut record = None;
-    let outcome = match grant.flow {
-        Flow::Signed => granted(profile, grant, acquire::signed(profile, &inputs, context.host.clock.now()), again),
-        _ => match &used {
-            Some(used) => {
-                let events = record.insert(keep::begin(context.host, profile, grant, &inputs, &mut opened, used)?);
-                let asked = exchange::ask_and_tell(context.host, profile, &asking, &inputs, events);
-                match (asked, &record) {
-                    (Ok(Outcome::Failed(error, code)), Some(record)) => {
-                        Ok(Outcome::Failed(record.explain(profile, error), code))
-                    }
-                    (asked, _) => asked,
-                }
-            }
-            None => exchange::ask(context.host, profile, &asking, &inputs),
+    profile.discover(host, grant.names(), copies)?;
+    match &profile.metadata {
+        Some(metadata) if profile.provider.discover == Discover::Resource => {
+            address::check_metadata(metadata, grant.flow)
         }
-        .and_then(|outcome| granted(profile, grant, outcome, again)),
-    };
-    let (issued, received) = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
-    Ok(Asked { lock, opened, inputs, issued, received, used, record, hold })
-}
-
-/// Exchanges the code that a flow has brought.
-fn ask_with(
-    host: &mut Host,
-    profile: &Profile,
-    grant: &Grant,
-    mut inputs: Inputs,
-    opened: OpenStore,
-    lock: Lock,
-    again: &str,
-) -> Result<Asked> {
-    inputs.bind(grant, &opened.credentials)?;
-    let hold = crate::system::signals::hold(Stake::Time);
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let granted =
-        exchange::ask(host, profile, &asking, &inputs).and_then(|outcome| granted(profile, grant, outcome, again));
-    let (issued, received) = granted.map_err(|error| person::name_redirect(error, &inputs))?;
-    Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold })
-}
-
-/// The token, or the refusal in the words of a login.
-fn granted(profile: &Profile, grant: &Grant, outcome: Outcome, again: &str) -> Result<(Issued, Time)> {
-    match outcome {
-        Outcome::Issued(issued, received) => Ok((issued, received)),
-        Outcome::Dead(mut error) => {
-            error.hint = Some(try_again(profile, grant, again));
-            Err(error.into())
-        }
-        Outcome::Failed(mut error, code) => {
-            if error.kind == Kind::Refused && !exchange::knows_more(&grant.call, code.as_deref()) {
-                error.hint = Some(try_again(profile, grant, again));
-            }
-            Err(error.into())
-        }
-    }
-}
-
-/// Opens the store: a login that cannot keep anything is refused before anything is sent. `locked`: the lock of this
-/// call's own state folder is held, and that of another is taken if it guards what is kept.
-fn open(host: &mut Host, profile: &Profile, locked: bool, again: &str) -> Result<OpenStore> {
-    let mut opened = OpenStore::open(host, profile);
-    // An entry that is none of ours is replaced by the login; a file that is none of ours is not.
-    let clear = |opened: &mut OpenStore| {
-        let trouble = opened.trouble.as_ref().map(|error| error.trouble);
-        if trouble == Some(StoreErrorKind::Entry)
-            || (trouble == Some(StoreErrorKind::Corrupt) && profile.store != StoreChoice::File)
-        {
-            opened.trouble = None;
-        }
-    };
-    clear(&mut opened);
-    if locked {
-        opened.follow(host, &profile.name)?;
-        journal::recover(host, profile, &mut opened, None)?;
-        clear(&mut opened);
-        opened.prepare();
-    } else {
-        opened.check_ready();
-    }
-    match &opened.trouble {
-        Some(trouble) => {
-            let error = open_store::store_error(profile, trouble);
-            Err(match trouble.trouble {
-                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
-                    error.hint(format!("keep secrets in a file: {again} --store file"))
-                }
-                _ => error,
-            }
-            .into())
-        }
-        None => Ok(opened),
+        _ => Ok(()),
     }
 }
 

@@ -1,28 +1,26 @@
 //! A login that a person decides on another device: the token is asked for until they have.
 
-use super::Asked;
+use super::ask::{Asked, Attempt};
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
 use crate::oauth::poll::{self, Poll, PollReply};
-use crate::profile::Profile;
-use crate::provider::Grant;
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{self, OpenStore};
+use crate::system::progress::{Progress, Style};
 use crate::system::signals::Stake;
 use anyhow::Result;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Asks for the token until the person has decided. The lock is held for each request, and not between them.
 pub(super) fn wait(
     context: &mut Context,
-    profile: &Profile,
-    grant: &Grant,
+    attempt: &Attempt,
     mut inputs: Inputs,
     mut opened: OpenStore,
     (mut poll, limit): (Poll, Option<Duration>),
-    again: &str,
 ) -> Result<Asked> {
+    let Attempt { profile, grant, again, .. } = *attempt;
     inputs.bind(grant, &opened.credentials)?;
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
     let ended = |why: &str, kind: Kind| {
@@ -32,15 +30,24 @@ pub(super) fn wait(
     let mut pause = poll.first();
     // Why the last answer was none: the person may have done their part.
     let mut unreached = None;
+    let mut style = Some(context.host.terminal.progress());
     loop {
         if let Some(deadline) = deadline.filter(|deadline| context.host.clock.instant() + pause >= *deadline) {
             context.host.clock.sleep(deadline.saturating_duration_since(context.host.clock.instant()));
             let why = unreached.map_or("nobody logged in within --timeout".to_string(), |why| {
-                format!("--timeout is over, and the server gave no answer at last: {why}")
+                format!("--timeout is over; the last request failed: {why}")
             });
             return Err(ended(&why, Kind::Unavailable).into());
         }
-        context.host.clock.sleep(pause);
+        if let Some(style) = style.filter(|_| pause > Duration::ZERO) {
+            let end = deadline.map_or(poll.expires_at(), |deadline| deadline.min(poll.expires_at()));
+            let _progress = Progress::at_once(style, move || format!("waiting for approval, {} left…", time_left(end)));
+            context.host.clock.sleep(pause);
+        } else {
+            context.host.clock.sleep(pause);
+        }
+        // It is said once where it cannot be taken back.
+        style = style.filter(|style| *style == Style::Live);
         if deadline.is_none() {
             context.host.clock.renew();
         }
@@ -48,14 +55,14 @@ pub(super) fn wait(
         opened.follow(context.host, &profile.name)?;
         let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
         let (error, code) = match outcome {
-            Outcome::Issued(issued, received) => {
+            Outcome::Issued(issued) => {
                 let hold = crate::system::signals::hold(Stake::Time);
                 opened.read(&profile.name);
                 opened.follow(context.host, &profile.name)?;
                 if let Some(trouble) = &opened.trouble {
                     return Err(open_store::store_error(profile, trouble).into());
                 }
-                return Ok(Asked { lock, opened, inputs, issued, received, used: None, record: None, hold });
+                return Ok(Asked { lock, opened, inputs, issued, used: None, record: None, hold });
             }
             Outcome::Dead(error) => (error, None),
             Outcome::Failed(error, code) => (error, code),
@@ -77,7 +84,7 @@ pub(super) fn wait(
                     poll::Why::Expired => {
                         ended("nobody logged in while the code was good (expired_token)", Kind::Refused)
                     }
-                    poll::Why::Failed => ended("the provider gave it up (transaction_failed)", Kind::Refused),
+                    poll::Why::Failed => ended("the provider ended it (transaction_failed)", Kind::Refused),
                     poll::Why::Unreachable => match error.hint {
                         Some(_) => error,
                         None => error.hint(format!("run the same command again: {again}")),
@@ -87,4 +94,9 @@ pub(super) fn wait(
             }
         };
     }
+}
+
+fn time_left(end: Instant) -> String {
+    let left = end.saturating_duration_since(Instant::now());
+    crate::base::duration::show(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
 }

@@ -10,14 +10,13 @@ use crate::session::open_store::OpenStore;
 use crate::system::terminal::Echo;
 use anyhow::Result;
 
-/// What is missing where nobody can be asked. `again`: the command to run then.
+/// What `grant` misses where nobody can be asked. `again`: the command to run then.
 pub(super) fn cannot_ask(
     host: &Host,
     profile: &Profile,
-    grant: &Grant,
     missing: &[String],
     opened: &OpenStore,
-    again: &str,
+    (grant, again): (&Grant, &str),
 ) -> Error {
     let mut why = format!("{} not given, and there is no terminal to ask on", hints::they_are(missing));
     let elsewhere = missing.iter().find(|m| opened.credentials.secrets.contains_key(*m));

@@ -6,7 +6,9 @@ mod body;
 pub mod claims;
 mod expiry;
 mod refusal;
+pub mod saved;
 mod scope;
+pub mod steps;
 pub mod value;
 
 pub use body::form_decode;
@@ -16,13 +18,14 @@ pub use scope::narrowed;
 use crate::base::error::Kind;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
+use crate::base::time::Time;
 use crate::oauth::request::Response;
 use crate::provider::{BodyFormat, Find, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::Body;
 use refusal::{beside_success, holds, refusal, refused, reports_error, said};
 use serde_json::{Map, Value};
-use value::first;
+use value::{first, found};
 
 /// The content of a successful reply.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct Issued {
     pub extra: Map<String, Value>,
     /// What to tell the user about it.
     pub notes: Vec<Note>,
+    /// When the reply came.
+    pub received: Time,
 }
 
 /// Something a person may want to know about a successful reply.
@@ -79,23 +84,25 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
                     Test::Status(_) => "status",
                     Test::At(place, _) => place,
                 };
-                return Err(misread(format!("it does not say whether it succeeded: {} is missing", escape(place))));
+                let there = value.as_object().map(instead).unwrap_or_default();
+                let missing = format!("it does not say whether it succeeded: {} is missing", escape(place));
+                return Err(misread(missing + &there));
             }
         }
     }
     if reports_error(&value) {
         return Err(refused("it reports an error"));
     }
-    let found = match (&rules.access_token, text) {
+    let token = match (&rules.access_token, text) {
         (Find::Header(name), _) => response.header(name).map(str::to_string),
         (Find::At(_), Some(text)) => Some(text),
-        (Find::At(places), None) => match first(&value, places) {
+        (Find::At(places), None) => match found(&value, places) {
             None => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => return Err(misread("its access token is not a string")),
+            Some((_, Value::String(text))) => Some(text.clone()),
+            Some((place, _)) => return Err(misread(not_text("access token", place, &value))),
         },
     };
-    let Some(token) = found.filter(|t| !t.is_empty()) else {
+    let Some(token) = token.filter(|t| !t.is_empty()) else {
         // If the success tests hold, code and message describe the success.
         return Err(match rules.success.is_empty() && said(rules, &value, &[]).is_some() {
             true => refused(""),
@@ -107,10 +114,10 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
             "its access token is too long, or contains a space, a line break or another character that is invalid in a header",
         ));
     }
-    let refresh_token = match first(&value, &rules.refresh_token) {
+    let refresh_token = match found(&value, &rules.refresh_token) {
         None => None,
-        Some(Value::String(text)) => Some(Secret::new(text.clone())),
-        Some(_) => return Err(misread("its refresh token is not a string")),
+        Some((_, Value::String(text))) => Some(Secret::new(text.clone())),
+        Some((place, _)) => return Err(misread(not_text("refresh token", place, &value))),
     };
     let mut notes = Vec::new();
     let expires = expiry::access(rules, &value, &token, now, &mut notes);
@@ -131,6 +138,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         id_token: first(&value, &rules.id_token).and_then(Value::as_str).map(Secret::new),
         extra,
         notes,
+        received: response.received,
     })
 }
 
@@ -199,6 +207,12 @@ fn without_token(rules: &Rules, value: &Value) -> String {
     };
     let empty = Map::new();
     format!("no access token {places}{}", instead(value.as_object().unwrap_or(&empty)))
+}
+
+/// A token that is something else than text, at its place; and what the reply has.
+fn not_text(what: &str, place: &str, value: &Value) -> String {
+    let there = value.as_object().map(instead).unwrap_or_default();
+    format!("its {what} at {} is not a string{there}", escape(place))
 }
 
 /// What stands in `reply`, by names and never by values, to be said behind what does not.

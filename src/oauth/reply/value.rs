@@ -46,7 +46,13 @@ pub fn flag(value: &Value) -> Option<bool> {
 
 /// The first value that is there, of JSON Pointers (RFC 6901).
 pub fn first<'v>(value: &'v Value, places: &[String]) -> Option<&'v Value> {
-    places.iter().filter_map(|place| value.pointer(place)).find(|v| !is_empty(v))
+    found(value, places).map(|(_, value)| value)
+}
+
+/// The same, and its place.
+pub fn found<'v, 'p>(value: &'v Value, places: &'p [String]) -> Option<(&'p str, &'v Value)> {
+    let mut there = places.iter().filter_map(|place| Some((place.as_str(), value.pointer(place)?)));
+    there.find(|(_, value)| !is_empty(value))
 }
 
 /// The member `name`; `None` if it is absent, null or empty.

@@ -2,13 +2,10 @@ use super::*;
 use crate::base::error::{hint, kind};
 use crate::host::testing::World;
 use crate::profile::Wishes;
-use crate::profile::testing::{flags, profile, resolve};
+use crate::profile::testing::{acme, flags, profile, resolve};
 
-const PROVIDER: &str = r#"
-title = "Acme"
-[params.base_url]
-default = "https://acme.example"
-help = "Where it lives"
+const PROVIDER: &str = acme!(
+    r#"
 [params.team]
 default = "everybody"
 help = "Team"
@@ -21,8 +18,6 @@ help = "Scope"
 [params.secret_key]
 secret = true
 help = "Key"
-[request]
-url = "{base_url}/token"
 [grants.key]
 help = "By a key"
 body = { key = "{secret_key}", team = "{team}", mode = "{mode?}", scope = "{scope?}" }
@@ -31,13 +26,14 @@ help = "By a refresh token"
 body = { refresh_token = "{refresh_token}" }
 [refresh]
 grant = "refresh"
-"#;
+"#
+);
 
 /// The value `team` and where it comes from, in a world with `env`, with `config` and `wishes`.
 fn team(env: &[(&str, &str)], config: &str, wishes: &Wishes) -> (String, Option<Source>) {
-    let world = World::new().env(env);
+    let mut world = World::new().env(env);
     let profile = resolve(&world.host, PROVIDER, config, wishes).expect("a profile");
-    let fetched = profile.fetch(&world.host, "team").expect("a value").map(|text| text.to_string());
+    let fetched = profile.fetch(&mut world.host, "team").expect("a value").map(|text| text.to_string());
     let text = fetched.or_else(|| profile.value("team")).expect("it has a default");
     (text, profile.given.get("team").map(|given| given.source.clone()))
 }
@@ -68,7 +64,7 @@ fn of_six_sources_the_first_counts() {
 
 #[test]
 fn the_keyring_is_asked_only_when_the_value_is_needed() {
-    let world = World::new();
+    let mut world = World::new();
     world.stores.put_foreign("mail", "alice", "by keyring");
     let config = "team = { keyring = \"mail/alice\" }";
     let profile = resolve(&world.host, PROVIDER, config, &Wishes::default()).expect("a profile");
@@ -76,31 +72,31 @@ fn the_keyring_is_asked_only_when_the_value_is_needed() {
     assert_eq!(profile.given["team"].source, source);
     assert!(profile.known_values().expect("values").get("team").is_none_or(|team| team.as_str() != "by keyring"));
     assert!(world.stores.done().is_empty());
-    assert_eq!(profile.fetch(&world.host, "team").expect("an entry").expect("a value").as_str(), "by keyring");
+    assert_eq!(profile.fetch(&mut world.host, "team").expect("an entry").expect("a value").as_str(), "by keyring");
 
     let config = "team = { keyring = \"mail/bob\" }";
     let profile = resolve(&world.host, PROVIDER, config, &Wishes::default()).expect("a profile");
-    let error = profile.fetch(&world.host, "team").expect_err("there is no such entry");
+    let error = profile.fetch(&mut world.host, "team").expect_err("there is no such entry");
     assert_eq!(kind(&error), Kind::LoginNeeded);
     world.stores.fail(crate::host::testing::Deed::Get, crate::storage::secrets::StoreErrorKind::Locked);
-    let error = profile.fetch(&world.host, "team").expect_err("it is locked");
+    let error = profile.fetch(&mut world.host, "team").expect_err("it is locked");
     assert_eq!((kind(&error), error.to_string()), (Kind::Store, "team from the keyring (mail/bob): as told".into()));
 }
 
 #[cfg(unix)]
 #[test]
 fn a_command_runs_only_when_its_value_is_needed() {
-    let world = World::new();
+    let mut world = World::new();
     let mark = world.folder().join("ran");
     let config =
         format!("team = {{ command = [\"/bin/sh\", \"-c\", \"echo once >> {}; echo by command\"] }}", mark.display());
     let profile = resolve(&world.host, PROVIDER, &config, &Wishes::default()).expect("a profile");
     assert!(!mark.exists());
-    assert_eq!(profile.fetch(&world.host, "team").expect("a value").expect("a value").as_str(), "by command");
+    assert_eq!(profile.fetch(&mut world.host, "team").expect("a value").expect("a value").as_str(), "by command");
     assert!(mark.exists());
     let config = "secret_key = { command = [\"/bin/sh\", \"-c\", \"echo hunter2; exit 3\"] }";
     let profile = resolve(&world.host, PROVIDER, config, &Wishes::default()).expect("a profile");
-    let error = profile.fetch(&world.host, "secret_key").expect_err("it fails");
+    let error = profile.fetch(&mut world.host, "secret_key").expect_err("it fails");
     assert_eq!(kind(&error), Kind::Config);
     assert!(
         error.to_string().starts_with("/config.toml:2:1: the command for secret_key")
@@ -212,9 +208,9 @@ fn a_list_is_its_items_however_it_is_given() {
 
 #[test]
 fn a_refresh_token_is_a_value_of_every_refresh_grant() {
-    let world = World::new().env(&[("TOK_ACME_REFRESH_TOKEN", "r")]);
+    let mut world = World::new().env(&[("TOK_ACME_REFRESH_TOKEN", "r")]);
     let profile = profile(&world.host, PROVIDER);
-    assert_eq!(profile.fetch(&world.host, "refresh_token").expect("a value").expect("a value").as_str(), "r");
+    assert_eq!(profile.fetch(&mut world.host, "refresh_token").expect("a value").expect("a value").as_str(), "r");
     assert!(profile.param("refresh_token").is_some_and(|param| param.secret));
 }
 

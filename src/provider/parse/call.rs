@@ -8,55 +8,53 @@ pub(super) fn call_keys(table: &Table) {
     }
 }
 
-/// A request: each key from `own`, else from `shared`, else from `base`.
-pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base: Option<&Call>) -> Result<Call> {
+/// A request: each key from `own`, else from `shared`, else from `base`. What is wrong is noted.
+pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base: Option<&Call>) -> Call {
     let get = |key: &'static str| {
         let own = own.and_then(|t| t.get(key));
         own.or_else(|| shared.and_then(|t| t.get(key)))
     };
     let url = match (get("url"), base) {
-        (Some(url), _) => template(url)?,
-        (None, Some(base)) => base.url.clone(),
-        (None, None) => return Err(at.error("missing `url`, here or in [request]")),
+        (Some(url), _) => at.keep(template(url)),
+        (None, Some(base)) => Some(base.url.clone()),
+        (None, None) => {
+            at.note("missing `url`, here or in [request]");
+            None
+        }
     };
-    let (auth, auth_by) = match get("auth") {
-        Some(value) => auth(value)?,
-        None => base.map_or((Auth::None, None), |b| (b.auth, b.auth_by.clone())),
+    let (auth, auth_by) = get("auth")
+        .and_then(|value| at.keep(auth(value)))
+        .unwrap_or(base.map_or((Auth::None, None), |b| (b.auth, b.auth_by.clone())));
+    let dpop = |value: TomlValue| match value.raw() {
+        DeValue::Boolean(flag) => Ok((*flag, None)),
+        _ => Ok((false, Some(template(value)?))),
     };
-    let (dpop, dpop_by) = match get("dpop") {
-        Some(value) => match value.raw() {
-            DeValue::Boolean(flag) => (*flag, None),
-            _ => (false, Some(template(value)?)),
-        },
-        None => base.map_or((false, None), |b| (b.dpop, b.dpop_by.clone())),
+    let (dpop, dpop_by) = get("dpop")
+        .and_then(|value| at.keep(dpop(value)))
+        .unwrap_or(base.map_or((false, None), |b| (b.dpop, b.dpop_by.clone())));
+    let method = |value: TomlValue| value.choice(&[("POST", Method::Post), ("GET", Method::Get), ("PUT", Method::Put)]);
+    let encode = |value: TomlValue| {
+        value.choice(&[
+            ("form", Encode::Form),
+            ("json", Encode::Json),
+            ("query", Encode::Query),
+            ("none", Encode::None),
+        ])
     };
-    Ok(Call {
-        url,
-        method: get("method").map_or(Ok(base.map_or(Method::Post, |b| b.method)), |v| {
-            v.choice(&[("POST", Method::Post), ("GET", Method::Get), ("PUT", Method::Put)])
-        })?,
-        encode: get("encode").map_or(Ok(base.map_or(Encode::Form, |b| b.encode)), |v| {
-            v.choice(&[
-                ("form", Encode::Form),
-                ("json", Encode::Json),
-                ("query", Encode::Query),
-                ("none", Encode::None),
-            ])
-        })?,
-        headers: get("headers").map_or(Ok(base.map(|b| b.headers.clone()).unwrap_or_default()), headers)?,
-        query: get("query").map_or(Ok(base.map(|b| b.query.clone()).unwrap_or_default()), templates)?,
-        body: get("body").map_or(Ok(base.map(|b| b.body.clone()).unwrap_or_default()), |v| {
-            v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, field(value)?))).collect()
-        })?,
+    let more = |value: TomlValue| value.text().map(str::to_string);
+    Call {
+        url: url.unwrap_or(Template(Vec::new())),
+        method: get("method").and_then(|v| at.keep(method(v))).unwrap_or(base.map_or(Method::Post, |b| b.method)),
+        encode: get("encode").and_then(|v| at.keep(encode(v))).unwrap_or(base.map_or(Encode::Form, |b| b.encode)),
+        headers: get("headers").map_or_else(|| base.map(|b| b.headers.clone()).unwrap_or_default(), headers),
+        query: get("query").map_or_else(|| base.map(|b| b.query.clone()).unwrap_or_default(), templates),
+        body: get("body").map_or_else(|| base.map(|b| b.body.clone()).unwrap_or_default(), fields),
         auth,
         auth_by,
         dpop,
         dpop_by,
-        more: match get("more") {
-            Some(value) => Some(value.text()?.into()),
-            None => base.and_then(|b| b.more.clone()),
-        },
-    })
+        more: get("more").and_then(|v| at.keep(more(v))).or_else(|| base.and_then(|b| b.more.clone())),
+    }
 }
 
 /// `none`, if the file says everything that the client sends; a method by name; or the value that names one.
@@ -68,20 +66,30 @@ pub(super) fn auth(value: TomlValue) -> Result<(Auth, Option<Template>)> {
     }
 }
 
-pub(super) fn templates(value: TomlValue) -> Result<Vec<(String, Template)>> {
-    value.table()?.all().into_iter().map(|(name, _, value)| Ok((name, template(value)?))).collect()
+/// A table whose entries `read` takes, each for itself.
+fn entries<T>(value: TomlValue, read: impl Fn(TomlValue) -> Result<T>) -> Vec<(String, T)> {
+    let Some(table) = value.keep(value.table()) else { return Vec::new() };
+    table.all().into_iter().filter_map(|(name, _, inner)| Some((name, value.keep(read(inner))?))).collect()
 }
 
-pub(super) fn headers(value: TomlValue) -> Result<Vec<(String, Template)>> {
-    let headers = templates(value)?;
+pub(super) fn templates(value: TomlValue) -> Vec<(String, Template)> {
+    entries(value, template)
+}
+
+fn fields(value: TomlValue) -> Vec<(String, Field)> {
+    entries(value, field)
+}
+
+pub(super) fn headers(value: TomlValue) -> Vec<(String, Template)> {
+    let headers = templates(value);
     for (name, text) in &headers {
-        header_name(value, name)?;
+        value.keep(header_name(value, name));
         if of_the_connection(name) {
-            return Err(value.error(format!("the header {name} cannot be set: it belongs to the connection")));
+            value.note(format!("the header {name} cannot be set: it belongs to the connection"));
         }
-        header_text(value, text)?;
+        value.keep(header_text(value, text));
     }
-    Ok(headers)
+    headers
 }
 
 /// Whether a header is about the connection or the framing of the message, which the HTTP library decides: what is in

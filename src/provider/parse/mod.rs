@@ -1,15 +1,17 @@
-//! A provider file, from TOML to types.
+//! A provider file, from TOML to types. It is read to its end whatever is wrong with it, so that all of that can be told.
 
 mod call;
 mod response;
+mod shapes;
 
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
+use self::shapes::SHAPES;
 use super::{
-    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Encode, Expiry, Field, Find, Flow, Grant,
-    Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field,
+    Find, Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
 use crate::base::name::{CONFIG_KEYS, is_name, is_value_name};
 use crate::base::text::escape;
@@ -17,7 +19,7 @@ use crate::base::toml::{Document, Table, TomlValue, unknown};
 use crate::provider::Method;
 use std::sync::Arc;
 use std::time::Duration;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// Whether a provider file is checked as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,82 +30,129 @@ pub enum Check {
     Built,
 }
 
-/// Reads a whole provider file.
+/// Reads a whole provider file: what it says, as far as it can be understood, and all that is wrong with it.
+pub fn read(name: &str, file: &str, text: &str, check: Check) -> (Provider, Vec<Error>) {
+    let doc = Document::new(file, text).with_shapes(SHAPES);
+    let parsed = doc.parse_all();
+    // What follows a mistake in the syntax may be read as something else than was meant.
+    let syntax = doc.findings();
+    let provider = whole(name, &doc, parsed.get_ref(), check);
+    let findings = if syntax.is_empty() { doc.findings() } else { syntax };
+    (provider, findings)
+}
+
+/// [`read`] of a file that is to be right.
+///
+/// # Errors
+/// The first of what is wrong.
 pub fn provider(name: &str, file: &str, text: &str, check: Check) -> Result<Provider> {
-    let doc = Document::new(file, text);
-    let parsed = doc.parse()?;
-    let root = doc.table(parsed.get_ref(), 0..0);
-    let base = root.get("like").map(like).transpose()?;
+    let (provider, findings) = read(name, file, text, check);
+    let count = findings.len();
+    match findings.into_iter().next() {
+        None => Ok(provider),
+        Some(first) if count == 1 => Err(first),
+        Some(first) => {
+            let quoted = shlex::try_quote(file).unwrap_or(file.into());
+            Err(first.hint(format!("list all {count} mistakes: tok providers --check {quoted}")))
+        }
+    }
+}
+
+fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider {
+    let root = doc.table(table, 0..0);
+    if RESERVED.contains(&name) {
+        root.note(format!("`{name}` cannot name a provider: it is a command"));
+    }
+    let base = root.read("like", None, |v| like(v).map(Some));
     let base = base.as_ref();
     let same = |of: fn(&Provider) -> &Option<Call>| base.and_then(|b| of(b).clone());
+    let text = |v: TomlValue| v.text().map(str::to_string);
     let mut provider = Provider {
         name: name.into(),
-        title: root.get("title").map_or(Ok(name), |v| v.text())?.into(),
-        docs: root.get("docs").map(|v| v.text().map(str::to_string)).transpose()?,
-        params: params(root.get("params").map(|v| v.table()).transpose()?.as_ref(), base)?,
+        title: root.read("title", name.to_string(), text),
+        docs: root.read("docs", None, |v| text(v).map(Some)),
+        about: about(&root),
+        featured: root.read("featured", None, |v| v.integer().map(Some)),
+        params: params(root.read("params", None, |v| v.table().map(Some)).as_ref(), base),
         grants: Vec::new(),
         refresh: base.and_then(|b| b.refresh.clone()),
         revoke: same(|b| &b.revoke),
         introspect: same(|b| &b.introspect),
         userinfo: same(|b| &b.userinfo),
-        discover: root.get("discover").map_or(Ok(base.is_some_and(|b| b.discover)), |v| v.flag())?,
+        discover: root.read("discover", base.map_or(Discover::Nothing, |b| b.discover), discover),
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
         // The provider it is like determines a token as much as the file itself.
-        digest: crate::base::digest::hex(&[text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
+        digest: crate::base::digest::hex(&[doc.text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
-    let shared = root.get("request").map(|v| v.table()).transpose()?;
-    let rules = root.get("response").map(|v| v.table()).transpose()?;
+    let shared = root.read("request", None, |v| v.table().map(Some));
+    let rules = root.read("response", None, |v| v.table().map(Some));
     // Checked first: a mistyped key there must not be reported as missing in each grant.
     if let Some(shared) = &shared {
         call_keys(shared);
-        shared.done()?;
+        shared.finish();
     }
     let shared = Shared {
         call: shared.as_ref(),
         reply: rules.as_ref(),
-        rules: response::rules(rules.as_ref(), None, None)?.into(),
+        rules: response::rules(rules.as_ref(), None, None).into(),
     };
-    rules.as_ref().map_or(Ok(()), Table::done)?;
-    if let Some(value) = root.get("refresh") {
-        provider.refresh = Some(refresh(&value.table()?)?);
+    rules.iter().for_each(Table::finish);
+    if let Some(table) = root.read("refresh", None, |v| v.table().map(Some)) {
+        provider.refresh = refresh(&table).or(provider.refresh);
     }
-    let Some(grants) = root.get("grants").map(|v| Ok((v, v.table()?))).transpose()? else {
-        let Some(base) = base else {
-            return Err(root.error("a provider needs at least one grant: [grants.NAME]"));
-        };
-        for grant in &base.grants {
-            provider.grants.push(inherited(grant, &shared, &root)?);
+    let is_named = root.look("grants").is_some();
+    let named = root.read("grants", None, |v| v.table().map(Some));
+    for (grant, at, value) in named.iter().flat_map(Table::all) {
+        if !is_name(&grant) || Flow::SHORT_NAMES.contains(&grant.as_str()) {
+            doc.note(doc.error(at, invalid_grant(&grant)));
+            continue;
         }
-        return rest(&doc, &root, provider, check);
-    };
-    for (grant, at, value) in grants.1.all() {
-        if !is_name(&grant) {
-            return Err(doc.error(
-                at,
-                format!("invalid grant name `{}`: use lower-case letters, digits and `-`", escape(&grant)),
-            ));
-        }
-        let own = value.table()?;
+        let Some(own) = doc.keep(value.table()) else { continue };
         let same = base.and_then(|b| b.grant(&grant));
         // Neither known there nor complete itself: it is mistyped.
         let is_whole = own.get("url").is_some() || shared.call.is_some_and(|t| t.get("url").is_some());
         if let (Some(base), None, false) = (base, same, is_whole) {
-            return Err(unknown(&doc, at, "grant", &grant, base.grants.iter().map(|g| g.name.as_str())));
+            doc.note(unknown(doc, at, "grant", &grant, base.grants.iter().map(|g| g.name.as_str())));
+            continue;
         }
-        provider.grants.push(self::grant(grant, &own, &shared, same)?);
-        own.done()?;
+        provider.grants.push(self::grant(grant, &own, &shared, same));
+        own.finish();
     }
-    if provider.grants.is_empty() {
-        return Err(grants.0.error("a provider needs at least one grant: [grants.NAME]"));
+    match base {
+        Some(base) if !is_named => {
+            provider.grants = base.grants.iter().map(|grant| inherited(grant, &shared, &root)).collect();
+        }
+        // A file that names some grants of another offers those; a session that they begin can still be refreshed.
+        _ => {
+            if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
+                && provider.grant(&refresh).is_none()
+                && let Some(same) = base.and_then(|b| b.grant(&refresh))
+            {
+                provider.grants.push(inherited(same, &shared, &root));
+            }
+        }
     }
-    // A file that names some grants of another offers those; a session that they begin can still be refreshed.
-    if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
-        && provider.grant(&refresh).is_none()
-        && let Some(same) = base.and_then(|b| b.grant(&refresh))
-    {
-        provider.grants.push(inherited(same, &shared, &root)?);
+    if provider.grants.is_empty() && (!is_named || named.is_some_and(|table| table.all().is_empty())) {
+        let at = root.look("grants").map_or(0..0, |value| value.span());
+        doc.note(doc.error(at, "a provider needs at least one grant: [grants.NAME]"));
     }
-    rest(&doc, &root, provider, check)
+    rest(doc, &root, &mut provider, check);
+    provider
+}
+
+/// Names of providers that would be taken for something else.
+const RESERVED: &[&str] = &["help", "new"];
+
+/// Why a grant cannot have that name.
+fn invalid_grant(name: &str) -> String {
+    let long = match name {
+        "browser" => "authorization-code",
+        "device" => "device-code",
+        _ => {
+            return format!("invalid grant name `{}`: use lower-case letters, digits and `-`", escape(name));
+        }
+    };
+    format!("`{name}` cannot name a grant: it is short for `{long}` at `tok login`")
 }
 
 /// What all grants of a file share.
@@ -117,27 +166,41 @@ struct Shared<'a, 'd, 't> {
 }
 
 /// The tables besides the grants, and the check of the whole file.
-fn rest(doc: &Document, root: &Table, mut provider: Provider, check: Check) -> Result<Provider> {
+fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
     for (key, place) in [
         ("revoke", &mut provider.revoke),
         ("introspect", &mut provider.introspect),
         ("userinfo", &mut provider.userinfo),
     ] {
-        if let Some(value) = root.get(key) {
-            let table = value.table()?;
-            *place = Some(call(Some(&table), None, &table, place.as_ref())?);
-            table.done()?;
+        if let Some(table) = root.read(key, None, |v| v.table().map(Some)) {
+            *place = Some(call(Some(&table), None, &table, place.as_ref()));
+            table.finish();
         }
     }
-    if let Some(value) = root.get("use") {
-        provider.usage = usage(&value.table()?, provider.usage)?;
+    if let Some(table) = root.read("use", None, |v| v.table().map(Some)) {
+        provider.usage = usage(&table, provider.usage.clone());
     }
-    root.done()?;
-    check::mark_urls(&mut provider);
+    root.finish();
+    check::mark_urls(provider);
     if check == Check::Whole {
-        check::provider(doc, root, &provider)?;
+        check::provider(doc, root, provider);
     }
-    Ok(provider)
+}
+
+/// What is known of it besides; a file that is like another is another's work.
+fn about(root: &Table) -> About {
+    let text = |key: &'static str| root.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
+    let one_of = |key: &'static str, all: &[&'static str]| {
+        let all: Vec<_> = all.iter().map(|word| (*word, Some(*word))).collect();
+        root.read(key, None, |v| v.choice(&all))
+    };
+    About {
+        kind: one_of("kind", About::KINDS),
+        verified: one_of("verified", About::VERIFIED),
+        verified_on: text("verified_on"),
+        register: text("register"),
+        redirect: one_of("redirect", About::REDIRECTS),
+    }
 }
 
 fn usual_use() -> Use {
@@ -145,6 +208,7 @@ fn usual_use() -> Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
         hosts: None,
+        username: None,
     }
 }
 
@@ -162,168 +226,192 @@ fn like(value: TomlValue) -> Result<Provider> {
     }
 }
 
-/// A grant that the file does not name: as it is there, with the file's own [request] and [response].
-fn inherited(grant: &Grant, shared: &Shared, at: &Table) -> Result<Grant> {
-    Ok(Grant {
-        call: call(None, shared.call, at, Some(&grant.call))?,
-        response: rules_of(None, shared, Some(&grant.response))?,
-        ..grant.clone()
-    })
+/// Where the endpoints come from: `true`, `false` or `"resource"`.
+fn discover(value: TomlValue) -> Result<Discover> {
+    match value.raw() {
+        DeValue::Boolean(true) => Ok(Discover::Issuer),
+        DeValue::Boolean(false) => Ok(Discover::Nothing),
+        DeValue::String(text) if text == "resource" => Ok(Discover::Resource),
+        _ => Err(value.error("expected true (from the issuer), \"resource\" (from the API) or false")),
+    }
 }
 
-fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Result<Grant> {
-    let table = |key: &'static str| own.get(key).map(|v| v.table()).transpose();
-    let text = |key: &'static str| own.get(key).map(|v| v.text().map(str::to_string)).transpose();
-    let flow = own.get("flow").map_or(Ok(base.map_or(Flow::Direct, |b| b.flow)), |v| {
+/// A grant that the file does not name: as it is there, with the file's own [request] and [response].
+fn inherited(grant: &Grant, shared: &Shared, at: &Table) -> Grant {
+    Grant {
+        call: call(None, shared.call, at, Some(&grant.call)),
+        response: rules_of(None, shared, Some(&grant.response)),
+        ..grant.clone()
+    }
+}
+
+fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Grant {
+    let table = |key: &'static str| own.read(key, None, |v| v.table().map(Some));
+    let text = |key: &'static str| own.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
+    let flow = own.read("flow", base.map_or(Flow::Direct, |b| b.flow), |v| {
         v.choice(&[
             ("authorization-code", Flow::AuthorizationCode),
             ("device-code", Flow::DeviceCode),
             ("ciba", Flow::Ciba),
             ("signed", Flow::Signed),
         ])
-    })?;
-    let begin = match table("begin")? {
+    });
+    let begin = match table("begin") {
         Some(table) => {
-            let begin = call(Some(&table), None, &table, base.and_then(|b| b.begin.as_ref()))?;
-            table.done()?;
+            let begin = call(Some(&table), None, &table, base.and_then(|b| b.begin.as_ref()));
+            table.finish();
             Some(begin)
         }
         None => base.and_then(|b| b.begin.clone()),
     };
-    if begin.is_none() && flow.needs_person() {
-        return Err(own.error("missing [grants.NAME.begin]: this flow begins with a separate request"));
+    if begin.is_none() && flow.needs_person() && own.look("begin").is_none() {
+        own.note("missing [grants.NAME.begin]: this flow begins with a separate request");
     }
-    let assertion = match table("assertion")? {
-        Some(table) => Some(assertion(&table, base.and_then(|b| b.assertion.as_ref()))?),
+    let assertion = match table("assertion") {
+        Some(table) => Some(assertion(&table, base.and_then(|b| b.assertion.as_ref()))),
         None => base.and_then(|b| b.assertion.clone()),
     };
-    let reply = table("response")?;
+    let reply = table("response");
     let grant = Grant {
         name,
-        help: text("help")?.or(base.map(|b| b.help.clone())).unwrap_or_default(),
+        help: text("help").or(base.map(|b| b.help.clone())).unwrap_or_default(),
         flow,
         begin,
-        push: own.get("push").map(template).transpose()?.or(base.and_then(|b| b.push.clone())),
-        call: call(Some(own), shared.call, own, base.map(|b| &b.call))?,
-        response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response))?,
+        push: own.read("push", base.and_then(|b| b.push.clone()), |v| template(v).map(Some)),
+        call: call(Some(own), shared.call, own, base.map(|b| &b.call)),
+        response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response)),
         assertion,
-        client: own.get("client").map_or(Ok(base.map_or(ClientRequirement::Named, |b| b.client)), |v| {
+        client: own.read("client", base.map_or(ClientRequirement::Named, |b| b.client), |v| {
             v.choice(&[
                 ("optional", ClientRequirement::Optional),
                 ("named", ClientRequirement::Named),
                 ("confidential", ClientRequirement::Confidential),
             ])
-        })?,
-        defaults: own.get("defaults").map_or(Ok(base.map(|b| b.defaults.clone()).unwrap_or_default()), templates)?,
-        warning: text("warning")?.or(base.and_then(|b| b.warning.clone())),
+        }),
+        defaults: own.get("defaults").map_or_else(|| base.map(|b| b.defaults.clone()).unwrap_or_default(), templates),
+        warning: text("warning").or(base.and_then(|b| b.warning.clone())),
     };
-    reply.as_ref().map_or(Ok(()), Table::done)?;
-    Ok(grant)
+    reply.iter().for_each(Table::finish);
+    grant
 }
 
 /// How an assertion is made: RFC 7523 §3 requires `iss`, `sub`, `aud` and `exp`.
-fn assertion(table: &Table, base: Option<&Assertion>) -> Result<Assertion> {
-    let seconds = |key: &'static str, default: i64| table.get(key).map_or(Ok(default), |v| duration(v, v.text()?));
+fn assertion(table: &Table, base: Option<&Assertion>) -> Assertion {
+    let seconds = |key: &'static str, default: i64| table.read(key, default, |v| duration(v, v.text()?));
+    let algorithm = |value: TomlValue| {
+        Algorithm::parse(value.text()?)
+            .filter(|a| !a.is_symmetric())
+            .map(Some)
+            .ok_or_else(|| value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)"))
+    };
     let assertion = Assertion {
         claims: match (table.get("claims"), base) {
-            (Some(value), _) => templates(value)?,
+            (Some(value), _) => templates(value),
             (None, Some(base)) => base.claims.clone(),
-            (None, None) => return Err(table.error("missing `claims`: the content of the assertion")),
+            (None, None) => {
+                table.note("missing `claims`: the content of the assertion");
+                Vec::new()
+            }
         },
-        jti: table.get("jti").map_or(Ok(base.is_none_or(|b| b.jti)), |v| v.flag())?,
-        algorithm: match table.get("algorithm") {
-            Some(value) => Some(Algorithm::parse(value.text()?).filter(|a| !a.is_symmetric()).ok_or_else(|| {
-                value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)")
-            })?),
-            None => base.and_then(|b| b.algorithm),
-        },
-        lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime))?,
-        backdate: seconds("backdate", base.map_or(30, |b| b.backdate))?,
+        jti: table.read("jti", base.is_none_or(|b| b.jti), |v| v.flag()),
+        algorithm: table.read("algorithm", base.and_then(|b| b.algorithm), algorithm),
+        lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime)),
+        backdate: seconds("backdate", base.map_or(30, |b| b.backdate)),
     };
-    table.done()?;
-    Ok(assertion)
+    table.finish();
+    assertion
 }
 
 /// The values: those of `base`, with the file's changes, and the file's own.
-fn params(table: Option<&Table>, base: Option<&Provider>) -> Result<Vec<Param>> {
+fn params(table: Option<&Table>, base: Option<&Provider>) -> Vec<Param> {
     let mut params = base.map(|b| b.params.clone()).unwrap_or_default();
-    let Some(table) = table else { return Ok(params) };
-    for (name, at, value) in table.all() {
-        let own = value.table()?;
-        let complain = |why: String| table.error_at(at.clone(), why);
+    for (name, at, value) in table.iter().flat_map(|table| table.all()) {
+        let Some(own) = value.keep(value.table()) else { continue };
+        let complain = |why: String| own.note_at(at.clone(), why);
         if !is_value_name(&name) || name.ends_with("_file") {
-            return Err(complain(format!(
+            complain(format!(
                 "invalid value name `{}`: use lower-case letters, digits and `_`, not ending in `_file`",
                 escape(&name)
-            )));
+            ));
+            continue;
         }
         if CONFIG_KEYS.contains(&name.as_str()) {
-            return Err(complain(format!("`{name}` is a config key and cannot name a value")));
+            complain(format!("`{name}` is a config key and cannot name a value"));
+            continue;
         }
         if name == "refresh_token" || name == "access_token" {
-            return Err(complain(format!("`{name}` is predefined and must not be declared")));
+            complain(format!("`{name}` is predefined and must not be declared"));
+            continue;
         }
         let place = params.iter().position(|p| p.name == name);
-        let param = param(name, &own, place.map(|at| &params[at]))?;
-        own.done()?;
-        if param.personal && !param.secret {
-            return Err(own.error("`personal` requires `secret = true`"));
+        let param = param(name, &own, place.map(|at| &params[at]));
+        own.finish();
+        for (key, is_set) in [("personal", param.personal), ("identity", param.identity.is_some())] {
+            if is_set && !param.secret {
+                own.note(format!("`{key}` requires `secret = true`"));
+            }
         }
         if param.secret && param.default.is_some() {
-            return Err(own.error("a secret cannot have a default"));
+            own.note("a secret cannot have a default");
         }
         match place {
             Some(at) => params[at] = param,
             None => params.push(param),
         }
     }
-    Ok(params)
+    params
 }
 
-fn param(name: String, own: &Table, base: Option<&Param>) -> Result<Param> {
-    let flag =
-        |key: &'static str, default: Option<bool>| own.get(key).map_or(Ok(default.unwrap_or(false)), |v| v.flag());
-    let text = |key: &'static str, default: Option<&String>| match own.get(key) {
-        Some(value) => Ok(Some(value.text()?.to_string())),
-        None => Ok(default.cloned()),
+fn param(name: String, own: &Table, base: Option<&Param>) -> Param {
+    let flag = |key: &'static str, default: Option<bool>| own.read(key, default.unwrap_or(false), |v| v.flag());
+    let text = |key: &'static str, default: Option<&String>| {
+        own.read(key, default.cloned(), |v| v.text().map(|text| Some(text.to_string())))
     };
-    Ok(Param {
-        secret: flag("secret", base.map(|b| b.secret))?,
-        personal: flag("personal", base.map(|b| b.personal))?,
-        default: own.get("default").map(template).transpose()?.or(base.and_then(|b| b.default.clone())),
-        choices: match own.get("choices") {
-            Some(value) => value.texts()?,
-            None => base.map(|b| b.choices.clone()).unwrap_or_default(),
-        },
-        list: flag("list", base.map(|b| b.list))?,
-        separator: text("separator", base.map(|b| &b.separator))?.unwrap_or(" ".into()),
-        help: text("help", base.map(|b| &b.help))?.unwrap_or_default(),
-        url: flag("url", Some(base.is_some_and(|b| b.url) || name.ends_with("_url")))?,
-        lines: flag("lines", base.map(|b| b.lines))?,
-        file: flag("file", base.map(|b| b.file))?,
-        repeat: flag("repeat", base.map(|b| b.repeat))?,
-        metadata: text("metadata", base.and_then(|b| b.metadata.as_ref()))?,
-        supported: text("supported", base.and_then(|b| b.supported.as_ref()))?,
-        inside: match own.get("inside") {
-            Some(value) => {
-                let table = value.table()?;
-                let (Some(of), Some(at)) = (table.get("value"), table.get("at")) else {
-                    return Err(value.error("expected { value = \"NAME\", at = \"/pointer\" }"));
-                };
-                let inside = Inside { value: of.text()?.into(), at: pointer(at)? };
-                table.done()?;
-                Some(inside)
-            }
-            None => base.and_then(|b| b.inside.clone()),
-        },
-        upper: flag("upper", base.map(|b| b.upper))?,
-        until: match own.get("until") {
-            Some(value) if value.text()?.is_empty() => return Err(value.error("`until` must not be empty")),
-            _ => text("until", base.and_then(|b| b.until.as_ref()))?,
-        },
-        pairs: flag("pairs", base.map(|b| b.pairs))?,
+    let until = |value: TomlValue| match value.text()? {
+        "" => Err(value.error("`until` must not be empty")),
+        text => Ok(Some(text.to_string())),
+    };
+    Param {
+        secret: flag("secret", base.map(|b| b.secret)),
+        personal: flag("personal", base.map(|b| b.personal)),
+        default: own.read("default", base.and_then(|b| b.default.clone()), |v| template(v).map(Some)),
+        choices: own.read("choices", base.map(|b| b.choices.clone()).unwrap_or_default(), |v| v.texts()),
+        list: flag("list", base.map(|b| b.list)),
+        separator: text("separator", base.map(|b| &b.separator)).unwrap_or(" ".into()),
+        help: text("help", base.map(|b| &b.help)).unwrap_or_default(),
+        url: flag("url", Some(base.is_some_and(|b| b.url) || name.ends_with("_url"))),
+        lines: flag("lines", base.map(|b| b.lines)),
+        file: flag("file", base.map(|b| b.file)),
+        repeat: flag("repeat", base.map(|b| b.repeat)),
+        metadata: text("metadata", base.and_then(|b| b.metadata.as_ref())),
+        supported: text("supported", base.and_then(|b| b.supported.as_ref())),
+        inside: own.read("inside", base.and_then(|b| b.inside.clone()), |v| inside(v).map(Some)),
+        upper: flag("upper", base.map(|b| b.upper)),
+        until: own.read("until", base.and_then(|b| b.until.clone()), until),
+        pairs: flag("pairs", base.map(|b| b.pairs)),
+        identity: own.read("identity", base.and_then(|b| b.identity.clone()), identity),
         name,
-    })
+    }
+}
+
+fn inside(value: TomlValue) -> Result<Inside> {
+    let table = value.table()?;
+    let (Some(of), Some(at)) = (table.get("value"), table.get("at")) else {
+        return Err(value.error("expected { value = \"NAME\", at = \"/pointer\" }"));
+    };
+    let inside = Inside { value: of.text()?.into(), at: pointer(at)? };
+    table.done()?;
+    Ok(inside)
+}
+
+/// `true`, or the defaults of other values that go with an identity token.
+fn identity(value: TomlValue) -> Result<Option<Vec<(String, String)>>> {
+    if let DeValue::Boolean(flag) = value.raw() {
+        return Ok(flag.then(Vec::new));
+    }
+    let all = value.table()?.all();
+    let with = all.into_iter().map(|(name, _, text)| Ok((name, text.text()?.to_string())));
+    with.collect::<Result<_>>().map(Some)
 }
 
 fn template(value: TomlValue) -> Result<Template> {
@@ -358,46 +446,54 @@ fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| s.to_string()).collect()
 }
 
-fn refresh(table: &Table) -> Result<Refresh> {
-    let Some(grant) = table.get("grant") else {
-        return Err(table.error("missing `grant`: the one that uses {refresh_token}"));
-    };
+fn refresh(table: &Table) -> Option<Refresh> {
+    let text = |value: TomlValue| value.text().map(|text| Some(text.to_string()));
     let refresh = Refresh {
-        grant: grant.text()?.into(),
+        grant: table.read("grant", None, text).unwrap_or_default(),
         dead: match table.get("dead") {
-            Some(value) => tests(value)?,
+            Some(value) => tests(value),
             // RFC 6749 §5.2
             None => vec![Test::At("/error".into(), Condition::In(vec!["invalid_grant".into()]))],
         },
-        fallback: table.get("fallback").map(|v| v.text().map(str::to_string)).transpose()?,
-        grace: table.get("grace").map_or(Ok(Duration::ZERO), |v| {
+        fallback: table.read("fallback", None, text),
+        grace: table.read("grace", Duration::ZERO, |v| {
             let seconds = crate::base::duration::parse(v.text()?).map_err(|why| v.error(why))?;
             Ok(Duration::from_secs(seconds.unsigned_abs()))
-        })?,
+        }),
     };
-    table.done()?;
-    Ok(refresh)
+    if table.look("grant").is_none() {
+        table.note("missing `grant`: the one that uses {refresh_token}");
+    }
+    table.finish();
+    (!refresh.grant.is_empty()).then_some(refresh)
 }
 
-fn usage(table: &Table, default: Use) -> Result<Use> {
-    let usage = Use {
-        header: match table.get("header") {
-            Some(value) => {
-                header_name(value, value.text()?)?;
-                value.text()?.into()
-            }
-            None => default.header,
-        },
-        value: match table.get("value") {
-            Some(value) => {
-                let text = template(value)?;
-                header_text(value, &text)?;
-                text
-            }
-            None => default.value,
-        },
-        hosts: table.get("hosts").map(TomlValue::origins).transpose()?.or(default.hosts),
+/// A name for Basic authentication, which ends at a colon (RFC 7617 §2).
+fn username(value: TomlValue) -> Result<String> {
+    match value.text()? {
+        text if text.is_empty() || text.contains(|c: char| c == ':' || c.is_control()) => {
+            Err(value.error("expected a user name: without `:` or control characters"))
+        }
+        text => Ok(text.into()),
+    }
+}
+
+fn usage(table: &Table, default: Use) -> Use {
+    let header = |value: TomlValue| {
+        header_name(value, value.text()?)?;
+        Ok(value.text()?.to_string())
     };
-    table.done()?;
-    Ok(usage)
+    let text = |value: TomlValue| {
+        let text = template(value)?;
+        header_text(value, &text)?;
+        Ok(text)
+    };
+    let usage = Use {
+        header: table.read("header", default.header, header),
+        value: table.read("value", default.value, text),
+        hosts: table.read("hosts", default.hosts, |v| v.origins().map(Some)),
+        username: table.read("username", default.username, |v| username(v).map(Some)),
+    };
+    table.finish();
+    usage
 }

@@ -3,16 +3,17 @@
 use super::*;
 
 /// The rules of a grant, which most share.
-pub(super) fn rules_of(own: Option<&Table>, shared: &Shared, base: Option<&Arc<Rules>>) -> Result<Arc<Rules>> {
+pub(super) fn rules_of(own: Option<&Table>, shared: &Shared, base: Option<&Arc<Rules>>) -> Arc<Rules> {
     match (own, shared.reply, base) {
-        (None, None, Some(base)) => Ok(base.clone()),
-        (None, _, None) => Ok(shared.rules.clone()),
-        _ => Ok(rules(own, shared.reply, base.map(Arc::as_ref))?.into()),
+        (None, None, Some(base)) => base.clone(),
+        (None, _, None) => shared.rules.clone(),
+        _ => rules(own, shared.reply, base.map(Arc::as_ref)).into(),
     }
 }
 
-/// How a reply is read: each key from `own`, else from `shared`, else from `base`, else as RFC 6749 says.
-pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&Rules>) -> Result<Rules> {
+/// How a reply is read: each key from `own`, else from `shared`, else from `base`, else as RFC 6749 says. What is wrong
+/// is noted.
+pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&Rules>) -> Rules {
     let usual = usual_rules();
     let base = base.unwrap_or(&usual);
     let get = |key: &'static str| {
@@ -21,55 +22,70 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
         let shared = shared.and_then(|t| t.get(key));
         own.or(shared)
     };
-    let list = |key: &'static str, base: &Vec<String>| get(key).map_or_else(|| Ok(base.clone()), pointers);
-    let expiries = |key: &'static str, base: &Vec<Expiry>| match get(key) {
-        Some(value) => value.list()?.into_iter().map(expiry).collect(),
-        None => Ok(base.clone()),
+    let list = |key: &'static str, base: &Vec<String>| taken(get(key), pointers).unwrap_or_else(|| base.clone());
+    let expiries =
+        |key: &'static str, base: &Vec<Expiry>| get(key).map_or_else(|| base.clone(), |value| items(value, expiry));
+    let error = taken(get("error"), |v| v.table());
+    let error_list = |key: &'static str, base: &Vec<String>| {
+        taken(error.as_ref().and_then(|t| t.get(key)), pointers).unwrap_or_else(|| base.clone())
     };
-    let error = get("error").map(|v| v.table()).transpose()?;
-    let error_list = |key: &'static str, base: &Vec<String>| match error.as_ref().and_then(|t| t.get(key)) {
-        Some(value) => pointers(value),
-        None => Ok(base.clone()),
+    let format = |value: TomlValue| {
+        value.choice(&[
+            ("auto", BodyFormat::Auto),
+            ("json", BodyFormat::Json),
+            ("form", BodyFormat::Form),
+            ("text", BodyFormat::Text),
+        ])
+    };
+    let lifetime = |value: TomlValue| {
+        Ok(match value.text()? {
+            "unlimited" => Lifetime::Unlimited,
+            text => Lifetime::Seconds(duration(value, text)?),
+        })
+    };
+    let extra = |value: TomlValue| {
+        let table = value.table()?;
+        let entry = |(name, _, inner)| Some((name, value.keep(pointers(inner))?));
+        Ok(table.all().into_iter().filter_map(entry).collect::<Vec<_>>())
     };
     let rules = Rules {
-        format: get("format").map_or(Ok(base.format), |v| {
-            v.choice(&[
-                ("auto", BodyFormat::Auto),
-                ("json", BodyFormat::Json),
-                ("form", BodyFormat::Form),
-                ("text", BodyFormat::Text),
-            ])
-        })?,
-        success: get("success").map_or_else(|| Ok(base.success.clone()), tests)?,
-        access_token: get("access_token").map_or_else(|| Ok(base.access_token.clone()), find)?,
-        refresh_token: list("refresh_token", &base.refresh_token)?,
-        token_type: list("token_type", &base.token_type)?,
-        scope: list("scope", &base.scope)?,
-        id_token: list("id_token", &base.id_token)?,
-        expires: expiries("expires", &base.expires)?,
-        refresh_expires: expiries("refresh_expires", &base.refresh_expires)?,
-        lifetime: match get("lifetime") {
-            Some(value) => Some(match value.text()? {
-                "unlimited" => Lifetime::Unlimited,
-                text => Lifetime::Seconds(duration(value, text)?),
-            }),
-            None => base.lifetime,
-        },
-        refresh_lifetime: match get("refresh_lifetime") {
-            Some(value) => Some(duration(value, value.text()?)?),
-            None => base.refresh_lifetime,
-        },
-        error_code: error_list("code", &base.error_code)?,
-        error_message: error_list("message", &base.error_message)?,
-        extra: get("extra").map_or_else(
-            || Ok(base.extra.clone()),
-            |v| v.table()?.all().into_iter().map(|(name, _, value)| Ok((name, pointers(value)?))).collect(),
-        )?,
+        format: taken(get("format"), format).unwrap_or(base.format),
+        success: get("success").map_or_else(|| base.success.clone(), tests),
+        access_token: taken(get("access_token"), find).unwrap_or_else(|| base.access_token.clone()),
+        refresh_token: list("refresh_token", &base.refresh_token),
+        token_type: list("token_type", &base.token_type),
+        scope: list("scope", &base.scope),
+        id_token: list("id_token", &base.id_token),
+        expires: expiries("expires", &base.expires),
+        refresh_expires: expiries("refresh_expires", &base.refresh_expires),
+        lifetime: taken(get("lifetime"), lifetime).or(base.lifetime),
+        refresh_lifetime: taken(get("refresh_lifetime"), |v| duration(v, v.text()?)).or(base.refresh_lifetime),
+        error_code: error_list("code", &base.error_code),
+        error_message: error_list("message", &base.error_message),
+        extra: taken(get("extra"), extra).unwrap_or_else(|| base.extra.clone()),
     };
     if let Some(error) = error {
-        error.done()?;
+        error.finish();
     }
-    Ok(rules)
+    rules
+}
+
+/// What `read` takes of a value that is there; what is wrong with it is noted.
+fn taken<'d, 't, T>(value: Option<TomlValue<'d, 't>>, read: impl FnOnce(TomlValue<'d, 't>) -> Result<T>) -> Option<T> {
+    value.and_then(|value| value.keep(read(value)))
+}
+
+/// A list whose items `read` takes, each for itself.
+fn items<'d, 't, T>(value: TomlValue<'d, 't>, read: impl Fn(TomlValue<'d, 't>) -> Result<T>) -> Vec<T> {
+    let list = value.keep(value.list()).unwrap_or_default();
+    list.into_iter().filter_map(|item| value.keep(read(item))).collect()
+}
+
+impl Default for Rules {
+    /// Those of RFC 6749 §5.
+    fn default() -> Rules {
+        usual_rules()
+    }
 }
 
 /// As RFC 6749 §5 says, and the usual places of errors.
@@ -141,8 +157,8 @@ pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
     Ok(expiry)
 }
 
-pub(super) fn tests(value: TomlValue) -> Result<Vec<Test>> {
-    value.list()?.into_iter().map(test).collect()
+pub(super) fn tests(value: TomlValue) -> Vec<Test> {
+    items(value, test)
 }
 
 pub(super) fn test(value: TomlValue) -> Result<Test> {

@@ -39,7 +39,7 @@ impl Case {
 
     fn ask(&mut self) -> Result<Outcome> {
         let grant = self.profile.default_grant().clone();
-        let mut inputs = fill(&self.world.host, &self.profile, For::Grant(&grant), &self.kept, &[])?;
+        let mut inputs = fill(&mut self.world.host, &self.profile, For::Grant(&grant), &self.kept, &[])?;
         inputs.bind(&grant, &Default::default())?;
         let dead = self.profile.provider.refresh.as_ref().map(|refresh| refresh.dead.as_slice()).unwrap_or_default();
         let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead };
@@ -55,7 +55,7 @@ impl Case {
 
     fn issued(&mut self) -> Issued {
         match self.ask().expect("it is sent") {
-            Outcome::Issued(issued, _) => issued,
+            Outcome::Issued(issued) => issued,
             Outcome::Failed(error, _) | Outcome::Dead(error) => panic!("{error}"),
         }
     }
@@ -96,7 +96,8 @@ fn a_kept_value_goes_away_by_no_other_request_either() {
     let mut case = Case::new(World::new(), "client-credentials", "revocation_url = \"https://b.example/revoke\"");
     let call = case.profile.provider.revoke.clone().expect("it can be revoked");
     let token = crate::profile::Value::kept(Secret::new("r"), Some(Home::of("https://acme.example")));
-    let inputs = fill(&case.world.host, &case.profile, For::Call(&call), &BTreeMap::new(), &[("refresh_token", token)]);
+    let inputs =
+        fill(&mut case.world.host, &case.profile, For::Call(&call), &BTreeMap::new(), &[("refresh_token", token)]);
     let inputs = inputs.expect("inputs");
     let error = revoke(&mut case.world.host, &case.profile, &call, &inputs).expect_err("it is not sent");
     assert_eq!(kind(&error), Kind::LoginNeeded);
@@ -195,7 +196,7 @@ fn what_was_sent_is_not_shown_in_a_refusal() {
     let said = json!({"active": true, "echo": "s3cret/+&x", "s3cret/+&x": 1});
     let mut case = Case::new(World::new().replies([reply(200, said)]), "client-credentials", "");
     let grant = case.profile.default_grant().clone();
-    let inputs = fill(&case.world.host, &case.profile, For::Grant(&grant), &BTreeMap::new(), &[]).expect("inputs");
+    let inputs = fill(&mut case.world.host, &case.profile, For::Grant(&grant), &BTreeMap::new(), &[]).expect("inputs");
     let told = Told { name: "the question", rules: &grant.response };
     let shown = ask_to_show(&mut case.world.host, &case.profile, &told, &grant.call, &inputs).expect("an object");
     assert_eq!(Value::from(shown), json!({"active": true, "echo": "***", "***": 1}));
@@ -323,7 +324,7 @@ fn revoking_counts_the_status_alone() {
         let call = case.profile.provider.revoke.clone().expect("it can be revoked");
         let token = crate::profile::Value::kept(Secret::new("r"), Some(Home::of("https://acme.example")));
         let inputs =
-            fill(&case.world.host, &case.profile, For::Call(&call), &BTreeMap::new(), &[("refresh_token", token)]);
+            fill(&mut case.world.host, &case.profile, For::Call(&call), &BTreeMap::new(), &[("refresh_token", token)]);
         let done = revoke(&mut case.world.host, &case.profile, &call, &inputs.expect("inputs"));
         assert_eq!(field(&case.world.sent()[0], "token").as_deref(), Some("r"));
         done.map_err(|error| kind(&error))

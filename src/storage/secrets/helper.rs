@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// What every helper says, on stdout and with status 1, when it has no such entry (`errCredentialsNotFoundMessage`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
+/// The name of an entry that no profile has.
+const TRIAL: &str = "_trial";
 /// The most that is kept of what a helper says, in bytes.
 const LIMIT: u64 = 4 << 20;
 
@@ -133,6 +135,10 @@ impl Store for HelperStore {
         let answer: HelperReply = serde_json::from_slice(&stdout)
             .map_err(|_| self.error(StoreErrorKind::Corrupt, "its reply is not a JSON entry"))?;
         let secret = Secret::new(answer.secret);
+        // What `pass` says where there is none (its `Get` in docker-credential-helpers).
+        if answer.username.is_empty() && secret.expose().is_empty() {
+            return Ok(None);
+        }
         // Some helpers answer for a URL that is nearly the one asked for (wincred matches by host).
         if answer.username != profile {
             return Err(self.error(StoreErrorKind::Corrupt, "it returned another user's entry"));
@@ -150,6 +156,13 @@ impl Store for HelperStore {
             Some(_) => Ok(()),
             None => Err(self.error(StoreErrorKind::Refused, NOT_FOUND)),
         }
+    }
+
+    /// By storing an entry and erasing it: what a helper says to `get` and `list` does not tell whether it can store, as
+    /// `pass` without a key to encrypt to shows.
+    fn ready(&mut self) -> Result<(), StoreError> {
+        self.set(TRIAL, &Secret::new("trial"))?;
+        self.run("erase", Zeroizing::new(server_url(TRIAL).into_bytes())).map(drop)
     }
 
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {

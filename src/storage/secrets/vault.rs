@@ -93,7 +93,7 @@ impl VaultStore {
         // Comparing makes a repeated write harmless.
         let repeat = Repeat::Freely;
         let url = Zeroizing::new(format!("{address}/v1/{path}"));
-        Ok(Request { method, url, headers, body, repeat, client_certificate: None, ca_file })
+        Ok(Request { method, url, headers, body, repeat, client_certificate: None, ca_file, link_local: false })
     }
 
     /// Sends it with this call's token.

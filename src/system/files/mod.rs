@@ -23,7 +23,10 @@ mod sys;
 pub use private::{Dir, open_folder, own_dir, private_dir, read_private, write_private};
 pub use replace::{Backup, Target, is_unwritable};
 pub use trusted::{TrustError, read_trusted};
-pub use user::{is_of_another, is_open_to_others, read_stream, read_user_file, write_user_file};
+pub use user::{
+    Written, append_user_file, is_for_a_file, is_of_another, is_open_to_others, link, read_lines, read_stream,
+    read_user_file, remove_user_file, write_user_file,
+};
 
 use std::fmt;
 use std::fs::File;
@@ -107,7 +110,7 @@ pub fn why(error: &io::Error) -> String {
         ErrorKind::StorageFull => "the disk is full",
         ErrorKind::QuotaExceeded => "the disk quota is used up",
         ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
-        ErrorKind::FileTooLarge if error.get_ref().is_none() => "files may not grow that long (ulimit -f)",
+        ErrorKind::FileTooLarge if error.get_ref().is_none() => "the limit on the size of files is reached (ulimit -f)",
         _ if sys::is_out_of_descriptors(error) => "too many files are open (ulimit -n)",
         _ => "",
     };
@@ -136,6 +139,15 @@ pub fn numbers(path: &Path) -> io::Result<Option<Numbers>> {
     }
 }
 
+/// What becomes of a file's length where space for it is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// It stays.
+    Stays,
+    /// It is that of the space.
+    Grows,
+}
+
 /// How sure a written file must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
@@ -159,7 +171,7 @@ fn split(path: &Path) -> io::Result<(&Path, &Path)> {
 /// # Errors
 /// If that much space is missing: the disk or the quota is full, or a limit of the process is lower.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
-    sys::reserve(file, length, true)
+    sys::reserve(file, length, Length::Stays)
 }
 
 /// Writes `bytes` at the beginning of `file`, with one system call where the system takes them at once.

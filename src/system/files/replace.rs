@@ -1,7 +1,7 @@
 //! Putting new content in the place of a file: by a new file that takes its name or, where a folder allows no such
 //! thing, in place, after a whole copy stands elsewhere. What can be found out and taken beforehand is.
 
-use super::{Dir, Durable, split, sys};
+use super::{Dir, Durable, Length, split, sys};
 use crate::base::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::ffi::OsString;
@@ -87,7 +87,7 @@ impl Target {
         let dir = Dir::open_shared(folder)?;
         let in_place = |dir: &Dir| -> io::Result<Target> {
             let file = sys::open_private_to_write(&dir.0, name)?;
-            sys::reserve(&file, room, true)?;
+            sys::reserve(&file, room, Length::Stays)?;
             let folder = Dir::make(&backup.folder, 1)?;
             // Of the same lock as the file.
             sweep_of(&folder, &backup.name);
@@ -113,7 +113,7 @@ impl Target {
         let dir = Dir::of_user(folder)?;
         let in_place = |dir: &Dir| -> io::Result<Target> {
             let file = sys::open_file_to_write(&dir.0, name)?;
-            sys::reserve(&file, room, true)?;
+            sys::reserve(&file, room, Length::Stays)?;
             Ok(Target(Replacement::InPlace(file, None)))
         };
         if sys::is_mounted_alone(&dir.0, name) {
@@ -197,7 +197,7 @@ impl New {
         };
         // So that it is not taken for the remains of a dead process: see `sweep_of`.
         let _ = new.file.try_lock();
-        sys::reserve(&new.file, room, false)?;
+        sys::reserve(&new.file, room, Length::Grows)?;
         Ok(new)
     }
 

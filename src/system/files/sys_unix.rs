@@ -1,6 +1,6 @@
 //! The system calls behind the files, by descriptor: `openat`, `renameat`, `unlinkat`.
 
-use super::{Numbers, Unsafe};
+use super::{Length, Numbers, Unsafe};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use super::trusted_unix::open_trusted;
-pub use super::user_unix::{Thing, has_no_reader, open_own_descriptor, open_stream, thing};
+pub use super::user_unix::{has_no_reader, open_own_descriptor, open_stream, what_is_at};
 
 /// An open folder.
 pub type Handle = OwnedFd;
@@ -386,19 +386,24 @@ pub fn keep_mode(at: &Handle, name: &Path, new: &File) -> io::Result<()> {
     }
 }
 
-/// Takes the space for `length` bytes of `file`. `beyond`: without a change of its length.
-pub fn reserve(file: &File, length: u64, beyond: bool) -> io::Result<()> {
+/// Takes the space for `length` bytes of `file`.
+pub fn reserve(file: &File, length: u64, its: Length) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     {
         use rustix::fs::FallocateFlags;
-        let flags = if beyond { FallocateFlags::KEEP_SIZE } else { FallocateFlags::empty() };
-        match rustix::fs::fallocate(file, flags, 0, length) {
-            // The file system cannot.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            other => return Ok(other?),
+        // Only Linux takes space behind the end of a file.
+        #[cfg(target_os = "linux")]
+        const BEYOND: Option<FallocateFlags> = Some(FallocateFlags::KEEP_SIZE);
+        #[cfg(not(target_os = "linux"))]
+        const BEYOND: Option<FallocateFlags> = None;
+        let flags = if its == Length::Stays { BEYOND } else { Some(FallocateFlags::empty()) };
+        match flags.map(|flags| rustix::fs::fallocate(file, flags, 0, length)) {
+            // The system or the file system cannot.
+            None | Some(Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)) => {}
+            Some(other) => return Ok(other?),
         }
     }
-    if !beyond {
+    if its == Length::Grows {
         let mut file = file;
         io::copy(&mut io::Read::take(io::repeat(b' '), length), &mut file)?;
     }

@@ -2,7 +2,8 @@
 //! that names no other user.
 
 use super::trusted::Untrusted;
-use super::{Numbers, Unsafe};
+use super::user::Found;
+use super::{Length, Numbers, Unsafe};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -178,8 +179,8 @@ pub fn keep_mode(_: &Handle, _: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }
 
-pub fn reserve(file: &File, length: u64, beyond: bool) -> io::Result<()> {
-    if beyond { Ok(()) } else { file.set_len(length) }
+pub fn reserve(file: &File, length: u64, its: Length) -> io::Result<()> {
+    if its == Length::Stays { Ok(()) } else { file.set_len(length) }
 }
 
 /// Nothing is.
@@ -187,32 +188,18 @@ pub fn is_mounted_alone(_: &Handle, _: &Path) -> bool {
     false
 }
 
-/// What stands somewhere, as far as it matters to whoever writes there.
-#[allow(dead_code)] // not all of them are found here
-pub enum Thing {
-    /// Nothing, or a file.
-    Replaceable,
-    /// A link, to there.
-    Link(PathBuf),
-    /// A pipe or a device.
-    Stream,
-    /// A folder.
-    Folder,
-    /// A socket.
-    Socket,
-}
-
-pub fn thing(at: &Handle, name: &Path) -> io::Result<Thing> {
+/// What stands at `name` in the folder `at`.
+pub fn what_is_at(at: &Handle, name: &Path) -> io::Result<Found> {
     let path = at.join(name);
     let data = match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Thing::Replaceable),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Replaceable),
         data => data?,
     };
     Ok(match () {
-        () if data.is_symlink() => Thing::Link(fs::read_link(path)?),
-        () if data.is_file() => Thing::Replaceable,
-        () if data.is_dir() => Thing::Folder,
-        () => Thing::Stream,
+        () if data.is_symlink() => Found::Link(fs::read_link(path)?),
+        () if data.is_file() => Found::Replaceable,
+        () if data.is_dir() => Found::Folder,
+        () => Found::Stream,
     })
 }
 

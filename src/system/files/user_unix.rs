@@ -2,6 +2,7 @@
 
 use super::Unsafe;
 use super::sys::{FILE, Handle, is_ours, kind_of, look};
+use super::user::Found;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -11,35 +12,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What stands somewhere, as far as it matters to whoever writes there.
-pub enum Thing {
-    /// Nothing, a file, or a link that neither this user nor root has put there.
-    Replaceable,
-    /// A link of this user's or root's, to there.
-    Link(PathBuf),
-    /// A pipe or a device.
-    Stream,
-    /// A folder.
-    Folder,
-    /// A socket.
-    Socket,
-}
-
-pub fn thing(at: &Handle, name: &Path) -> io::Result<Thing> {
+/// What stands at `name` in the folder `at`.
+pub fn what_is_at(at: &Handle, name: &Path) -> io::Result<Found> {
     let stat = match look(at.as_fd(), name) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Thing::Replaceable),
+        Err(Errno::NOENT) => return Ok(Found::Replaceable),
         Err(error) => return Err(error.into()),
     };
     Ok(match kind_of(&stat) {
         FileType::Symlink => match own_link(at, name)? {
-            Some(to) => Thing::Link(to),
-            None => Thing::Replaceable,
+            Some(to) => Found::Link(to),
+            None => Found::Replaceable,
         },
-        FileType::RegularFile => Thing::Replaceable,
-        FileType::Directory => Thing::Folder,
-        FileType::Socket => Thing::Socket,
-        _ => Thing::Stream,
+        FileType::RegularFile => Found::Replaceable,
+        FileType::Directory => Found::Folder,
+        FileType::Socket => Found::Socket,
+        _ => Found::Stream,
     })
 }
 

@@ -11,7 +11,7 @@ use super::{Events, LONGEST_BODY, NetworkSettings, connect, identity, response, 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::text::escape;
 use crate::base::time::Time;
-use crate::base::url::is_loopback;
+use crate::base::url::{is_link_local, is_loopback};
 use crate::oauth::request::{Request, Response};
 use crate::provider::Method;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -45,6 +45,8 @@ pub(super) struct Way {
     pub(super) proxy: Option<Proxy>,
     /// From the call to the deadline; once the connection stands, for how long the reply is waited for.
     pub(super) whole: Duration,
+    /// What judges certificates, where there is TLS on the way.
+    pub(super) verifier: Option<Arc<Verifier>>,
     /// The client certificate.
     pub(super) client_certificate: Option<Arc<CertifiedKey>>,
     /// The `User-Agent` for a proxy.
@@ -74,23 +76,18 @@ impl<C: Fn() -> Time> HttpClient<C> {
     /// As [`super::Http`].
     pub(super) fn send(&self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
         let mut way = self.way(request, deadline)?;
-        let verifier = match way.https || way.proxy.as_ref().is_some_and(|p| p.scheme == "https") {
-            true => Some(self.verifier(&request.ca_file)?),
-            false => None,
-        };
+        if way.https || way.proxy.as_ref().is_some_and(|p| p.scheme == "https") {
+            way.verifier = Some(self.verifier(&request.ca_file)?);
+        }
         if let (Some(proxy), 2..) = (&way.proxy, self.settings.verbose) {
             events.note(&format!("proxy {} ({})", proxy.shown(), proxy.variable));
         }
-        let method = match request.method {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-        };
+        let method = request.method.name();
         // No path: it may hold a secret.
         let shown = escape(&format!("{method} {}", way.origin));
         let mut attempt = 1;
         loop {
-            let result = match self.attempt(request, &mut way, verifier.as_ref(), deadline, events) {
+            let result = match self.attempt(request, &mut way, deadline, events) {
                 Ok(response) => Ok(response),
                 Err(Ended::Failed(failure)) => Err(failure),
                 Err(Ended::Stopped(error)) => return Err(error),
@@ -142,7 +139,8 @@ impl<C: Fn() -> Time> HttpClient<C> {
         let origin = format!("{scheme}://{authority}");
         let host = unbracketed(authority.host());
         let https = scheme == "https";
-        let allowed = https || scheme == "http" && is_loopback(host);
+        let link_local = scheme == "http" && request.link_local && is_link_local(host);
+        let allowed = https || link_local || scheme == "http" && is_loopback(host);
         if host.is_empty() || !allowed {
             return Err(refuse(&format!("{origin} is neither https nor a loopback address")));
         }
@@ -156,16 +154,15 @@ impl<C: Fn() -> Time> HttpClient<C> {
         let client_certificate = request.client_certificate.as_ref().map(identity::load).transpose()?;
         let agent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
         let user_agent = agent.map(|(_, value)| value.to_string());
-        let proxy = self.settings.proxies.proxy_for(https, host)?;
+        let proxy = if link_local { None } else { self.settings.proxies.proxy_for(scheme, host)? };
         let whole = deadline.saturating_duration_since(Instant::now());
-        Ok(Way { https, origin, proxy, whole, uri, client_certificate, user_agent })
+        Ok(Way { https, origin, proxy, whole, uri, verifier: None, client_certificate, user_agent })
     }
 
     fn attempt(
         &self,
         request: &Request,
         way: &mut Way,
-        verifier: Option<&Arc<Verifier>>,
         deadline: Instant,
         events: &mut dyn Events,
     ) -> std::result::Result<Response, Ended> {
@@ -174,8 +171,7 @@ impl<C: Fn() -> Time> HttpClient<C> {
             return Err(AttemptError::for_good(way.timed_out()).into());
         }
         let seen = Arc::new(Seen::default());
-        let connection =
-            connect::connect(way, verifier, deadline, &seen).map_err(|trouble| way.not_connected(trouble))?;
+        let connection = connect::connect(way, deadline, &seen).map_err(|trouble| way.not_connected(trouble))?;
         events.connected().map_err(Ended::Stopped)?;
         let reply_by = events.reply_by(deadline);
         if reply_by > deadline {
@@ -232,6 +228,8 @@ fn call(
         (Method::Get, Some(body)) => with_headers(agent.get(uri), headers).force_send_body().send(body),
         // Without a body they still say `Content-Length: 0` (RFC 9110 §8.6).
         (Method::Post, body) => with_headers(agent.post(uri), headers).send(body.unwrap_or_default()),
+        // A body has no meaning there (RFC 9110 §9.3.5).
+        (Method::Delete, _) => with_headers(agent.delete(uri), headers).call(),
         (Method::Put, body) => with_headers(agent.put(uri), headers).send(body.unwrap_or_default()),
     }
 }

@@ -2,15 +2,16 @@
 //! sent.
 
 use super::client::Way;
-use super::errors::ConnectError;
+use super::errors::{ConnectError, Peer};
 use super::head;
 use super::proxy::Proxy;
-use super::tls::{Tls, Verifier, client_config};
+use super::tls::{Tls, client_config};
 use super::transport::{Seen, Tcp, UreqResult, Watched};
 use super::{CONNECT, bracketed, happy_eyeballs, resolve, unbracketed};
 use crate::base::error::{Error, Kind};
 use base64::Engine;
-use rustls::Error as TlsError;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, Error as TlsError};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,12 +47,7 @@ impl Limit {
 }
 
 /// A connection to the server of `way`, on which the next byte is the request's first.
-pub(super) fn connect(
-    way: &Way,
-    verifier: Option<&Arc<Verifier>>,
-    deadline: Instant,
-    seen: &Arc<Seen>,
-) -> Result<Box<dyn Transport>, ConnectError> {
+pub(super) fn connect(way: &Way, deadline: Instant, seen: &Arc<Seen>) -> Result<Box<dyn Transport>, ConnectError> {
     let (host, port) = host_and_port(&way.uri)?;
     let mut transport = match &way.proxy {
         None => tcp(host, port, deadline, seen)?.boxed(),
@@ -60,14 +56,18 @@ pub(super) fn connect(
             let mut transport = tcp(&proxy.host, proxy.port, deadline, seen)?.boxed();
             let limit = Limit::new(deadline, Timeout::Connect);
             if proxy.scheme == "https" {
-                transport = shake_hands(transport, &proxy.host, verifier, None, limit, true)?;
+                let of_tls = |error| ConnectError::Tls { error, peer: Peer::Proxy };
+                let config = tls_config(way, None).map_err(of_tls)?;
+                transport = shake_hands(transport, &proxy.host, config, limit, &of_tls)?;
             }
             tunnel(transport, way, proxy, limit)?.boxed()
         }
     };
     if way.https {
         let limit = Limit::new(deadline, Timeout::Connect);
-        transport = shake_hands(transport, host, verifier, way.client_certificate.clone(), limit, false)?;
+        let of_tls = |error| ConnectError::Tls { error, peer: Peer::Server };
+        let config = tls_config(way, way.client_certificate.clone()).map_err(of_tls)?;
+        transport = shake_hands(transport, host, config, limit, &of_tls)?;
     }
     Ok(transport)
 }
@@ -90,17 +90,18 @@ fn tcp(host: &str, port: u16, deadline: Instant, seen: &Arc<Seen>) -> Result<Wat
     Ok(Watched { socket: Tcp::new(stream), deadline, seen: seen.clone() })
 }
 
+fn tls_config(way: &Way, certificate: Option<Arc<CertifiedKey>>) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = way.verifier.clone().ok_or_else(|| TlsError::General("no certificates".into()))?;
+    client_config(verifier, certificate)
+}
+
 fn shake_hands(
     transport: Box<dyn Transport>,
     host: &str,
-    verifier: Option<&Arc<Verifier>>,
-    client_certificate: Option<Arc<rustls::sign::CertifiedKey>>,
+    config: Arc<ClientConfig>,
     limit: Limit,
-    proxy: bool,
+    of_tls: &dyn Fn(TlsError) -> ConnectError,
 ) -> Result<Box<dyn Transport>, ConnectError> {
-    let of_tls = |error| ConnectError::Tls { error, proxy };
-    let Some(verifier) = verifier else { return Err(of_tls(TlsError::General("no certificates".into()))) };
-    let config = client_config(verifier.clone(), client_certificate).map_err(of_tls)?;
     match Tls::connect(config, host, transport, limit.timeout()) {
         Ok(tls) => Ok(tls.boxed()),
         Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {

@@ -30,6 +30,13 @@ fn is_outdated(algorithm: &[u8]) -> bool {
     named(&[RSA, &[4]].concat()) || named(&[RSA, &[5]].concat()) || named(ECDSA_SHA1)
 }
 
+/// Whom TLS is spoken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    Server,
+    Proxy,
+}
+
 /// Why there was no connection.
 pub(super) enum ConnectError {
     /// What the socket, the lookup or a time limit says.
@@ -38,8 +45,8 @@ pub(super) enum ConnectError {
     Tls {
         /// rustls' own words.
         error: TlsError,
-        /// Whether it was TLS to the proxy.
-        proxy: bool,
+        /// With whom.
+        peer: Peer,
     },
     /// The proxy answered with this status.
     ProxyAnswered(u16),
@@ -99,7 +106,7 @@ impl Way {
     pub(super) fn not_connected(&self, trouble: ConnectError) -> AttemptError {
         match trouble {
             ConnectError::Ureq(error) => self.failure(error, Progress::NothingSent),
-            ConnectError::Tls { error, proxy } => AttemptError::for_good(self.tls_failure(&error, proxy)),
+            ConnectError::Tls { error, peer } => AttemptError::for_good(self.tls_failure(&error, peer)),
             ConnectError::ProxyAnswered(status) => self.proxy_failure(status),
             ConnectError::ProxyClosed => {
                 AttemptError { error: self.unreachable("it closed the connection without an answer"), again: true }
@@ -150,7 +157,7 @@ impl Way {
             }
             _ => {
                 let what = format!("the request to {} failed", self.origin);
-                for_good(Error::new(Kind::Other, what, "the HTTP library refused it"))
+                for_good(Error::new(Kind::Other, what, "the request cannot be sent as it is"))
             }
         }
     }
@@ -159,7 +166,7 @@ impl Way {
         use io::ErrorKind as E;
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|e| e.downcast_ref::<TlsError>()) {
-            return AttemptError::for_good(self.tls_failure(error, false));
+            return AttemptError::for_good(self.tls_failure(error, Peer::Server));
         }
         let lookup = inner.is_some_and(|e| e.is::<resolve::LookupFailed>());
         let (why, may_pass): (Cow<str>, bool) = match error.kind() {
@@ -212,10 +219,12 @@ impl Way {
     }
 
     /// Why TLS failed: with the server, or with the proxy.
-    fn tls_failure(&self, error: &TlsError, proxy: bool) -> Error {
+    fn tls_failure(&self, error: &TlsError, peer: Peer) -> Error {
         const OPERATOR: &str = "the server's operator must replace it";
-        let (whose, it) =
-            if proxy { ("the proxy's certificate", "the proxy") } else { ("the certificate", "the server") };
+        let (whose, it) = match peer {
+            Peer::Server => ("the certificate", "the server"),
+            Peer::Proxy => ("the proxy's certificate", "the proxy"),
+        };
         let unreachable = |why: &str| self.unreachable(format!("{whose} {why}"));
         match error {
             TlsError::InvalidCertificate(error) => match error {
@@ -268,9 +277,12 @@ impl Way {
                 },
                 _ => unreachable("is not trusted").hint(ISSUER),
             },
-            TlsError::AlertReceived(alert) if !proxy => self.alert(*alert),
+            TlsError::AlertReceived(alert) if peer == Peer::Server => self.alert(*alert),
             TlsError::InvalidMessage(_) => {
-                let hint = if proxy { "check the proxy's scheme and port" } else { "check the URL's scheme and port" };
+                let hint = match peer {
+                    Peer::Server => "check the URL's scheme and port",
+                    Peer::Proxy => "check the proxy's scheme and port",
+                };
                 self.unreachable(format!("{it} does not speak TLS on this port")).hint(hint)
             }
             TlsError::PeerIncompatible(_) => self.unreachable(format!("{it} {OUTDATED}")).hint(UPDATE),

@@ -160,6 +160,15 @@ fn split_paths(list: &OsStr) -> Vec<PathBuf> {
     parts.filter(|part| !part.as_os_str().is_empty()).collect()
 }
 
+/// Whether a request to `host` over https could begin: its proxy can be read, and there are certificates to trust.
+///
+/// # Errors
+/// [`Kind::Usage`] for a proxy's variable, [`Kind::Config`] for certificates.
+pub fn check_settings(settings: &NetworkSettings, host: &str, ca_file: Option<&std::path::Path>) -> Result<()> {
+    settings.proxies.proxy_for("https", host)?;
+    trust::load(settings, ca_file).map(drop)
+}
+
 /// Whether `client_certificate` can be used, before anything is sent.
 ///
 /// # Errors
@@ -205,7 +214,7 @@ mod tests {
         let settings = NetworkSettings::from_env(get);
         assert_eq!(settings.ssl_cert_file, Some(PathBuf::from("/a")));
         assert!(settings.ssl_cert_dir.is_empty());
-        assert!(settings.proxies.proxy_for(true, "example.com").unwrap().is_some());
+        assert!(settings.proxies.proxy_for("https", "example.com").unwrap().is_some());
         assert_eq!(NetworkSettings::from_env(|_| Some(OsString::new())).ssl_cert_file, None);
         #[cfg(unix)]
         assert_eq!(split_paths(OsStr::new("/a::/b")), [PathBuf::from("/a"), PathBuf::from("/b")]);

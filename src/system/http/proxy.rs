@@ -56,10 +56,10 @@ impl Variables {
     /// # Errors
     /// [`Kind::Usage`] if the variable that counts cannot be read as a proxy; its value is not shown, for it
     /// may hold a password.
-    pub fn proxy_for(&self, https: bool, host: &str) -> Result<Option<Proxy>> {
-        let names: &[&str] = match https {
-            true => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
-            false => &["http_proxy", "all_proxy", "ALL_PROXY"],
+    pub fn proxy_for(&self, scheme: &str, host: &str) -> Result<Option<Proxy>> {
+        let names: &[&str] = match scheme {
+            "https" => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
+            _ => &["http_proxy", "all_proxy", "ALL_PROXY"],
         };
         let Some((variable, value)) = self.first(names) else {
             return Ok(None);
@@ -74,7 +74,7 @@ impl Variables {
                 ))
             })?;
         // Plain http is for this machine only; a proxy elsewhere would send it over the network.
-        Ok(Some(proxy).filter(|proxy| https || crate::base::url::is_loopback(&proxy.host)))
+        Ok(Some(proxy).filter(|proxy| scheme == "https" || crate::base::url::is_loopback(&proxy.host)))
     }
 
     fn is_exempt(&self, host: &str) -> bool {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn chosen(set: &[(&str, &str)], https: bool, host: &str) -> Option<String> {
-        variables(set).proxy_for(https, host).unwrap().map(|p| p.shown())
+        variables(set).proxy_for(if https { "https" } else { "http" }, host).unwrap().map(|p| p.shown())
     }
 
     #[test]
@@ -257,12 +257,12 @@ mod tests {
             "http://-h:1",
             "http://u:hunter2%0a@h:1",
         ] {
-            let error = variables(&[("https_proxy", bad)]).proxy_for(true, "example.com").err();
+            let error = variables(&[("https_proxy", bad)]).proxy_for("https", "example.com").err();
             let error = error.unwrap_or_else(|| panic!("{bad} was taken"));
             assert_eq!(error.kind, Kind::Usage);
             assert!(error.what.contains("https_proxy"));
             assert!(!format!("{error:?}").contains("ter2"), "{bad}");
-            assert!(variables(&[("https_proxy", bad), ("no_proxy", "*")]).proxy_for(true, "x").is_ok());
+            assert!(variables(&[("https_proxy", bad), ("no_proxy", "*")]).proxy_for("https", "x").is_ok());
         }
     }
 

@@ -18,7 +18,7 @@ type Certificates = Vec<CertificateDer<'static>>;
 /// [`Kind::Config`] if `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and if there is
 /// none at all.
 pub(super) fn load(settings: &NetworkSettings, ca_file: Option<&Path>) -> Result<Verifier> {
-    let of_config = ca_file.map(|path| read_ca_file(path, settings.sudo)).transpose()?;
+    let of_config = ca_file.map(|path| read_ca_file(path, settings)).transpose()?;
     let of_env = from_env(settings)?;
     // Apple's and Windows' own verifiers know more than a list (revocation, an administrator's distrust), but a
     // certificate cannot be added to them.
@@ -65,14 +65,14 @@ fn from_env(settings: &NetworkSettings) -> Result<Option<Certificates>> {
 const LIMIT: u64 = 16 << 20;
 
 /// The certificates of the config's `ca_file`. Whoever can write to it can play every server.
-fn read_ca_file(path: &Path, sudo: bool) -> Result<Certificates> {
+fn read_ca_file(path: &Path, settings: &NetworkSettings) -> Result<Certificates> {
     let fail = |why: String| unusable("ca_file", path, why);
     match files::read_trusted(path, LIMIT) {
         Ok(Some((text, _))) => parse("ca_file", path, &text),
         Ok(None) => Err(fail("no such file".into())),
         Err(error) => {
             let hint = match &error {
-                files::TrustError::Untrusted(untrusted) => untrusted.hint(sudo),
+                files::TrustError::Untrusted(untrusted) => untrusted.hint(settings.sudo),
                 _ => None,
             };
             let error = fail(error.to_string());

@@ -118,13 +118,15 @@ impl Keyring {
         assert!(out.status.success(), "the keyring is locked: {out:?}");
     }
 
-    /// Runs a line of a person's shell where they have the keyring, and types `typed` into it.
+    /// Runs a line of a person's shell where they have the keyring, types `typed` into it, and waits for the service that
+    /// it may have started.
     #[track_caller]
     pub fn types(&self, line: &str, typed: &str) {
         let mut child =
             self.command("bash").args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().expect("a pipe").write_all(typed.as_bytes()).expect("it reads");
         assert!(child.wait().expect("it ends").success(), "{line}");
+        self.serves();
     }
 
     /// Ends the service and starts it anew, opened by its password.
@@ -252,7 +254,13 @@ impl Keyring {
         stdin.write_all(Keyring::PASSWORD.as_bytes()).expect("the password");
         drop(stdin);
         self.daemon = Some(daemon);
-        // The name is taken before the collection is there, so ask for the collection.
+        self.serves();
+    }
+
+    /// Waits until the service answers: its name is taken before the collection is there, and one that replaces
+    /// another leaves a moment in which nobody has the name.
+    #[track_caller]
+    fn serves(&self) {
         until("the keyring is there", || {
             let out = self
                 .command("dbus-send")

@@ -5,10 +5,13 @@
 //! stand in an answer on stdout, never on stderr. So every test is a test for leaks too.
 #![allow(dead_code)] // a harness offers more than one test crate uses
 
+pub mod api;
 pub mod apiax;
 pub mod elasticpath;
 pub mod issuer;
 pub mod keyring;
+mod messages;
+pub mod openbao;
 pub mod purewl;
 pub mod server;
 pub mod terminal;
@@ -504,6 +507,7 @@ impl Running {
         };
         assert!(!late, "took longer than {:?}: {output}", self.timeout);
         output.check_for_leaks();
+        messages::note(&format!("{}\n{}", output.stderr, output.stdout));
         output
     }
 }

@@ -37,13 +37,17 @@ impl Terminal {
     /// Waits for `text` on the screen; what stood before it.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        self.session.exp_string(text).expect("the text comes")
+        let before = self.session.exp_string(text).expect("the text comes");
+        super::messages::note(&format!("{before}{text}"));
+        before
     }
 
     /// Waits for text of this form (a regular expression, `(?i)` for any case).
     #[track_caller]
     pub fn expect_like(&mut self, regex: &str) -> String {
-        self.session.exp_regex(regex).expect("the text comes").0
+        let (before, found) = self.session.exp_regex(regex).expect("the text comes");
+        super::messages::note(&format!("{before}{found}"));
+        before
     }
 
     /// Types a line.
@@ -80,6 +84,7 @@ impl Terminal {
     #[track_caller]
     pub fn end(mut self) -> (String, i32) {
         let rest = self.session.exp_eof().expect("the end comes");
+        super::messages::note(&rest);
         // Dropped, the session kills it.
         let mut status = None;
         super::until("it ends with its screen", || {

@@ -6,6 +6,7 @@ mod support;
 mod around;
 mod assertions;
 mod authorization_code;
+mod by_address;
 mod clients;
 mod dpop;
 mod one_request;
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
         refresh::cases(),
         dpop::cases(),
         around::cases(),
+        by_address::cases(),
     ]
     .into_iter()
     .flatten()

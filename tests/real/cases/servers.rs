@@ -27,6 +27,10 @@ pub enum Make {
     NodeOauth,
     /// npm `@jmondi/oauth2-server`, which does as the League's server in PHP does.
     Jmondi,
+    /// PyPI `fastmcp`: an MCP server with its own authorization server.
+    FastMcp,
+    /// npm `@modelcontextprotocol/sdk`: its example authorization server, with an MCP server beside.
+    McpSdk,
 }
 
 impl Make {
@@ -37,6 +41,8 @@ impl Make {
             Make::Authlib => "authlib",
             Make::NodeOauth => "node-oauth",
             Make::Jmondi => "jmondi",
+            Make::FastMcp => "fastmcp",
+            Make::McpSdk => "mcp-sdk",
         }
     }
 
@@ -47,6 +53,8 @@ impl Make {
             Make::Authlib => ('A', "PyPI `Authlib` 1.9.9"),
             Make::NodeOauth => ('N', "npm `@node-oauth/oauth2-server` 5.3.0"),
             Make::Jmondi => ('J', "npm `@jmondi/oauth2-server` 4.3.7"),
+            Make::FastMcp => ('F', "PyPI `fastmcp` 4.2.3"),
+            Make::McpSdk => ('M', "npm `@modelcontextprotocol/sdk` 1.32.2"),
         }
     }
 }
@@ -72,7 +80,7 @@ pub fn robot() -> PathBuf {
 }
 
 /// Those that the tests share, by their make.
-static SERVERS: [OnceLock<Result<Server, String>>; 5] = [const { OnceLock::new() }; 5];
+static SERVERS: [OnceLock<Result<Server, String>>; 7] = [const { OnceLock::new() }; 7];
 
 /// The server of this make that the tests share. Says why there is none: packages that are not installed.
 pub fn shared(make: Make) -> Result<&'static Server, &'static str> {
@@ -133,11 +141,12 @@ impl Server {
         if tls {
             certificates(files.path());
         }
-        let mut command = match make {
-            Make::Authlib => Command::new(folder.join("venv/bin/python")),
-            _ => Command::new("node"),
+        let (program, script) = match make {
+            Make::Authlib | Make::FastMcp => (folder.join("venv/bin/python"), "server.py"),
+            _ => ("node".into(), "server.mjs"),
         };
-        command.arg(if make == Make::Authlib { "server.py" } else { "server.mjs" }).current_dir(&folder);
+        let mut command = Command::new(program);
+        command.arg(script).current_dir(&folder);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("KEYS_DIR", files.path()).envs(settings.iter().copied());
         if tls {

@@ -186,7 +186,7 @@ impl Store for KeyringStore {
 }
 
 fn ended() -> StoreError {
-    StoreError { trouble: StoreErrorKind::Refused, why: "the keyring library failed".to_owned() }
+    StoreError { trouble: StoreErrorKind::Refused, why: "the keyring failed".to_owned() }
 }
 
 /// The bytes of the entry of `user` under `service`, or `None` if there is none.

@@ -115,6 +115,10 @@ const apis = {
   'https://api.example/opaque': { scope: 'api:read api:write', accessTokenFormat: 'opaque', accessTokenTTL: num('ACCESS_TTL', 600) },
 };
 
+// An API that says how to log in to it (RFC 9728).
+const api = `${issuer}/mcp`;
+apis[api] = { scope: 'api:read api:write', accessTokenFormat: 'opaque', accessTokenTTL: num('ACCESS_TTL', 600) };
+
 const peer = (ctx) => ctx.req.socket.getPeerX509Certificate?.();
 
 const provider = new Provider(issuer, {
@@ -167,6 +171,8 @@ const provider = new Provider(issuer, {
     },
     introspection: { enabled: true },
     revocation: { enabled: true },
+    registration: { enabled: true },
+    registrationManagement: { enabled: true },
     pushedAuthorizationRequests: { enabled: true },
     dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: (ctx) => ctx.oidc.client?.clientId === 'dpop-nonce' },
     resourceIndicators: {
@@ -274,7 +280,28 @@ async function interact(ctx) {
   await provider.interactionFinished(ctx.req, ctx.res, result, { mergeWithLastSubmission: prompt.name !== 'login' });
 }
 
+// The API takes what was issued for it, and nothing else.
+async function callApi(ctx) {
+  const metadata = `${issuer}/.well-known/oauth-protected-resource/mcp`;
+  if (ctx.href.startsWith(metadata)) {
+    ctx.body = { resource: api, authorization_servers: [issuer], scopes_supported: ['api:read', 'api:write'] };
+    return;
+  }
+  const [, text] = (ctx.get('authorization') || '').match(/^Bearer (\S+)$/) ?? [];
+  const token = text && await provider.AccessToken.find(text);
+  const refuse = (status, rest) => {
+    ctx.status = status;
+    ctx.set('WWW-Authenticate', `Bearer resource_metadata="${metadata}", ${rest}`);
+  };
+  if (!text) refuse(401, 'scope="api:read"');
+  else if (!token || token.aud !== api) refuse(401, 'error="invalid_token"');
+  else if (ctx.query.write !== undefined && !token.scope?.split(' ').includes('api:write')) {
+    refuse(403, 'error="insufficient_scope", scope="api:write"');
+  } else ctx.body = { sub: token.accountId, scope: token.scope };
+}
+
 provider.use(async (ctx, next) => {
+  if (ctx.path === '/mcp' || ctx.path === '/.well-known/oauth-protected-resource/mcp') return callApi(ctx);
   if (ctx.path === '/_log') { ctx.body = log; return undefined; }
   if (env.PAGES !== 'forms' && ctx.path.startsWith('/interaction/')) return interact(ctx);
   await next();

@@ -1,0 +1,125 @@
+//! The stores: which of them answers, how fast, and whether what was put there is there.
+
+use super::profiles::runs_alone;
+use super::{Finding, Level, Subject, Visit};
+use crate::session::open_store::store_error_of;
+use crate::storage::choice::StoreChoice;
+use crate::storage::index::IndexEntry;
+use crate::storage::secrets::{StoreError, StoreErrorKind};
+use crate::token::credentials::Credentials;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// From when on a store is slow: every renewal waits for it.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Asks each store that a profile uses, or the one that a login would use.
+pub(super) fn stores(visit: &mut Visit) -> Vec<Finding> {
+    let mut used: BTreeMap<String, (StoreChoice, Vec<usize>)> = BTreeMap::new();
+    for (at, subject) in visit.subjects.iter().enumerate() {
+        let kept = subject.noted.as_ref().filter(|noted| holds(noted)).map(|noted| noted.store.as_str());
+        let kept = kept.and_then(|name| StoreChoice::parse(name).ok());
+        let own = subject.profile.as_ref().ok().map(|profile| profile.store.clone());
+        // What was stored is where it was put; whether that is where it is looked for is another check.
+        if let Some(choice) = kept.or(own) {
+            used.entry(choice.to_string()).or_insert((choice, Vec::new())).1.push(at);
+        }
+    }
+    if used.is_empty() {
+        match usual(visit) {
+            Ok(choice) => drop(used.insert(choice.to_string(), (choice, Vec::new()))),
+            Err(finding) => return vec![finding],
+        }
+    }
+    used.into_values().flat_map(|(choice, users)| store(visit, &choice, &users)).collect()
+}
+
+/// Whether something is stored for a profile.
+pub(super) fn holds(noted: &IndexEntry) -> bool {
+    noted.refresh_token || !noted.secrets.is_empty()
+}
+
+/// The store of a login that names none.
+fn usual(visit: &Visit) -> Result<StoreChoice, Finding> {
+    let wrong = |why: String| Finding::error("TOK_STORE", why, "set it to keyring or file, or unset it");
+    match visit.host.var("TOK_STORE") {
+        Ok(Some(text)) => StoreChoice::parse(&text).map_err(wrong),
+        Ok(None) => Ok(visit.setup.config.settings.store.clone().unwrap_or(StoreChoice::Keyring)),
+        Err(error) => Err(wrong(error.why)),
+    }
+}
+
+fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Finding> {
+    if *choice == StoreChoice::None {
+        return Vec::new();
+    }
+    let users: Vec<&Subject> = users.iter().filter_map(|at| visit.subjects.get(*at)).collect();
+    let start = Instant::now();
+    let name = users.first().map_or("", |user| user.name.as_str());
+    let mut store = match visit.host.store(choice, name) {
+        Ok(Some(store)) => store,
+        Ok(None) => return Vec::new(),
+        Err(trouble) => return vec![failed(choice, &users, &trouble)],
+    };
+    // A locked keyring says of each entry that there is none.
+    if let Err(trouble) = store.ready() {
+        return vec![failed(choice, &users, &trouble)];
+    }
+    let mut findings = Vec::new();
+    for user in &users {
+        let noted = user.noted.as_ref().filter(|noted| holds(noted));
+        match store.get(&user.name) {
+            Ok(Some(entry)) => {
+                if let Err(error) = Credentials::parse(&entry) {
+                    let trouble = StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() };
+                    findings.push(failed(choice, &[user], &trouble));
+                }
+            }
+            Ok(None) if noted.is_some() => findings.push(Finding::error(
+                &user.name,
+                format!("its session is not in the {choice} store, where it was put"),
+                format!("log in again: tok login {}", user.name),
+            )),
+            Ok(None) => {}
+            // One entry of several that stand by themselves.
+            Err(trouble) if trouble.trouble == StoreErrorKind::Corrupt && *choice == StoreChoice::Keyring => {
+                findings.push(failed(choice, &[user], &trouble));
+            }
+            Err(trouble) => return vec![failed(choice, &users, &trouble)],
+        }
+    }
+    // Some programs say that they are there only when they are asked for something.
+    if users.is_empty()
+        && let Err(trouble) = store.get("tok-doctor")
+    {
+        return vec![failed(choice, &users, &trouble)];
+    }
+    let took = start.elapsed();
+    let shown = match took.as_millis() {
+        millis @ 0..1000 => format!("{millis} ms"),
+        millis => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+    };
+    findings.push(match took > SLOW {
+        false => Finding::fine(format!("the {choice} store"), format!("answers in {shown}")),
+        true => Finding::warning(
+            format!("the {choice} store"),
+            format!("took {shown} to answer; every renewal waits for it"),
+            "see what its service does, or use another store: tok login PROFILE --store file",
+        ),
+    });
+    findings
+}
+
+/// A store that fails. An error, unless those who use it get their tokens without it.
+fn failed(choice: &StoreChoice, users: &[&Subject], trouble: &StoreError) -> Finding {
+    let does_without = |user: &&Subject| {
+        user.noted.as_ref().is_none_or(|noted| !holds(noted)) && user.profile.as_ref().is_ok_and(runs_alone)
+    };
+    let level = match !users.is_empty() && users.iter().all(does_without) {
+        true => Level::Warning,
+        false => Level::Error,
+    };
+    let name = users.first().map_or("PROVIDER", |user| user.name.as_str());
+    let error = store_error_of(choice, name, trouble);
+    Finding::new(level, error.what, error.why, error.hint.unwrap_or_default())
+}

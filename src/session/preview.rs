@@ -1,0 +1,263 @@
+//! The requests that a grant would send, for people to read: `{name}` stands for what is secret or not known. Nothing is
+//! sent, and nothing is asked of a store, a command or a server.
+
+use super::inputs::{self, not_ready};
+use super::plan;
+use crate::base::url;
+use crate::oauth::client_auth::{self, Moment};
+use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
+use crate::profile::{Profile, Source};
+use crate::provider::{Auth, Call, Flow, Grant, Param, Template};
+use anyhow::Result;
+use zeroize::Zeroizing;
+
+/// One request, or another step of a grant.
+pub struct Preview {
+    /// What it is for.
+    pub what: String,
+    /// Its lines as they would be sent.
+    pub text: String,
+}
+
+/// The steps of `grant`, in their order.
+///
+/// # Errors
+/// A value that is given and cannot be used; see [`not_ready`].
+pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
+    let mut blanks = Blanks::of(profile, grant)?;
+    let mut steps = Vec::new();
+    if let Some(assertion) = &grant.assertion {
+        let claims = assertion.claims.iter().map(|(name, text)| Ok((name.clone(), blanks.text(text)?)));
+        let mut claims = claims.collect::<Result<Vec<_>>>()?;
+        claims.extend([("iat", "{now}"), ("exp", "{now + lifetime}")].map(|(name, text)| (name.into(), text.into())));
+        if assertion.jti {
+            claims.push(("jti".into(), "{random}".into()));
+        }
+        let object: serde_json::Map<_, _> = claims.into_iter().map(|(name, text)| (name, text.into())).collect();
+        let what = match grant.flow {
+            Flow::Signed => "nothing is sent: these claims, signed with {private_key}, are the token",
+            _ => "these claims, signed with {private_key}, are {assertion}",
+        };
+        steps.push(Preview { what: what.into(), text: serde_json::Value::Object(object).to_string() });
+    }
+    if let Some(begin) = &grant.begin {
+        let request = blanks.request(begin)?;
+        steps.push(match grant.flow {
+            Flow::AuthorizationCode => Preview { what: "the browser opens".into(), text: blanks.restore(&request.url) },
+            _ => Preview { what: "begins the login".into(), text: blanks.show(&request) },
+        });
+    }
+    if grant.flow != Flow::Signed {
+        let request = blanks.request(&grant.call)?;
+        steps.push(Preview { what: "gets the token".into(), text: blanks.show(&request) });
+    }
+    Ok(steps)
+}
+
+/// The values of a request, with marks for those that are not to be shown or not known. A mark is made of letters and
+/// digits alone, so that no encoding changes it.
+struct Blanks<'p> {
+    profile: &'p Profile,
+    grant: &'p Grant,
+    values: Values,
+    /// The names of the marks, and whether each is a URL.
+    names: Vec<(String, bool)>,
+}
+
+impl<'p> Blanks<'p> {
+    fn of(profile: &'p Profile, grant: &'p Grant) -> Result<Blanks<'p>> {
+        let provider = &profile.provider;
+        let is_secret = |name: &str| profile.param(name).is_some_and(|param| param.secret);
+        let mut blanks = Blanks { profile, grant, values: Values::new(), names: Vec::new() };
+        for (name, value) in profile.known_values()? {
+            // A part of a secret is one too; it is found again in the mark's place or marked itself.
+            if !is_secret(&name) && provider.param(&name).is_none_or(|param| param.inside.is_none()) {
+                blanks.values.insert(name, value);
+            }
+        }
+        // What a refresh leaves out, see `inputs::fill`.
+        let is_refresh = provider.refresh_grant() == Some(grant);
+        if is_refresh && !profile.given.get("scope").is_some_and(|given| inputs::is_of_this_call(&given.source)) {
+            blanks.values.remove("scope");
+        }
+        for (name, given) in &profile.given {
+            let is_hidden = is_secret(name) || matches!(given.source, Source::Command(_) | Source::Keyring(..));
+            if is_hidden && !profile.is_off(name) {
+                blanks.mark(name);
+            }
+        }
+        grant.flow.finds().iter().for_each(|name| blanks.mark(name));
+        if grant.assertion.is_some() {
+            blanks.mark("assertion");
+        }
+        let known = |name: &str| blanks.values.contains_key(name);
+        for name in plan::missing(provider, grant, &known) {
+            blanks.mark(&name);
+        }
+        blanks.add_defaults()?;
+        Ok(blanks)
+    }
+
+    fn add_defaults(&mut self) -> Result<()> {
+        // What is part of a value that is not shown is not either.
+        for param in &self.profile.provider.params {
+            if let Some(inside) = &param.inside
+                && self.is_marked(&inside.value)
+                && !self.values.contains_key(&param.name)
+            {
+                self.mark(&param.name);
+            }
+        }
+        inputs::defaults(self.profile, self.grant, &mut self.values);
+        request::defaults(&self.profile.provider, &mut self.values, &|name| self.profile.is_off(name))
+            .map_err(|unready| not_ready(self.profile, unready).into())
+    }
+
+    fn is_marked(&self, name: &str) -> bool {
+        self.names.iter().any(|(marked, _)| marked == name)
+    }
+
+    /// Puts a mark in the place of the value `name`.
+    fn mark(&mut self, name: &str) {
+        let mark = mark(self.names.len());
+        let is = |of: fn(&Param) -> bool| self.profile.param(name).is_some_and(of);
+        let is_url = is(|param| param.url);
+        let text = match () {
+            () if is_url => format!("{SCHEME}{mark}"),
+            () if is(|param| param.pairs) => format!("{mark}={mark}"),
+            () => mark,
+        };
+        self.names.push((name.into(), is_url));
+        self.values.insert(name.into(), text.into());
+    }
+
+    /// Makes something of the values; what is missing for it is marked first.
+    fn make<T>(&mut self, make: impl Fn(&Values) -> Result<T, Unready>) -> Result<T> {
+        loop {
+            match make(&self.values) {
+                Ok(made) => return Ok(made),
+                Err(Unready::Missing(name)) if !self.values.contains_key(&name) => {
+                    // Of a default, what is missing in it.
+                    let leads_to = self.profile.param(&name).map(Param::leads_to).unwrap_or_default();
+                    let missing = leads_to.into_iter().find(|(inner, optional)| {
+                        !optional && !self.values.contains_key(inner) && !self.is_marked(inner)
+                    });
+                    self.mark(&missing.map_or(name, |(inner, _)| inner));
+                    self.add_defaults()?;
+                }
+                Err(unready) => return Err(not_ready(self.profile, unready).into()),
+            }
+        }
+    }
+
+    fn text(&mut self, template: &Template) -> Result<String> {
+        use crate::provider::template::Gap;
+        let text = self.make(|values| {
+            let value = |name: &str| match name {
+                "key_fingerprint" => Some("{key_fingerprint}"),
+                _ => values.get(name).map(|value| value.as_str()),
+            };
+            match template.fill(value) {
+                Ok(text) => Ok(text),
+                Err(Gap::Dropped) => Ok(String::new()),
+                Err(Gap::Missing(name)) => Err(Unready::Missing(name)),
+            }
+        })?;
+        Ok(self.restore(&text))
+    }
+
+    fn request(&mut self, call: &Call) -> Result<Request> {
+        let (profile, auth) = (self.profile, call.auth);
+        self.make(|values| {
+            let auth = if auth == Auth::Auto { client_auth::choose(values, &[]) } else { auth };
+            let added = added(auth, call, values)?;
+            request::build(&profile.provider, call, values, Repeat::Freely, added)
+        })
+    }
+
+    /// `text` with the names of the marks.
+    fn restore(&self, text: &str) -> String {
+        restore(&self.names, text)
+    }
+
+    /// The request as HTTP/1.1 has it, but for the whole URL in its first line.
+    fn show(&self, request: &Request) -> String {
+        let mut text = format!("{} {}\n", request.method.name(), self.restore(&request.url));
+        for (name, value) in &request.headers {
+            text.push_str(&format!("{name}: {}\n", self.restore(value)));
+        }
+        if let Some(body) = &request.body {
+            text.push_str(&format!("\n{}\n", self.restore(&String::from_utf8_lossy(body))));
+        }
+        text.trim_end().to_string()
+    }
+}
+
+fn restore(names: &[(String, bool)], text: &str) -> String {
+    let mut text = text.to_string();
+    for (at, (name, is_url)) in names.iter().enumerate().rev() {
+        let (mark, blank) = (mark(at), format!("{{{name}}}"));
+        for start in [SCHEME, &url::encode(SCHEME)].into_iter().filter(|_| *is_url) {
+            text = text.replace(&format!("{start}{mark}"), &blank);
+        }
+        text = text.replace(&mark, &blank);
+    }
+    PROOFS.iter().fold(text, |text, (mark, blank)| text.replace(mark, blank))
+}
+
+/// What a value that is a URL begins with.
+const SCHEME: &str = "https://";
+
+fn mark(at: usize) -> String {
+    format!("TOKBLANK{at}END")
+}
+
+/// What is made for one request alone.
+const PROOFS: [(&str, &str); 2] = [(ASSERTION, "{client_assertion}"), (PROOF, "{dpop_proof}")];
+const ASSERTION: &str = "TOKCLIENTASSERTION";
+const PROOF: &str = "TOKDPOPPROOF";
+
+/// What client authentication adds, in words where it is computed.
+fn added(auth: Auth, call: &Call, values: &Values) -> Result<Added, Unready> {
+    let value = |name: &str| values.get(name).ok_or_else(|| Unready::Missing(name.into()));
+    let field = |name: &str, text: &str| -> Pair { (name.into(), Zeroizing::new(text.into())) };
+    let mut added = Added::default();
+    match auth {
+        // The certificate is shown below HTTP.
+        Auth::Tls | Auth::TlsSelfSigned => added.fields.push(field("client_id", value("client_id")?)),
+        Auth::Basic | Auth::BasicRaw => {
+            let part = |name: &str| {
+                let text = value(name)?;
+                Ok(if auth == Auth::Basic { url::encode(text) } else { text.to_string() })
+            };
+            let both = format!("Basic base64({}:{})", part("client_id")?, part("client_secret")?);
+            added.headers.push(field("Authorization", &both));
+        }
+        Auth::ClientSecretJwt | Auth::PrivateKeyJwt => {
+            added.fields.push(field("client_id", value("client_id")?));
+            added.fields.push(field("client_assertion_type", client_auth::ASSERTION_TYPE));
+            added.fields.push(field("client_assertion", ASSERTION));
+        }
+        // Nothing is computed.
+        Auth::None | Auth::Auto | Auth::Public | Auth::Post | Auth::Assertion => {
+            added = client_auth::add(auth, values, "", &Moment { now: 0, id: String::new() })?;
+        }
+    }
+    if call.dpop {
+        added.headers.push(field("DPoP", PROOF));
+    }
+    Ok(added)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_told_apart() {
+        let names: Vec<(String, bool)> = (0..12).map(|n| (format!("v{n}"), n == 3 || n == 4)).collect();
+        assert_eq!(restore(&names, "TOKBLANK1ENDTOKBLANK11END"), "{v1}{v11}");
+        assert_eq!(restore(&names, "https://TOKBLANK3END/x?u=https%3A%2F%2FTOKBLANK4END"), "{v3}/x?u={v4}");
+        assert_eq!(restore(&names, "https://TOKBLANK2END.example"), "https://{v2}.example");
+    }
+}
