@@ -221,7 +221,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         // Whether the provider knows this value is asked when the profile is used; an impossible name is refused
         // at once.
         if !is_value_name(&name) || name.ends_with("_file") {
-            let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+            let keys = crate::base::name::profile_keys();
             return Err(unknown(doc, at, "key", &name, keys));
         }
         let given = config_value(&value, home)?;

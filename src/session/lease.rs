@@ -186,13 +186,21 @@ enum At<V> {
     Waiting,
     Taking { entry: Box<SharedEntry>, asked: Duration },
     GivingBack { then: Then },
-    Sending { held: Box<SharedEntry>, over: V },
+    Sending(Own<V>),
     Keeping(Keep),
     Comparing(Keep),
     Pausing(Keep),
     Confirming(Death),
     Listening(Death),
     Ending(Ended),
+}
+
+/// The entry with this call's lease.
+#[derive(Clone, Debug)]
+struct Own<V> {
+    held: Box<SharedEntry>,
+    /// Its version.
+    over: V,
 }
 
 /// A reply that is to be stored.
@@ -240,8 +248,8 @@ impl<V: Clone + PartialEq> Renewal<V> {
 
     /// Tells that the lease was renewed while the reply was waited for, and that `version` is the entry's since.
     pub fn renewed(&mut self, version: V) {
-        if let At::Sending { over, .. } = &mut self.at {
-            *over = version;
+        if let At::Sending(own) = &mut self.at {
+            own.over = version;
         }
     }
 
@@ -252,12 +260,12 @@ impl<V: Clone + PartialEq> Renewal<V> {
             (At::Reading, Told::Unreadable) if now > self.caller.deadline => Step::Done(Outcome::Unreadable),
             (At::Reading, Told::Unreadable) => self.pause(At::Waiting),
             (At::Taking { entry, asked: since }, Told::Written(Written::Done(version))) => {
-                self.send(entry, version, since, now, asked)
+                self.send(Own { held: entry, over: version }, since, now, asked)
             }
             // Whether it was made is seen in the entry.
             (At::Taking { .. }, Told::Written(_)) => Step::Read,
             (At::GivingBack { then: Then::Fail }, _) => Step::Done(Outcome::Failed),
-            (At::Sending { held, over }, told) => self.answered(*held, over, told, now, asked),
+            (At::Sending(own), told) => self.answered(own, told, now, asked),
             (At::Keeping(_), Told::Written(Written::Done(_))) => Step::Done(Outcome::Renewed { is_kept: true }),
             (At::Keeping(keep), _) => {
                 self.at = At::Comparing(keep);
@@ -302,7 +310,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
         let own = entry.lease.as_ref().and_then(|lease| self.own.iter().find(|(id, _)| *id == lease.id));
         // The reply to the write of this lease was lost.
         if let Some((_, since)) = own.cloned() {
-            return self.send(Box::new(entry), version, since, now, asked);
+            return self.send(Own { held: Box::new(entry), over: version }, since, now, asked);
         }
         if now > self.caller.deadline {
             return Step::Done(entry.lease.map_or(Outcome::Unwritable, Outcome::Busy));
@@ -333,22 +341,17 @@ impl<V: Clone + PartialEq> Renewal<V> {
         Step::Write { entry, over: version }
     }
 
-    fn send(
-        &mut self,
-        held: Box<SharedEntry>,
-        over: V,
-        since: Duration,
-        now: Duration,
-        asked: &mut dyn Asked,
-    ) -> Step<V> {
+    /// `since`: when the lease was asked for.
+    fn send(&mut self, own: Own<V>, since: Duration, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         let not_after = since + self.lease() / 3;
         if now > not_after {
-            return self.give_back(*held, over, Then::Again, asked);
+            return self.give_back(own, Then::Again, asked);
         }
-        self.request(held, over, not_after, now)
+        self.request(own, not_after, now)
     }
 
-    fn request(&mut self, held: Box<SharedEntry>, over: V, not_after: Duration, now: Duration) -> Step<V> {
+    fn request(&mut self, own: Own<V>, not_after: Duration, now: Duration) -> Step<V> {
+        let Own { held, over } = own;
         let same =
             |(login, generation, _): &(String, u64, Duration)| (login, *generation) == (&held.login, held.generation);
         let first = match self.sent.take().filter(same) {
@@ -356,7 +359,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
             None => now,
         };
         self.sent = Some((held.login.clone(), held.generation, first));
-        self.at = At::Sending { held: held.clone(), over: over.clone() };
+        self.at = At::Sending(Own { held: held.clone(), over: over.clone() });
         // The last try is waited for as long as any.
         let reply = if self.may_repeat(first, now + self.lease()) { self.lease() } else { REPLY };
         Step::Send { held, over, not_after, reply }
@@ -368,42 +371,44 @@ impl<V: Clone + PartialEq> Renewal<V> {
         now + self.lease() < first + self.caller.grace
     }
 
-    fn answered(&mut self, held: SharedEntry, over: V, told: Told<V>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
+    fn answered(&mut self, own: Own<V>, told: Told<V>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         match told {
             Told::Issued(entry) => {
                 let entry = SharedEntry {
-                    login: held.login,
-                    generation: held.generation + 1,
+                    login: own.held.login,
+                    generation: own.held.generation + 1,
                     write: text(asked),
                     lease: None,
                     ended: None,
                     ..*entry
                 };
                 let keep = Keep { entry: Box::new(entry), since: now };
-                let step = Step::Write { entry: keep.entry.clone(), over };
+                let step = Step::Write { entry: keep.entry.clone(), over: own.over };
                 self.at = At::Keeping(keep);
                 step
             }
             Told::Dead(why) => {
-                self.at = At::Confirming(Death { why, login: held.login, generation: held.generation, since: now });
+                self.at =
+                    At::Confirming(Death { why, login: own.held.login, generation: own.held.generation, since: now });
                 Step::Read
             }
-            Told::Late => self.give_back(held, over, Then::Again, asked),
-            Told::NotSent | Told::Refused => self.give_back(held, over, Then::Fail, asked),
+            Told::Late => self.give_back(own, Then::Again, asked),
+            Told::NotSent | Told::Refused => self.give_back(own, Then::Fail, asked),
             // The lease runs out by itself: no one knows what became of the token.
             _ => match &self.sent {
                 Some((_, _, first)) if self.may_repeat(*first, now) => {
                     let not_after = now + self.lease() / 3;
-                    self.request(Box::new(held), over, not_after, now)
+                    self.request(own, not_after, now)
                 }
                 _ => Step::Done(Outcome::Failed),
             },
         }
     }
 
-    fn give_back(&mut self, held: SharedEntry, over: V, then: Then, asked: &mut dyn Asked) -> Step<V> {
+    fn give_back(&mut self, own: Own<V>, then: Then, asked: &mut dyn Asked) -> Step<V> {
+        let Own { held, over } = own;
         self.at = At::GivingBack { then };
-        Step::Write { entry: Box::new(SharedEntry { lease: None, write: text(asked), ..held }), over }
+        Step::Write { entry: Box::new(SharedEntry { lease: None, write: text(asked), ..*held }), over }
     }
 
     /// After a write of the reply that was not made, or may not have been.
@@ -480,6 +485,8 @@ fn text(asked: &mut dyn Asked) -> String {
 }
 
 #[cfg(test)]
+#[path = "lease/interleavings/tests.rs"]
 mod interleavings;
 #[cfg(test)]
+#[path = "lease/simulation/tests.rs"]
 mod simulation;

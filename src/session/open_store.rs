@@ -157,7 +157,11 @@ impl OpenStore {
     /// Reads the entry once more.
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
+        let is_shared = self.is_shared;
         let entry = store.get(name).and_then(|entry| match entry {
+            Some(entry) if is_shared => SharedEntry::parse(&entry)
+                .map(|entry| entry.credentials)
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.why }),
             Some(entry) => Credentials::parse(&entry)
                 .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
@@ -171,7 +175,8 @@ impl OpenStore {
 
     /// Finds out whether an entry could be written where there is none; [`OpenStore::trouble`] tells if not.
     pub fn check_ready(&mut self) {
-        if self.credentials.is_empty()
+        // That it can be read says nothing of a place that has rights for each.
+        if (self.credentials.is_empty() || self.is_shared)
             && self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
@@ -366,6 +371,14 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
         StoreErrorKind::Unreachable => format!("the {store} store cannot be reached"),
         StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", name),
     };
+    let is_of_entry = matches!(trouble.trouble, StoreErrorKind::Corrupt | StoreErrorKind::Entry);
+    if store.is_shared() && !is_of_entry {
+        // No other store is what its machines have in common.
+        return Error::new(Kind::Store, what, trouble.why.clone()).hint(match trouble.trouble {
+            StoreErrorKind::Unreachable => "try again later, or find out more: tok doctor",
+            _ => "find out more: tok doctor",
+        });
+    }
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
             "allow only yourself access: chmod 700 for its folder, chmod 600 for the file"

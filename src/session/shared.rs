@@ -9,7 +9,6 @@ use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
 use crate::profile::Value;
-use crate::provider::Grant;
 use crate::session::acquire::{TokenSource, Wanted, cached, index, put};
 use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
 use crate::session::inputs::{For, fill};
@@ -120,9 +119,7 @@ pub fn renew(
     answers: &dyn Fn(&Token, i64) -> bool,
 ) -> Result<Option<(Token, TokenSource)>> {
     let profile = wanted.profile;
-    let (Some(grant), Some(rules)) = (profile.provider.refresh_grant(), &profile.provider.refresh) else {
-        return Ok(None);
-    };
+    let Some(rules) = &profile.provider.refresh else { return Ok(None) };
     let begun = host.clock.instant();
     let clock = host.clock.clone();
     let since = |at: Instant| at.saturating_duration_since(begun);
@@ -184,8 +181,7 @@ pub fn renew(
                 };
                 let lease =
                     Beat { store: store.another(clock.instant() + reply * 2), every: renewal.lease() / 3, over };
-                let (came, version) =
-                    beside(lease, &profile.name, &held, || send(host, wanted, grant, &held, secrets, watch));
+                let (came, version) = beside(lease, &profile.name, &held, || send(host, wanted, &held, secrets, watch));
                 if let Some(version) = version {
                     renewal.renewed(version);
                 }
@@ -201,7 +197,7 @@ pub fn renew(
                 }
             }
             Step::Done(outcome) => {
-                let done = finish(host, wanted, opened, &sought, outcome, own);
+                let done = finish(host, opened, &sought, outcome, own);
                 drop(holds);
                 return match done {
                     Err(Undone::Failed) => Err(failure.unwrap_or_else(|| internal().into())),
@@ -277,13 +273,12 @@ enum Came {
 fn send(
     host: &mut Host,
     wanted: &Wanted,
-    grant: &Grant,
     held: &SharedEntry,
     secrets: &BTreeMap<String, Value>,
     mut watch: Watch,
 ) -> Result<Came> {
     let profile = wanted.profile;
-    let Some(session) = held.credentials.session.clone() else {
+    let (Some(session), Some(grant)) = (held.credentials.session.clone(), profile.provider.refresh_grant()) else {
         return Ok(Came::Not(Told::NotSent, internal().into()));
     };
     let extra = [("refresh_token", refresh_token(&session))];
@@ -380,12 +375,12 @@ enum Undone {
 /// Keeps on this machine what came.
 fn finish(
     host: &mut Host,
-    wanted: &Wanted,
     opened: &mut OpenStore,
     sought: &Sought,
     outcome: Outcome,
     own: Option<(Token, Issued)>,
 ) -> std::result::Result<Option<(Token, TokenSource)>, Undone> {
+    let wanted = sought.wanted;
     let profile = wanted.profile;
     let Some(grant) = profile.provider.refresh_grant() else { return Ok(None) };
     match outcome {

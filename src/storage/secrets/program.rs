@@ -118,8 +118,11 @@ impl ProgramStore {
         };
         // A message that repeats a part of what it was given is not shown.
         let repeats = sent.is_some_and(|sent| {
+            let has = |word: &str, least: usize| word.len() >= least && sent.contains(word);
             let words = trouble.message.split(|c: char| !c.is_ascii_graphic());
-            words.into_iter().any(|word| word.len() >= 8 && sent.contains(word))
+            // Quoted or escaped once more it is another word, of the same pieces.
+            let pieces = trouble.message.split(|c: char| !c.is_ascii_alphanumeric());
+            words.into_iter().any(|word| has(word, 8)) || pieces.into_iter().any(|piece| has(piece, 6))
         });
         let why = if trouble.message.is_empty() || repeats { "it refused" } else { trouble.message.as_str() };
         self.error(kind, why)

@@ -16,6 +16,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
+/// Where the vault's own program leaves a person's token.
+const TOKEN_FILE: &str = "~/.vault-token";
+
 /// Entries in a vault.
 #[derive(Clone)]
 pub struct VaultStore {
@@ -23,8 +26,8 @@ pub struct VaultStore {
     mount: String,
     folder: String,
     network: Network,
-    /// The token of this call, once there is one.
-    token: Option<Secret>,
+    /// The token of this call, once there is one, and where it came from.
+    token: Option<(Secret, String)>,
     /// Whether the mount is known to compare versions.
     is_checked: bool,
 }
@@ -82,7 +85,7 @@ impl VaultStore {
         if let Some(namespace) = self.setting(&["namespace", "VAULT_NAMESPACE"])? {
             headers.push(("X-Vault-Namespace".into(), plain(namespace.expose())));
         }
-        if let Some(token) = &self.token {
+        if let Some((token, _)) = &self.token {
             headers.push(("X-Vault-Token".into(), plain(token.expose())));
         }
         if body.is_some() {
@@ -102,14 +105,15 @@ impl VaultStore {
             self.token = Some(self.log_in()?);
         }
         let request = self.request(method, path, body)?;
-        self.send(&request)
+        self.send(&request, path)
     }
 
-    fn send(&self, request: &Request) -> Result<Answer, StoreError> {
+    /// Sends it, as often as the vault asks for another try; `path` is what it is about.
+    fn send(&self, request: &Request, path: &str) -> Result<Answer, StoreError> {
         let mut wait = Duration::from_millis(100);
         loop {
             let (why, is_over) = match (self.network.send)(request, self.network.deadline) {
-                Ok(reply) if !is_for_now(reply.status) => return self.read_reply(&reply),
+                Ok(reply) if !is_for_now(reply.status) => return self.read_reply(&reply, path),
                 Ok(reply) => (trouble_for_now(&reply), false),
                 // It was tried until the deadline.
                 Err(why) => (why, true),
@@ -123,7 +127,7 @@ impl VaultStore {
         }
     }
 
-    fn read_reply(&self, reply: &Response) -> Result<Answer, StoreError> {
+    fn read_reply(&self, reply: &Response, path: &str) -> Result<Answer, StoreError> {
         let body = serde_json::from_slice::<Value>(&reply.body).ok().filter(Value::is_object);
         let errors = body.as_ref().map(errors).unwrap_or_default();
         match (reply.status, body) {
@@ -136,8 +140,8 @@ impl VaultStore {
             }
             (400, Some(_)) if errors.contains("check-and-set parameter did not match") => Ok(Answer::Conflict),
             (403, Some(_)) => {
-                let why = format!("permission denied for {}/data/{}", self.mount, self.folder);
-                Err(self.error(StoreErrorKind::Refused, why))
+                let with = self.token.as_ref().map(|(_, source)| format!(" with {source}")).unwrap_or_default();
+                Err(self.error(StoreErrorKind::Refused, format!("permission denied for {path}{with}")))
             }
             (status, Some(_)) => Err(self.error(StoreErrorKind::Refused, format!("status {status}: {errors}"))),
             (status, None) => {
@@ -146,16 +150,19 @@ impl VaultStore {
         }
     }
 
-    /// A token for this call.
-    fn log_in(&self) -> Result<Secret, StoreError> {
+    /// A token for this call, and where it came from.
+    fn log_in(&self) -> Result<(Secret, String), StoreError> {
         let auth = self.text(&["auth"], "token")?;
         if auth == "token" {
-            return self.setting(&["VAULT_TOKEN", "~/.vault-token"])?.ok_or_else(|| {
-                self.error(
-                    StoreErrorKind::Refused,
-                    "no token is known: set VAULT_TOKEN, or auth in [vault] of the config",
-                )
-            });
+            for (name, what) in
+                [("VAULT_TOKEN", "the token in VAULT_TOKEN"), (TOKEN_FILE, "the token in ~/.vault-token")]
+            {
+                if let Some(token) = self.setting(&[name])? {
+                    return Ok((token, what.into()));
+                }
+            }
+            let why = "no token is known: set VAULT_TOKEN, or auth in [vault] of the config";
+            return Err(self.error(StoreErrorKind::Refused, why));
         }
         let mount = self.text(&["auth_mount"], &auth)?;
         let needs = |name: &str| {
@@ -170,18 +177,24 @@ impl VaultStore {
         };
         let (first, second) = (needs(names[0])?, needs(names[1])?);
         let body = json!({ role: first.expose(), names[1]: second.expose() });
-        let request = self.request(Method::Post, &format!("auth/{}/login", path(&mount)), Some(&body))?;
-        let answer = self.send(&request).map_err(|error| StoreError {
-            why: format!("the login by {auth} was refused ({}): {}", names[1], error.why),
-            ..error
+        let login = format!("auth/{}/login", path(&mount));
+        let request = self.request(Method::Post, &login, Some(&body))?;
+        let answer = self.send(&request, &login).map_err(|error| match error.trouble {
+            StoreErrorKind::Unreachable => error,
+            _ => StoreError { why: format!("login by {auth} failed (role, {}): {}", names[1], error.why), ..error },
         })?;
         let token = match &answer {
             Answer::Body(body, _) => body.pointer("/auth/client_token").and_then(Value::as_str),
             _ => None,
         };
         token
-            .map(Secret::new)
+            .map(|token| (Secret::new(token), format!("the login by {auth}")))
             .ok_or_else(|| self.error(StoreErrorKind::Refused, format!("the login by {auth} brought no token")))
+    }
+
+    /// Whose rights are in question.
+    fn who(&self) -> &str {
+        self.token.as_ref().map_or("this call", |(_, source)| source.as_str())
     }
 
     fn data(&self, profile: &str) -> String {
@@ -283,10 +296,10 @@ impl SharedStore for VaultStore {
         let missing: Vec<&str> = ["create", "read", "update"].into_iter().filter(|name| !has(name)).collect();
         match missing.is_empty() {
             true => Ok(()),
-            false => Err(self.error(
-                StoreErrorKind::Refused,
-                format!("the policy of this vault token lacks {} for {data}", missing.join(", ")),
-            )),
+            false => {
+                Err(self
+                    .error(StoreErrorKind::Refused, format!("{} may not {} {data}", self.who(), missing.join(", "))))
+            }
         }
     }
 

@@ -165,15 +165,3 @@ impl OpenBao {
         }
     }
 }
-
-/// The vault, or the end of the test as skipped.
-macro_rules! openbao {
-    () => {
-        match $crate::support::openbao::OpenBao::start() {
-            Ok(vault) => vault,
-            Err(why) => $crate::skip::skip!("{why}"),
-        }
-    };
-}
-
-pub(crate) use openbao;
