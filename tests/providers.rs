@@ -230,7 +230,10 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
 /// The values of a `values.toml`, with the grant's defaults, the provider's, and what its flow finds. `@NAME` is the
 /// text of a file beside the providers.
 fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path: &Path) -> Values {
+    let mut provider = provider.clone();
     let table: toml_edit::DocumentMut = fs::read_to_string(path).unwrap().parse().unwrap();
+    provider.choose(|name| table.get(name)?.as_str());
+    let provider = &provider;
     let mut values = Values::new();
     for (name, value) in table.iter() {
         if !provider.uses(grant).contains_key(name) {
@@ -307,7 +310,7 @@ fn made_request(
         Auth::Auto => client_auth::choose(values, &[]),
         named => named,
     };
-    let audience = request::url(&call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let audience = request::url(provider, &call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
     let audience = values.get("token_url").map_or(audience, |url| url.to_string());
     let added = client_auth::add(auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
     let client = added.fields.iter().find(|(name, _)| name == "client_assertion").map(|(_, text)| text.to_string());

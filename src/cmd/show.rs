@@ -216,7 +216,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
         // For the proof (RFC 9449 §7.1); the request itself has it in its header.
         inputs.insert("access_token", profile::Value::kept(token.access_token.clone(), Some(home)));
     }
-    let to = request::url(&call, inputs.values()).ok().as_deref().and_then(open_store::origin);
+    let to = request::url(&profile.provider, &call, inputs.values()).ok().as_deref().and_then(open_store::origin);
     let to = to.ok_or_else(|| unknown(profile))?;
     context.host.terminal.detail(&format!("{}: asking {to} for {name}", profile.name));
     let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());

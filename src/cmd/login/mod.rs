@@ -379,6 +379,7 @@ fn ask_for_values(
             profile.given.insert(name, given);
         }
     }
+    profile.choose();
     Ok(())
 }
 
