@@ -8,8 +8,8 @@ use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
-    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field, Find,
-    Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field,
+    Find, Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -70,6 +70,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         name: name.into(),
         title: root.read("title", name.to_string(), text),
         docs: root.read("docs", None, |v| text(v).map(Some)),
+        about: about(&root),
         featured: root.read("featured", None, |v| v.integer().map(Some)),
         params: params(root.read("params", None, |v| v.table().map(Some)).as_ref(), base),
         grants: Vec::new(),
@@ -182,6 +183,22 @@ fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
     check::mark_urls(provider);
     if check == Check::Whole {
         check::provider(doc, root, provider);
+    }
+}
+
+/// What is known of it besides; a file that is like another is another's work.
+fn about(root: &Table) -> About {
+    let text = |key: &'static str| root.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
+    let one_of = |key: &'static str, all: &[&'static str]| {
+        let all: Vec<_> = all.iter().map(|word| (*word, Some(*word))).collect();
+        root.read(key, None, |v| v.choice(&all))
+    };
+    About {
+        kind: one_of("kind", About::KINDS),
+        verified: one_of("verified", About::VERIFIED),
+        verified_on: text("verified_on"),
+        register: text("register"),
+        redirect: one_of("redirect", About::REDIRECTS),
     }
 }
 
