@@ -105,6 +105,10 @@ pub struct Param {
     pub default: Option<Template>,
     /// The allowed values; empty: any.
     pub choices: Vec<String>,
+    /// What each choice sets: defaults of other values, by name.
+    pub sets: Vec<(String, Vec<(String, Template)>)>,
+    /// The value whose choice sets this one's default.
+    pub chosen_by: Option<String>,
     /// Several values, joined by `separator` on the wire.
     pub list: bool,
     /// The separator of a list.
