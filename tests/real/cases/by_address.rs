@@ -25,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         besides("fifty_calls_where_nothing_renews_share_the_token", Make::McpSdk, fifty_without_refresh),
         besides("an_api_names_the_scope_that_is_missing", Make::BetterAuth, missing_scope),
         besides("the_page_about_mcp_runs_as_it_stands", Make::FastMcp, page),
+        besides("a_server_without_sessions_and_default_scopes", Make::FastMcp, bare),
         besides("a_step_up_keeps_the_client", Make::FastMcp, step_up),
         besides("a_token_for_one_api_is_refused_by_another", Make::OidcProvider, other_api),
     ]
@@ -65,7 +66,12 @@ fn rpc(server: &Server, headers: &[(&str, &str)], method: &str, params: &Value) 
     (text, session)
 }
 
-fn tool_call(server: &'static Server, renews: bool) {
+/// It names its scopes in its metadata alone, and registers no client with scopes that were not asked for.
+fn bare(_: &'static Server) {
+    tool_call(&Server::start(Make::FastMcp, &[("BARE", "1")]).expect("it is installed"), true);
+}
+
+fn tool_call(server: &Server, renews: bool) {
     let person = log_in(server);
     let header = person.run("header 127-0-0-1").silent().line();
     let reply = call_tool(server, &header);
