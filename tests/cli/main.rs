@@ -21,6 +21,7 @@ mod canary;
 mod ci;
 mod ci_docs;
 mod close_calls;
+mod command_sources;
 mod commands;
 mod completion;
 mod config;

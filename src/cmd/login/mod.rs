@@ -9,6 +9,7 @@ mod config;
 mod guided;
 mod keep;
 mod poll;
+mod probe;
 mod prompt;
 mod store;
 
@@ -35,7 +36,7 @@ use account::{Replaced, Wish};
 use anyhow::Result;
 use ask::{Asked, Attempt, ask, ask_with};
 use client::{Client, Situation};
-use command::{same_command, with_target, without_name};
+use command::{or_again, same_command, with_target, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use poll::wait;
@@ -254,7 +255,7 @@ fn with_client(
                 let redirect = client.redirect.take();
                 begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
             }
-            let begun = begun?;
+            let begun = begun.map_err(|error| or_again(error, again))?;
             if limit.is_none() {
                 context.host.clock.renew();
             }
