@@ -10,7 +10,6 @@ use crate::oauth::reply::value;
 use crate::oauth::request;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Source, Wishes};
-use crate::provider::template::{Piece, Template};
 use crate::provider::{Call, Provider};
 use crate::session::api;
 use crate::session::exchange::{self, Told};
@@ -82,6 +81,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
             "expires_in": at.map(|at| (at - now).max(0)),
             "never_expires": token.expires == Expires::Never,
             "header": token.header.0,
+            "headers": token.headers().map(|(name, _)| name).collect::<Vec<_>>(),
+            "query": token.query.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "hosts": token.hosts,
             "extra": token.extra,
             "claims_decoded_not_verified": crate::base::jose::jwt::claims(token.access_token.expose()),
         })
@@ -130,9 +132,6 @@ fn check(context: &mut Context, args: &Show) -> Result<()> {
     };
     context.print(&text)
 }
-
-/// The name of the header's value among the values of a request.
-const HEADER: &str = "request_header";
 
 /// What a provider can be asked about a token.
 #[derive(Clone, Copy, PartialEq)]
@@ -208,9 +207,7 @@ fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<M
     let extra = [("access_token", profile::Value::kept(token.access_token.clone(), Some(home.clone())))];
     let mut inputs = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
     if question == Question::Userinfo {
-        let header = Piece::Value { name: HEADER.into(), or: None, optional: false };
-        call.headers.push((token.header.0.clone(), Template(vec![header])));
-        inputs.insert(HEADER, profile::Value::kept(token.header.1.clone(), Some(home.clone())));
+        api::put_token(&mut call, &mut inputs, token, &home);
         call.dpop = token.dpop_key.is_some();
         inputs.dpop_key = token.dpop_key.clone();
         // For the proof (RFC 9449 §7.1); the request itself has it in its header.
@@ -338,9 +335,14 @@ fn to_text(context: &Context, profile: &Profile, object: &Value) -> String {
             for (label, key) in
                 [("  by grant", "grant"), ("  type", "token_type"), ("  scope", "scope"), ("  header", "header")]
             {
-                if !token[key].is_null() {
+                if !token[key].is_null() && token[key] != "" {
                     line(label, plain(&token[key]));
                 }
+            }
+            for (label, key, first) in [("  header", "headers", 1), ("  query", "query", 0), ("  API", "hosts", 0)] {
+                let all = token[key].as_array().into_iter().flatten();
+                let skipped = if token["header"] == "" { 0 } else { first };
+                all.skip(skipped).for_each(|one| line(label, plain(one)));
             }
             for (name, value) in token["extra"].as_object().into_iter().flatten() {
                 line(&format!("  {}", escape(name)), plain(value));
