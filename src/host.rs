@@ -2,34 +2,37 @@
 //! is the real one; a test makes its own.
 #![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
 
+mod sending;
 #[cfg(test)]
 pub mod testing;
+mod watched;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::base::text::escape;
-use crate::base::url::Url;
+use crate::base::url::{Url, is_local, is_local_address};
 use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::shared::{Network, Setting, SharedStore};
+use crate::storage::secrets::shared::{Network, Setting};
 use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Head, Http, NetworkSettings};
-use crate::system::process::{self, End, Errors, Failed};
-use crate::system::program;
+use crate::system::http::{self, Events, Http, NetworkSettings};
+use crate::system::process::{self, Failed, Said};
 use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
+use sending::{Elsewhere, Notes};
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use watched::Watched;
 use zeroize::Zeroizing;
 
 /// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
@@ -66,6 +69,8 @@ pub struct Host {
     store_settings: Setting,
     /// The network; the real one is made at the first request.
     http: OnceCell<Http>,
+    /// Set while an API says where to go.
+    elsewhere: Option<Elsewhere>,
 }
 
 /// Something that a hook is told. It holds no secret.
@@ -81,73 +86,6 @@ pub struct Event {
     pub hint: Option<String>,
     /// The program that is told, and its arguments.
     pub command: Vec<String>,
-}
-
-/// A store that is waited for where a person watches.
-struct Watched {
-    store: Box<dyn Store>,
-    style: Style,
-    what: String,
-}
-
-impl Watched {
-    fn watch<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
-        let what = self.what.clone();
-        let _progress = Progress::begin(self.style, move || format!("waiting for {what}…"));
-        call(self.store.as_mut())
-    }
-}
-
-impl Store for Watched {
-    fn get(&mut self, profile: &str) -> std::result::Result<Option<Secret>, StoreError> {
-        self.watch(|store| store.get(profile))
-    }
-
-    fn set(&mut self, profile: &str, entry: &Secret) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.set(profile, entry))
-    }
-
-    fn ready(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.ready())
-    }
-
-    fn prepare(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.prepare())
-    }
-
-    fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
-        self.watch(|store| store.forget(profile))
-    }
-
-    // Who works with versions says himself what is waited for.
-    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
-        self.store.shared()
-    }
-}
-
-/// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
-struct Notes<'a> {
-    events: &'a mut dyn Events,
-    lines: Vec<String>,
-}
-
-impl Events for Notes<'_> {
-    fn connected(&mut self) -> Result<()> {
-        self.events.connected()
-    }
-
-    fn reply_by(&self, deadline: Instant) -> Instant {
-        self.events.reply_by(deadline)
-    }
-
-    fn received(&mut self, head: &Head, body: &[u8]) {
-        self.events.received(head, body);
-    }
-
-    fn note(&mut self, line: &str) {
-        self.events.note(line);
-        self.lines.push(line.to_string());
-    }
 }
 
 impl Host {
@@ -166,6 +104,7 @@ impl Host {
             events: Vec::new(),
             store_settings: Arc::new(|_| Ok(None)),
             http: OnceCell::new(),
+            elsewhere: None,
         }
     }
 
@@ -266,11 +205,19 @@ impl Host {
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
         let http = self.http();
-        let mut notes = Notes { events, lines: Vec::new() };
-        let to = Url::parse(&request.url).map(|url| escape(url.host)).unwrap_or_default();
+        let host = Url::parse(&request.url).map(|url| url.host).unwrap_or_default();
+        let named = self.elsewhere.as_ref().map(|elsewhere| elsewhere.names(host));
+        // An address that is one by its text alone has been looked at before.
+        let is_elsewhere = named == Some(false) && !is_local(host);
+        let mut notes = Notes { events, lines: Vec::new(), is_elsewhere, reached: None };
+        let to = escape(host);
         let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
         let answer = http(request, deadline, &mut notes);
         progress.end();
+        // A server that answers there has shown its certificate.
+        if named == Some(true) && answer.is_ok() && notes.reached.is_some_and(is_local_address) {
+            self.elsewhere = None;
+        }
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
     }
@@ -282,6 +229,14 @@ impl Host {
     /// Where stores on the network find their settings from now on.
     pub fn set_store_settings(&mut self, settings: Setting) {
         self.store_settings = settings;
+    }
+
+    /// From here on an API says where to go: a host is not connected to on this machine or its own link. That is decided
+    /// by the address, which only the connection knows. The hosts of `named`, URLs that a person gives, are not concerned;
+    /// with one that is there itself, no host is.
+    pub fn keep_off_this_machine<'u>(&mut self, named: impl IntoIterator<Item = &'u str>) {
+        let hosts = named.into_iter().filter_map(|url| Url::parse(url).ok()).map(|url| url.host.to_string());
+        self.elsewhere = Some(Elsewhere { named: hosts.collect() });
     }
 
     fn network_settings(&self) -> NetworkSettings {
@@ -364,7 +319,8 @@ impl Host {
                 std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
                 std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
                 std::io::ErrorKind::TimedOut => {
-                    return Failed { why: "it was not read in time".into(), timed_out: true };
+                    let why = "it was not read in time".into();
+                    return Failed { why, timed_out: true, stderr: String::new() };
                 }
                 _ => "it cannot be read".to_string(),
             }
@@ -400,15 +356,25 @@ impl Host {
     }
 
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
-    /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
+    /// any `TOK_` variable. On a terminal its stderr is ours, as it may ask for a password; elsewhere it is shown if the
+    /// command fails, and with `-v`.
     ///
     /// # Errors
     /// In words without its output.
-    pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
+    pub fn run_command(&mut self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
         let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
         let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
-        let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
-        Ok(Secret::read(&bytes, lines)?)
+        let said = process::output(words, env, None, self.clock.deadline, LIMIT);
+        Ok(Secret::read(&self.shown(said)?, lines)?)
+    }
+
+    /// The stdout of a program; its stderr goes to ours where it says why the program failed.
+    fn shown(&mut self, said: std::result::Result<Said, Failed>) -> std::result::Result<Zeroizing<Vec<u8>>, Failed> {
+        match &said {
+            Ok(said) => said.stderr.lines().for_each(|line| self.terminal.detail(line)),
+            Err(failed) => failed.stderr.lines().for_each(|line| self.terminal.quote(line)),
+        }
+        said.map(|said| said.stdout)
     }
 
     /// Whether this tok may run a command of the config: not if one has started it.
@@ -423,11 +389,11 @@ impl Host {
     }
 
     /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
-    /// variable of ours; its stdout is dropped, its stderr is ours.
+    /// variable of ours; its stdout is dropped, its stderr is as in [`Host::run_command`].
     ///
     /// # Errors
     /// In words without its output.
-    pub fn run_hook(&self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
+    pub fn run_hook(&mut self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
         let told = [
             (EVENT, Some(event.name)),
             ("TOK_EVENT_PROFILE", Some(&event.profile)),
@@ -436,27 +402,23 @@ impl Host {
         ];
         let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
         let told = told.iter().flatten().map(|(name, text)| (name, text));
-        process::output(&event.command, self.env.for_children().chain(told), limit, LIMIT).map(drop)
+        let env = self.env.for_children().chain(told);
+        let said = process::output(&event.command, env, None, Instant::now() + limit, LIMIT);
+        match said {
+            // A warning is all that comes of it.
+            Err(failed) if self.terminal.quiet => Err(failed),
+            said => self.shown(said).map(drop),
+        }
     }
 
     /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
     ///
     /// # Errors
     /// In words without its output.
-    pub fn feed_command(&self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
-        let Some((name, arguments)) = words.split_first() else { return Err("no program given".to_string().into()) };
-        let command = program::command(std::ffi::OsStr::new(name), self.env.for_children());
-        let mut command = command.map_err(|error| Failed::from(error.to_string()))?;
-        let input = Zeroizing::new(input.expose().as_bytes().to_vec());
-        let deadline = self.clock.deadline;
-        match process::run(command.args(arguments), Some(input), Errors::Ours, deadline, LIMIT) {
-            Ok(End::Ended(said)) if said.status.success() => Ok(()),
-            Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
-            Ok(End::TooMuch) => Err(format!("it printed more than {LIMIT} bytes").into()),
-            Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
-            Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
-        }
+    pub fn feed_command(&mut self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
+        let bytes = Zeroizing::new(input.expose().as_bytes().to_vec());
+        let said = process::output(words, self.env.for_children(), Some(bytes), self.clock.deadline, LIMIT);
+        self.shown(said).map(drop)
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

@@ -65,6 +65,7 @@ impl World {
             stores: Box::new(stores.clone()),
             store_settings: Arc::new(|_| Ok(None)),
             http: OnceCell::new(),
+            elsewhere: None,
         };
         World { host, stores, sent: Arc::default(), err, folder }.answering(|_| panic!("nothing was to be sent"))
     }

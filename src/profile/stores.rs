@@ -50,10 +50,9 @@ impl World<'_> {
             }
             ConfigValue::File(path) => self.file(path),
             ConfigValue::Command(words) => {
-                let left = self.deadline.saturating_duration_since(Instant::now());
-                let printed = process::output(words, self.env.for_children(), left, LIMIT)
+                let said = process::output(words, self.env.for_children(), None, self.deadline, LIMIT)
                     .map_err(|failed| format!("the command {}: {}", words[0], failed.why))?;
-                Secret::read(&printed, Lines::One).map(Some)
+                Secret::read(&said.stdout, Lines::One).map(Some)
             }
             _ => Err("expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }".into()),
         }

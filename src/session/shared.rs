@@ -9,9 +9,11 @@ use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
 use crate::profile::Value;
-use crate::session::acquire::{TokenSource, Wanted, cached, index, put};
+use crate::session::acquire::{TokenSource, Wanted, index, put};
 use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
 use crate::session::inputs::{For, fill};
+use crate::session::issued::cached;
+use crate::session::kept;
 use crate::session::lease::{Asked, Caller, Held, Outcome, Renewal, Step, Told, Written};
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::refresh::{asks_for_more, same_person};
@@ -283,6 +285,7 @@ fn send(
     };
     let extra = [("refresh_token", refresh_token(&session))];
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &extra)?;
+    kept::insert(&mut inputs, &session);
     inputs.bind(grant, &held.credentials)?;
     let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
     if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
@@ -291,17 +294,27 @@ fn send(
     {
         inputs.set("scope", &scope);
     }
+    let own = wanted.cache.and_then(|cache| cache.find(wanted.known)).map(|(_, token)| token);
+    let of_others = || held.access.iter().filter_map(|shared| Token::parse(shared.token.expose().as_bytes()));
+    let before = own.into_iter().chain(of_others()).find_map(|token| token.id_token);
     let dead = profile.provider.refresh.as_ref().map(|rules| rules.dead.as_slice()).unwrap_or_default();
     let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead };
     let outcome = ask_and_tell(host, profile, &asking, &inputs, &mut watch);
     Ok(match outcome {
-        Ok(Exchanged::Issued(issued)) => {
+        Ok(Exchanged::Issued(mut issued)) => {
             same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-            let token = cached(profile, grant, &issued, identity, &inputs)?;
             let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
+            let values = kept::values(&profile.provider, &issued, &inputs);
+            // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
+            let stays = issued.id_token.is_none();
+            issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
+            let mut token = cached(profile, grant, &issued, identity, &inputs)?;
+            if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
+                id.verified = before.verified;
+            }
             let mut entry = held.clone();
-            entry.credentials.session = Some(Session { refresh_token: new, ..session });
+            entry.credentials.session = Some(Session { refresh_token: new, values, ..session });
             entry.credentials.dpop_key = inputs.dpop_key.clone();
             take_in(&mut entry, wanted.known, &token);
             Came::Token(Box::new(token), Box::new(issued), Box::new(entry))

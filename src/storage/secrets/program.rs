@@ -6,7 +6,7 @@ use super::{StoreError, StoreErrorKind};
 use crate::base::env::Env;
 use crate::base::secret::Secret;
 use crate::base::text::escape_to;
-use crate::system::process::{self, End, Errors, Output};
+use crate::system::process::{self, End, Output};
 use crate::system::program;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -94,7 +94,7 @@ impl ProgramStore {
             _ => self.error(StoreErrorKind::Unreachable, "it ended before it had answered"),
         };
         let Output { status, stdout } =
-            match process::run(&mut command, Some(input), Errors::Dropped, deadline, LIMIT).map_err(failed)? {
+            match process::run(&mut command, Some(input), deadline, LIMIT).map_err(failed)? {
                 End::Ended(said) => said,
                 End::TooMuch => return Err(self.error(StoreErrorKind::Corrupt, "its answer is too long")),
                 End::Late => return Err(self.error(StoreErrorKind::Unreachable, "no answer in time")),

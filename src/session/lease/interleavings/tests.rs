@@ -68,8 +68,13 @@ impl Asked for Ids {
 
 impl State {
     fn new(workers: usize, faults: Faults) -> State {
-        let session =
-            Session { refresh_token: Secret::new("rt"), identity: TokenIdentity::default(), since: 0, subject: None };
+        let session = Session {
+            refresh_token: Secret::new("rt"),
+            identity: TokenIdentity::default(),
+            since: 0,
+            subject: None,
+            values: BTreeMap::new(),
+        };
         let caller = Caller { host: String::new(), pid: 0, deadline: Duration::from_secs(1000), grace: Duration::ZERO };
         let worker =
             Worker { renewal: Renewal::new(caller), stands: Stands::Asks(Step::Read), hand: None, is_later: false };

@@ -177,8 +177,13 @@ impl Simulation {
         (self.current, self.gone) = (0, false);
         self.spent.clear();
         self.hands.clear();
-        let session =
-            Session { refresh_token: Secret::new("rt"), identity: TokenIdentity::default(), since: 0, subject: None };
+        let session = Session {
+            refresh_token: Secret::new("rt"),
+            identity: TokenIdentity::default(),
+            since: 0,
+            subject: None,
+            values: BTreeMap::new(),
+        };
         let credentials = Credentials { session: Some(session), ..Credentials::default() };
         self.put(SharedEntry { credentials, login: self.login.clone(), ..SharedEntry::default() });
     }
