@@ -163,6 +163,13 @@ impl Terminal {
         }
     }
 
+    /// Says why there is no answer, where that is no error: on any stderr.
+    pub fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.write(line(text));
+        }
+    }
+
     /// Writes the answer to stdout. A closed stdout is not an error: the reader has gone away.
     ///
     /// # Errors
