@@ -246,6 +246,29 @@ fn google_s_library_runs_tok() {
     assert!(said.contains("no such client"), "{said}");
 }
 
+/// The files of file-sourced credentials (https://google.aip.dev/auth/4117): the token alone, or JSON with a field of it.
+#[test]
+fn google_reads_a_file_of_tok_s() {
+    needs!("python3");
+    let (_server, sandbox) = with(&jwt(600));
+    let token = sandbox.run("get plain").line();
+    sandbox.run("get plain -n --write text").silent();
+    sandbox.run("get plain -o json --write json").silent();
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("text")).unwrap_or_default(), token);
+    let script = "import sys\ntry:\n from google.auth import identity_pool\nexcept ImportError:\n sys.exit(77)\n\
+                  for source in [{'file': 'text'}, {'file': 'json', 'format': {'type': 'json', 'subject_token_field_name': 'access_token'}}]:\n \
+                  print(identity_pool.Credentials('aud', 'urn:ietf:params:oauth:token-type:jwt', 'https://sts.googleapis.com/v1/token', \
+                  credential_source=source).retrieve_subject_token(None))";
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", "/usr/lib/google-cloud-sdk/lib/third_party").current_dir(sandbox.work());
+    let out = python.args(["-c", script]).finish().expect("python3");
+    if out.status.code() == Some(77) {
+        skip!("google-auth for Python is not installed")
+    }
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(said, format!("{token}\n{token}\n"), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
 /// The AWS CLI, where there is one, asks tok for the credentials of a profile.
 #[test]
 fn the_aws_cli_runs_tok() {
