@@ -18,7 +18,7 @@ use tok::testing::oauth::client_auth::{self, Moment};
 use tok::testing::oauth::reply::{self, Note};
 use tok::testing::oauth::request::{self, Added, Repeat, Response, Values};
 use tok::testing::provider::Method;
-use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
+use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Template, Test, built_in};
 use tok::testing::token::Expires;
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
@@ -289,7 +289,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
     let provider = &provider;
     let mut values = Values::new();
     for (name, value) in table.iter() {
-        if !provider.uses(grant).contains_key(name) {
+        let is_kept = provider.kept_names().contains(name);
+        if !provider.uses(grant).contains_key(name) && !is_kept {
             complaints.add(path, format!("the grant takes no {name}"));
         }
         let text = value.as_str().unwrap_or_else(|| panic!("a string"));
@@ -299,7 +300,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
         };
         values.insert(name.to_string(), text.into());
     }
-    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name)) {
+    let kept = if provider.refresh_grant() == Some(grant) { provider.kept_names() } else { BTreeSet::new() };
+    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name) || kept.contains(*name)) {
         values.insert(name.to_string(), text.to_string().into());
     }
     for (name, template) in &grant.defaults {
@@ -407,10 +409,21 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
     let dead: &[Test] = provider.refresh.as_ref().filter(|_| is_refresh).map_or(&[], |refresh| &refresh.dead);
     match reply::read(&grant.response, dead, &response) {
         Ok(issued) => {
-            let value = provider.usage.value.fill(|name| match name {
-                "access_token" => Some(issued.access_token.expose()),
-                _ => values.get(name).map(|v| v.as_str()),
-            });
+            let told = |name: &str| match issued.extra.get(name) {
+                Some(Value::String(text)) => Some(text.clone()),
+                other => other.map(Value::to_string),
+            };
+            let mut known: BTreeMap<String, String> =
+                values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+            known.extend(provider.kept_names().into_iter().filter_map(|name| Some((name.clone(), told(&name)?))));
+            known.insert("access_token".into(), issued.access_token.expose().into());
+            let fill = |template: &Template| template.fill(|name| known.get(name).map(String::as_str)).ok();
+            let lines = |entries: &[(String, Template)], mark: &str| -> Vec<String> {
+                entries.iter().filter_map(|(name, text)| Some(format!("{name}{mark}{}", fill(text)?))).collect()
+            };
+            let usage = &provider.usage;
+            let header =
+                (!usage.header.is_empty()).then(|| format!("{}: {}", usage.header, fill(&usage.value).unwrap()));
             let notes: Vec<String> = issued
                 .notes
                 .iter()
@@ -419,7 +432,7 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
                     Note::Detail(text) => format!("detail: {text}"),
                 })
                 .collect();
-            Ok(json!({
+            let mut shown = json!({
                 "access_token": issued.access_token.expose(),
                 "refresh_token": issued.refresh_token.as_ref().map(|token| token.expose()),
                 "token_type": issued.token_type,
@@ -428,8 +441,15 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
                 "refresh_expires_at": from_now(issued.refresh_expires, now),
                 "extra": issued.extra,
                 "notes": notes,
-                "header": format!("{}: {}", provider.usage.header, value.unwrap()),
-            }))
+                "header": header,
+            });
+            // Shown where there are any.
+            let hosts: Vec<String> =
+                usage.hosts.iter().flatten().filter(|host| host.literal().is_none()).filter_map(fill).collect();
+            let more =
+                [("headers", lines(&usage.headers, ": ")), ("query", lines(&usage.query, "=")), ("hosts", hosts)];
+            more.into_iter().filter(|(_, lines)| !lines.is_empty()).for_each(|(key, lines)| shown[key] = json!(lines));
+            Ok(shown)
         }
         Err(failure) => Err(json!({
             "kind": format!("{:?}", failure.kind),

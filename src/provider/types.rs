@@ -450,12 +450,16 @@ pub struct Refresh {
 /// How an API expects the access token.
 #[derive(Clone, Debug)]
 pub struct Use {
-    /// The header's name.
+    /// The header's name; empty: the token is in the query alone.
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
-    pub hosts: Option<Vec<String>>,
+    /// Further headers, in the order of the file.
+    pub headers: Vec<(String, Template)>,
+    /// Parameters of the URL.
+    pub query: Vec<(String, Template)>,
+    /// The hosts that may be called with it, besides the profile's, each a host or a URL; `None`: that of the base URL.
+    pub hosts: Option<Vec<Template>>,
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }

@@ -64,6 +64,7 @@ mod outputs;
 mod person;
 mod pictures;
 mod provider_rules;
+mod provider_use;
 mod races;
 mod readme;
 mod recipes;
