@@ -105,6 +105,10 @@ pub struct Param {
     pub default: Option<Template>,
     /// The allowed values; empty: any.
     pub choices: Vec<String>,
+    /// What each choice sets: defaults of other values, by name.
+    pub sets: Vec<(String, Vec<(String, Template)>)>,
+    /// The value whose choice sets this one's default.
+    pub chosen_by: Option<String>,
     /// Several values, joined by `separator` on the wire.
     pub list: bool,
     /// The separator of a list.
@@ -446,16 +450,20 @@ pub struct Refresh {
 /// How an API expects the access token.
 #[derive(Clone, Debug)]
 pub struct Use {
-    /// The header's name.
+    /// The header's name; empty: the token is in the query alone.
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
-    pub hosts: Option<Vec<String>>,
+    /// Further headers, in the order of the file.
+    pub headers: Vec<(String, Template)>,
+    /// Parameters of the URL.
+    pub query: Vec<(String, Template)>,
+    /// The hosts that may be called with it, besides the profile's, each a host or a URL; `None`: that of the base URL.
+    pub hosts: Option<Vec<Template>>,
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }
-/// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
+/// The HTTP methods of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET

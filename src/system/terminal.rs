@@ -91,6 +91,11 @@ impl Terminal {
         }
     }
 
+    /// A line that another program has said, which tells why what follows failed.
+    pub fn quote(&mut self, text: &str) {
+        self.write(line(text));
+    }
+
     fn write(&mut self, line: String) {
         match &mut self.waiting {
             Some(lines) => lines.push(line),

@@ -2,11 +2,12 @@
 //! server may try.
 
 use crate::support::api::{Api, PROFILE, log_in};
-use crate::support::issuer::Visit;
-use crate::support::server::{Reply, Server};
+use crate::support::issuer::{Visit, fetch};
+use crate::support::server::{Certified, Reply, Server, lock};
 use crate::support::{CANARY, Sandbox};
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
 
 const METADATA: &str = "/.well-known/oauth-protected-resource/mcp";
 const AT_ROOT: &str = "/.well-known/oauth-protected-resource";
@@ -199,6 +200,40 @@ fn of_several_issuers_one_is_named() {
 }
 
 #[test]
+fn of_several_issuers_a_person_at_a_terminal_chooses() {
+    let api = Api::start();
+    let issuer = api.issuer.url();
+    api.state(|s| s.resource = json!({"authorization_servers": ["https://other.example", issuer]}));
+    let (sandbox, browser) = api.sandbox();
+    let mut terminal = sandbox.tok(["login", &api.url()]).on_terminal();
+    terminal.expect("takes tokens of 2 issuers:");
+    terminal.expect("1  https://other.example");
+    terminal.expect(&format!("2  {issuer}"));
+    terminal.expect("Which one (1 to 2): ");
+    for wrong in ["3", "0", "two"] {
+        terminal.type_line(wrong);
+        if wrong != "two" {
+            terminal.expect("Which one (1 to 2): ");
+        }
+    }
+    let (screen, code) = terminal.end();
+    assert!(code == 4 && screen.contains("--issuer https://other.example"), "{screen}");
+    assert!(api.registrations().is_empty());
+    sandbox.assert_nothing_kept();
+
+    let mut terminal = sandbox.tok(["login", &api.url()]).on_terminal();
+    terminal.expect("Which one (1 to 2): ");
+    terminal.type_line("2");
+    crate::support::until("the browser is opened", || browser.was_opened());
+    let reply = fetch(&browser.visit().address);
+    fetch(reply.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().trim());
+    let (screen, code) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(config(&sandbox).contains(&format!("issuer = \"{issuer}\"")), "{}", config(&sandbox));
+    sandbox.run("get 127-0-0-1").silent().line();
+}
+
+#[test]
 fn a_client_of_ones_own_comes_first_and_a_server_that_registers_none_says_so() {
     let api = Api::start();
     api.state(|s| s.metadata = json!({"registration_endpoint": null}));
@@ -309,6 +344,32 @@ fn scopes_come_from_the_call_the_challenge_the_server_or_the_api() {
         let visit = Visit::to(&api.asked("/authorize").pop().unwrap().target);
         assert_eq!(visit.value("scope"), expected, "{args} {challenge}");
     }
+}
+
+#[test]
+fn a_client_is_registered_with_the_scopes_that_it_may_not_ask_for_without() {
+    let api = Api::start();
+    // An API that names its scopes in its metadata alone, and a server that has no default.
+    api.state(|s| (s.challenge, s.strict_scopes) = ("Bearer".into(), true));
+    let (sandbox, browser) = api.sandbox();
+    log_in(&browser, sandbox.tok(["login", &api.url()])).prints("");
+    let scopes: Vec<Value> = api.registrations().iter().map(|client| client["scope"].clone()).collect();
+    assert_eq!(scopes, [Value::Null, json!("read write")]);
+    assert_eq!(Visit::to(&api.asked("/authorize").pop().unwrap().target).value("scope"), "read write");
+    assert_eq!(api.state(|s| s.clients.len()), 1, "the first one is given back");
+    log_in(&browser, sandbox.tok(["login", PROFILE])).prints("");
+    assert_eq!(api.registrations().len(), 2);
+
+    // A scope that the server does not have: nothing else is tried, and the hint does.
+    let api = Api::start();
+    api.state(|s| (s.strict_scopes, s.registration) = (true, json!({"scope": "read"})));
+    let (sandbox, browser) = api.sandbox();
+    let login = sandbox.tok(["login", &api.url(), "--scope", "admin"]);
+    log_in(&browser, login).fails(5).says("invalid_scope").hints_at("--scope ''");
+    assert_eq!(api.registrations().len(), 1);
+    sandbox.assert_nothing_kept();
+    let login = sandbox.tok(["login", &api.url(), "--scope", ""]);
+    log_in(&browser, login).prints("");
 }
 
 #[test]
@@ -584,6 +645,82 @@ fn a_foreign_place_of_metadata_is_believed_if_they_are_about_the_api() {
     for wrong in ["Authorization=x", "cookie=x", "X", "=x", "X y=z"] {
         sandbox.tok(["login", &api.url(), "--header", wrong]).run().fails(2).says("--header");
     }
+}
+
+/// An API on another address of this machine, and an issuer whose name leads to loopback: names in a `hosts` file of the
+/// program's own, so only root can.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_api_elsewhere_names_no_host_whose_name_leads_to_this_machine() {
+    // Nothing is sent: this asks for the address that a packet would have.
+    let outside = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    let outside = outside.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback());
+    let (Some(outside), true) = (outside, crate::skip::is_root()) else {
+        crate::skip::skip!("this needs root, and an address that is not of loopback");
+    };
+    // As the API, by both of its names, and as the issuer.
+    let metadata = Arc::new(Mutex::new(Value::Null));
+    let theirs = metadata.clone();
+    let server = Server::tls_as(Certified::new(&["api.test", "auth.test"], false), move |request| {
+        match (lock(&theirs).clone(), request.path()) {
+            (Value::Object(all), path) if all.contains_key(path) => Reply::json(200, all[path].clone()),
+            (_, "/mcp") => Reply::text(401, "").header("WWW-Authenticate", "Bearer scope=\"read\""),
+            _ => Reply::json(404, json!({})),
+        }
+    });
+    let door = TcpListener::bind((outside, 0)).expect("a port");
+    let (port, inside) = (door.local_addr().unwrap().port(), server.port());
+    std::thread::spawn(move || {
+        for stream in door.incoming().flatten() {
+            let far = TcpStream::connect(("127.0.0.1", inside)).unwrap();
+            let (mut from, mut to) = (stream.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::thread::spawn(move || std::io::copy(&mut { far }, &mut { stream }));
+        }
+    });
+    let (api, issuer) = (format!("https://api.test:{port}"), format!("https://auth.test:{inside}"));
+    let of_issuer = |base: &str| {
+        json!({"issuer": base, "authorization_endpoint": format!("{base}/authorize"),
+        "token_endpoint": format!("{base}/token"), "registration_endpoint": format!("{issuer}/register")})
+    };
+    let run = |api_at: &str, address: &str, rest: &[&str]| {
+        let mut sandbox = Sandbox::with_file_store();
+        sandbox.set("SSL_CERT_FILE", server.ca_file());
+        let hosts = sandbox.file("hosts", format!("{api_at} api.test\n127.0.0.1 auth.test\n"));
+        let mount = format!("mount --bind {} /etc/hosts || exit 99", hosts.display());
+        let login = sandbox.tok(["login", &format!("{address}/mcp"), "--no-browser"]).args(rest);
+        let login = login.after(&format!("exec unshare -m sh -c '{mount}; exec \"$0\" \"$@\"' \"$0\" \"$@\""));
+        let before = server.count();
+        let out = login.run();
+        (out, server.count() - before)
+    };
+    const REFUSED: &str = "its name leads to this machine or its own link";
+    // The issuer, its registration endpoint, and the place of the API's metadata.
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{api}/mcp"), "authorization_servers": [issuer]}});
+    let (out, count) = run(&outside.to_string(), &api, &[]);
+    if out.code == 99 || out.stderr.starts_with("unshare") {
+        crate::skip::skip!("no mount namespace: {}", out.stderr);
+    }
+    out.fails(8).says(&format!("{issuer} cannot be used: {REFUSED}"));
+    assert_eq!(count, 2, "the API and its metadata");
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{api}/mcp"), "authorization_servers": [api]},
+        OF_ISSUER: of_issuer(&api)});
+    let (out, count) = run(&outside.to_string(), &api, &[]);
+    out.fails(8).says(REFUSED);
+    assert!(count > 2 && server.requests().iter().all(|request| request.path() != "/register"));
+    // An issuer that a person names may be there; and so may all, where the API is.
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{api}/mcp"), "authorization_servers": [issuer]},
+        OF_ISSUER: of_issuer(&issuer)});
+    let (out, count) = run(&outside.to_string(), &api, &["--issuer", &issuer]);
+    assert!(!out.stderr.contains(REFUSED) && count > 3, "{out}");
+    let near = format!("https://api.test:{inside}");
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{near}/mcp"), "authorization_servers": [issuer]},
+        OF_ISSUER: of_issuer(&issuer)});
+    let (out, count) = run("127.0.0.1", &near, &[]);
+    assert!(!out.stderr.contains(REFUSED) && count > 3, "{out}");
 }
 
 #[test]

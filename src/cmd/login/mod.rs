@@ -9,6 +9,7 @@ mod config;
 mod guided;
 mod keep;
 mod poll;
+mod probe;
 mod prompt;
 mod store;
 
@@ -24,6 +25,7 @@ use crate::profile::{Given, Profile, Source, Value, Wishes};
 use crate::provider::{Discover, Grant};
 use crate::session::acquire::{self};
 use crate::session::inputs::{self, For};
+use crate::session::issued;
 use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
@@ -35,7 +37,7 @@ use account::{Replaced, Wish};
 use anyhow::Result;
 use ask::{Asked, Attempt, ask, ask_with};
 use client::{Client, Situation};
-use command::{same_command, with_target, without_name};
+use command::{or_again, same_command, with_target, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use poll::wait;
@@ -254,7 +256,7 @@ fn with_client(
                 let redirect = client.redirect.take();
                 begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
             }
-            let begun = begun?;
+            let begun = begun.map_err(|error| or_again(error, again))?;
             if limit.is_none() {
                 context.host.clock.renew();
             }
@@ -294,13 +296,14 @@ fn with_client(
             opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let identity = profile.known()?.identity(&url, None, None);
-            let token = acquire::cached(profile, &grant, &issued, identity.clone(), &inputs).ok();
+            let token = issued::cached(profile, &grant, &issued, identity.clone(), &inputs).ok();
             let since = issued.received.secs();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
                 identity,
                 since,
                 subject: subject.clone(),
+                values: BTreeMap::new(),
             });
             let new = Credentials { session, ..opened.credentials.clone() };
             return Err(account::other_subject(context.host, profile, (was, now), (new, token), again).into());
@@ -386,6 +389,7 @@ fn ask_for_values(
             profile.given.insert(name, given);
         }
     }
+    profile.choose();
     Ok(())
 }
 
