@@ -18,7 +18,7 @@ use tok::testing::oauth::client_auth::{self, Moment};
 use tok::testing::oauth::reply::{self, Note};
 use tok::testing::oauth::request::{self, Added, Repeat, Response, Values};
 use tok::testing::provider::Method;
-use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
+use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Template, Test, built_in};
 use tok::testing::token::Expires;
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
@@ -145,13 +145,66 @@ fn every_grant_has_its_folder_and_every_folder_its_grant() {
     }
     for provider in files(&root()).iter().filter(|name| root().join(name).is_dir()) {
         let folder = root().join(provider);
-        for grant in files(&folder) {
+        for grant in files(&folder).iter().filter(|name| *name != SOURCES) {
             if !known.contains(&(provider.clone(), grant.clone())) {
                 complaints.add(&folder.join(grant), "there is no such grant");
             }
         }
     }
     complaints.tell();
+}
+
+/// Where the replies of a provider come from: file by file, an address or the name of a standard.
+const SOURCES: &str = "sources.toml";
+
+/// The providers whose replies `README.md` speaks of.
+const TOLD: &[&str] = &[
+    "apiax",
+    "elasticpath",
+    "github-app",
+    "google-service-account",
+    "oauth2",
+    "oidc",
+    "purewl",
+    "resource",
+    "salesforce",
+    "snowflake",
+    "xcover",
+];
+
+#[test]
+fn every_provider_has_a_refusal_with_its_source() {
+    let mut complaints = Complaints::default();
+    for provider in providers().iter().filter(|provider| !TOLD.contains(&provider.name.as_str())) {
+        let folder = root().join(&provider.name);
+        let Ok(text) = fs::read_to_string(folder.join(SOURCES)) else {
+            complaints.add(&folder.join(SOURCES), "is missing");
+            continue;
+        };
+        let table: toml_edit::DocumentMut = text.parse().unwrap();
+        let mut has_refusal = false;
+        for (reply, source) in table.iter() {
+            let (grant, file) = reply.split_once('/').unwrap_or(("", reply));
+            if !folder.join(reply).is_file() {
+                complaints.add(&folder.join(SOURCES), format!("there is no {reply}"));
+            }
+            if !source.as_str().is_some_and(is_source) {
+                complaints.add(&folder.join(SOURCES), format!("{reply} needs a source: see README.md"));
+            }
+            let refused = case(file, "reply", "http").map(|case| folder.join(grant).join(format!("error{case}.json")));
+            has_refusal |= refused.is_some_and(|refused| refused.is_file());
+        }
+        if !has_refusal && !updating() {
+            complaints.add(&folder.join(SOURCES), "names no refusal");
+        }
+    }
+    complaints.tell();
+}
+
+/// Whether this says where a reply comes from: an address, a repository and a path, a standard, or what clients report.
+fn is_source(text: &str) -> bool {
+    let is_repository = text.split([' ', '@']).next().is_some_and(|first| first.matches('/').count() == 1);
+    ["https://", "RFC ", "as clients report it"].iter().any(|start| text.starts_with(start)) || is_repository
 }
 
 #[test]
@@ -230,10 +283,14 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
 /// The values of a `values.toml`, with the grant's defaults, the provider's, and what its flow finds. `@NAME` is the
 /// text of a file beside the providers.
 fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path: &Path) -> Values {
+    let mut provider = provider.clone();
     let table: toml_edit::DocumentMut = fs::read_to_string(path).unwrap().parse().unwrap();
+    provider.choose(|name| table.get(name)?.as_str());
+    let provider = &provider;
     let mut values = Values::new();
     for (name, value) in table.iter() {
-        if !provider.uses(grant).contains_key(name) {
+        let is_kept = provider.kept_names().contains(name);
+        if !provider.uses(grant).contains_key(name) && !is_kept {
             complaints.add(path, format!("the grant takes no {name}"));
         }
         let text = value.as_str().unwrap_or_else(|| panic!("a string"));
@@ -243,7 +300,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
         };
         values.insert(name.to_string(), text.into());
     }
-    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name)) {
+    let kept = if provider.refresh_grant() == Some(grant) { provider.kept_names() } else { BTreeSet::new() };
+    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name) || kept.contains(*name)) {
         values.insert(name.to_string(), text.to_string().into());
     }
     for (name, template) in &grant.defaults {
@@ -307,7 +365,7 @@ fn made_request(
         Auth::Auto => client_auth::choose(values, &[]),
         named => named,
     };
-    let audience = request::url(&call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let audience = request::url(provider, &call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
     let audience = values.get("token_url").map_or(audience, |url| url.to_string());
     let added = client_auth::add(auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
     let client = added.fields.iter().find(|(name, _)| name == "client_assertion").map(|(_, text)| text.to_string());
@@ -351,10 +409,21 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
     let dead: &[Test] = provider.refresh.as_ref().filter(|_| is_refresh).map_or(&[], |refresh| &refresh.dead);
     match reply::read(&grant.response, dead, &response) {
         Ok(issued) => {
-            let value = provider.usage.value.fill(|name| match name {
-                "access_token" => Some(issued.access_token.expose()),
-                _ => values.get(name).map(|v| v.as_str()),
-            });
+            let told = |name: &str| match issued.extra.get(name) {
+                Some(Value::String(text)) => Some(text.clone()),
+                other => other.map(Value::to_string),
+            };
+            let mut known: BTreeMap<String, String> =
+                values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+            known.extend(provider.kept_names().into_iter().filter_map(|name| Some((name.clone(), told(&name)?))));
+            known.insert("access_token".into(), issued.access_token.expose().into());
+            let fill = |template: &Template| template.fill(|name| known.get(name).map(String::as_str)).ok();
+            let lines = |entries: &[(String, Template)], mark: &str| -> Vec<String> {
+                entries.iter().filter_map(|(name, text)| Some(format!("{name}{mark}{}", fill(text)?))).collect()
+            };
+            let usage = &provider.usage;
+            let header =
+                (!usage.header.is_empty()).then(|| format!("{}: {}", usage.header, fill(&usage.value).unwrap()));
             let notes: Vec<String> = issued
                 .notes
                 .iter()
@@ -363,7 +432,7 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
                     Note::Detail(text) => format!("detail: {text}"),
                 })
                 .collect();
-            Ok(json!({
+            let mut shown = json!({
                 "access_token": issued.access_token.expose(),
                 "refresh_token": issued.refresh_token.as_ref().map(|token| token.expose()),
                 "token_type": issued.token_type,
@@ -372,8 +441,15 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
                 "refresh_expires_at": from_now(issued.refresh_expires, now),
                 "extra": issued.extra,
                 "notes": notes,
-                "header": format!("{}: {}", provider.usage.header, value.unwrap()),
-            }))
+                "header": header,
+            });
+            // Shown where there are any.
+            let hosts: Vec<String> =
+                usage.hosts.iter().flatten().filter(|host| host.literal().is_none()).filter_map(fill).collect();
+            let more =
+                [("headers", lines(&usage.headers, ": ")), ("query", lines(&usage.query, "=")), ("hosts", hosts)];
+            more.into_iter().filter(|(_, lines)| !lines.is_empty()).for_each(|(key, lines)| shown[key] = json!(lines));
+            Ok(shown)
         }
         Err(failure) => Err(json!({
             "kind": format!("{:?}", failure.kind),

@@ -23,7 +23,7 @@ pub mod status;
 pub mod table;
 pub mod token;
 
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, Exit, Kind};
 use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};
 use crate::host::Host;
 use crate::profile::{self, Library, Setup};
@@ -101,6 +101,19 @@ impl<'h> Context<'h> {
     pub fn print(&mut self, text: &str) -> Result<()> {
         Ok(self.host.terminal.print(text)?)
     }
+
+    /// Puts the answer of a command on stdout, and then lets no signal make a failure of it any more.
+    ///
+    /// # Errors
+    /// As [`Context::print`].
+    pub fn answer(&mut self, text: &str) -> Result<()> {
+        // A reader that is slow to come is waited for here, where a signal still is the end.
+        crate::system::start::wait_for_stdout();
+        let hold = crate::system::signals::answering();
+        self.print(text)?;
+        crate::system::signals::answered(hold);
+        Ok(())
+    }
 }
 
 /// Runs the command that `cli` says. `setup`: what was read to know the command line.
@@ -127,11 +140,13 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
         }
         Verb::Exec(args) => {
             ready(host, args.token.timeout);
-            exec::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+            let context = Context::new(host, global, setup, Missing::Refused);
+            exec::run(&mut context.map_err(|error| Exit::not_run(&error))?, args)
         }
         Verb::Curl(args) => {
             ready(host, args.token.timeout);
-            curl::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+            let context = Context::new(host, global, setup, Missing::Refused);
+            curl::run(&mut context.map_err(|error| Exit::not_run(&error))?, args)
         }
         Verb::Login(args) => {
             ready(host, args.timeout);

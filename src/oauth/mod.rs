@@ -13,3 +13,6 @@ pub mod reply;
 pub mod request;
 pub mod resource;
 pub mod web_identity;
+
+#[cfg(test)]
+mod tests;

@@ -213,6 +213,7 @@ impl Profile {
         profile.check_grants()?;
         profile.check_config_values()?;
         profile.gather(host, &wishes.flags)?;
+        profile.choose();
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
         if wishes.ci {
@@ -220,6 +221,15 @@ impl Profile {
         }
         profile.identity_defaults();
         Ok(profile)
+    }
+
+    /// Puts what is set by the choices that are made into the defaults.
+    pub fn choose(&mut self) {
+        let given = |name: &str| match self.given.get(name)?.text.as_deref()? {
+            [text] => Some(text.expose()),
+            _ => None,
+        };
+        self.provider.choose(given);
     }
 
     fn check_grants(&self) -> Result<()> {

@@ -1,26 +1,16 @@
-//! The built-in providers.
+//! The built-in providers: the files of `src/providers/`, as `build.rs` joins them.
 
-macro_rules! built_in {
-    ($($name:literal)*) => {
-        /// Names and files, one after another. All in one string: in a list of strings each is an address, which
-        /// must be relocated at every start, and a cached token would take longer with each provider.
-        const TEXT: &str = concat!($($name, include_str!(concat!("../providers/", $name, ".toml"))),*);
-        /// The lengths of names and files, in bytes.
-        const LENGTHS: &[(usize, usize)] =
-            &[$(($name.len(), include_str!(concat!("../providers/", $name, ".toml")).len())),*];
-    };
-}
+/// Names and files, one after another. All in one string: in a list of strings each is an address, which must be
+/// relocated at every start, and a cached token would take longer with each provider.
+const TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/providers.txt"));
 
-built_in! {
-    "purewl" "xcover" "elasticpath" "apiax"
-    "oidc" "oauth2" "resource"
-    "google-service-account" "github-app" "snowflake" "salesforce"
-}
+/// The lengths of names and files, in bytes.
+const LENGTHS: &[(usize, usize)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 
 /// The provider of an API that is logged in to by its address.
 pub const BY_ADDRESS: &str = "resource";
 
-/// Each one's name and file.
+/// Each one's name and file, by name.
 pub fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
     LENGTHS.iter().scan(TEXT, |rest, (name, file)| {
         let (name, behind) = rest.split_at(*name);

@@ -1,5 +1,7 @@
 //! Checks a provider file as a whole: every name in it must exist.
 
+mod choices;
+
 use super::template::Piece;
 use super::{Auth, Call, Encode, Field, Flow, Param, Provider, Template};
 use crate::base::toml::{Document, Table, unknown};
@@ -39,9 +41,12 @@ const MOST_PLACES: usize = 1000;
 pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     let at = Places { doc, root };
     expansions(&at, provider);
+    choices::choices(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
-        let known = [&["refresh_token"], grant.flow.finds()].concat();
+        let is_refresh = provider.refresh_grant() == Some(grant);
+        let kept = provider.found().filter(|_| is_refresh).collect::<Vec<_>>();
+        let known = [&["refresh_token"], grant.flow.finds(), &kept].concat();
         call(&at, &place, provider, &grant.call, &known);
         if let Some(begin) = &grant.begin {
             call(&at, &["grants", &grant.name, "begin"], provider, begin, &known);
@@ -78,7 +83,9 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)]
     {
         if let Some(asked) = asked {
-            call(&at, &[place], provider, asked, &["refresh_token", "access_token", "token_type_hint"]);
+            let found = provider.found().collect::<Vec<_>>();
+            let known = [&["refresh_token", "access_token", "token_type_hint"], found.as_slice()].concat();
+            call(&at, &[place], provider, asked, &known);
         }
     }
     for param in &provider.params {
@@ -110,12 +117,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
             at.note_unknown(&["params", &param.name, "inside"], "value", &inside.value, names);
         }
     }
-    let mut in_use: Vec<(&str, bool)> = provider.usage.value.names().collect();
-    in_use.retain(|(name, _)| *name != "access_token");
-    names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"]);
-    if in_use.len() == provider.usage.value.names().count() {
-        at.note(&["use", "value"], "the header's value must contain {access_token}");
-    }
+    usage(&at, provider);
     if let Some(refresh) = &provider.refresh {
         let grants = || provider.grants.iter().map(|g| g.name.as_str());
         match provider.grant(&refresh.grant) {
@@ -135,14 +137,45 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         }
     }
     for param in &provider.params {
-        let place = ["params", param.name.as_str(), "default"];
-        let Some([Piece::Text(text)]) = param.default.as_ref().map(|d| d.0.as_slice()) else { continue };
-        if let (true, Err(why)) = (param.url, crate::base::url::base(text)) {
-            at.note(&place, format!("this URL {why}"));
+        if let Some(default) = &param.default {
+            literal(&at, param, default, &["params", &param.name, "default"]);
         }
-        if !param.choices.is_empty() && !param.choices.contains(text) {
-            at.note_unknown(&place, "choice", text, param.choices.iter().map(String::as_str));
+    }
+}
+
+/// Checks how the token is used.
+fn usage(at: &Places, provider: &Provider) {
+    let usage = &provider.usage;
+    let found = provider.found().collect::<Vec<_>>();
+    let known = [&["access_token"], found.as_slice()].concat();
+    let has_token = |template: &Template| template.names().any(|(name, _)| name == "access_token");
+    if !usage.header.is_empty() {
+        names(at, &["use", "value"], provider, &usage.value, &known);
+        if !has_token(&usage.value) {
+            at.note(&["use", "value"], "the header's value must contain {access_token}");
         }
+    }
+    for (key, entries) in [("headers", &usage.headers), ("query", &usage.query)] {
+        for (name, template) in entries {
+            names(at, &["use", key, name], provider, template, &known);
+            if key == "headers" && name.eq_ignore_ascii_case(&usage.header) {
+                at.note(&["use", key, name], format!("`{name}` is the header that `header` and `value` are for"));
+            }
+        }
+    }
+    for host in usage.hosts.iter().flatten() {
+        names(at, &["use", "hosts"], provider, host, &found);
+    }
+}
+
+/// Checks a text that the file itself has as the value `param`.
+fn literal(at: &Places, param: &Param, template: &Template, place: &[&str]) {
+    let Some(text) = template.literal().filter(|text| !text.is_empty()) else { return };
+    if let (true, Err(why)) = (param.url, crate::base::url::base(text)) {
+        at.note(place, format!("this URL {why}"));
+    }
+    if !param.choices.is_empty() && !param.choices.iter().any(|choice| choice == text) {
+        at.note_unknown(place, "choice", text, param.choices.iter().map(String::as_str));
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Provider {
     pub title: String,
     /// The URL of its documentation.
     pub docs: Option<String>,
+    /// What is known of it besides how it is asked.
+    pub about: About,
     /// Its place among the first in the choice of `tok login`; `None`: it stands with the others, by name.
     pub featured: Option<i64>,
     /// The values its grants need, in the order of the file.
@@ -33,6 +35,49 @@ pub struct Provider {
     pub usage: Use,
     /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
+}
+
+/// What is known of a provider that changes no request.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// What it is for: it is listed with others of its kind.
+    pub kind: Option<&'static str>,
+    /// How sure its facts are.
+    pub verified: Option<&'static str>,
+    /// The day on which they were looked up: `2026-11-28`.
+    pub verified_on: Option<String>,
+    /// The page on which a client is registered.
+    pub register: Option<String>,
+    /// The redirect URIs that a client may have.
+    pub redirect: Option<&'static str>,
+}
+
+impl About {
+    /// What a provider may be for.
+    pub const KINDS: &[&str] = &[
+        "standard",
+        "identity",
+        "developer",
+        "cloud",
+        "security",
+        "work",
+        "mail",
+        "social",
+        "commerce",
+        "money",
+        "media",
+        "health",
+        "home",
+        "travel",
+        "data",
+        "government",
+    ];
+    /// `wire`: requests or replies were seen; `docs`: its own documents say so; `list`: others' lists say so.
+    pub const VERIFIED: &[&str] = &["wire", "docs", "list"];
+    /// `any-port`: `http://127.0.0.1` with any port; `localhost`: `http://localhost` with any port; `exact`: a loopback
+    /// address exactly as registered; `exact-localhost`: likewise, by the name `localhost` alone; `https`: none on this
+    /// machine.
+    pub const REDIRECTS: &[&str] = &["any-port", "localhost", "exact", "exact-localhost", "https"];
 }
 
 /// Where a provider's endpoints come from.
@@ -60,6 +105,10 @@ pub struct Param {
     pub default: Option<Template>,
     /// The allowed values; empty: any.
     pub choices: Vec<String>,
+    /// What each choice sets: defaults of other values, by name.
+    pub sets: Vec<(String, Vec<(String, Template)>)>,
+    /// The value whose choice sets this one's default.
+    pub chosen_by: Option<String>,
     /// Several values, joined by `separator` on the wire.
     pub list: bool,
     /// The separator of a list.
@@ -401,16 +450,20 @@ pub struct Refresh {
 /// How an API expects the access token.
 #[derive(Clone, Debug)]
 pub struct Use {
-    /// The header's name.
+    /// The header's name; empty: the token is in the query alone.
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
-    pub hosts: Option<Vec<String>>,
+    /// Further headers, in the order of the file.
+    pub headers: Vec<(String, Template)>,
+    /// Parameters of the URL.
+    pub query: Vec<(String, Template)>,
+    /// The hosts that may be called with it, besides the profile's, each a host or a URL; `None`: that of the base URL.
+    pub hosts: Option<Vec<Template>>,
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }
-/// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
+/// The HTTP methods of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET

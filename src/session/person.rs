@@ -360,7 +360,10 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let provider = &profile.provider;
     let build = |call: &Call, inputs: &Inputs| -> Result<String> {
         // What stands in the address is sent to whoever answers there.
-        let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+        let to = request::url(&profile.provider, call, inputs.values())
+            .ok()
+            .and_then(|url| open_store::origin(&url))
+            .unwrap_or_default();
         exchange::check_homes(profile, call, inputs, &to)?;
         let made = request::build(provider, call, inputs.values(), Repeat::Freely, Added::default());
         Ok(made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))?)
@@ -438,7 +441,10 @@ fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<S
 }
 
 fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Value>, name: &str) -> Error {
-    let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+    let to = request::url(&profile.provider, call, inputs.values())
+        .ok()
+        .and_then(|url| open_store::origin(&url))
+        .unwrap_or_default();
     let what = format!("the reply from {to} cannot be read");
     Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
         .hint(format!("check that {to} is the right server{}", profile.to_see()))

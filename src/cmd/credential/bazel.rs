@@ -1,12 +1,12 @@
 //! Bazel's credential helper protocol, which other build tools speak too: EngFlow/credential-helper-spec.
 
-use super::{Asking, answer, credential, malformed, origin, owner};
+use super::{Asking, credential, malformed, origin, owner};
 use crate::base::error::{Error, Kind};
 use crate::base::text::escape;
 use crate::cmd::Context;
 use anyhow::Result;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 /// Runs one command.
@@ -26,12 +26,13 @@ pub fn run(context: &mut Context, asking: &Asking, command: &str) -> Result<()> 
         return Err(Error::new(Kind::Other, what, "no profile has this host in its hosts").into());
     };
     let credential = credential(context, asking, &name)?;
-    let (header, value) = &credential.header;
-    let mut object = json!({ "headers": { header: [value.expose()] } });
+    let all = std::iter::once(&credential.header).chain(&credential.more_headers);
+    let headers: Map<String, Value> = all.map(|(name, value)| (name.clone(), json!([value.expose()]))).collect();
+    let mut object = json!({ "headers": headers });
     if let (Some(at), Some(object)) = (credential.expires, object.as_object_mut()) {
         object.insert("expires".into(), Value::from(crate::base::date::show(at)));
     }
-    answer(context, &Zeroizing::new(format!("{object}\n")))
+    context.answer(&Zeroizing::new(format!("{object}\n")))
 }
 
 /// Other members are ignored.

@@ -1,7 +1,7 @@
 //! go's GOAUTH: `go help goauth`, and cmd/go/internal/auth/userauth.go. go asks once without a URL, and again with each
 //! URL that was refused; the server's reply is on stdin then, and not needed.
 
-use super::{Asking, Credential, answer, credential, malformed, origin, own_origins, owner};
+use super::{Asking, Credential, credential, malformed, origin, own_origins, owner};
 use crate::cmd::Context;
 use anyhow::Result;
 use zeroize::Zeroizing;
@@ -27,12 +27,13 @@ pub fn run(context: &mut Context, asking: &Asking, url: Option<&str>) -> Result<
         return Ok(());
     }
     let credential = credential(context, asking, &name)?;
-    answer(context, &reply(&origins, &credential))
+    context.answer(&reply(&origins, &credential))
 }
 
 fn reply(origins: &[String], credential: &Credential) -> Zeroizing<String> {
-    let (name, value) = &credential.header;
-    Zeroizing::new(format!("{}\n\n{name}: {}\n\n", origins.join("\n"), value.expose()))
+    let all = std::iter::once(&credential.header).chain(&credential.more_headers);
+    let lines = Zeroizing::new(all.map(|(name, value)| format!("{name}: {}\n", value.expose())).collect::<String>());
+    Zeroizing::new(format!("{}\n\n{}\n", origins.join("\n"), *lines))
 }
 
 #[cfg(test)]
@@ -45,11 +46,12 @@ mod tests {
         let credential = Credential {
             token: Secret::new("T"),
             header: ("Authorization".into(), Secret::new("Bearer T")),
+            more_headers: vec![("X-Api-Version".into(), Secret::new("2"))],
             username: "oauth2".into(),
             expires: None,
         };
         let origins = ["https://a.example".to_string(), "https://b.example:8443".to_string()];
         let text = reply(&origins, &credential);
-        assert_eq!(*text, "https://a.example\nhttps://b.example:8443\n\nAuthorization: Bearer T\n\n");
+        assert_eq!(*text, "https://a.example\nhttps://b.example:8443\n\nAuthorization: Bearer T\nX-Api-Version: 2\n\n");
     }
 }

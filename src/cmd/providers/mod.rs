@@ -11,7 +11,7 @@ use crate::cli::{Global, Providers, ProvidersCommand};
 use crate::cmd::Missing;
 use crate::host::Host;
 use crate::profile::{Library, Loaded, Setup, read_trusted, variable};
-use crate::provider::{Provider, built_in};
+use crate::provider::{About, Param, Provider, Template, built_in};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -152,6 +152,7 @@ fn object(found: &Loaded) -> Value {
                 "identity": p.identity.is_some(),
                 "list": p.list,
                 "choices": p.choices,
+                "sets": sets(p),
                 "help": p.help,
                 "variable": variable(&provider.name, &p.name),
             })
@@ -166,6 +167,11 @@ fn object(found: &Loaded) -> Value {
         "name": provider.name,
         "title": provider.title,
         "docs": provider.docs,
+        "kind": provider.about.kind,
+        "verified": provider.about.verified,
+        "verified_on": provider.about.verified_on,
+        "register": provider.about.register,
+        "redirect": provider.about.redirect,
         "built_in": file.is_none(),
         "file": file.as_ref().map(|p| p.display().to_string()),
         "grants": grants(provider),
@@ -174,13 +180,49 @@ fn object(found: &Loaded) -> Value {
     })
 }
 
+/// What each choice of a value sets, if it does.
+fn sets(param: &Param) -> Option<Value> {
+    let choice = |(name, set): &(String, Vec<(String, Template)>)| {
+        let set = set.iter().map(|(name, text)| (name.clone(), text.to_string().into()));
+        (name.clone(), Value::Object(set.collect()))
+    };
+    (!param.sets.is_empty()).then(|| Value::Object(param.sets.iter().map(choice).collect()))
+}
+
+/// What stands above the grants of a provider: lines of a name and a text.
+fn about(found: &Loaded) -> Vec<(&'static str, String)> {
+    let Loaded { provider, .. } = found;
+    let About { verified, verified_on, register, redirect, .. } = &provider.about;
+    let mut lines = Vec::new();
+    lines.extend(provider.docs.as_ref().map(|docs| ("docs", escape(docs))));
+    lines.push(("from", from(found)));
+    let known = verified.and_then(|verified| match verified {
+        "wire" => Some("requests or replies were seen"),
+        "docs" => Some("its own documents say so"),
+        "list" => Some("others' lists say so; please report what differs"),
+        _ => None,
+    });
+    let on = verified_on.as_ref().map(|day| format!(", {}", escape(day))).unwrap_or_default();
+    lines.extend(known.map(|known| ("verified", format!("{known}{on}"))));
+    lines.extend(register.as_ref().map(|url| ("register", escape(url))));
+    let takes = redirect.and_then(|redirect| match redirect {
+        "any-port" => Some("http://127.0.0.1 with any port"),
+        "localhost" => Some("http://localhost with any port"),
+        "exact" => Some("a loopback address, exactly as registered"),
+        "exact-localhost" => Some("http://localhost, exactly as registered"),
+        "https" => Some("https only: none on this machine"),
+        _ => None,
+    });
+    lines.extend(takes.map(|takes| ("redirect", takes.to_owned())));
+    lines
+}
+
 fn one_provider(found: &Loaded, columns: Option<usize>) -> String {
     let provider = &found.provider;
     let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
-    if let Some(docs) = &provider.docs {
-        text.push_str(&format!("docs:  {}\n", escape(docs)));
+    for (what, value) in about(found) {
+        text.push_str(&format!("{:<11}{value}\n", format!("{what}:")));
     }
-    text.push_str(&format!("from:  {}\n", from(found)));
     text.push_str("\ngrants, the first is the default:\n");
     let rows = provider.grants.iter().map(|g| {
         let takes: Vec<String> =
@@ -198,8 +240,16 @@ fn one_provider(found: &Loaded, columns: Option<usize>) -> String {
             (_, _, true) => "list",
             _ => "",
         };
-        let default = p.default.as_ref().map(|d| format!(" [default: {d}]")).unwrap_or_default();
-        let help = escape(&format!("{}{default}", p.help));
+        let default = match (&p.default, &p.chosen_by) {
+            (_, Some(by)) => format!(" [set by {by}]"),
+            (Some(default), None) => format!(" [default: {default}]"),
+            (None, None) => String::new(),
+        };
+        let one_of = match p.sets.is_empty() {
+            true => String::new(),
+            false => format!(" [one of: {}]", p.choices.join(", ")),
+        };
+        let help = escape(&format!("{}{one_of}{default}", p.help));
         [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), help]
     });
     text.push_str(&table(rows.collect(), columns));

@@ -1,15 +1,17 @@
 //! A provider file, from TOML to types. It is read to its end whatever is wrong with it, so that all of that can be told.
 
 mod call;
+mod params;
 mod response;
 mod shapes;
 
-use self::call::{call, call_keys, header_name, header_text, scalar, templates};
+use self::call::{call, call_keys, header_name, header_text, headers, scalar, templates};
+use self::params::params;
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
-    AUTHS, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field, Find,
-    Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field,
+    Find, Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -70,6 +72,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         name: name.into(),
         title: root.read("title", name.to_string(), text),
         docs: root.read("docs", None, |v| text(v).map(Some)),
+        about: about(&root),
         featured: root.read("featured", None, |v| v.integer().map(Some)),
         params: params(root.read("params", None, |v| v.table().map(Some)).as_ref(), base),
         grants: Vec::new(),
@@ -120,8 +123,12 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         Some(base) if !is_named => {
             provider.grants = base.grants.iter().map(|grant| inherited(grant, &shared, &root)).collect();
         }
-        // A file that names some grants of another offers those; a session that they begin can still be refreshed.
+        // A file that names some grants of another offers those; a session that they begin can still be refreshed,
+        // unless none of their replies has a refresh token.
         _ => {
+            if named.is_some() && provider.grants.iter().all(|grant| grant.response.refresh_token.is_empty()) {
+                provider.refresh = None;
+            }
             if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
                 && provider.grant(&refresh).is_none()
                 && let Some(same) = base.and_then(|b| b.grant(&refresh))
@@ -185,10 +192,28 @@ fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
     }
 }
 
+/// What is known of it besides; a file that is like another is another's work.
+fn about(root: &Table) -> About {
+    let text = |key: &'static str| root.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
+    let one_of = |key: &'static str, all: &[&'static str]| {
+        let all: Vec<_> = all.iter().map(|word| (*word, Some(*word))).collect();
+        root.read(key, None, |v| v.choice(&all))
+    };
+    About {
+        kind: one_of("kind", About::KINDS),
+        verified: one_of("verified", About::VERIFIED),
+        verified_on: text("verified_on"),
+        register: text("register"),
+        redirect: one_of("redirect", About::REDIRECTS),
+    }
+}
+
 fn usual_use() -> Use {
     Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
+        headers: Vec::new(),
+        query: Vec::new(),
         hosts: None,
         username: None,
     }
@@ -304,98 +329,6 @@ fn assertion(table: &Table, base: Option<&Assertion>) -> Assertion {
     assertion
 }
 
-/// The values: those of `base`, with the file's changes, and the file's own.
-fn params(table: Option<&Table>, base: Option<&Provider>) -> Vec<Param> {
-    let mut params = base.map(|b| b.params.clone()).unwrap_or_default();
-    for (name, at, value) in table.iter().flat_map(|table| table.all()) {
-        let Some(own) = value.keep(value.table()) else { continue };
-        let complain = |why: String| own.note_at(at.clone(), why);
-        if !is_value_name(&name) || name.ends_with("_file") {
-            complain(format!(
-                "invalid value name `{}`: use lower-case letters, digits and `_`, not ending in `_file`",
-                escape(&name)
-            ));
-            continue;
-        }
-        if CONFIG_KEYS.contains(&name.as_str()) {
-            complain(format!("`{name}` is a config key and cannot name a value"));
-            continue;
-        }
-        if name == "refresh_token" || name == "access_token" {
-            complain(format!("`{name}` is predefined and must not be declared"));
-            continue;
-        }
-        let place = params.iter().position(|p| p.name == name);
-        let param = param(name, &own, place.map(|at| &params[at]));
-        own.finish();
-        for (key, is_set) in [("personal", param.personal), ("identity", param.identity.is_some())] {
-            if is_set && !param.secret {
-                own.note(format!("`{key}` requires `secret = true`"));
-            }
-        }
-        if param.secret && param.default.is_some() {
-            own.note("a secret cannot have a default");
-        }
-        match place {
-            Some(at) => params[at] = param,
-            None => params.push(param),
-        }
-    }
-    params
-}
-
-fn param(name: String, own: &Table, base: Option<&Param>) -> Param {
-    let flag = |key: &'static str, default: Option<bool>| own.read(key, default.unwrap_or(false), |v| v.flag());
-    let text = |key: &'static str, default: Option<&String>| {
-        own.read(key, default.cloned(), |v| v.text().map(|text| Some(text.to_string())))
-    };
-    let until = |value: TomlValue| match value.text()? {
-        "" => Err(value.error("`until` must not be empty")),
-        text => Ok(Some(text.to_string())),
-    };
-    Param {
-        secret: flag("secret", base.map(|b| b.secret)),
-        personal: flag("personal", base.map(|b| b.personal)),
-        default: own.read("default", base.and_then(|b| b.default.clone()), |v| template(v).map(Some)),
-        choices: own.read("choices", base.map(|b| b.choices.clone()).unwrap_or_default(), |v| v.texts()),
-        list: flag("list", base.map(|b| b.list)),
-        separator: text("separator", base.map(|b| &b.separator)).unwrap_or(" ".into()),
-        help: text("help", base.map(|b| &b.help)).unwrap_or_default(),
-        url: flag("url", Some(base.is_some_and(|b| b.url) || name.ends_with("_url"))),
-        lines: flag("lines", base.map(|b| b.lines)),
-        file: flag("file", base.map(|b| b.file)),
-        repeat: flag("repeat", base.map(|b| b.repeat)),
-        metadata: text("metadata", base.and_then(|b| b.metadata.as_ref())),
-        supported: text("supported", base.and_then(|b| b.supported.as_ref())),
-        inside: own.read("inside", base.and_then(|b| b.inside.clone()), |v| inside(v).map(Some)),
-        upper: flag("upper", base.map(|b| b.upper)),
-        until: own.read("until", base.and_then(|b| b.until.clone()), until),
-        pairs: flag("pairs", base.map(|b| b.pairs)),
-        identity: own.read("identity", base.and_then(|b| b.identity.clone()), identity),
-        name,
-    }
-}
-
-fn inside(value: TomlValue) -> Result<Inside> {
-    let table = value.table()?;
-    let (Some(of), Some(at)) = (table.get("value"), table.get("at")) else {
-        return Err(value.error("expected { value = \"NAME\", at = \"/pointer\" }"));
-    };
-    let inside = Inside { value: of.text()?.into(), at: pointer(at)? };
-    table.done()?;
-    Ok(inside)
-}
-
-/// `true`, or the defaults of other values that go with an identity token.
-fn identity(value: TomlValue) -> Result<Option<Vec<(String, String)>>> {
-    if let DeValue::Boolean(flag) = value.raw() {
-        return Ok(flag.then(Vec::new));
-    }
-    let all = value.table()?.all();
-    let with = all.into_iter().map(|(name, _, text)| Ok((name, text.text()?.to_string())));
-    with.collect::<Result<_>>().map(Some)
-}
-
 fn template(value: TomlValue) -> Result<Template> {
     Template::parse(value.text()?).map_err(|why| value.error(why))
 }
@@ -456,6 +389,15 @@ fn username(value: TomlValue) -> Result<String> {
     }
 }
 
+/// A host of the API, or a value that is one.
+fn host(value: TomlValue) -> Result<Template> {
+    let host = template(value)?;
+    if let Some(text) = host.literal() {
+        crate::base::url::host_origin(text).map_err(|why| value.error(why))?;
+    }
+    Ok(host)
+}
+
 fn usage(table: &Table, default: Use) -> Use {
     let header = |value: TomlValue| {
         header_name(value, value.text()?)?;
@@ -466,10 +408,16 @@ fn usage(table: &Table, default: Use) -> Use {
         header_text(value, &text)?;
         Ok(text)
     };
+    let query = table.get("query").map_or(default.query, templates);
+    let is_in_query = query.iter().flat_map(|(_, text)| text.names()).any(|(name, _)| name == "access_token");
+    // A token in the query needs no header, unless the file names one.
+    let usual = if is_in_query { String::new() } else { default.header };
     let usage = Use {
-        header: table.read("header", default.header, header),
+        header: table.read("header", usual, header),
         value: table.read("value", default.value, text),
-        hosts: table.read("hosts", default.hosts, |v| v.origins().map(Some)),
+        headers: table.get("headers").map_or(default.headers, headers),
+        query,
+        hosts: table.read("hosts", default.hosts, |v| v.list()?.into_iter().map(host).collect::<Result<_>>().map(Some)),
         username: table.read("username", default.username, |v| username(v).map(Some)),
     };
     table.finish();
