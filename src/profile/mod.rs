@@ -8,6 +8,7 @@ mod flags;
 mod hosts;
 pub mod library;
 mod owner;
+pub mod stores;
 #[cfg(test)]
 pub mod testing;
 mod values;

@@ -52,7 +52,8 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
     }
     if let Some(trouble) = &opened.trouble {
         let error = store_error(profile, trouble);
-        if variables.is_empty() {
+        // One on the network was set up on purpose.
+        if variables.is_empty() || profile.store.is_shared() {
             return error;
         }
         // A store error does not matter to a user who has never logged in.
