@@ -10,10 +10,8 @@ mod watched;
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
-use crate::base::text::escape;
-use crate::base::url::{Url, is_local, is_local_address};
 use crate::cli::{Color, Global};
-use crate::oauth::request::{ClientCertificate, Request, Response};
+use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::secrets::shared::{Network, Setting};
@@ -22,11 +20,10 @@ use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Http, NetworkSettings};
+use crate::system::http::{self, Http, NetworkSettings};
 use crate::system::process::{self, Failed, Said};
-use crate::system::progress::{Progress, Style};
+use crate::system::progress::Style;
 use crate::system::terminal::{Echo, Hidden, Terminal};
-use sending::{Elsewhere, Notes};
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -70,7 +67,7 @@ pub struct Host {
     /// The network; the real one is made at the first request.
     http: OnceCell<Http>,
     /// Set while an API says where to go.
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<sending::Elsewhere>,
 }
 
 /// Something that a hook is told. It holds no secret.
@@ -106,6 +103,13 @@ impl Host {
             http: OnceCell::new(),
             elsewhere: None,
         }
+    }
+
+    /// A host that asks for what a store needs, with this environment, until `deadline`. It says nothing.
+    pub fn apart(env: Env, deadline: Instant) -> Host {
+        let mut host = Host { env, ..Host::real() };
+        host.clock.deadline = deadline;
+        host
     }
 
     /// Where things are kept.
@@ -190,38 +194,6 @@ impl Host {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// Sends `request` before the call's deadline.
-    ///
-    /// # Errors
-    /// As [`Http`].
-    pub fn send(&mut self, request: &Request) -> Result<Response> {
-        self.send_until(request, self.clock.deadline, &mut ())
-    }
-
-    /// Sends `request` before `deadline`, and tells `events` of it. Its notes go to the terminal as well, after the
-    /// reply.
-    ///
-    /// # Errors
-    /// As [`Http`].
-    pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let http = self.http();
-        let host = Url::parse(&request.url).map(|url| url.host).unwrap_or_default();
-        let named = self.elsewhere.as_ref().map(|elsewhere| elsewhere.names(host));
-        // An address that is one by its text alone has been looked at before.
-        let is_elsewhere = named == Some(false) && !is_local(host);
-        let mut notes = Notes { events, lines: Vec::new(), is_elsewhere, reached: None };
-        let to = escape(host);
-        let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
-        let answer = http(request, deadline, &mut notes);
-        progress.end();
-        // A server that answers there has shown its certificate.
-        if named == Some(true) && answer.is_ok() && notes.reached.is_some_and(is_local_address) {
-            self.elsewhere = None;
-        }
-        notes.lines.iter().for_each(|line| self.terminal.detail(line));
-        answer
-    }
-
     fn http(&self) -> Http {
         self.http.get_or_init(|| http::real(self.network_settings(), clock::now)).clone()
     }
@@ -229,14 +201,6 @@ impl Host {
     /// Where stores on the network find their settings from now on.
     pub fn set_store_settings(&mut self, settings: Setting) {
         self.store_settings = settings;
-    }
-
-    /// From here on an API says where to go: a host is not connected to on this machine or its own link. That is decided
-    /// by the address, which only the connection knows. The hosts of `named`, URLs that a person gives, are not concerned;
-    /// with one that is there itself, no host is.
-    pub fn keep_off_this_machine<'u>(&mut self, named: impl IntoIterator<Item = &'u str>) {
-        let hosts = named.into_iter().filter_map(|url| Url::parse(url).ok()).map(|url| url.host.to_string());
-        self.elsewhere = Some(Elsewhere { named: hosts.collect() });
     }
 
     fn network_settings(&self) -> NetworkSettings {

@@ -69,8 +69,10 @@ const UNSAFE: &[(&str, usize)] =
 /// names, subcommands of the programs of two of them, the user name that stands beside a token, a store.
 const NAMESAKES: &[(&str, &str)] = &[
     ("base/name.rs", "vault"),
+    ("base/jose/public.rs", "x"),
     ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/handed_over.rs", "oidc"),
+    ("profile/ci/mod.rs", "bitbucket"),
     ("profile/ci/mod.rs", "github"),
     ("profile/ci/mod.rs", "gitlab"),
     ("profile/config.rs", "vault"),

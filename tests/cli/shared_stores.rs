@@ -171,6 +171,12 @@ fn a_vault_is_found_by_the_config_and_each_of_its_logins() {
     });
     let pod = signed(&key, &claims);
 
+    let (told, service) = (job.clone(), format!("service-{CANARY}"));
+    let github = Server::new(move |request| {
+        assert!(request.target.contains("audience=tok"), "{}", request.target);
+        Reply::json(200, json!({"value": told}))
+    });
+
     apiax::login(&machine(&apiax, &vault));
     let text = |value: &Value| value.as_str().unwrap().to_string();
     let logins = [
@@ -187,7 +193,12 @@ fn a_vault_is_found_by_the_config_and_each_of_its_logins() {
         let mut sandbox = apiax.sandbox();
         sandbox.unset("TOK_STORE").set("CI_TOKEN", secret);
         let file = sandbox.file_arg("secret", format!("{secret}\n"));
-        for given in [format!("{{ file = {file:?} }}"), "{ env = \"CI_TOKEN\" }".to_string()] {
+        // A job of GitHub's asks for its token itself.
+        sandbox.set("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/id?v=1", github.url()));
+        sandbox.set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", &service);
+        let by_ci = (*auth == "jwt").then(|| "{ ci = \"github\", audience = \"tok\" }".to_string());
+        let others = [format!("{{ file = {file:?} }}"), "{ env = \"CI_TOKEN\" }".to_string()];
+        for given in by_ci.into_iter().chain(others) {
             sandbox.config(&format!(
                 "store = \"vault:secret/ci/tok\"\n[vault]\naddress = {:?}\nca_file = {:?}\nauth = {auth:?}\n{more}\n{name} = {given}\n",
                 vault.address,

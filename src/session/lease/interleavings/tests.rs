@@ -73,7 +73,7 @@ impl State {
             identity: TokenIdentity::default(),
             since: 0,
             subject: None,
-            values: BTreeMap::new(),
+            values: Default::default(),
         };
         let caller = Caller { host: String::new(), pid: 0, deadline: Duration::from_secs(1000), grace: Duration::ZERO };
         let worker =

@@ -182,7 +182,7 @@ impl Simulation {
             identity: TokenIdentity::default(),
             since: 0,
             subject: None,
-            values: BTreeMap::new(),
+            values: Default::default(),
         };
         let credentials = Credentials { session: Some(session), ..Credentials::default() };
         self.put(SharedEntry { credentials, login: self.login.clone(), ..SharedEntry::default() });
