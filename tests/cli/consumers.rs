@@ -450,7 +450,9 @@ fn go() -> Option<PathBuf> {
     let own = fs::read_dir(target.join("real/go/venv/lib")).into_iter().flatten().flatten();
     let own = own.map(|python| python.path().join("site-packages/go/bin/go")).find(|path| path.is_file());
     let found = own.or(lacking(&["go"]).is_none().then(|| "go".into()))?;
-    let out = Command::new(&found).args(["help", "goauth"]).env("HOME", "/nonexistent").finish().ok()?;
+    // It writes there, whatever it is asked.
+    let home = Sandbox::new();
+    let out = Command::new(&found).args(["help", "goauth"]).env("HOME", home.home()).finish().ok()?;
     contains(&out.stdout, b"GOAUTH").then_some(found)
 }
 
