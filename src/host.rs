@@ -13,17 +13,20 @@ use crate::cli::{Color, Global};
 use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
+use crate::storage::secrets::shared::{Network, Setting, SharedStore};
+use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
-use crate::system::clock::Clock;
+use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Http, NetworkSettings};
 use crate::system::process::{self, Failed, Said};
 use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -57,8 +60,10 @@ pub struct Host {
     pub events: Vec<Event>,
     /// The secret stores.
     stores: Box<dyn Stores>,
+    /// The settings of stores on the network, once the config is read.
+    store_settings: Setting,
     /// The network; the real one is made at the first request.
-    http: Option<Http>,
+    http: OnceCell<Http>,
     /// Set while an API says where to go.
     elsewhere: Option<sending::Elsewhere>,
 }
@@ -113,6 +118,11 @@ impl Store for Watched {
     fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
         self.watch(|store| store.forget(profile))
     }
+
+    // Who works with versions says himself what is waited for.
+    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
+        self.store.shared()
+    }
 }
 
 impl Host {
@@ -129,7 +139,8 @@ impl Host {
             terminal: Terminal::real(),
             settings: FilesRead::default(),
             events: Vec::new(),
-            http: None,
+            store_settings: Arc::new(|_| Ok(None)),
+            http: OnceCell::new(),
             elsewhere: None,
         }
     }
@@ -216,6 +227,15 @@ impl Host {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
+    fn http(&self) -> Http {
+        self.http.get_or_init(|| http::real(self.network_settings(), clock::now)).clone()
+    }
+
+    /// Where stores on the network find their settings from now on.
+    pub fn set_store_settings(&mut self, settings: Setting) {
+        self.store_settings = settings;
+    }
+
     fn network_settings(&self) -> NetworkSettings {
         let settings = NetworkSettings::from_env(|name| self.env.get(name).map(OsString::from));
         NetworkSettings { verbose: self.terminal.verbose, sudo: self.is_sudo(), ..settings }
@@ -238,12 +258,24 @@ impl Host {
         http::check_client_certificate(client_certificate)
     }
 
-    /// The store of that choice; `None` for none.
+    /// The store of that choice, for the entry of `profile`; `None` for none.
     ///
     /// # Errors
     /// Where it cannot even be tried.
-    pub fn store(&self, choice: &StoreChoice) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
-        let opened = self.stores.open(choice, self.patience())?;
+    pub fn store(
+        &self,
+        choice: &StoreChoice,
+        profile: &str,
+    ) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
+        let network = || {
+            let http = self.http();
+            Network {
+                send: Arc::new(move |request, deadline| http(request, deadline, &mut ()).map_err(|e| e.to_string())),
+                setting: self.store_settings.clone(),
+                deadline: self.clock.deadline,
+            }
+        };
+        let opened = self.stores.open(Opening { choice, profile, patience: self.patience(), network: &network })?;
         let style = self.terminal.progress();
         let what = match choice {
             StoreChoice::Keyring => "the keyring, which may be asking for its password".to_string(),

@@ -5,8 +5,7 @@ use crate::base::error::Result;
 use crate::base::text::escape;
 use crate::base::url::{Url, is_local, is_local_address};
 use crate::oauth::request::{Request, Response};
-use crate::system::clock;
-use crate::system::http::{self, Events, Head};
+use crate::system::http::{Events, Head};
 use crate::system::progress::Progress;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -77,8 +76,7 @@ impl Host {
     /// # Errors
     /// As [`Http`].
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let settings = self.http.is_none().then(|| self.network_settings());
-        let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
+        let http = self.http();
         let host = Url::parse(&request.url).map(|url| url.host).unwrap_or_default();
         let named = self.elsewhere.as_ref().map(|elsewhere| elsewhere.names(host));
         // An address that is one by its text alone has been looked at before.

@@ -175,7 +175,7 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
     let name = crate::base::text::escape_to(name, 80);
     let error = Error::new(Kind::Config, format!("no profile or provider `{name}`"), "");
     if config.profiles.contains_key(&name) {
-        let keys = || crate::base::name::CONFIG_KEYS.iter().copied().filter(|key| *key != "profile");
+        let keys = crate::base::name::profile_keys;
         // Whatever has the form of a value's name is taken for one, until there is a provider that does not know it.
         let mistyped = own.values.iter().find_map(|(value, (_, at))| Some((value, at, nearest(value, keys())?)));
         if let Some((value, at, near)) = mistyped {

@@ -3,6 +3,7 @@
 use super::template::Template;
 use crate::base::jose::Algorithm;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A provider: one token endpoint and its ways to a token.
 #[derive(Clone, Debug)]
@@ -445,6 +446,8 @@ pub struct Refresh {
     pub dead: Vec<Test>,
     /// The non-interactive grant to run then, if any.
     pub fallback: Option<String>,
+    /// How long after a refresh the provider still takes the old refresh token; zero: not at all.
+    pub grace: Duration,
 }
 
 /// How an API expects the access token.

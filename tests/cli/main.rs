@@ -74,6 +74,7 @@ mod replies;
 mod schema;
 mod settings_in_force;
 mod setup;
+mod shared_stores;
 mod shell;
 mod signals;
 mod signing;
