@@ -6,6 +6,7 @@ mod programs;
 mod sending;
 #[cfg(test)]
 pub mod testing;
+mod watched;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
@@ -14,7 +15,7 @@ use crate::cli::{Color, Global};
 use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::shared::{Network, Setting, SharedStore};
+use crate::storage::secrets::shared::{Network, Setting};
 use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
@@ -22,13 +23,14 @@ use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Http, NetworkSettings};
 use crate::system::process::Failed;
-use crate::system::progress::{Progress, Style};
+use crate::system::progress::Style;
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use watched::Watched;
 use zeroize::Zeroizing;
 
 /// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
@@ -79,48 +81,6 @@ pub struct Event {
     pub command: Vec<String>,
 }
 
-/// A store that is waited for where a person watches.
-struct Watched {
-    store: Box<dyn Store>,
-    style: Style,
-    what: String,
-}
-
-impl Watched {
-    fn watch<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
-        let what = self.what.clone();
-        let _progress = Progress::begin(self.style, move || format!("waiting for {what}…"));
-        call(self.store.as_mut())
-    }
-}
-
-impl Store for Watched {
-    fn get(&mut self, profile: &str) -> std::result::Result<Option<Secret>, StoreError> {
-        self.watch(|store| store.get(profile))
-    }
-
-    fn set(&mut self, profile: &str, entry: &Secret) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.set(profile, entry))
-    }
-
-    fn ready(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.ready())
-    }
-
-    fn prepare(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.prepare())
-    }
-
-    fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
-        self.watch(|store| store.forget(profile))
-    }
-
-    // Who works with versions says himself what is waited for.
-    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
-        self.store.shared()
-    }
-}
-
 impl Host {
     /// The real host.
     pub fn real() -> Host {
@@ -139,6 +99,13 @@ impl Host {
             http: OnceCell::new(),
             elsewhere: None,
         }
+    }
+
+    /// A host that asks for what a store needs, with this environment, until `deadline`. It says nothing.
+    pub fn apart(env: Env, deadline: Instant) -> Host {
+        let mut host = Host { env, ..Host::real() };
+        host.clock.deadline = deadline;
+        host
     }
 
     /// Where things are kept.
