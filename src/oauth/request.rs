@@ -213,6 +213,14 @@ pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
     }
 }
 
+/// The address of a page that a person opens, made of `values`.
+///
+/// # Errors
+/// As [`build`].
+pub fn page(template: &Template, values: &Values) -> Result<String, Unready> {
+    fill_url(template, values).map(|url| url.to_string())
+}
+
 /// What client authentication and DPoP add to a request.
 #[derive(Clone, Default)]
 pub struct Added {

@@ -53,6 +53,8 @@ pub enum Source {
     Api(String),
     /// The registration of a client with this issuer, at a login.
     Registration(String),
+    /// A login: the redirect, or a reply of this origin on the way to the token.
+    Login(String),
     /// The provider's default.
     Default,
     /// A prompt.
@@ -75,6 +77,7 @@ impl std::fmt::Display for Source {
             Source::Store => f.write_str("the secret store"),
             Source::Metadata(issuer) | Source::Api(issuer) => write!(f, "the metadata of {issuer}"),
             Source::Registration(issuer) => write!(f, "the registration at {issuer}"),
+            Source::Login(origin) => write!(f, "the login at {origin}"),
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }

@@ -1,7 +1,9 @@
 //! Checks a provider file as a whole: every name in it must exist.
 
+mod login;
+
 use super::template::Piece;
-use super::{Auth, Call, Encode, Field, Flow, Param, Provider, Template};
+use super::{Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
 use crate::base::toml::{Document, Table, unknown};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +12,8 @@ pub fn mark_urls(provider: &mut Provider) {
     let begins: Vec<String> = provider
         .grants
         .iter()
-        .flat_map(|g| [Some(&g.call), g.begin.as_ref()])
-        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].map(Option::as_ref))
-        .flatten()
+        .flat_map(Grant::calls)
+        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].into_iter().flatten())
         .flat_map(|call| match call.url.0.first() {
             Some(Piece::Value { name, or, .. }) => [Some(name.clone()), or.clone()],
             _ => [None, None],
@@ -21,6 +22,11 @@ pub fn mark_urls(provider: &mut Provider) {
         .collect();
     for param in &mut provider.params {
         param.url |= begins.contains(&param.name);
+    }
+    for kept in provider.grants.iter_mut().flat_map(Grant::keeps_mut) {
+        if kept.shape == Shape::Text && begins.contains(&kept.name) {
+            kept.shape = Shape::Url;
+        }
     }
 }
 
@@ -41,11 +47,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     expansions(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
-        let known = [&["refresh_token"], grant.flow.finds()].concat();
-        call(&at, &place, provider, &grant.call, &known);
-        if let Some(begin) = &grant.begin {
-            call(&at, &["grants", &grant.name, "begin"], provider, begin, &known);
-        }
+        login::grant(&at, provider, grant);
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
@@ -182,13 +184,19 @@ fn expansions(at: &Places, provider: &Provider) {
         }
     }
     let grants = provider.grants.iter().flat_map(|grant| {
-        let own = vec!["grants", grant.name.as_str()];
-        let begin = [own.clone(), vec!["begin"]].concat();
-        [Some((own, &grant.call)), grant.begin.as_ref().map(|call| (begin, call))]
+        let own = ["grants", grant.name.as_str()];
+        let of = move |call| match () {
+            () if std::ptr::eq(&grant.call, call) => own.to_vec(),
+            () if grant.begin.as_ref().is_some_and(|begin| std::ptr::eq(begin, call)) => {
+                [&own[..], &["begin"]].concat()
+            }
+            () => [&own[..], &["steps"]].concat(),
+        };
+        grant.calls().map(move |call| (of(call), call))
     });
     let others = [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)];
-    let others = others.into_iter().map(|(place, call)| call.as_ref().map(|call| (vec![place], call)));
-    for (place, call) in grants.chain(others).flatten() {
+    let others = others.into_iter().filter_map(|(place, call)| Some((vec![place], call.as_ref()?)));
+    for (place, call) in grants.chain(others) {
         let (mut places, mut most) = (0, 0);
         call.each_template(&mut |template| {
             places += 1;
@@ -275,13 +283,17 @@ fn holds_itself(params: &BTreeMap<&str, &Param>, name: &str) -> bool {
     false
 }
 
+/// What no URL holds outside its query: it would stand in every log on the way.
+const TOKENS: &[&str] = &["refresh_token", "access_token", "device_code", "code", "auth_req_id"];
+
 fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) {
     // What the grants share is wrong once, where it stands.
     let inside = |key| match at.has(&[place, &[key]].concat()) || !at.has(&["request", key]) || place[0] != "grants" {
         true => [place, &[key]].concat(),
         false => vec!["request", key],
     };
-    names(at, &inside("url"), provider, &call.url, &[]);
+    let in_url: Vec<&str> = known.iter().filter(|name| !TOKENS.contains(name)).copied().collect();
+    names(at, &inside("url"), provider, &call.url, &in_url);
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;

@@ -41,7 +41,7 @@ impl Flow {
         match self {
             Flow::Direct | Flow::Signed => &[],
             Flow::AuthorizationCode => &["code", "redirect_uri", "state", "nonce", "code_verifier", "code_challenge"],
-            Flow::DeviceCode => &["device_code"],
+            Flow::DeviceCode => &["device_code", "user_code", "code_verifier", "code_challenge"],
             Flow::Ciba => &["auth_req_id"],
         }
     }
@@ -159,6 +159,9 @@ impl Provider {
             all.insert("assertion".into(), true);
         }
         all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
+        for name in grant.keeps().map(|kept| &kept.name) {
+            all.entry(name.clone()).and_modify(|optional| *optional = true);
+        }
         let mut all = self.closure(all);
         if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {
             // The endpoints come from the issuer, or the issuer is one way to them.
@@ -207,11 +210,14 @@ impl Provider {
         self.params.iter().filter(|param| used.contains_key(&param.name)).collect()
     }
 
-    /// All its requests.
+    /// All its requests, to be changed.
     pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
-        let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);
+        let grants = self.grants.iter_mut().flat_map(|grant| {
+            let steps = grant.steps.iter_mut().map(|step| &mut step.call);
+            steps.chain([Some(&mut grant.call), grant.begin.as_mut()].into_iter().flatten())
+        });
         let others = [self.revoke.as_mut(), self.introspect.as_mut(), self.userinfo.as_mut()];
-        grants.chain(others).flatten()
+        grants.chain(others.into_iter().flatten())
     }
 
     /// Whether `grant` sends a person's own secret: it is never repeated automatically.
@@ -250,10 +256,21 @@ impl Assertion {
 }
 
 impl Grant {
+    /// The most steps that a grant may have.
+    pub const MOST_STEPS: usize = 4;
+
+    /// Its requests, in the order in which they are sent.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        let before = self.steps(true).map(|step| &step.call);
+        let after = self.steps(false).map(|step| &step.call);
+        before.chain(&self.begin).chain(after).chain(std::iter::once(&self.call))
+    }
+
     /// The values that its requests use, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = self.call.names();
-        for (name, optional) in self.begin.iter().flat_map(Call::names) {
+        let others = self.begin.iter().chain(self.steps.iter().map(|step| &step.call));
+        for (name, optional) in others.flat_map(Call::names) {
             let known = all.entry(name).or_insert(optional);
             *known = *known && optional;
         }
@@ -299,7 +316,8 @@ impl Grant {
         {
             all.insert("client_secret".into(), false);
         }
-        all.retain(|name, _| !self.flow.finds().contains(&name.as_str()));
+        let found = self.finds();
+        all.retain(|name, _| !found.contains(&name.as_str()));
         all
     }
 }

@@ -2,11 +2,13 @@
 
 mod built_in;
 mod check;
+mod login;
 mod methods;
 mod parse;
 pub mod template;
 mod types;
 
 pub use built_in::{BY_ADDRESS, built_in};
+pub use login::{Device, Kept, Redirect, Shape, State, Step};
 pub use template::Template;
 pub use types::*;

@@ -1,5 +1,6 @@
 //! What a provider file says, as types.
 
+use super::login::{Device, Redirect, Step};
 use super::template::Template;
 use crate::base::jose::Algorithm;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Provider {
     pub discover: Discover,
     /// How an API expects the access token.
     pub usage: Use,
+    /// The domains whose hosts a URL that a login finds may have, besides the origins that the file names.
+    pub sites: Vec<String>,
     /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
 }
@@ -156,8 +159,14 @@ pub struct Grant {
     pub flow: Flow,
     /// The request that a flow begins with; for [`Flow::AuthorizationCode`] the authorization URL.
     pub begin: Option<Call>,
+    /// How that request's reply and the answers to the polls are read, with [`Flow::DeviceCode`].
+    pub device: Device,
+    /// What the browser brings back, with [`Flow::AuthorizationCode`].
+    pub redirect: Redirect,
     /// Where the parameters of that URL are pushed first, if the server supports it (RFC 9126).
     pub push: Option<Template>,
+    /// The requests on the way to that for the token, at most [`Grant::MOST_STEPS`].
+    pub steps: Vec<Step>,
     /// The request for the token.
     pub call: Call,
     /// How to read the reply.

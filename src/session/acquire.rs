@@ -15,12 +15,14 @@ use crate::provider::template::Gap;
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask};
 use crate::session::explain::{Lack, login_needed};
+use crate::session::found;
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::journal;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::session::status;
+use crate::session::steps;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry, Refusal};
 use crate::system::signals::Stake;
@@ -231,10 +233,13 @@ fn run(
         .into());
     }
     let hold = crate::system::signals::hold(Stake::Time);
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
     let outcome = match grant.flow {
         Flow::Signed => signed(profile, &inputs, host.clock.now()),
-        _ => ask(host, profile, &asking, &inputs)?,
+        _ => match steps::after(host, profile, grant, &mut inputs)? {
+            Some(failed) => failed,
+            None => ask(host, profile, &asking, &inputs)?,
+        },
     };
     let issued = match outcome {
         Outcome::Issued(issued) => issued,
@@ -426,6 +431,10 @@ pub fn cached(
     if value.contains(['\r', '\n', '\0']) {
         return Err(wrong("would hold a line break or NUL").into());
     }
+    let mut extra = issued.extra.clone();
+    for (name, value) in found::extras(profile, inputs) {
+        extra.entry(name).or_insert(value);
+    }
     Ok(Token {
         provider: profile.provider.name.clone(),
         grant: grant.name.clone(),
@@ -437,7 +446,7 @@ pub fn cached(
         header: (usage.header.clone(), Secret::new(value)),
         id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
         dpop_key: inputs.dpop_key.clone(),
-        extra: issued.extra.clone(),
+        extra,
         identity,
     })
 }

@@ -7,7 +7,7 @@ use crate::base::url;
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
 use crate::profile::{Profile, Source};
-use crate::provider::{Auth, Call, Flow, Grant, Param, Template};
+use crate::provider::{Auth, Call, Flow, Grant, Param, Shape, Step, Template};
 use anyhow::Result;
 use zeroize::Zeroizing;
 
@@ -40,6 +40,10 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
         };
         steps.push(Preview { what: what.into(), text: serde_json::Value::Object(object).to_string() });
     }
+    for step in grant.steps(true) {
+        let request = blanks.request(&step.call)?;
+        steps.push(Preview { what: found(step), text: blanks.show(&request) });
+    }
     if let Some(begin) = &grant.begin {
         let request = blanks.request(begin)?;
         steps.push(match grant.flow {
@@ -47,11 +51,24 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
             _ => Preview { what: "begins the login".into(), text: blanks.show(&request) },
         });
     }
+    for step in grant.steps(false) {
+        let request = blanks.request(&step.call)?;
+        steps.push(Preview { what: found(step), text: blanks.show(&request) });
+    }
     if grant.flow != Flow::Signed {
         let request = blanks.request(&grant.call)?;
         steps.push(Preview { what: "gets the token".into(), text: blanks.show(&request) });
     }
     Ok(steps)
+}
+
+/// What a step is for.
+fn found(step: &Step) -> String {
+    let names: Vec<String> = step.keep.iter().map(|kept| format!("{{{}}}", kept.name)).collect();
+    match names.is_empty() {
+        true => "comes before".into(),
+        false => format!("finds {}", names.join(" and ")),
+    }
 }
 
 /// The values of a request, with marks for those that are not to be shown or not known. A mark is made of letters and
@@ -86,7 +103,7 @@ impl<'p> Blanks<'p> {
                 blanks.mark(name);
             }
         }
-        grant.flow.finds().iter().for_each(|name| blanks.mark(name));
+        grant.finds().iter().for_each(|name| blanks.mark(name));
         if grant.assertion.is_some() {
             blanks.mark("assertion");
         }
@@ -121,7 +138,8 @@ impl<'p> Blanks<'p> {
     fn mark(&mut self, name: &str) {
         let mark = mark(self.names.len());
         let is = |of: fn(&Param) -> bool| self.profile.param(name).is_some_and(of);
-        let is_url = is(|param| param.url);
+        let is_url =
+            is(|param| param.url) || self.grant.keeps().any(|kept| kept.name == name && kept.shape != Shape::Text);
         let text = match () {
             () if is_url => format!("{SCHEME}{mark}"),
             () if is(|param| param.pairs) => format!("{mark}={mark}"),

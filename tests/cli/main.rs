@@ -37,6 +37,7 @@ mod flows;
 mod flows_clients;
 mod flows_device;
 mod flows_discovery;
+mod flows_odd;
 mod flows_sessions;
 mod get;
 mod goes_home;

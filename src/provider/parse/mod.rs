@@ -1,15 +1,20 @@
 //! A provider file, from TOML to types. It is read to its end whatever is wrong with it, so that all of that can be told.
 
+mod assertion;
 mod call;
+mod login;
 mod response;
 mod shapes;
 
+use self::assertion::assertion;
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
+use self::login::{device, redirect, steps};
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
-    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field,
-    Find, Flow, Grant, Inside, Lifetime, Param, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Device, Discover, Encode, Expiry,
+    Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Provider, Redirect, Refresh, Rules, Shape, State, Step,
+    Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -80,6 +85,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         userinfo: same(|b| &b.userinfo),
         discover: root.read("discover", base.map_or(Discover::Nothing, |b| b.discover), discover),
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
+        sites: root.read("sites", base.map(|b| b.sites.clone()).unwrap_or_default(), login::sites),
         // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[doc.text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
@@ -276,6 +282,9 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
         help: text("help").or(base.map(|b| b.help.clone())).unwrap_or_default(),
         flow,
         begin,
+        device: device(table("device").as_ref(), flow, base.map(|b| &b.device)),
+        steps: steps(own, shared, base),
+        redirect: redirect(table("redirect").as_ref(), flow, base.map(|b| &b.redirect)),
         push: own.read("push", base.and_then(|b| b.push.clone()), |v| template(v).map(Some)),
         call: call(Some(own), shared.call, own, base.map(|b| &b.call)),
         response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response)),
@@ -292,33 +301,6 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
     };
     reply.iter().for_each(Table::finish);
     grant
-}
-
-/// How an assertion is made: RFC 7523 §3 requires `iss`, `sub`, `aud` and `exp`.
-fn assertion(table: &Table, base: Option<&Assertion>) -> Assertion {
-    let seconds = |key: &'static str, default: i64| table.read(key, default, |v| duration(v, v.text()?));
-    let algorithm = |value: TomlValue| {
-        Algorithm::parse(value.text()?)
-            .filter(|a| !a.is_symmetric())
-            .map(Some)
-            .ok_or_else(|| value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)"))
-    };
-    let assertion = Assertion {
-        claims: match (table.get("claims"), base) {
-            (Some(value), _) => templates(value),
-            (None, Some(base)) => base.claims.clone(),
-            (None, None) => {
-                table.note("missing `claims`: the content of the assertion");
-                Vec::new()
-            }
-        },
-        jti: table.read("jti", base.is_none_or(|b| b.jti), |v| v.flag()),
-        algorithm: table.read("algorithm", base.and_then(|b| b.algorithm), algorithm),
-        lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime)),
-        backdate: seconds("backdate", base.map_or(30, |b| b.backdate)),
-    };
-    table.finish();
-    assertion
 }
 
 /// The values: those of `base`, with the file's changes, and the file's own.

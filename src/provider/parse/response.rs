@@ -76,7 +76,7 @@ fn taken<'d, 't, T>(value: Option<TomlValue<'d, 't>>, read: impl FnOnce(TomlValu
 }
 
 /// A list whose items `read` takes, each for itself.
-fn items<'d, 't, T>(value: TomlValue<'d, 't>, read: impl Fn(TomlValue<'d, 't>) -> Result<T>) -> Vec<T> {
+pub(super) fn items<'d, 't, T>(value: TomlValue<'d, 't>, read: impl Fn(TomlValue<'d, 't>) -> Result<T>) -> Vec<T> {
     let list = value.keep(value.list()).unwrap_or_default();
     list.into_iter().filter_map(|item| value.keep(read(item))).collect()
 }
