@@ -14,3 +14,6 @@ pub mod reply;
 pub mod request;
 pub mod resource;
 pub mod web_identity;
+
+#[cfg(test)]
+mod tests;

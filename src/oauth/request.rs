@@ -122,7 +122,7 @@ pub fn defaults(provider: &Provider, values: &mut Values, is_off: &dyn Fn(&str) 
                 continue;
             }
             let Some(default) = &param.default else { continue };
-            let filled = if param.url { fill_url(default, values) } else { fill(default, values) };
+            let filled = if param.url { fill_url(provider, default, values) } else { fill(default, values) };
             match filled {
                 Ok(text) => values.insert(param.name.clone(), text),
                 Err(Unready::Missing(_)) => continue,
@@ -160,9 +160,9 @@ fn fill_entry(template: &Template, values: &Values) -> Result<Option<Zeroizing<S
     }
 }
 
-/// A URL: the value it begins with is one itself; in the host only what can be part of a name; elsewhere
-/// percent-encoded. A value that is the whole URL stays as it is, down to a slash at its end.
-fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
+/// A URL: the value it begins with is one itself; in the host only what can be part of a name, with dots if `provider`
+/// itself has it so; elsewhere percent-encoded. A value that is the whole URL stays as it is, down to a slash at its end.
+fn fill_url(provider: &Provider, template: &Template, values: &Values) -> Result<Zeroizing<String>, Unready> {
     let mut url = Zeroizing::new(String::new());
     for piece in &template.0 {
         let (name, or, optional) = match piece {
@@ -185,7 +185,9 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
         } else if url.is_empty() {
             url.push_str(crate::base::url::base(value).map_err(|why| wrong(&why))?);
         } else if url.split_once("://").is_none_or(|(_, rest)| !rest.contains(['/', '?', '#'])) {
-            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            let has_dots = provider.writes(name, value);
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || (b == b'.' && has_dots);
+            if value.is_empty() || !value.bytes().all(fits) {
                 return Err(wrong("is part of a host name, so it may only contain letters, digits and hyphens"));
             }
             url.push_str(value);
@@ -202,8 +204,8 @@ fn fill_url(template: &Template, values: &Values) -> Result<Zeroizing<String>, U
 ///
 /// # Errors
 /// As [`build`].
-pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
-    let url = fill_url(&call.url, values)?;
+pub fn url(provider: &Provider, call: &Call, values: &Values) -> Result<String, Unready> {
+    let url = fill_url(provider, &call.url, values)?;
     match crate::base::url::Url::parse(&url) {
         Ok(_) => Ok(url.to_string()),
         Err(why) => {
@@ -217,8 +219,8 @@ pub fn url(call: &Call, values: &Values) -> Result<String, Unready> {
 ///
 /// # Errors
 /// As [`build`].
-pub fn page(template: &Template, values: &Values) -> Result<String, Unready> {
-    fill_url(template, values).map(|url| url.to_string())
+pub fn page(provider: &Provider, template: &Template, values: &Values) -> Result<String, Unready> {
+    fill_url(provider, template, values).map(|url| url.to_string())
 }
 
 /// What client authentication and DPoP add to a request.
@@ -243,7 +245,7 @@ pub fn build(
     repeat: Repeat,
     added: Added,
 ) -> Result<Request, Unready> {
-    let mut address = Zeroizing::new(url(call, values)?);
+    let mut address = Zeroizing::new(url(provider, call, values)?);
     let mut query = Vec::new();
     for (name, template) in &call.query {
         query.extend(fill_field(provider, name, template, values)?);

@@ -213,6 +213,7 @@ impl Profile {
         profile.check_grants()?;
         profile.check_config_values()?;
         profile.gather(host, &wishes.flags)?;
+        profile.choose();
         let values = profile.known_values()?;
         profile.provider.calls_mut().for_each(|call| call.settle(|name| values.get(name).map(|v| v.as_str())));
         if wishes.ci {
@@ -220,6 +221,15 @@ impl Profile {
         }
         profile.identity_defaults();
         Ok(profile)
+    }
+
+    /// Puts what is set by the choices that are made into the defaults.
+    pub fn choose(&mut self) {
+        let given = |name: &str| match self.given.get(name)?.text.as_deref()? {
+            [text] => Some(text.expose()),
+            _ => None,
+        };
+        self.provider.choose(given);
     }
 
     fn check_grants(&self) -> Result<()> {
@@ -249,16 +259,6 @@ impl Profile {
     pub fn default_grant(&self) -> &Grant {
         let named = self.asked.as_deref().or(self.config.grant.as_deref());
         named.and_then(|name| self.provider.grant(name)).unwrap_or(&self.provider.grants[0])
-    }
-
-    /// How to log in again: the command, or words if the last one had values that no file has.
-    pub fn login_again(&self, grant: &Grant) -> String {
-        let typed =
-            |(name, given): (&String, &Given)| given.source == Source::Flag && !self.config.values.contains_key(name);
-        match self.given.iter().any(typed) || !self.is_kept() {
-            true => "run the same command again".into(),
-            false => format!("run: tok login {} {}", self.name, grant.name),
-        }
     }
 
     /// The command that logs in with the options of this call. A secret is none of them: it is asked for.

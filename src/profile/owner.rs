@@ -74,7 +74,7 @@ impl Profile {
         for param in self.provider.params.iter().filter(|p| p.secret) {
             values.entry(param.name.clone()).and_modify(|text| *text = Zeroizing::new("secret".into()));
         }
-        request::url(self.session_call(), &values).ok()
+        request::url(&self.provider, self.session_call(), &values).ok()
     }
 
     pub(super) fn session_call(&self) -> &Call {

@@ -1,5 +1,6 @@
 //! Checks a provider file as a whole: every name in it must exist.
 
+mod choices;
 mod login;
 
 use super::template::Piece;
@@ -45,6 +46,7 @@ const MOST_PLACES: usize = 1000;
 pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     let at = Places { doc, root };
     expansions(&at, provider);
+    choices::choices(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
         login::grant(&at, provider, grant);
@@ -137,14 +139,20 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         }
     }
     for param in &provider.params {
-        let place = ["params", param.name.as_str(), "default"];
-        let Some([Piece::Text(text)]) = param.default.as_ref().map(|d| d.0.as_slice()) else { continue };
-        if let (true, Err(why)) = (param.url, crate::base::url::base(text)) {
-            at.note(&place, format!("this URL {why}"));
+        if let Some(default) = &param.default {
+            literal(&at, param, default, &["params", &param.name, "default"]);
         }
-        if !param.choices.is_empty() && !param.choices.contains(text) {
-            at.note_unknown(&place, "choice", text, param.choices.iter().map(String::as_str));
-        }
+    }
+}
+
+/// Checks a text that the file itself has as the value `param`.
+fn literal(at: &Places, param: &Param, template: &Template, place: &[&str]) {
+    let Some(text) = template.literal().filter(|text| !text.is_empty()) else { return };
+    if let (true, Err(why)) = (param.url, crate::base::url::base(text)) {
+        at.note(place, format!("this URL {why}"));
+    }
+    if !param.choices.is_empty() && !param.choices.iter().any(|choice| choice == text) {
+        at.note_unknown(place, "choice", text, param.choices.iter().map(String::as_str));
     }
 }
 

@@ -137,8 +137,9 @@ impl Provider {
     /// The origins that the file itself names: those of its requests, of the defaults of its values, of its API.
     pub fn own_origins(&self) -> BTreeSet<String> {
         let defaults = self.params.iter().flat_map(|param| {
+            let set = param.sets.iter().flat_map(|(_, set)| set.iter().map(|(_, text)| text.clone()));
             let choices = param.choices.iter().map(|choice| Template::text(choice));
-            param.default.iter().cloned().chain(choices).collect::<Vec<_>>()
+            param.default.iter().cloned().chain(choices).chain(set).collect::<Vec<_>>()
         });
         let calls = self.grants.iter().flat_map(Grant::calls);
         let others = [&self.revoke, &self.introspect, &self.userinfo].into_iter().flatten();

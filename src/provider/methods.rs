@@ -140,6 +140,26 @@ impl Provider {
         self.params.iter().find(|p| p.name == name)
     }
 
+    /// Puts what is set by the choices that are made into the defaults: those that `value` names, else the default ones.
+    pub fn choose<'v>(&mut self, value: impl Fn(&str) -> Option<&'v str>) {
+        let mut chosen = Vec::new();
+        for param in self.params.iter().filter(|param| !param.sets.is_empty()) {
+            let choice = value(&param.name).or(param.default.as_ref().and_then(Template::literal));
+            let set = param.sets.iter().find(|(name, _)| Some(name.as_str()) == choice);
+            chosen.extend(set.into_iter().flat_map(|(_, set)| set.clone()));
+        }
+        for (name, template) in chosen {
+            if let Some(param) = self.params.iter_mut().find(|param| param.name == name) {
+                param.default = Some(template);
+            }
+        }
+    }
+
+    /// Whether the file itself has `text` as the value `name`.
+    pub fn writes(&self, name: &str, text: &str) -> bool {
+        self.param(name).is_some_and(|param| param.writes(text))
+    }
+
     /// The endpoint that `call` goes to, by its name in the issuer's metadata (RFC 8414 §2), if it has one.
     pub fn endpoint(&self, call: &Call) -> Option<&str> {
         call.url.names().find_map(|(name, _)| self.param(name)?.metadata.as_deref())
@@ -231,7 +251,14 @@ impl Param {
     pub fn leads_to(&self) -> Vec<(String, bool)> {
         let default =
             self.default.iter().flat_map(Template::names).map(|(name, optional)| (name.to_string(), optional));
-        default.chain(self.inside.iter().map(|inside| (inside.value.clone(), false))).collect()
+        let chosen = self.chosen_by.iter().map(|by| (by.clone(), self.default.is_some()));
+        default.chain(self.inside.iter().map(|inside| (inside.value.clone(), false))).chain(chosen).collect()
+    }
+
+    /// Whether the provider file itself has `text` as this value, so that it may have dots where it is part of a host.
+    fn writes(&self, text: &str) -> bool {
+        self.choices.iter().any(|choice| choice == text)
+            || self.default.as_ref().and_then(Template::literal) == Some(text)
     }
 
     /// `text` as it is sent.

@@ -95,6 +95,15 @@ impl Template {
         })
     }
 
+    /// Its text, where it has no places for values.
+    pub fn literal(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether it is a single value whose name satisfies `is`.
     pub fn is_alone(&self, is: impl Fn(&str) -> bool) -> bool {
         matches!(self.0.as_slice(), [Piece::Value { name, .. }] if is(name))

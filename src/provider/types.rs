@@ -108,6 +108,10 @@ pub struct Param {
     pub default: Option<Template>,
     /// The allowed values; empty: any.
     pub choices: Vec<String>,
+    /// What each choice sets: defaults of other values, by name.
+    pub sets: Vec<(String, Vec<(String, Template)>)>,
+    /// The value whose choice sets this one's default.
+    pub chosen_by: Option<String>,
     /// Several values, joined by `separator` on the wire.
     pub list: bool,
     /// The separator of a list.
@@ -464,7 +468,7 @@ pub struct Use {
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }
-/// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
+/// The HTTP methods of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET

@@ -308,7 +308,8 @@ pub fn send<'f>(
         }
         named => named,
     };
-    let mut url = request::url(call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
+    let mut url =
+        request::url(&profile.provider, call, inputs.values()).map_err(|unready| not_ready(profile, unready))?;
     let mut to = origin(&url).unwrap_or_default();
     check_homes(profile, call, inputs, &to)?;
     // The values with the address of an endpoint that has moved.
@@ -384,7 +385,7 @@ pub fn send<'f>(
             && let Some(values) = moved(host, profile, call, inputs)
             && repeat != Repeat::Personal
         {
-            let new = request::url(call, &values).map_err(|unready| not_ready(profile, unready))?;
+            let new = request::url(&profile.provider, call, &values).map_err(|unready| not_ready(profile, unready))?;
             let new_to = origin(&new).unwrap_or_default();
             check_homes(profile, call, inputs, &new_to)?;
             host.terminal.detail(&format!("{}: {to} has moved this endpoint; once more, at {new_to}", profile.name));

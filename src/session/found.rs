@@ -50,9 +50,8 @@ pub fn beside(profile: &Profile, grant: &Grant, found: &[(String, Secret)], inpu
             }
             None if grant.names().get(&kept.name) == Some(&false) => {
                 let what = format!("it has no {} ({})", found::place(kept).trim_start_matches("at "), kept.name);
-                return Err(
-                    Error::new(Kind::Reply, "the login response cannot be used", what).hint(profile.login_again(grant))
-                );
+                return Err(Error::new(Kind::Reply, "the login response cannot be used", what)
+                    .hint(format!("log in again: {}", profile.login_command(Some(grant)))));
             }
             None => {}
         }

@@ -153,10 +153,7 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<
         Some(listener) => listen(host, run, &address, listener, &expected)?,
         None => take_pasted(host, run, &address, &redirect_uri, &expected)?,
     };
-    let (code, beside) = answer.code().map_err(|mut error| {
-        error.hint.get_or_insert(profile.login_again(grant));
-        name_redirect(error.into(), inputs)
-    })?;
+    let (code, beside) = answer.code().map_err(|error| name_redirect(error.into(), inputs))?;
     inputs.set("code", code.expose());
     Ok(found::beside(profile, grant, &beside, inputs)?)
 }
@@ -189,15 +186,14 @@ fn take_pasted(
     redirect_uri: &str,
     expected: &ExpectedRedirect,
 ) -> Result<Callback> {
-    let Run { profile, grant, person, .. } = *run;
+    let Run { person, .. } = *run;
     host.terminal.show(&format!("Log in here:\n{}", shown(address)));
     let mut pasting = Pasting::begin();
     let ask = format!(
         "Then paste the address that the login ended at, even if the page shows an error: it begins with {}",
         escape_to(redirect_uri, LONGEST)
     );
-    let nothing =
-        |kind, why: &str| Err(Error::new(kind, "nothing was pasted", why).hint(profile.login_again(grant)).into());
+    let nothing = |kind, why: &str| Err(Error::new(kind, "nothing was pasted", why).into());
     host.terminal.prompt(&ask);
     let start = Instant::now();
     loop {
@@ -386,7 +382,10 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let provider = &profile.provider;
     let build = |call: &Call, inputs: &Inputs| -> Result<String> {
         // What stands in the address is sent to whoever answers there.
-        let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+        let to = request::url(&profile.provider, call, inputs.values())
+            .ok()
+            .and_then(|url| open_store::origin(&url))
+            .unwrap_or_default();
         exchange::check_homes(profile, call, inputs, &to)?;
         let made = request::build(provider, call, inputs.values(), Repeat::Freely, Added::default());
         Ok(made.map(|request| request.url.to_string()).map_err(|unready| profile.unready(unready))?)
@@ -430,7 +429,10 @@ fn ask(host: &mut Host, run: &Run, call: &Call, inputs: &Inputs) -> Result<Map<S
 }
 
 fn lacks(profile: &Profile, call: &Call, inputs: &Inputs, reply: &Map<String, Value>, name: &str) -> Error {
-    let to = request::url(call, inputs.values()).ok().and_then(|url| open_store::origin(&url)).unwrap_or_default();
+    let to = request::url(&profile.provider, call, inputs.values())
+        .ok()
+        .and_then(|url| open_store::origin(&url))
+        .unwrap_or_default();
     let what = format!("the reply from {to} cannot be read");
     Error::new(Kind::Reply, what, format!("no {name}{}", reply::instead(reply)))
         .hint(format!("check that {to} is the right server{}", profile.to_see()))

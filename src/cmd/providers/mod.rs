@@ -11,7 +11,7 @@ use crate::cli::{Global, Providers, ProvidersCommand};
 use crate::cmd::Missing;
 use crate::host::Host;
 use crate::profile::{Library, Loaded, Setup, read_trusted, variable};
-use crate::provider::{About, Provider, built_in};
+use crate::provider::{About, Param, Provider, Template, built_in};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -152,6 +152,7 @@ fn object(found: &Loaded) -> Value {
                 "identity": p.identity.is_some(),
                 "list": p.list,
                 "choices": p.choices,
+                "sets": sets(p),
                 "help": p.help,
                 "variable": variable(&provider.name, &p.name),
             })
@@ -177,6 +178,15 @@ fn object(found: &Loaded) -> Value {
         "grant_details": details,
         "values": values,
     })
+}
+
+/// What each choice of a value sets, if it does.
+fn sets(param: &Param) -> Option<Value> {
+    let choice = |(name, set): &(String, Vec<(String, Template)>)| {
+        let set = set.iter().map(|(name, text)| (name.clone(), text.to_string().into()));
+        (name.clone(), Value::Object(set.collect()))
+    };
+    (!param.sets.is_empty()).then(|| Value::Object(param.sets.iter().map(choice).collect()))
 }
 
 /// What stands above the grants of a provider: lines of a name and a text.
@@ -230,8 +240,16 @@ fn one_provider(found: &Loaded, columns: Option<usize>) -> String {
             (_, _, true) => "list",
             _ => "",
         };
-        let default = p.default.as_ref().map(|d| format!(" [default: {d}]")).unwrap_or_default();
-        let help = escape(&format!("{}{default}", p.help));
+        let default = match (&p.default, &p.chosen_by) {
+            (_, Some(by)) => format!(" [set by {by}]"),
+            (Some(default), None) => format!(" [default: {default}]"),
+            (None, None) => String::new(),
+        };
+        let one_of = match p.sets.is_empty() {
+            true => String::new(),
+            false => format!(" [one of: {}]", p.choices.join(", ")),
+        };
+        let help = escape(&format!("{}{one_of}{default}", p.help));
         [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), help]
     });
     text.push_str(&table(rows.collect(), columns));

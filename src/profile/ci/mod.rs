@@ -213,7 +213,7 @@ impl Wanted<'_> {
     }
 
     /// The token that a program of the runner prints.
-    fn by_program(&self, host: &Host, words: &[&str]) -> Result<Secret> {
+    fn by_program(&self, host: &mut Host, words: &[&str]) -> Result<Secret> {
         let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
         host.run_command(&words, Lines::One).map_err(|failed| {
             let kind = if failed.timed_out { Kind::Unavailable } else { Kind::Config };
@@ -247,7 +247,7 @@ impl Profile {
     /// or a file does not fit; of an endpoint as the contract's "By reply".
     pub(super) fn ci_identity(&self, host: &mut Host, name: &str, source: &CiSource) -> Result<Secret> {
         let values = self.known_values().ok();
-        let endpoint = || request::url(&self.default_grant().call, values.as_ref()?).ok();
+        let endpoint = || request::url(&self.provider, &self.default_grant().call, values.as_ref()?).ok();
         let server = self.issuer().or_else(endpoint);
         let at = self.config.values.get(name).map(|(_, at)| at.as_str());
         let audience = source.audience.as_deref();

@@ -3,12 +3,14 @@
 mod assertion;
 mod call;
 mod login;
+mod params;
 mod response;
 mod shapes;
 
 use self::assertion::assertion;
 use self::call::{call, call_keys, header_name, header_text, scalar, templates};
 use self::login::{device, redirect, steps};
+use self::params::params;
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
@@ -127,8 +129,12 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         Some(base) if !is_named => {
             provider.grants = base.grants.iter().map(|grant| inherited(grant, &shared, &root)).collect();
         }
-        // A file that names some grants of another offers those; a session that they begin can still be refreshed.
+        // A file that names some grants of another offers those; a session that they begin can still be refreshed,
+        // unless none of their replies has a refresh token.
         _ => {
+            if named.is_some() && provider.grants.iter().all(|grant| grant.response.refresh_token.is_empty()) {
+                provider.refresh = None;
+            }
             if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
                 && provider.grant(&refresh).is_none()
                 && let Some(same) = base.and_then(|b| b.grant(&refresh))
@@ -301,98 +307,6 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
     };
     reply.iter().for_each(Table::finish);
     grant
-}
-
-/// The values: those of `base`, with the file's changes, and the file's own.
-fn params(table: Option<&Table>, base: Option<&Provider>) -> Vec<Param> {
-    let mut params = base.map(|b| b.params.clone()).unwrap_or_default();
-    for (name, at, value) in table.iter().flat_map(|table| table.all()) {
-        let Some(own) = value.keep(value.table()) else { continue };
-        let complain = |why: String| own.note_at(at.clone(), why);
-        if !is_value_name(&name) || name.ends_with("_file") {
-            complain(format!(
-                "invalid value name `{}`: use lower-case letters, digits and `_`, not ending in `_file`",
-                escape(&name)
-            ));
-            continue;
-        }
-        if CONFIG_KEYS.contains(&name.as_str()) {
-            complain(format!("`{name}` is a config key and cannot name a value"));
-            continue;
-        }
-        if name == "refresh_token" || name == "access_token" {
-            complain(format!("`{name}` is predefined and must not be declared"));
-            continue;
-        }
-        let place = params.iter().position(|p| p.name == name);
-        let param = param(name, &own, place.map(|at| &params[at]));
-        own.finish();
-        for (key, is_set) in [("personal", param.personal), ("identity", param.identity.is_some())] {
-            if is_set && !param.secret {
-                own.note(format!("`{key}` requires `secret = true`"));
-            }
-        }
-        if param.secret && param.default.is_some() {
-            own.note("a secret cannot have a default");
-        }
-        match place {
-            Some(at) => params[at] = param,
-            None => params.push(param),
-        }
-    }
-    params
-}
-
-fn param(name: String, own: &Table, base: Option<&Param>) -> Param {
-    let flag = |key: &'static str, default: Option<bool>| own.read(key, default.unwrap_or(false), |v| v.flag());
-    let text = |key: &'static str, default: Option<&String>| {
-        own.read(key, default.cloned(), |v| v.text().map(|text| Some(text.to_string())))
-    };
-    let until = |value: TomlValue| match value.text()? {
-        "" => Err(value.error("`until` must not be empty")),
-        text => Ok(Some(text.to_string())),
-    };
-    Param {
-        secret: flag("secret", base.map(|b| b.secret)),
-        personal: flag("personal", base.map(|b| b.personal)),
-        default: own.read("default", base.and_then(|b| b.default.clone()), |v| template(v).map(Some)),
-        choices: own.read("choices", base.map(|b| b.choices.clone()).unwrap_or_default(), |v| v.texts()),
-        list: flag("list", base.map(|b| b.list)),
-        separator: text("separator", base.map(|b| &b.separator)).unwrap_or(" ".into()),
-        help: text("help", base.map(|b| &b.help)).unwrap_or_default(),
-        url: flag("url", Some(base.is_some_and(|b| b.url) || name.ends_with("_url"))),
-        lines: flag("lines", base.map(|b| b.lines)),
-        file: flag("file", base.map(|b| b.file)),
-        repeat: flag("repeat", base.map(|b| b.repeat)),
-        metadata: text("metadata", base.and_then(|b| b.metadata.as_ref())),
-        supported: text("supported", base.and_then(|b| b.supported.as_ref())),
-        inside: own.read("inside", base.and_then(|b| b.inside.clone()), |v| inside(v).map(Some)),
-        upper: flag("upper", base.map(|b| b.upper)),
-        until: own.read("until", base.and_then(|b| b.until.clone()), until),
-        pairs: flag("pairs", base.map(|b| b.pairs)),
-        identity: own.read("identity", base.and_then(|b| b.identity.clone()), identity),
-        name,
-    }
-}
-
-fn inside(value: TomlValue) -> Result<Inside> {
-    let table = value.table()?;
-    let (Some(of), Some(at)) = (table.get("value"), table.get("at")) else {
-        return Err(value.error("expected { value = \"NAME\", at = \"/pointer\" }"));
-    };
-    let inside = Inside { value: of.text()?.into(), at: pointer(at)? };
-    table.done()?;
-    Ok(inside)
-}
-
-/// `true`, or the defaults of other values that go with an identity token.
-fn identity(value: TomlValue) -> Result<Option<Vec<(String, String)>>> {
-    if let DeValue::Boolean(flag) = value.raw() {
-        return Ok(flag.then(Vec::new));
-    }
-    let all = value.table()?.all();
-    let with = all.into_iter().map(|(name, _, text)| Ok((name, text.text()?.to_string())));
-    with.collect::<Result<_>>().map(Some)
 }
 
 fn template(value: TomlValue) -> Result<Template> {

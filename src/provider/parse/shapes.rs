@@ -53,5 +53,6 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
     ("assertion", "[grants.NAME.assertion]"),
     ("claims", "claims = { iss = \"{client_id}\" }"),
     ("defaults", "defaults = { scope = \"openid\" }"),
+    ("sets", "choices = { eu = { base_url = \"https://eu.example.com\" } }"),
     ("inside", "inside = { value = \"key_file\", at = \"/private_key\" }"),
 ];

@@ -52,7 +52,9 @@ pub(super) fn begin(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<P
     found::keep(profile, grant, &device.keep, &answer, inputs)?;
     let page = match (text(&device.verification_uri), &device.page) {
         (Some(page), _) => page,
-        (None, Some(page)) => request::page(page, inputs.values()).map_err(|unready| profile.unready(unready))?,
+        (None, Some(page)) => {
+            request::page(&profile.provider, page, inputs.values()).map_err(|unready| profile.unready(unready))?
+        }
         (None, None) => need(&device.verification_uri)?,
     };
     let complete = text(&device.verification_uri_complete);
