@@ -226,11 +226,13 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("Grants: `[grants.NAME]`", "[grants.a]\nurl = \"https://x.example\"\nPROBE = 1"),
     (
         "Logins on another device: `[grants.NAME.device]`",
-        "[grants.a]\nflow = \"device-code\"\nurl = \"https://x.example\"\n[grants.a.device]\nPROBE = 1",
+        "[grants.a]\nflow = \"device-code\"\nurl = \"https://x.example\"\nbegin.url = \"https://x.example\"\n\
+         [grants.a.device]\nPROBE = 1",
     ),
     (
         "The way back from the browser: `[grants.NAME.redirect]`",
-        "[grants.a]\nflow = \"authorization-code\"\nurl = \"https://x.example\"\n[grants.a.redirect]\nPROBE = 1",
+        "[grants.a]\nflow = \"authorization-code\"\nurl = \"https://x.example\"\nbegin.url = \"https://x.example\"\n\
+         [grants.a.redirect]\nPROBE = 1",
     ),
     (
         "Steps before the token: `[[grants.NAME.steps]]`",

@@ -188,11 +188,12 @@ impl Profile {
             Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off").into()),
             None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
         };
+        let early = loaded.provider.refresh.as_ref().and_then(|refresh| refresh.early);
         let mut profile = Profile {
             name: name.into(),
             store,
             cache,
-            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
+            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl).or(early),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
             client_metadata_url: own
                 .settings

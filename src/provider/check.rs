@@ -125,7 +125,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         match provider.grant(&refresh.grant) {
             None => at.note_unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()),
             Some(grant) if !provider.uses(grant).contains_key("refresh_token") => {
-                at.note(&["refresh", "grant"], "this grant does not use {refresh_token}");
+                at.note(&["refresh", "grant"], "this grant uses neither {refresh_token} nor {access_token}");
             }
             Some(_) => {}
         }

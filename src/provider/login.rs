@@ -129,6 +129,24 @@ impl Grant {
 }
 
 impl Provider {
+    /// Where the request of the refresh grant takes `{access_token}` and no refresh token, the access token is kept as one
+    /// and goes by its name, so that journal, locks and store treat it as what it is.
+    pub(super) fn let_tokens_renew_themselves(&mut self) {
+        let Some(refresh) = &mut self.refresh else { return };
+        let Some(grant) = self.grants.iter_mut().find(|grant| grant.name == refresh.grant) else { return };
+        let names = grant.call.names();
+        if names.contains_key("access_token") && !names.contains_key("refresh_token") {
+            grant.call.each_template_mut(&mut |template| template.rename("access_token", "refresh_token"));
+            refresh.renews_itself = true;
+        }
+        if refresh.renews_itself {
+            // One that has no refresh token by the file's word cannot be renewed by itself either.
+            for grant in self.grants.iter_mut().filter(|grant| !grant.response.refresh_token.is_empty()) {
+                Arc::make_mut(&mut grant.response).renews_itself = true;
+            }
+        }
+    }
+
     /// Whether a login finds the value `name` and it is used for nothing else.
     pub fn is_found(&self, name: &str) -> bool {
         self.param(name).is_none() && self.grants.iter().any(|grant| grant.keeps().any(|kept| kept.name == name))

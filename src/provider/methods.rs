@@ -368,6 +368,13 @@ impl Call {
         self.body.iter().for_each(|(_, field)| field.each_template(f));
     }
 
+    /// [`Call::each_template`], to change them.
+    pub fn each_template_mut(&mut self, f: &mut impl FnMut(&mut Template)) {
+        f(&mut self.url);
+        self.headers.iter_mut().chain(&mut self.query).for_each(|(_, template)| f(template));
+        self.body.iter_mut().for_each(|(_, field)| field.each_template_mut(f));
+    }
+
     /// The values it uses, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = BTreeMap::new();
@@ -399,6 +406,16 @@ impl Field {
             Field::Plain(_) => {}
             Field::List(items) => items.iter().for_each(|i| i.each_template(f)),
             Field::Table(entries) => entries.iter().for_each(|(_, i)| i.each_template(f)),
+        }
+    }
+
+    /// The same, to change them.
+    pub fn each_template_mut(&mut self, f: &mut impl FnMut(&mut Template)) {
+        match self {
+            Field::Text(template) => f(template),
+            Field::Plain(_) => {}
+            Field::List(items) => items.iter_mut().for_each(|i| i.each_template_mut(f)),
+            Field::Table(entries) => entries.iter_mut().for_each(|(_, i)| i.each_template_mut(f)),
         }
     }
 }

@@ -86,6 +86,16 @@ impl Template {
         Ok(Template(pieces))
     }
 
+    /// Puts the value `new` in the place of `old`.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        for piece in &mut self.0 {
+            let Piece::Value { name, or, .. } = piece else { continue };
+            for name in std::iter::once(name).chain(or).filter(|name| *name == old) {
+                *name = new.into();
+            }
+        }
+    }
+
     /// The values it needs, and whether each is optional.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().flat_map(|piece| match piece {

@@ -349,6 +349,8 @@ pub struct Rules {
     pub error_code: Vec<String>,
     /// Where an error's message is.
     pub error_message: Vec<String>,
+    /// Whether an access token without a refresh token beside it is kept as one ([`Refresh::renews_itself`]).
+    pub renews_itself: bool,
     /// What else is kept of the reply: name and pointers, the first found wins.
     pub extra: Vec<(String, Vec<String>)>,
 }
@@ -450,6 +452,11 @@ pub enum Lifetime {
 pub struct Refresh {
     /// The grant that takes `{refresh_token}`.
     pub grant: String,
+    /// Whether its request has `{access_token}` in that one's place: the token that is to be renewed is what renews it.
+    /// It is kept as a refresh token, and is one of that name inside.
+    pub renews_itself: bool,
+    /// How long before its end the access token is renewed, in seconds; `None`: as late as any.
+    pub early: Option<i64>,
     /// Which refusals mean that the refresh token is dead; any one suffices.
     pub dead: Vec<Test>,
     /// The non-interactive grant to run then, if any.

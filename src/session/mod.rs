@@ -20,5 +20,6 @@ pub mod redirect;
 pub mod refresh;
 pub mod registration;
 pub mod revoke;
+pub mod signed;
 pub mod status;
 pub mod steps;

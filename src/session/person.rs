@@ -146,7 +146,7 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<
     };
     if grant.redirect.state == State::Lost {
         host.terminal
-            .tell("this provider does not say which login it answers: log in only where this command leads you");
+            .warn("this provider does not say which login it answers: log in only where this command leads you");
     }
 
     let answer = match listener {

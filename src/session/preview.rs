@@ -145,7 +145,11 @@ impl<'p> Blanks<'p> {
             () if is(|param| param.pairs) => format!("{mark}={mark}"),
             () => mark,
         };
-        self.names.push((name.into(), is_url));
+        let shown = match self.profile.provider.refresh.as_ref().is_some_and(|refresh| refresh.renews_itself) {
+            true if name == "refresh_token" => "access_token",
+            _ => name,
+        };
+        self.names.push((shown.into(), is_url));
         self.values.insert(name.into(), text.into());
     }
 

@@ -68,6 +68,7 @@ mod races;
 mod readme;
 mod recipes;
 mod refresh;
+mod renews_itself;
 mod replies;
 mod schema;
 mod settings_in_force;

@@ -8,12 +8,12 @@ use crate::cmd::Context;
 use crate::oauth::reply::Issued;
 use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::acquire;
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
 use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person;
+use crate::session::signed;
 use crate::session::steps;
 use crate::storage::lock::Lock;
 use crate::system::signals::{Hold, Stake};
@@ -65,7 +65,7 @@ pub(super) fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => attempt.granted(acquire::signed(profile, &inputs, context.host.clock.now())),
+        Flow::Signed => attempt.granted(signed::signed(profile, &inputs, context.host.clock.now())),
         _ => match &used {
             Some(used) => {
                 let events = record.insert(keep::begin(context.host, attempt, &inputs, &mut opened, used)?);

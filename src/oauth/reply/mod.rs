@@ -101,6 +101,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         Some((_, Value::String(text))) => Some(Secret::new(text.clone())),
         Some((place, _)) => return Err(misread(not_text("refresh token", place, &value))),
     };
+    let refresh_token = refresh_token.or_else(|| rules.renews_itself.then(|| Secret::new(token.as_str())));
     let mut notes = Vec::new();
     let expires = expiry::access(rules, &value, &token, now, &mut notes);
     let refresh_expires = expiry::of(&rules.refresh_expires, &value, now, &mut notes);

@@ -105,7 +105,12 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
     };
     rules.iter().for_each(Table::finish);
     if let Some(table) = root.read("refresh", None, |v| v.table().map(Some)) {
-        provider.refresh = refresh(&table).or(provider.refresh);
+        let before = provider.refresh.take();
+        provider.refresh = refresh(&table).map(|new| Refresh {
+            renews_itself: before.as_ref().is_some_and(|old| old.renews_itself && old.grant == new.grant),
+            ..new
+        });
+        provider.refresh = provider.refresh.or(before);
     }
     let is_named = root.look("grants").is_some();
     let named = root.read("grants", None, |v| v.table().map(Some));
@@ -192,6 +197,7 @@ fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
         provider.usage = usage(&table, provider.usage.clone());
     }
     root.finish();
+    provider.let_tokens_renew_themselves();
     check::mark_urls(provider);
     if check == Check::Whole {
         check::provider(doc, root, provider);
@@ -345,6 +351,8 @@ fn refresh(table: &Table) -> Option<Refresh> {
     let text = |value: TomlValue| value.text().map(|text| Some(text.to_string()));
     let refresh = Refresh {
         grant: table.read("grant", None, text).unwrap_or_default(),
+        renews_itself: false,
+        early: table.read("early", None, |v| duration(v, v.text()?).map(Some)),
         dead: match table.get("dead") {
             Some(value) => tests(value),
             // RFC 6749 §5.2
@@ -353,7 +361,7 @@ fn refresh(table: &Table) -> Option<Refresh> {
         fallback: table.read("fallback", None, text),
     };
     if table.look("grant").is_none() {
-        table.note("missing `grant`: the one that uses {refresh_token}");
+        table.note("missing `grant`: the one that uses {refresh_token} or {access_token}");
     }
     table.finish();
     (!refresh.grant.is_empty()).then_some(refresh)

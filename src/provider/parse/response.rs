@@ -60,6 +60,7 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
         refresh_expires: expiries("refresh_expires", &base.refresh_expires),
         lifetime: taken(get("lifetime"), lifetime).or(base.lifetime),
         refresh_lifetime: taken(get("refresh_lifetime"), |v| duration(v, v.text()?)).or(base.refresh_lifetime),
+        renews_itself: base.renews_itself,
         error_code: error_list("code", &base.error_code),
         error_message: error_list("message", &base.error_message),
         extra: taken(get("extra"), extra).unwrap_or_else(|| base.extra.clone()),
@@ -102,6 +103,7 @@ pub(super) fn usual_rules() -> Rules {
         refresh_expires: Vec::new(),
         lifetime: None,
         refresh_lifetime: None,
+        renews_itself: false,
         error_code: strings(&["/error", "/error/code", "/errors/0/status"]),
         error_message: strings(&[
             "/error_description",
