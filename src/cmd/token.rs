@@ -129,6 +129,7 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
         Err(error) if is_early && !args.fresh && matches!(kind(&error), Kind::Unavailable | Kind::Refused) => {
             let cached = look(&cache).filter(|(_, token)| good(token, now, MinTtl::Default).is_ok());
             let Some((_, token)) = cached else { return Err(error) };
+            context.host.terminal.release_messages();
             context.host.terminal.warn(&format!("{}: not renewed early: {error:#}", profile.name));
             (token, TokenSource::Cache)
         }
