@@ -18,7 +18,7 @@ use tok::testing::oauth::client_auth::{self, Moment};
 use tok::testing::oauth::reply::{self, Note};
 use tok::testing::oauth::request::{self, Added, Repeat, Response, Values};
 use tok::testing::provider::Method;
-use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Test, built_in};
+use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Template, Test, built_in};
 use tok::testing::token::Expires;
 
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
@@ -189,8 +189,8 @@ fn every_provider_has_a_refusal_with_its_source() {
             if !folder.join(reply).is_file() {
                 complaints.add(&folder.join(SOURCES), format!("there is no {reply}"));
             }
-            if source.as_str().is_none_or(|source| !source.starts_with("https://") && !source.starts_with("RFC ")) {
-                complaints.add(&folder.join(SOURCES), format!("{reply} needs an address, or the name of a standard"));
+            if !source.as_str().is_some_and(is_source) {
+                complaints.add(&folder.join(SOURCES), format!("{reply} needs a source: see README.md"));
             }
             let refused = case(file, "reply", "http").map(|case| folder.join(grant).join(format!("error{case}.json")));
             has_refusal |= refused.is_some_and(|refused| refused.is_file());
@@ -200,6 +200,12 @@ fn every_provider_has_a_refusal_with_its_source() {
         }
     }
     complaints.tell();
+}
+
+/// Whether this says where a reply comes from: an address, a repository and a path, a standard, or what clients report.
+fn is_source(text: &str) -> bool {
+    let is_repository = text.split([' ', '@']).next().is_some_and(|first| first.matches('/').count() == 1);
+    ["https://", "RFC ", "as clients report it"].iter().any(|start| text.starts_with(start)) || is_repository
 }
 
 #[test]
@@ -288,7 +294,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
     let provider = &provider;
     let mut values = Values::new();
     for (name, value) in table.iter() {
-        if !provider.uses(grant).contains_key(name) && !grant.finds().contains(&name) {
+        let is_kept = provider.kept_names().contains(name);
+        if !provider.uses(grant).contains_key(name) && !is_kept && !grant.finds().contains(&name) {
             complaints.add(path, format!("the grant takes no {name}"));
         }
         let text = value.as_str().unwrap_or_else(|| panic!("a string"));
@@ -298,7 +305,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
         };
         values.insert(name.to_string(), text.into());
     }
-    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name)) {
+    let kept = if provider.refresh_grant() == Some(grant) { provider.kept_names() } else { BTreeSet::new() };
+    for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name) || kept.contains(*name)) {
         values.insert(name.to_string(), text.to_string().into());
     }
     for (name, template) in &grant.defaults {
@@ -406,10 +414,21 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
     let dead: &[Test] = provider.refresh.as_ref().filter(|_| is_refresh).map_or(&[], |refresh| &refresh.dead);
     match reply::read(&grant.response, dead, &response) {
         Ok(issued) => {
-            let value = provider.usage.value.fill(|name| match name {
-                "access_token" => Some(issued.access_token.expose()),
-                _ => values.get(name).map(|v| v.as_str()),
-            });
+            let told = |name: &str| match issued.extra.get(name) {
+                Some(Value::String(text)) => Some(text.clone()),
+                other => other.map(Value::to_string),
+            };
+            let mut known: BTreeMap<String, String> =
+                values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+            known.extend(provider.kept_names().into_iter().filter_map(|name| Some((name.clone(), told(&name)?))));
+            known.insert("access_token".into(), issued.access_token.expose().into());
+            let fill = |template: &Template| template.fill(|name| known.get(name).map(String::as_str)).ok();
+            let lines = |entries: &[(String, Template)], mark: &str| -> Vec<String> {
+                entries.iter().filter_map(|(name, text)| Some(format!("{name}{mark}{}", fill(text)?))).collect()
+            };
+            let usage = &provider.usage;
+            let header =
+                (!usage.header.is_empty()).then(|| format!("{}: {}", usage.header, fill(&usage.value).unwrap()));
             let notes: Vec<String> = issued
                 .notes
                 .iter()
@@ -418,7 +437,7 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
                     Note::Detail(text) => format!("detail: {text}"),
                 })
                 .collect();
-            Ok(json!({
+            let mut shown = json!({
                 "access_token": issued.access_token.expose(),
                 "refresh_token": issued.refresh_token.as_ref().map(|token| token.expose()),
                 "token_type": issued.token_type,
@@ -427,8 +446,15 @@ fn read(provider: &Provider, grant: &Grant, values: &Values, path: &Path) -> Res
                 "refresh_expires_at": from_now(issued.refresh_expires, now),
                 "extra": issued.extra,
                 "notes": notes,
-                "header": format!("{}: {}", provider.usage.header, value.unwrap()),
-            }))
+                "header": header,
+            });
+            // Shown where there are any.
+            let hosts: Vec<String> =
+                usage.hosts.iter().flatten().filter(|host| host.literal().is_none()).filter_map(fill).collect();
+            let more =
+                [("headers", lines(&usage.headers, ": ")), ("query", lines(&usage.query, "=")), ("hosts", hosts)];
+            more.into_iter().filter(|(_, lines)| !lines.is_empty()).for_each(|(key, lines)| shown[key] = json!(lines));
+            Ok(shown)
         }
         Err(failure) => Err(json!({
             "kind": format!("{:?}", failure.kind),

@@ -86,7 +86,10 @@ impl Profile {
     pub fn token_home(&self, token: &Token) -> Home {
         let from = Url::parse(&token.identity.url).map(|url| url.origin()).ok();
         let told = self.metadata.iter().flat_map(Metadata::origins);
-        let hosts = self.provider.usage.hosts.iter().flatten().chain(&self.config.hosts).cloned();
+        let hosts = match self.provider.usage.hosts {
+            Some(_) => self.api_home(Some(token)).into_origins(),
+            None => self.config.hosts.clone(),
+        };
         Home::any_of(from.into_iter().chain(told).chain(hosts))
     }
 

@@ -101,6 +101,11 @@ impl Home {
         Home(origins)
     }
 
+    /// The origins.
+    pub fn into_origins(self) -> Vec<String> {
+        self.0
+    }
+
     /// Whether a value of this home may go to `origin`.
     pub fn allows(&self, origin: &str) -> bool {
         self.0.iter().any(|home| home == origin)

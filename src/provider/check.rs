@@ -82,7 +82,9 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)]
     {
         if let Some(asked) = asked {
-            call(&at, &[place], provider, asked, &["refresh_token", "access_token", "token_type_hint"]);
+            let found = provider.found().collect::<Vec<_>>();
+            let known = [&["refresh_token", "access_token", "token_type_hint"], found.as_slice()].concat();
+            call(&at, &[place], provider, asked, &known);
         }
     }
     for param in &provider.params {
@@ -114,12 +116,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
             at.note_unknown(&["params", &param.name, "inside"], "value", &inside.value, names);
         }
     }
-    let mut in_use: Vec<(&str, bool)> = provider.usage.value.names().collect();
-    in_use.retain(|(name, _)| *name != "access_token");
-    names(&at, &["use", "value"], provider, &provider.usage.value, &["access_token"]);
-    if in_use.len() == provider.usage.value.names().count() {
-        at.note(&["use", "value"], "the header's value must contain {access_token}");
-    }
+    usage(&at, provider);
     if let Some(refresh) = &provider.refresh {
         let grants = || provider.grants.iter().map(|g| g.name.as_str());
         match provider.grant(&refresh.grant) {
@@ -142,6 +139,31 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         if let Some(default) = &param.default {
             literal(&at, param, default, &["params", &param.name, "default"]);
         }
+    }
+}
+
+/// Checks how the token is used.
+fn usage(at: &Places, provider: &Provider) {
+    let usage = &provider.usage;
+    let found = provider.found().collect::<Vec<_>>();
+    let known = [&["access_token"], found.as_slice()].concat();
+    let has_token = |template: &Template| template.names().any(|(name, _)| name == "access_token");
+    if !usage.header.is_empty() {
+        names(at, &["use", "value"], provider, &usage.value, &known);
+        if !has_token(&usage.value) {
+            at.note(&["use", "value"], "the header's value must contain {access_token}");
+        }
+    }
+    for (key, entries) in [("headers", &usage.headers), ("query", &usage.query)] {
+        for (name, template) in entries {
+            names(at, &["use", key, name], provider, template, &known);
+            if key == "headers" && name.eq_ignore_ascii_case(&usage.header) {
+                at.note(&["use", key, name], format!("`{name}` is the header that `header` and `value` are for"));
+            }
+        }
+    }
+    for host in usage.hosts.iter().flatten() {
+        names(at, &["use", "hosts"], provider, host, &found);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a login finds on its way to the token: in the reply that it begins with, in the redirect, in the replies to the
 //! steps before the request for the token.
 
-use super::template::Template;
+use super::template::{Piece, Template};
 use super::types::{Call, Expiry, Find, Rules, Test};
 use super::{Grant, Provider};
 use std::collections::BTreeSet;
@@ -163,6 +163,10 @@ impl Provider {
         let others = [&self.revoke, &self.introspect, &self.userinfo].into_iter().flatten();
         let urls = calls.chain(others).map(|call| call.url.clone());
         let named = defaults.chain(urls).filter_map(|template| template.origin());
-        named.chain(self.usage.hosts.iter().flatten().cloned()).collect()
+        let hosts = self.usage.hosts.iter().flatten().filter_map(|host| match host.0.as_slice() {
+            [Piece::Text(text)] => crate::base::url::host_origin(text).ok(),
+            _ => None,
+        });
+        named.chain(hosts).collect()
     }
 }

@@ -4,7 +4,7 @@ use super::template::Template;
 use super::types::*;
 use super::{built_in, parse};
 use crate::base::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 impl Flow {
@@ -44,6 +44,50 @@ impl Flow {
             Flow::DeviceCode => &["device_code", "user_code", "code_verifier", "code_challenge"],
             Flow::Ciba => &["auth_req_id"],
         }
+    }
+
+    /// What of that later requests may need again.
+    pub fn leaves(self) -> &'static [&'static str] {
+        match self {
+            Flow::AuthorizationCode => &["redirect_uri"],
+            Flow::Direct | Flow::Signed | Flow::DeviceCode | Flow::Ciba => &[],
+        }
+    }
+}
+
+impl Use {
+    /// All that an API is sent with the token.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let header = (!self.header.is_empty()).then_some(&self.value);
+        let others = self.headers.iter().chain(&self.query).map(|(_, template)| template);
+        header.into_iter().chain(others).chain(self.hosts.iter().flatten())
+    }
+
+    /// The values in it, with whether each is optional everywhere.
+    pub fn names(&self) -> BTreeMap<String, bool> {
+        let mut all = BTreeMap::new();
+        for (name, optional) in self.templates().flat_map(Template::names) {
+            let known = all.entry(name.to_string()).or_insert(optional);
+            *known = *known && optional;
+        }
+        all
+    }
+
+    /// The headers that hold the token.
+    fn token_headers(&self) -> impl Iterator<Item = &str> {
+        let has_token = |(_, template): &&(String, Template)| template.names().any(|(name, _)| name == "access_token");
+        let others = self.headers.iter().filter(has_token).map(|(name, _)| name.as_str());
+        std::iter::once(self.header.as_str()).filter(|name| !name.is_empty()).chain(others)
+    }
+
+    /// The header of that name, if it holds the token.
+    pub fn token_header(&self, name: &str) -> Option<&str> {
+        self.token_headers().find(|header| header.eq_ignore_ascii_case(name))
+    }
+
+    /// A header that holds the token and is sent to wherever a redirect leads: curl drops `Authorization` alone.
+    pub fn following_header(&self) -> Option<&str> {
+        self.token_headers().find(|header| !header.eq_ignore_ascii_case("authorization"))
     }
 }
 
@@ -160,6 +204,28 @@ impl Provider {
         self.param(name).is_some_and(|param| param.writes(text))
     }
 
+    /// What a login finds that later requests may use: fields of its reply, and what its flow leaves.
+    pub fn found(&self) -> impl Iterator<Item = &str> {
+        let extras = self.grants.iter().flat_map(|grant| &grant.response.extra).map(|(name, _)| name.as_str());
+        let leaves = self.grants.iter().flat_map(|grant| grant.flow.leaves().iter().copied());
+        extras.chain(leaves).chain(self.grants.iter().flat_map(Grant::keeps).map(|kept| kept.name.as_str()))
+    }
+
+    /// Whether a reply may tell `name`.
+    pub fn is_extra(&self, name: &str) -> bool {
+        self.grants.iter().flat_map(|grant| &grant.response.extra).any(|(extra, _)| extra == name)
+    }
+
+    /// What of that is used: when a token is, by a refresh, or to revoke and to ask about a token. It stays with the
+    /// session.
+    pub fn kept_names(&self) -> BTreeSet<String> {
+        let calls = [&self.revoke, &self.introspect, &self.userinfo].into_iter().flatten();
+        let calls = calls.chain(self.refresh_grant().map(|grant| &grant.call)).flat_map(Call::names);
+        let mut all: BTreeSet<String> = calls.chain(self.usage.names()).map(|(name, _)| name).collect();
+        all.retain(|name| self.param(name).is_none() && self.found().any(|found| found == name));
+        all
+    }
+
     /// The endpoint that `call` goes to, by its name in the issuer's metadata (RFC 8414 §2), if it has one.
     pub fn endpoint(&self, call: &Call) -> Option<&str> {
         call.url.names().find_map(|(name, _)| self.param(name)?.metadata.as_deref())
@@ -181,6 +247,9 @@ impl Provider {
         all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
         for name in grant.keeps().map(|kept| &kept.name) {
             all.entry(name.clone()).and_modify(|optional| *optional = true);
+        }
+        for (name, optional) in self.usage.names() {
+            all.entry(name).and_modify(|was| *was = *was && optional).or_insert(optional);
         }
         let mut all = self.closure(all);
         if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {

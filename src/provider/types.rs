@@ -366,6 +366,13 @@ pub enum BodyFormat {
     Form,
     /// The whole body is the token.
     Text,
+    /// The whole body is a JSON string, which is the token.
+    JsonString,
+    /// JSON as the argument of a call: `callback({…});`.
+    Jsonp,
+    /// XML: an element is an object of its children by their local names, an attribute has an `@` before its own, several
+    /// of one name are a list, one with text alone is that text.
+    Xml,
 }
 
 /// Where the access token is.
@@ -406,6 +413,8 @@ pub struct Expiry {
     pub unit: Unit,
     /// What a zero means.
     pub zero: Zero,
+    /// What a negative number means.
+    pub negative: Zero,
 }
 
 /// What an expiry counts.
@@ -423,8 +432,25 @@ pub enum Unit {
     EpochMillis,
     /// A date: RFC 3339 or RFC 1123.
     Date,
+    /// A day in UTC, at whose beginning it ends, in this order of its parts.
+    Day(DayOrder),
+    /// `D:HH:MM` from now, also `HH:MM`.
+    DaysHoursMinutes,
+    /// `HH:MM:SS` from now.
+    HoursMinutesSeconds,
     /// By size: below 1e9 seconds from now, below 1e11 epoch seconds, else epoch milliseconds.
     Auto,
+}
+
+/// The order of the parts of a day, with `/`, `-` or `.` between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DayOrder {
+    /// `12/31/2027`
+    MonthFirst,
+    /// `31/12/2027`
+    DayFirst,
+    /// `2027-12-31`
+    YearFirst,
 }
 
 /// What a zero in an expiry means.
@@ -445,6 +471,8 @@ pub enum Lifetime {
     Seconds(i64),
     /// It never expires.
     Unlimited,
+    /// Until this time of day comes next, in seconds since midnight in UTC.
+    TimeOfDay(i64),
 }
 
 /// How a refresh token is used.
@@ -466,12 +494,16 @@ pub struct Refresh {
 /// How an API expects the access token.
 #[derive(Clone, Debug)]
 pub struct Use {
-    /// The header's name.
+    /// The header's name; empty: the token is in the query alone.
     pub header: String,
     /// The header's value, with `{access_token}`.
     pub value: Template,
-    /// The origins that may be called with it, besides the profile's; `None`: that of the base URL.
-    pub hosts: Option<Vec<String>>,
+    /// Further headers, in the order of the file.
+    pub headers: Vec<(String, Template)>,
+    /// Parameters of the URL.
+    pub query: Vec<(String, Template)>,
+    /// The hosts that may be called with it, besides the profile's, each a host or a URL; `None`: that of the base URL.
+    pub hosts: Option<Vec<Template>>,
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }

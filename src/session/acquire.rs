@@ -9,13 +9,13 @@ use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
-use crate::provider::template::Gap;
 use crate::provider::{Flow, Grant};
 use crate::session::exchange::{Asking, Outcome, ask};
 use crate::session::explain::{Lack, login_needed};
-use crate::session::found;
 use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
+use crate::session::issued::cached;
 use crate::session::journal;
+use crate::session::kept;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
@@ -25,10 +25,9 @@ use crate::session::steps;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry, Refusal};
 use crate::system::signals::Stake;
-use crate::token::Expires;
 use crate::token::credentials::{Credentials, Session};
-use crate::token::identity::{CurrentIdentity, TokenIdentity};
-use crate::token::{IdToken, Token};
+use crate::token::identity::CurrentIdentity;
+use crate::token::{Expires, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
@@ -284,6 +283,7 @@ fn run(
             identity: known.identity(&url, Some(&grant.name), None),
             since: issued.received.secs(),
             subject: issued.id_token.as_ref().and_then(refresh::subject),
+            values: kept::values(&profile.provider, &issued, &inputs),
         };
         let credentials =
             Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
@@ -363,61 +363,6 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool
         .keys()
         .chain(&noted)
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
-}
-
-/// The token as it is cached and shown.
-///
-/// # Errors
-/// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is not bound to the key as
-/// was asked (RFC 9449 §5).
-pub fn cached(
-    profile: &Profile,
-    grant: &Grant,
-    issued: &Issued,
-    identity: TokenIdentity,
-    inputs: &Inputs,
-) -> Result<Token> {
-    let usage = &profile.provider.usage;
-    let bound = issued.token_type.as_deref().is_some_and(|sort| sort.eq_ignore_ascii_case("dpop"));
-    if inputs.dpop_key.is_some() && !bound {
-        let what = "the token cannot be used";
-        return Err(Error::new(Kind::Reply, what, "it is not bound to the key, as --dpop true requires")
-            .hint("if the server does not support DPoP, use --dpop false")
-            .into());
-    }
-    let value = usage.value.fill(|name| match name {
-        "access_token" => Some(issued.access_token.expose()),
-        _ => inputs.get(name),
-    });
-    let wrong = |why: &str| Error::new(Kind::Config, format!("the header {}", usage.header), why);
-    let mut value = value.map_err(|gap| match gap {
-        Gap::Missing(name) => wrong(&format!("needs {name}, which is not given")),
-        Gap::Dropped => wrong("has no value"),
-    })?;
-    if let Some(token) = value.strip_prefix("Bearer ").filter(|_| bound) {
-        value = format!("DPoP {token}");
-    }
-    if value.contains(['\r', '\n', '\0']) {
-        return Err(wrong("would hold a line break or NUL").into());
-    }
-    let mut extra = issued.extra.clone();
-    for (name, value) in found::extras(profile, inputs) {
-        extra.entry(name).or_insert(value);
-    }
-    Ok(Token {
-        provider: profile.provider.name.clone(),
-        grant: grant.name.clone(),
-        access_token: issued.access_token.clone(),
-        token_type: issued.token_type.clone(),
-        scope: issued.scope.clone(),
-        received: issued.received,
-        expires: issued.expires,
-        header: (usage.header.clone(), Secret::new(value)),
-        id_token: issued.id_token.clone().map(|text| IdToken { text, verified: false }),
-        dpop_key: inputs.dpop_key.clone(),
-        extra,
-        identity,
-    })
 }
 
 /// Caches the token, if it may be cached; always removes an older one.

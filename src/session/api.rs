@@ -1,11 +1,12 @@
 //! What an API says about a token: asked once, and put in words with what to do about it.
 
 use crate::base::error::{Error, Kind};
+use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::host::Host;
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::resource::{Rejection, Remedy, rejection};
-use crate::profile::{Profile, Value};
+use crate::profile::{Home, Profile, Value};
 use crate::provider::template::{Piece, Template};
 use crate::provider::{Auth, Call, Encode, Method};
 use crate::session::exchange;
@@ -13,8 +14,21 @@ use crate::session::inputs::Inputs;
 use crate::token::Token;
 use anyhow::Result;
 
-/// The name of the header's value among the values of the request.
-const HEADER: &str = "request_header";
+/// Puts what an API is sent with `token` on the request `call`: its headers and what it has in the query. They go to
+/// `home` alone.
+pub fn put_token(call: &mut Call, inputs: &mut Inputs, token: &Token, home: &Home) {
+    let mut put = |sort: &str, at: usize, text: &Secret| {
+        let name = format!("{sort}_{at}");
+        inputs.insert(&name, Value::kept(text.clone(), Some(home.clone())));
+        Template(vec![Piece::Value { name, or: None, optional: false }])
+    };
+    for (at, (name, text)) in token.headers().enumerate() {
+        call.headers.push((name.clone(), put("request_header", at, text)));
+    }
+    for (at, (name, text)) in token.query.iter().enumerate() {
+        call.query.push((name.clone(), put("request_query", at, text)));
+    }
+}
 
 /// Sends one GET with `token` to the API of `profile`: the status, where the token was not refused.
 ///
@@ -28,12 +42,11 @@ pub fn check(host: &mut Host, profile: &Profile, token: &Token) -> Result<u16> {
             .hint(format!("log in by the address of one: tok login https://… --as {name}"))
             .into());
     };
-    let header = Piece::Value { name: HEADER.into(), or: None, optional: false };
-    let call = Call {
+    let mut call = Call {
         url: Template(vec![Piece::Text(address.clone())]),
         method: Method::Get,
         encode: Encode::None,
-        headers: vec![(token.header.0.clone(), Template(vec![header]))],
+        headers: Vec::new(),
         query: Vec::new(),
         body: Vec::new(),
         auth: Auth::None,
@@ -42,9 +55,9 @@ pub fn check(host: &mut Host, profile: &Profile, token: &Token) -> Result<u16> {
         dpop_by: None,
         more: None,
     };
-    let home = profile.api_home();
+    let home = profile.api_home(Some(token));
     let mut inputs = Inputs::bound(token.dpop_key.clone());
-    inputs.insert(HEADER, Value::kept(token.header.1.clone(), Some(home.clone())));
+    put_token(&mut call, &mut inputs, token, &home);
     // For the proof (RFC 9449 §7.1); the request itself has it in its header.
     inputs.insert("access_token", Value::kept(token.access_token.clone(), Some(home)));
     let (response, _) = exchange::send(host, profile, &call, &inputs, &mut ())??;

@@ -15,6 +15,7 @@ use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{OpenStore, store_error};
 use crate::session::refresh;
+use crate::session::{issued, kept};
 use crate::storage::cache::Cache;
 use crate::storage::journal::{self as file, Journal};
 use crate::system::http::{self, Events, Head};
@@ -340,16 +341,21 @@ fn finish(
     let Ok(response) = http::response(&sealed.head, &sealed.body, sealed.received) else { return Ok(false) };
     // A refusal: the next refresh finds out for itself.
     let Ok(mut issued) = reply::read(&grant.response, &[], &response) else { return Ok(false) };
+    let entry_key = entry.dpop_key.clone();
     let Some(session) = &mut entry.session else { return Ok(false) };
     refresh::same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
     if let Some(new) = &issued.refresh_token {
         session.refresh_token = new.clone();
     }
+    let mut inputs = Inputs::bound(entry_key);
+    kept::insert(&mut inputs, session);
+    session.values = kept::values(&profile.provider, &issued, &inputs);
     session.subject = session.subject.take().or_else(|| issued.id_token.as_ref().and_then(refresh::subject));
     host.terminal.detail(&format!("{}: finished the refresh of an earlier call that was killed", profile.name));
     let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
-    let dpop_key = entry.dpop_key.clone();
-    let token = |credentials: &Credentials| credentials.session.as_ref().map(|session| session.refresh_token.clone());
+    let token = |credentials: &Credentials| {
+        credentials.session.as_ref().map(|session| (session.refresh_token.clone(), session.values.clone()))
+    };
     if token(&entry) != token(&opened.credentials)
         && let Err(trouble) = opened.write(&profile.name, entry.clone())
     {
@@ -357,15 +363,16 @@ fn finish(
         return Err(store_error(profile, &trouble).into());
     }
     // What else the header is made of is not known here; the token is then asked for anew.
-    let is_plain = profile.provider.usage.value.names().all(|(name, _)| name == "access_token");
+    let is_known =
+        |name: &String| name == "access_token" || inputs.get(name).is_some() || issued.extra.contains_key(name);
+    let is_plain = profile.provider.usage.names().keys().all(is_known);
     if let (Some(cache), Ok(known), true) = (cache, profile.known(), is_plain)
         && identity.contradiction(&known).is_none()
     {
         let before = cache.find(&known).and_then(|(_, token)| token.id_token);
         let stays = issued.id_token.is_none();
         issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-        let inputs = Inputs::bound(dpop_key);
-        if let Ok(mut token) = acquire::cached(profile, grant, &issued, identity, &inputs) {
+        if let Ok(mut token) = issued::cached(profile, grant, &issued, identity, &inputs) {
             if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
                 id.verified = before.verified;
             }
@@ -396,7 +403,7 @@ mod tests {
     fn entry(token: &str, since: i64) -> Credentials {
         let (identity, refresh_token) = (TokenIdentity::default(), Secret::new(token));
         Credentials {
-            session: Some(Session { refresh_token, identity, since, subject: None }),
+            session: Some(Session { refresh_token, identity, since, subject: None, values: Default::default() }),
             ..Credentials::default()
         }
     }

@@ -72,6 +72,8 @@ fn run<'a>(situation: &Situation<'a>, wanted: Option<&str>) -> Step<'a> {
 pub fn missing(provider: &Provider, grant: &Grant, known: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut missing = Vec::new();
     let mut check: Vec<(String, bool)> = grant.needs(known).into_iter().collect();
+    let used = provider.usage.names().into_iter().filter(|(name, _)| provider.param(name).is_some());
+    check.extend(used);
     let mut seen = Vec::new();
     while let Some((name, optional)) = check.pop() {
         if optional || seen.contains(&name) || known(&name) {
@@ -91,6 +93,8 @@ pub fn missing(provider: &Provider, grant: &Grant, known: &dyn Fn(&str) -> bool)
             },
             // A login finds one or registers one.
             _ if name == "client_id" && provider.discover == Discover::Resource => {}
+            // The session has it.
+            _ if param.is_none() && provider.found().any(|found| found == name) => {}
             _ => missing.push(name),
         }
     }

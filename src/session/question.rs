@@ -8,7 +8,7 @@ use crate::oauth::request;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile};
 use crate::provider::Call;
-use crate::provider::template::{Piece, Template};
+use crate::session::api;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
 use crate::session::open_store;
@@ -18,9 +18,6 @@ use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use anyhow::Result;
 use serde_json::{Map, Value};
-
-/// The name of the header's value among the values of a request.
-const HEADER: &str = "request_header";
 
 /// What a provider can be asked about a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +89,7 @@ pub fn ask(
     let extra = [(of, value.clone()), ("token_type_hint", profile::Value::found(Secret::new(of)))];
     let mut inputs = inputs::fill(host, profile, For::Call(&call), &secrets, &extra)?;
     if let (Question::Userinfo, Some(token)) = (question, token) {
-        let header = Piece::Value { name: HEADER.into(), or: None, optional: false };
-        call.headers.push((token.header.0.clone(), Template(vec![header])));
-        inputs.insert(HEADER, profile::Value::kept(token.header.1.clone(), Some(profile.token_home(token))));
+        api::put_token(&mut call, &mut inputs, token, &profile.token_home(token));
         call.dpop = token.dpop_key.is_some();
         inputs.dpop_key = token.dpop_key.clone();
         // For the proof (RFC 9449 §7.1); the request itself has it in its header.

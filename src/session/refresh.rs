@@ -5,10 +5,12 @@ use crate::base::secret::Secret;
 use crate::host::Host;
 use crate::profile::{Profile, Value};
 use crate::provider::Grant;
-use crate::session::acquire::{Wanted, cached, index, put};
+use crate::session::acquire::{Wanted, index, put};
 use crate::session::exchange::{Asking, Outcome, ask_and_tell};
 use crate::session::inputs::{For, Inputs, fill};
+use crate::session::issued::cached;
 use crate::session::journal::{self, Record};
+use crate::session::kept;
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::status;
 use crate::storage::index::Refusal;
@@ -37,6 +39,7 @@ pub fn refresh(
         let Some(session) = opened.credentials.session.clone() else { return Ok(None) };
         let mut inputs =
             fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
+        kept::insert(&mut inputs, &session);
         inputs.bind(grant, &opened.credentials)?;
         // Other scopes than those of the login are asked for; the same ones are left out.
         let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
@@ -58,9 +61,10 @@ pub fn refresh(
             Outcome::Issued(mut issued) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
                 let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
-                if new != session.refresh_token {
-                    let credentials =
-                        Credentials { session: Some(Session { refresh_token: new, ..session.clone() }), ..entry };
+                let values = kept::values(&profile.provider, &issued, &inputs);
+                if new != session.refresh_token || values != session.values {
+                    let session = Session { refresh_token: new, values, ..session.clone() };
+                    let credentials = Credentials { session: Some(session), ..entry };
                     if !keep_or_insist(host, profile, opened, credentials, Some(&record)) {
                         record.leave();
                     }

@@ -33,6 +33,12 @@ struct TokenWire {
     access_token: String,
     header_name: String,
     header_value: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more_headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    query: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -54,7 +60,9 @@ impl Token {
     pub fn parse(bytes: &[u8]) -> Option<Token> {
         let wire: TokenWire = serde_json::from_slice(bytes).ok()?;
         // The file is ours; a token in it that must not be handed out is an error nevertheless.
-        if !is_token(&wire.access_token) || !is_header(&wire.header_name, &wire.header_value) {
+        let header = std::iter::once((&wire.header_name, &wire.header_value)).filter(|(name, _)| !name.is_empty());
+        let mut headers = header.chain(wire.more_headers.iter().map(|(name, value)| (name, value)));
+        if !is_token(&wire.access_token) || !headers.all(|(name, value)| is_header(name, value)) {
             return None;
         }
         Some(Token {
@@ -70,6 +78,9 @@ impl Token {
                 (None, false) => Expires::Unknown,
             },
             header: (wire.header_name, Secret::new(wire.header_value)),
+            more_headers: secrets(wire.more_headers),
+            query: secrets(wire.query),
+            hosts: wire.hosts,
             id_token: wire.id_token.map(|text| IdToken { text: Secret::new(text), verified: wire.id_token_verified }),
             dpop_key: wire.dpop_key.map(Secret::new),
             extra: wire.extra,
@@ -86,6 +97,9 @@ impl Token {
             access_token: self.access_token.expose().into(),
             header_name: self.header.0.clone(),
             header_value: self.header.1.expose().into(),
+            more_headers: texts(&self.more_headers),
+            query: texts(&self.query),
+            hosts: self.hosts.clone(),
             id_token: self.id_token.as_ref().map(|id| id.text.expose().into()),
             id_token_verified: self.id_token.as_ref().is_some_and(|id| id.verified),
             dpop_key: self.dpop_key.as_ref().map(|key| key.expose().into()),
@@ -98,6 +112,14 @@ impl Token {
         };
         serde_json::to_vec(&wire).unwrap_or_default().into()
     }
+}
+
+fn secrets(pairs: Vec<(String, String)>) -> Vec<(String, Secret)> {
+    pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
+}
+
+fn texts(pairs: &[(String, Secret)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| (name.clone(), value.expose().into())).collect()
 }
 
 /// The folder of one profile's tokens.

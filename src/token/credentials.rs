@@ -19,6 +19,8 @@ pub struct Session {
     pub since: i64,
     /// Who logged in, as the ID token of the login says (`sub`); a refresh must not change it (OIDC Core §12.2).
     pub subject: Option<String>,
+    /// What its login found that later requests need, by name.
+    pub values: BTreeMap<String, Secret>,
 }
 
 /// A state folder, as named in an entry.
@@ -70,11 +72,12 @@ pub struct Credentials {
 }
 
 /// The fields of an entry that are known here.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "refresh_token",
     "got_with",
     "since",
     "subject",
+    "values",
     "secrets",
     "secrets_for",
     "secrets_client",
@@ -94,6 +97,8 @@ struct EntryWire<'a> {
     since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    values: BTreeMap<String, String>,
     #[serde(default)]
     secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,18 +130,20 @@ impl Credentials {
             .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
         let all: BTreeMap<String, &RawValue> = serde_json::from_str(entry.expose())
             .map_err(|error| foreign(format!("line {}, column {}", error.line(), error.column())))?;
+        let secrets = |all: BTreeMap<String, String>| all.into_iter().map(|(n, s)| (n, Secret::new(s))).collect();
         let others = all.into_iter().filter(|(name, _)| !FIELDS.contains(&name.as_str()));
         let session = match (wire.refresh_token, wire.got_with) {
             (Some(token), Some(identity)) if !token.is_empty() => {
                 let (since, subject) = (wire.since.unwrap_or(0), wire.subject);
-                Some(Session { refresh_token: Secret::new(token), identity, since, subject })
+                let values = secrets(wire.values);
+                Some(Session { refresh_token: Secret::new(token), identity, since, subject, values })
             }
             // A token of unknown origin is sent nowhere.
             _ => None,
         };
         Ok(Credentials {
             session,
-            secrets: wire.secrets.into_iter().map(|(n, s)| (n, Secret::new(s))).collect(),
+            secrets: secrets(wire.secrets),
             secrets_for: wire.secrets_for,
             secrets_client: wire.secrets_client,
             dpop_key: wire.dpop_key.map(Secret::new),
@@ -150,12 +157,14 @@ impl Credentials {
 
     /// The entry's text.
     pub fn write(&self) -> Secret {
+        let texts = |all: &BTreeMap<String, Secret>| all.iter().map(|(n, s)| (n.clone(), s.expose().into())).collect();
         let wire = EntryWire {
             refresh_token: self.session.as_ref().map(|s| s.refresh_token.expose().into()),
             got_with: self.session.as_ref().map(|s| s.identity.clone()),
             since: self.session.as_ref().map(|s| s.since),
             subject: self.session.as_ref().and_then(|s| s.subject.clone()),
-            secrets: self.secrets.iter().map(|(n, s)| (n.clone(), s.expose().to_string())).collect(),
+            values: self.session.as_ref().map(|s| texts(&s.values)).unwrap_or_default(),
+            secrets: texts(&self.secrets),
             secrets_for: self.secrets_for.clone(),
             secrets_client: self.secrets_client.clone(),
             dpop_key: self.dpop_key.as_ref().map(|key| key.expose().to_string()),
@@ -208,6 +217,7 @@ mod tests {
                 identity: TokenIdentity { url: "https://a.example/t".into(), ..TokenIdentity::default() },
                 since: 5,
                 subject: Some("alice".into()),
+                values: [("redirect_uri".to_string(), Secret::new("http://127.0.0.1:1/"))].into(),
             }),
             secrets: [("secret_key".to_string(), Secret::new("k"))].into(),
             secrets_for: Some("https://a.example".into()),
@@ -221,6 +231,7 @@ mod tests {
         let session = back.session.expect("a session");
         assert_eq!((session.refresh_token.expose(), session.since), ("r\"1", 5));
         assert_eq!(session.subject.as_deref(), Some("alice"));
+        assert_eq!(session.values["redirect_uri"].expose(), "http://127.0.0.1:1/");
         assert_eq!(session.identity.url, "https://a.example/t");
         assert_eq!(back.secrets["secret_key"].expose(), "k");
         assert_eq!((back.folder, back.journal), (credentials.folder, credentials.journal));

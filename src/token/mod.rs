@@ -26,8 +26,14 @@ pub struct Token {
     pub received: Time,
     /// When it expires.
     pub expires: Expires,
-    /// The request header: name and value.
+    /// The request header: name and value. Without a name there is none: the token is in the query alone.
     pub header: (String, Secret),
+    /// Further headers of a request.
+    pub more_headers: Vec<(String, Secret)>,
+    /// Parameters of the URL of a request.
+    pub query: Vec<(String, Secret)>,
+    /// The origins of the API that its reply told.
+    pub hosts: Vec<String>,
     /// The ID token that came with it.
     pub id_token: Option<IdToken>,
     /// The key that it is bound to (RFC 9449), as a private JWK: the token is useless without it.
@@ -39,6 +45,11 @@ pub struct Token {
 }
 
 impl Token {
+    /// All headers of a request, in their order.
+    pub fn headers(&self) -> impl Iterator<Item = &(String, Secret)> {
+        std::iter::once(&self.header).filter(|(name, _)| !name.is_empty()).chain(&self.more_headers)
+    }
+
     /// Whether it is bound to a key (RFC 9449): each request then needs a proof and a different header.
     pub fn is_bound(&self) -> bool {
         self.dpop_key.is_some() || self.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))

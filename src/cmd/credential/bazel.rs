@@ -6,7 +6,7 @@ use crate::base::text::escape;
 use crate::cmd::Context;
 use anyhow::Result;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 /// Runs one command.
@@ -26,8 +26,9 @@ pub fn run(context: &mut Context, asking: &Asking, command: &str) -> Result<()> 
         return Err(Error::new(Kind::Other, what, "no profile has this host in its hosts").into());
     };
     let credential = credential(context, asking, &name)?;
-    let (header, value) = &credential.header;
-    let mut object = json!({ "headers": { header: [value.expose()] } });
+    let all = std::iter::once(&credential.header).chain(&credential.more_headers);
+    let headers: Map<String, Value> = all.map(|(name, value)| (name.clone(), json!([value.expose()]))).collect();
+    let mut object = json!({ "headers": headers });
     if let (Some(at), Some(object)) = (credential.expires, object.as_object_mut()) {
         object.insert("expires".into(), Value::from(crate::base::date::show(at)));
     }

@@ -139,6 +139,7 @@ mod tests {
         Credential {
             token: Secret::new("T"),
             header: (header.0.into(), Secret::new(header.1)),
+            more_headers: Vec::new(),
             username: "oauth2".into(),
             expires: Some(17),
         }

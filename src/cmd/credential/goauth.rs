@@ -31,8 +31,9 @@ pub fn run(context: &mut Context, asking: &Asking, url: Option<&str>) -> Result<
 }
 
 fn reply(origins: &[String], credential: &Credential) -> Zeroizing<String> {
-    let (name, value) = &credential.header;
-    Zeroizing::new(format!("{}\n\n{name}: {}\n\n", origins.join("\n"), value.expose()))
+    let all = std::iter::once(&credential.header).chain(&credential.more_headers);
+    let lines = Zeroizing::new(all.map(|(name, value)| format!("{name}: {}\n", value.expose())).collect::<String>());
+    Zeroizing::new(format!("{}\n\n{}\n", origins.join("\n"), *lines))
 }
 
 #[cfg(test)]
@@ -45,11 +46,12 @@ mod tests {
         let credential = Credential {
             token: Secret::new("T"),
             header: ("Authorization".into(), Secret::new("Bearer T")),
+            more_headers: vec![("X-Api-Version".into(), Secret::new("2"))],
             username: "oauth2".into(),
             expires: None,
         };
         let origins = ["https://a.example".to_string(), "https://b.example:8443".to_string()];
         let text = reply(&origins, &credential);
-        assert_eq!(*text, "https://a.example\nhttps://b.example:8443\n\nAuthorization: Bearer T\n\n");
+        assert_eq!(*text, "https://a.example\nhttps://b.example:8443\n\nAuthorization: Bearer T\nX-Api-Version: 2\n\n");
     }
 }

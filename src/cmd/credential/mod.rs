@@ -58,6 +58,8 @@ struct Credential {
     token: Secret,
     /// The request header that an API expects.
     header: (String, Secret),
+    /// Further headers.
+    more_headers: Vec<(String, Secret)>,
     /// What goes with the token where a program sends name and password.
     username: String,
     /// When the token ends, in seconds since 1970, if that is known.
@@ -158,6 +160,10 @@ fn credential(context: &mut Context, asking: &Asking, name: &str) -> Result<Cred
     let args = TokenArgs { profile: name.into(), timeout: asking.timeout, ..TokenArgs::default() };
     let got = token(context, &args)?;
     let token = got.answer.token;
+    if token.header.0.is_empty() {
+        let why = "the API expects it in the query of the URL, where no other program puts it";
+        return Err(Error::new(Kind::Other, format!("{name}: no header carries the token"), why).into());
+    }
     if token.is_bound() {
         let why = "each request needs its own proof, which no other program can make";
         return Err(Error::new(Kind::Other, format!("{name}: the token is bound to a key (DPoP)"), why).into());
@@ -169,6 +175,7 @@ fn credential(context: &mut Context, asking: &Asking, name: &str) -> Result<Cred
         expires: token.expires.at(),
         token: token.access_token,
         header: token.header,
+        more_headers: token.more_headers,
     })
 }
 

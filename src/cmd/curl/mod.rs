@@ -16,6 +16,7 @@ use crate::session::acquire::TokenSource;
 use crate::session::api::refused;
 use crate::system::program::{self, NotFound};
 use crate::system::relay::{Handed, Ran, Relay, Told};
+use crate::token::Token;
 use anyhow::Result;
 use line::{Line, Operation};
 use std::ffi::{OsStr, OsString};
@@ -43,8 +44,11 @@ fn request(context: &mut Context, args: &Curl) -> Result<u8> {
     };
     let line = Line::parse(words).map_err(|refused| Error::new(Kind::Usage, refused.what, refused.why))?;
     let profile = resolve(context, &args.token)?;
-    check(context, args, &profile, &line).in_profile(&args.token.profile)?;
+    check(context, args, (&profile, None), &line).in_profile(&args.token.profile)?;
     let mut got = find_or_acquire(context, &args.token, profile).in_profile(&args.token.profile)?;
+    if got.profile.is_told_hosts() {
+        check(context, args, (&got.profile, Some(&got.answer.token)), &line).in_profile(&args.token.profile)?;
+    }
     let repeats = can_repeat(&line);
     let (mut nonce, mut renewed): (Option<String>, bool) = (None, false);
     loop {
@@ -98,10 +102,12 @@ fn can_repeat(line: &Line) -> bool {
     one.is_one_request() && !one.is_once && !one.dumps && one.sent.iter().all(is_file)
 }
 
-/// Refuses what would send the token elsewhere than to the API of the profile.
-fn check(context: &Context, args: &Curl, profile: &Profile, line: &Line) -> Result<()> {
+/// Refuses what would send the token elsewhere than to the API of the profile. What its reply tells of the API's hosts is
+/// not known before there is a token.
+fn check(context: &Context, args: &Curl, (profile, token): (&Profile, Option<&Token>), line: &Line) -> Result<()> {
     let refuse = |what: &str, why: String| Error::new(Kind::Usage, what.to_string(), why);
-    let header = &profile.provider.usage.header;
+    let usage = &profile.provider.usage;
+    let waits = token.is_none() && profile.is_told_hosts();
     if line.verbose && line.moves_stderr {
         return Err(refuse("--stderr", "with --verbose it writes the token to a file".into()).into());
     }
@@ -110,7 +116,7 @@ fn check(context: &Context, args: &Curl, profile: &Profile, line: &Line) -> Resu
         for url in &operation.urls {
             let shown = crate::base::text::escape_to(url, 200);
             let origin = origin(url).map_err(|why| refuse(&format!("the URL {shown}"), why))?;
-            if !profile.may_have_token(&origin) {
+            if !waits && !profile.may_have_token(&origin, token) {
                 let name = &profile.name;
                 let host = origin.strip_prefix("https://").unwrap_or(&origin);
                 let config = context.setup.config_path.display();
@@ -131,14 +137,14 @@ fn check(context: &Context, args: &Curl, profile: &Profile, line: &Line) -> Resu
             return Err(refuse("stdin", "curl cannot read it on this system; name a file".into()).into());
         }
         for name in &operation.headers {
-            if *name == header.to_ascii_lowercase() {
+            if let Some(header) = usage.token_header(name) {
                 return Err(refuse(&format!("the header {header}"), "it is tok that sets it".into()).into());
             }
             if name == "host" {
                 return Err(refuse("the header Host", "it sends the token to another host".into()).into());
             }
         }
-        if operation.follows && !header.eq_ignore_ascii_case("authorization") && !args.follow_anywhere {
+        if let (Some(header), true, false) = (usage.following_header(), operation.follows, args.follow_anywhere) {
             let why = format!("curl sends the header {header} to wherever a redirect leads");
             return Err(refuse("--location", why)
                 .hint(format!("if that is meant: tok curl --follow-anywhere {} …", profile.name))
@@ -217,9 +223,17 @@ fn curl(context: &Context, call: &Call, got: &Got) -> Result<Ran> {
     }
     for (at, operation) in line.operations.iter().enumerate() {
         let text = header(got, operation, nonce)?;
-        let pipe = Handed::new(text).map_err(failed)?;
-        command.arg("-H").arg(format!("@{}", pipe.path()));
-        handed.push(pipe);
+        if !text.expose().is_empty() {
+            let pipe = Handed::new(text).map_err(failed)?;
+            command.arg("-H").arg(format!("@{}", pipe.path()));
+            handed.push(pipe);
+        }
+        let query = output::query(&got.answer);
+        if !query.expose().is_empty() {
+            let pipe = Handed::new(query).map_err(failed)?;
+            command.arg("-K").arg(pipe.path());
+            handed.push(pipe);
+        }
         let start = line.starts.get(at).copied().unwrap_or_default();
         let end = line.starts.get(at + 1).copied().unwrap_or(words.len());
         command.args(words.get(start..end).unwrap_or_default());
@@ -255,7 +269,13 @@ fn header(got: &Got, operation: &Operation, nonce: Option<&str>) -> Result<Secre
             nonce: nonce.map(str::to_string),
         });
     }
-    output::write_header(answer, api.as_ref())
+    // One that is given takes the place of ours.
+    let lines = output::header_lines(answer, api.as_ref())?;
+    let is_given = |line: &str| {
+        let name = line.split(':').next().unwrap_or_default();
+        operation.headers.iter().any(|given| given.eq_ignore_ascii_case(name))
+    };
+    Ok(Secret::new(lines.expose().split_inclusive('\n').filter(|line| !is_given(line)).collect::<String>()))
 }
 
 /// The URL as it is requested: with its scheme and a path (RFC 9110 §4.2.3).

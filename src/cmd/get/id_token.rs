@@ -76,6 +76,7 @@ pub(super) fn in_place(mut got: Got) -> Got {
         token.expires = claims::expiry(id.text.expose()).map_or(Expires::Unknown, Expires::At);
         token.header =
             ("Authorization".into(), crate::base::secret::Secret::new(format!("Bearer {}", id.text.expose())));
+        (token.more_headers, token.query) = (Vec::new(), Vec::new());
         token.access_token = id.text;
         // It is bound to no key.
         (token.dpop_key, token.token_type) = (None, None);

@@ -13,6 +13,7 @@ use crate::session::journal::{self, Record};
 use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
 use crate::session::status;
+use crate::session::{issued, kept};
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
@@ -53,7 +54,7 @@ impl Login<'_> {
     /// The token as it waits.
     pub(super) fn token(&self) -> Result<Token> {
         let identity = self.known.identity(&self.url, self.began_with(), Some(&self.grant.name));
-        let mut token = acquire::cached(self.profile, self.grant, &self.issued, identity, &self.inputs)?;
+        let mut token = issued::cached(self.profile, self.grant, &self.issued, identity, &self.inputs)?;
         if let Some(id) = &mut token.id_token {
             id.verified = self.verified;
         }
@@ -76,6 +77,7 @@ impl Login<'_> {
             identity: self.known.identity(&self.url, self.began_with(), None),
             since: self.issued.received.secs(),
             subject: self.issued.id_token.as_ref().and_then(refresh::subject).or_else(|| self.subject_of(old)),
+            values: kept::values(provider, &self.issued, &self.inputs),
         });
         let dpop_key = self.inputs.dpop_key.clone().or_else(|| old.dpop_key.clone());
         if self.is_refresh && !self.replaces {
@@ -208,6 +210,7 @@ pub(super) fn begin(
         identity: known.identity(&url, None, None),
         since: host.clock.now().secs(),
         subject: old.and_then(|old| old.subject.clone()),
+        values: old.map(|old| old.values.clone()).unwrap_or_default(),
     };
     let entry = Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
     journal::begin(host, profile, opened, &entry, known.identity(&url, None, Some(&grant.name)))

@@ -26,6 +26,7 @@ use crate::provider::{Discover, Grant};
 use crate::session::acquire::{self};
 use crate::session::found;
 use crate::session::inputs::{self, For};
+use crate::session::issued;
 use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
@@ -298,13 +299,14 @@ fn with_client(
             opened.drop_key(&name);
             let url = profile.session_url(inputs.values()).unwrap_or_default();
             let identity = profile.known()?.identity(&url, None, None);
-            let token = acquire::cached(profile, &grant, &issued, identity.clone(), &inputs).ok();
+            let token = issued::cached(profile, &grant, &issued, identity.clone(), &inputs).ok();
             let since = issued.received.secs();
             let session = issued.refresh_token.map(|refresh_token| Session {
                 refresh_token,
                 identity,
                 since,
                 subject: subject.clone(),
+                values: BTreeMap::new(),
             });
             let new = Credentials { session, ..opened.credentials.clone() };
             return Err(account::other_subject(context.host, profile, (was, now), (new, token), again).into());

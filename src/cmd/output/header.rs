@@ -1,7 +1,23 @@
-//! The request header line: `Authorization: Bearer …` (RFC 6750 §2.1), or what the provider uses.
+//! The request header lines: `Authorization: Bearer …` (RFC 6750 §2.1), or what the provider uses, and what else its API
+//! expects.
 
 use super::Answer;
+use crate::base::error::{Error, Kind};
+use anyhow::Result;
 
-pub fn write(answer: &Answer) -> String {
-    format!("{}: {}\n", answer.token.header.0, answer.token.header.1.expose())
+/// # Errors
+/// [`Kind::Usage`] where the token goes into the query alone.
+pub fn write(answer: &Answer) -> Result<String> {
+    if answer.token.header.0.is_empty() {
+        let what = format!("{}: no header carries the token", answer.profile);
+        return Err(Error::new(Kind::Usage, what, "the API expects it in the query of the URL")
+            .hint(format!("call the API with: tok curl {} URL", answer.profile))
+            .into());
+    }
+    Ok(lines(answer))
+}
+
+/// The header lines there are.
+pub fn lines(answer: &Answer) -> String {
+    answer.token.headers().map(|(name, value)| format!("{name}: {}\n", value.expose())).collect()
 }

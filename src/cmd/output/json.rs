@@ -1,7 +1,8 @@
 //! Everything that is known of a token, as one JSON object.
 
 use super::{Answer, TokenSource};
-use serde_json::json;
+use crate::base::secret::Secret;
+use serde_json::{Value, json};
 
 pub fn write(answer: &Answer) -> String {
     let token = &answer.token;
@@ -16,7 +17,10 @@ pub fn write(answer: &Answer) -> String {
         "expires_at_unix": at,
         "expires_in": at.map(|at| (at - answer.now).max(0)),
         "scope": token.scope,
-        "header": { "name": token.header.0, "value": token.header.1.expose() },
+        "header": pairs(token.headers().take(usize::from(!token.header.0.is_empty()))).pop(),
+        "headers": pairs(token.headers()),
+        "query": pairs(&token.query),
+        "hosts": token.hosts,
         "source": match answer.source {
             TokenSource::Cache => "cache",
             TokenSource::Refresh => "refresh",
@@ -25,4 +29,8 @@ pub fn write(answer: &Answer) -> String {
         "extra": token.extra,
     });
     crate::base::text::json(&object)
+}
+
+fn pairs<'a>(all: impl IntoIterator<Item = &'a (String, Secret)>) -> Vec<Value> {
+    all.into_iter().map(|(name, value)| json!({ "name": name, "value": value.expose() })).collect()
 }

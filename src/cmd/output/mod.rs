@@ -87,10 +87,26 @@ pub fn write(host: &mut Host, answer: &Answer, wish: &Wish) -> Result<Secret> {
 /// # Errors
 /// As [`proof`].
 pub fn write_header(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
-    let header = header::write(answer);
+    with_proof(answer, api, header::write(answer)?)
+}
+
+/// What the token has in the query of a URL, as curl's config says it.
+pub fn query(answer: &Answer) -> Secret {
+    Secret::new(curl::query(answer))
+}
+
+/// [`write_header`] for a request whose URL may carry the token: there need be no header.
+///
+/// # Errors
+/// As [`proof`].
+pub fn header_lines(answer: &Answer, api: Option<&ApiCall>) -> Result<Secret> {
+    with_proof(answer, api, header::lines(answer))
+}
+
+fn with_proof(answer: &Answer, api: Option<&ApiCall>, lines: String) -> Result<Secret> {
     Ok(Secret::new(match answer.token.is_bound() {
-        true => format!("{header}DPoP: {}\n", proof(answer, api)?.expose()),
-        false => header,
+        true => format!("{lines}DPoP: {}\n", proof(answer, api)?.expose()),
+        false => lines,
     }))
 }
 

@@ -8,11 +8,12 @@ use crate::cmd::table::table;
 use crate::host::Host;
 use crate::oauth::reply::{self, Failure, Issued, Note, saved::saved, steps};
 use crate::profile::{Profile, Wishes, read_trusted};
-use crate::provider::{Provider, Test};
+use crate::provider::{Provider, Template, Test};
 use crate::session::preview::preview;
 use crate::system::files;
 use crate::token::Expires;
 use anyhow::Result;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A file that the user names, or stdin for `-`.
@@ -143,8 +144,37 @@ fn told(profile: &Profile, issued: &Issued, now: i64) -> String {
         Expires::Unknown => "expiry unknown: printed, not cached; see `expires` and `lifetime`".into(),
     };
     let short = steps::shortened(issued.access_token.expose());
-    let value = usage.value.fill(|name| (name == "access_token").then_some(short.as_str()));
-    let mut text = format!("a token: {expiry}\nheader: {}: {}\n", usage.header, value.unwrap_or_default());
+    let known = profile.known_values().unwrap_or_default();
+    let told = |name: &str| match issued.extra.get(name) {
+        Some(serde_json::Value::String(text)) => Some(escape(text)),
+        other => other.map(|other| escape(&other.to_string())),
+    };
+    let plain = |name: &str| {
+        let is_secret = profile.param(name).is_some_and(|param| param.secret);
+        known.get(name).filter(|_| !is_secret).map(|value| escape(value))
+    };
+    // What is neither in the reply nor known stands by its name.
+    let mut shown: BTreeMap<String, String> = usage
+        .names()
+        .into_keys()
+        .map(|name| {
+            let text = told(&name).or_else(|| plain(&name)).unwrap_or_else(|| format!("{{{name}}}"));
+            (name, text)
+        })
+        .collect();
+    shown.insert("access_token".into(), short);
+    let shown = |template: &Template| template.fill(|name| shown.get(name).map(String::as_str)).unwrap_or_default();
+    let mut text = format!("a token: {expiry}\n");
+    let header = (!usage.header.is_empty()).then_some((&usage.header, &usage.value));
+    for (name, template) in header.into_iter().chain(usage.headers.iter().map(|(name, text)| (name, text))) {
+        text.push_str(&format!("header: {name}: {}\n", shown(template)));
+    }
+    for (name, template) in &usage.query {
+        text.push_str(&format!("query: {name}={}\n", shown(template)));
+    }
+    for host in usage.hosts.iter().flatten() {
+        text.push_str(&format!("API: {}\n", shown(host)));
+    }
     if issued.refresh_token.is_some() && profile.provider.refresh.is_none() {
         text.push_str("its refresh token is not used: the file has no [refresh]\n");
     }

@@ -10,6 +10,7 @@ pub mod saved;
 mod scope;
 pub mod steps;
 pub mod value;
+mod xml;
 
 pub use body::form_decode;
 pub use refusal::{Class, Failure, clock, redirect};

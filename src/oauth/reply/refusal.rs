@@ -107,7 +107,8 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
 pub(super) fn beside_success(rules: &Rules, dead: &[Test], response: &Response) -> Option<Failure> {
     let value = ServerMessage::of(response).value?;
     let has_token = matches!(&rules.access_token, Find::At(places) if first(&value, places).is_some());
-    (reports_error(&value) && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
+    let reports = reports_error(&value) || said(rules, &value, &[]).is_some();
+    (reports && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
 }
 
 /// A refusal by a complete body of a 2xx.

@@ -5,7 +5,7 @@ use super::refusal::{Class, holds};
 use super::value::is_empty;
 use crate::base::text::escape_to;
 use crate::oauth::request::Response;
-use crate::provider::{BodyFormat, Condition, Expiry, Find, Rules, Test, Unit};
+use crate::provider::{BodyFormat, Condition, DayOrder, Expiry, Find, Rules, Test, Unit};
 use serde_json::Value;
 
 /// One place that was looked at.
@@ -164,6 +164,11 @@ fn expiry_text(expiry: &Expiry) -> String {
         Unit::Epoch => "epoch",
         Unit::EpochMillis => "epoch-millis",
         Unit::Date => "date",
+        Unit::Day(DayOrder::MonthFirst) => "mm/dd/yyyy",
+        Unit::Day(DayOrder::DayFirst) => "dd/mm/yyyy",
+        Unit::Day(DayOrder::YearFirst) => "yyyy-mm-dd",
+        Unit::DaysHoursMinutes => "d:hh:mm",
+        Unit::HoursMinutesSeconds => "hh:mm:ss",
         Unit::Auto => "auto",
     };
     format!("{} as {unit}", expiry.at)
@@ -175,6 +180,9 @@ fn format_name(format: BodyFormat) -> &'static str {
         BodyFormat::Json => "json",
         BodyFormat::Form => "form",
         BodyFormat::Text => "text",
+        BodyFormat::JsonString => "json-string",
+        BodyFormat::Jsonp => "jsonp",
+        BodyFormat::Xml => "xml",
     }
 }
 

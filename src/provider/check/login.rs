@@ -7,9 +7,13 @@ use crate::provider::{Flow, Grant, Kept, Provider};
 pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
     let place = ["grants", grant.name.as_str()];
     let here = |key: &'static str| [&place[..], &[key]].concat();
-    let mut known = vec!["refresh_token"];
-    let steps = here("steps");
     let refreshes = provider.refresh.as_ref().is_some_and(|refresh| refresh.grant == grant.name);
+    let mut known = vec!["refresh_token"];
+    if refreshes {
+        // What a login has found stays with the session.
+        known.extend(provider.found());
+    }
+    let steps = here("steps");
     if refreshes && !grant.steps.is_empty() {
         at.note(
             &steps,
@@ -68,7 +72,7 @@ fn kept<'g>(
         match provider.param(name) {
             Some(param) if param.personal => at.note(&place, "a person's own secret cannot be found in a reply"),
             Some(_) => {}
-            None if !grant.uses_found(name) => at.note(
+            None if !grant.uses_found(name) && !provider.kept_names().contains(name) => at.note(
                 &place,
                 format!("no request of this grant uses {{{name}}}; declare it in [params] if it is to be remembered"),
             ),

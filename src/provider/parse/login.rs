@@ -41,7 +41,12 @@ impl Default for Device {
             verification_uri_complete: strings(&["/verification_uri_complete", "/verification_url_complete"]),
             page: None,
             interval: strings(&["/interval"]),
-            expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Unknown }],
+            expires: vec![Expiry {
+                at: "/expires_in".into(),
+                unit: Unit::Seconds,
+                zero: Zero::Unknown,
+                negative: Zero::Unknown,
+            }],
             keep: Vec::new(),
             pending: Vec::new(),
             slow_down: Vec::new(),

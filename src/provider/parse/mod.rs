@@ -8,15 +8,15 @@ mod response;
 mod shapes;
 
 use self::assertion::assertion;
-use self::call::{call, call_keys, header_name, header_text, scalar, templates};
+use self::call::{call, call_keys, header_name, header_text, headers, scalar, templates};
 use self::login::{device, redirect, steps};
 use self::params::params;
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
-    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Device, Discover, Encode, Expiry,
-    Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Provider, Redirect, Refresh, Rules, Shape, State, Step,
-    Template, Test, Unit, Use, Zero, check,
+    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, DayOrder, Device, Discover, Encode,
+    Expiry, Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Provider, Redirect, Refresh, Rules, Shape, State,
+    Step, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -224,6 +224,8 @@ fn usual_use() -> Use {
     Use {
         header: "Authorization".into(),
         value: Template::parse("Bearer {access_token}").unwrap_or(Template(Vec::new())),
+        headers: Vec::new(),
+        query: Vec::new(),
         hosts: None,
         username: None,
     }
@@ -377,6 +379,15 @@ fn username(value: TomlValue) -> Result<String> {
     }
 }
 
+/// A host of the API, or a value that is one.
+fn host(value: TomlValue) -> Result<Template> {
+    let host = template(value)?;
+    if let Some(text) = host.literal() {
+        crate::base::url::host_origin(text).map_err(|why| value.error(why))?;
+    }
+    Ok(host)
+}
+
 fn usage(table: &Table, default: Use) -> Use {
     let header = |value: TomlValue| {
         header_name(value, value.text()?)?;
@@ -387,10 +398,16 @@ fn usage(table: &Table, default: Use) -> Use {
         header_text(value, &text)?;
         Ok(text)
     };
+    let query = table.get("query").map_or(default.query, templates);
+    let is_in_query = query.iter().flat_map(|(_, text)| text.names()).any(|(name, _)| name == "access_token");
+    // A token in the query needs no header, unless the file names one.
+    let usual = if is_in_query { String::new() } else { default.header };
     let usage = Use {
-        header: table.read("header", default.header, header),
+        header: table.read("header", usual, header),
         value: table.read("value", default.value, text),
-        hosts: table.read("hosts", default.hosts, |v| v.origins().map(Some)),
+        headers: table.get("headers").map_or(default.headers, headers),
+        query,
+        hosts: table.read("hosts", default.hosts, |v| v.list()?.into_iter().map(host).collect::<Result<_>>().map(Some)),
         username: table.read("username", default.username, |v| username(v).map(Some)),
     };
     table.finish();

@@ -35,11 +35,15 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
             ("json", BodyFormat::Json),
             ("form", BodyFormat::Form),
             ("text", BodyFormat::Text),
+            ("json-string", BodyFormat::JsonString),
+            ("jsonp", BodyFormat::Jsonp),
+            ("xml", BodyFormat::Xml),
         ])
     };
     let lifetime = |value: TomlValue| {
         Ok(match value.text()? {
             "unlimited" => Lifetime::Unlimited,
+            text if let Some(time) = text.strip_prefix("until ") => Lifetime::TimeOfDay(time_of_day(value, time)?),
             text => Lifetime::Seconds(duration(value, text)?),
         })
     };
@@ -99,7 +103,7 @@ pub(super) fn usual_rules() -> Rules {
         token_type: strings(&["/token_type"]),
         scope: strings(&["/scope"]),
         id_token: strings(&["/id_token"]),
-        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now }],
+        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now, negative: Zero::Now }],
         refresh_expires: Vec::new(),
         lifetime: None,
         refresh_lifetime: None,
@@ -133,6 +137,31 @@ pub(super) fn find(value: TomlValue) -> Result<Find> {
     Ok(Find::At(pointers(value)?))
 }
 
+/// What an odd number means.
+const ZEROS: &[(&str, Zero)] = &[("unknown", Zero::Unknown), ("never", Zero::Never), ("now", Zero::Now)];
+
+/// `until 06:00 +05:30`: when that time of day comes, in seconds since midnight in UTC.
+fn time_of_day(value: TomlValue, text: &str) -> Result<i64> {
+    const SHAPE: &str = "expected a duration, `unlimited`, or a time of day with its offset: `until 06:00 +05:30`";
+    let clock = |text: &str| {
+        let (hours, minutes) = text.split_once(':')?;
+        let number = |text: &str, below: i64| {
+            let number = text.parse::<i64>().ok().filter(|_| text.len() == 2 && !text.starts_with(['+', '-']))?;
+            (number < below).then_some(number)
+        };
+        Some(number(hours, 24)? * 3600 + number(minutes, 60)? * 60)
+    };
+    let seconds = || {
+        let (time, offset) = text.split_once(' ')?;
+        let (sign, offset) = match offset.strip_prefix('-') {
+            Some(offset) => (-1, offset),
+            None => (1, offset.strip_prefix('+')?),
+        };
+        Some((clock(time)? - sign * clock(offset)?).rem_euclid(86_400))
+    };
+    seconds().ok_or_else(|| value.error(SHAPE))
+}
+
 pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
     let table = value.table()?;
     let Some(at) = table.get("at") else {
@@ -148,12 +177,16 @@ pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
                 ("epoch", Unit::Epoch),
                 ("epoch-millis", Unit::EpochMillis),
                 ("date", Unit::Date),
+                ("mm/dd/yyyy", Unit::Day(DayOrder::MonthFirst)),
+                ("dd/mm/yyyy", Unit::Day(DayOrder::DayFirst)),
+                ("yyyy-mm-dd", Unit::Day(DayOrder::YearFirst)),
+                ("d:hh:mm", Unit::DaysHoursMinutes),
+                ("hh:mm:ss", Unit::HoursMinutesSeconds),
                 ("auto", Unit::Auto),
             ])
         })?,
-        zero: table.get("zero").map_or(Ok(Zero::Now), |v| {
-            v.choice(&[("unknown", Zero::Unknown), ("never", Zero::Never), ("now", Zero::Now)])
-        })?,
+        zero: table.get("zero").map_or(Ok(Zero::Now), |v| v.choice(ZEROS))?,
+        negative: table.get("negative").map_or(Ok(Zero::Now), |v| v.choice(ZEROS))?,
     };
     table.done()?;
     Ok(expiry)

@@ -62,6 +62,7 @@ fn keep(world: &World, profile: &Profile, token: &str, change: impl FnOnce(&mut 
         identity: known.identity(TOKEN_URL, Some("password"), None),
         since: START - 60,
         subject: None,
+        values: BTreeMap::new(),
     };
     let mut kept = Credentials { session: Some(session), ..Credentials::default() };
     change(&mut kept);
@@ -218,7 +219,13 @@ fn the_store_is_read_once_more_before_a_token_counts_as_dead() {
         let world = world.answering(move |_| {
             let Some(token) = entries.lock().expect("one thread").next() else { return Ok(last()) };
             let identity = known.identity(TOKEN_URL, Some("password"), None);
-            let session = Session { refresh_token: Secret::new(*token), identity, since: START, subject: None };
+            let session = Session {
+                refresh_token: Secret::new(*token),
+                identity,
+                since: START,
+                subject: None,
+                values: BTreeMap::new(),
+            };
             stores.put("acme", &Credentials { session: Some(session), ..Credentials::default() }.write());
             Ok(dead())
         });

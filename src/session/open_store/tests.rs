@@ -66,6 +66,7 @@ fn a_refresh_token_goes_to_the_origin_of_its_token_url() {
         identity: known.identity(url, None, None),
         since: START,
         subject: None,
+        values: BTreeMap::new(),
     };
     assert_eq!(refresh_token(&session("https://a.example/token")).home, Some(Home::of("https://a.example")));
     let nowhere = refresh_token(&session("")).home.expect("a home of no origin");
