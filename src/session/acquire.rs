@@ -259,7 +259,17 @@ fn run(
                 };
                 status::note_refusal(host, profile, opened, refusal);
             }
-            return Err(error.into());
+            // What was stored may have been replaced at the provider.
+            let stored = inputs.kept_names().next().filter(|_| error.kind == Kind::Refused && !apart);
+            return Err(match (stored, &error.hint) {
+                (Some(_), Some(hint)) => {
+                    let hint =
+                        format!("{hint}; or log in with a new secret: tok login {} {}", profile.name, grant.name);
+                    error.hint(hint)
+                }
+                _ => error,
+            }
+            .into());
         }
     };
     let url = profile.session_url(inputs.values()).unwrap_or_default();

@@ -325,6 +325,11 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     store_error_of(&profile.store, &profile.name, trouble)
 }
 
+/// `path` for a shell.
+fn quoted(path: &str) -> String {
+    shlex::try_quote(path).map_or(path.into(), |quoted| quoted.into())
+}
+
 /// The same of the profile `name`, which may be unknown.
 pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> Error {
     let what = match trouble.trouble {
@@ -338,12 +343,30 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
     };
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
-            "allow only yourself access: chmod 700 for its folder, chmod 600 for the file"
+            let hint = match trouble.why.rsplit_once(": ") {
+                Some((path, why)) if why.starts_with("others have access") => {
+                    let mode = if path.ends_with(".json") { 600 } else { 700 };
+                    format!("make it yours alone: chmod {mode} {}", quoted(path))
+                }
+                Some((path, "it belongs to another user")) => {
+                    format!("make it yours: sudo chown \"$(id -un)\" {}", quoted(path))
+                }
+                Some((path, "it is a symbolic link")) => {
+                    format!("replace it with what it points to, or start over: rm {}", quoted(path))
+                }
+                Some((path, _)) => format!("look at it: ls -ld {}", quoted(path)),
+                None => "see what is wrong with it: tok doctor".into(),
+            };
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(hint);
         }
         StoreErrorKind::Unwritable => {
             "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere"
         }
-        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away or repair it, then log in again",
+        StoreErrorKind::Corrupt if *store == StoreChoice::File => {
+            let path = trouble.why.rsplit_once(": ").map_or("PATH".into(), |(path, _)| quoted(path));
+            let hint = format!("move it away, then log in again: mv {path} {path}.old && tok login {name}");
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(hint);
+        }
         StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {

@@ -62,6 +62,8 @@ impl Readiness {
 pub struct Status {
     /// What it can do now.
     pub readiness: Readiness,
+    /// Whether it is more than the cached token: another can be had unattended.
+    pub renewable: bool,
     /// Why not more.
     pub reason: Option<String>,
     /// When that was last seen, in seconds since 1970.
@@ -109,6 +111,7 @@ pub fn of(host: &Host, profile: &Profile, noted: Option<&IndexEntry>) -> Status 
     let issued = noted.and_then(|n| n.issued_at).max(token.as_ref().map(|token| token.received.secs()));
     let looked = noted.and_then(|n| n.looked_at);
     let good = token.as_ref().filter(is_good);
+    let renewable = renewal.readiness == Readiness::Renews;
     let (readiness, reason, at) = match (good, renewal) {
         (Some(_), Renewal { readiness: Readiness::Renews, .. }) => (Readiness::Ready, None, None),
         (Some(_), other) => (Readiness::Ready, other.reason, other.at),
@@ -116,6 +119,7 @@ pub fn of(host: &Host, profile: &Profile, noted: Option<&IndexEntry>) -> Status 
     };
     Status {
         readiness,
+        renewable,
         reason,
         as_of: at.or(issued).max(looked),
         account: account(
@@ -230,9 +234,13 @@ fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry
             Renewal::not(format!("the session differs in {differs}"))
         }
         plan::Step::LoginNeeded(grant, missing) => {
-            let reason = match missing.as_slice() {
-                [] => format!("the grant {} needs a person, and there is no session", grant.name),
-                missing => format!("no session, and {} neither given nor stored", list(missing)),
+            let stored = missing.iter().any(|name| entry.secrets.iter().any(|kept| kept == name));
+            let reason = match (missing.as_slice(), &entry.origin, &home) {
+                (_, Some(was), Some(now)) if stored && !is_home => {
+                    format!("its stored secrets go to {was} only, not to {now}")
+                }
+                ([], ..) => format!("the grant {} needs a person, and there is no session", grant.name),
+                (missing, ..) => format!("no session, and {} neither given nor stored", list(missing)),
             };
             Renewal::not(reason)
         }
@@ -243,6 +251,16 @@ fn list(names: &[String]) -> String {
     match names {
         [one] => format!("{one} is"),
         several => format!("{} are", several.join(" and ")),
+    }
+}
+
+impl Status {
+    /// Its state, as people read it in a table: a token whose end is that of the session too is not as good as another.
+    pub fn words(&self) -> &'static str {
+        match self.readiness {
+            Readiness::Ready if !self.renewable => "ready, cannot renew",
+            readiness => readiness.words(),
+        }
     }
 }
 

@@ -179,7 +179,6 @@ fn a_file_of_somebody_else() {
         chown(&path, Some(0), None).unwrap();
         let hint = match () {
             () if path == sandbox.home() => "HOME",
-            () if path == sandbox.secrets_file() => "chmod",
             () => "chown",
         };
         found.error(says, hint);
@@ -222,7 +221,7 @@ fn a_link_in_the_place_of_a_file_or_folder() {
         let real = path.with_file_name("real");
         std::fs::rename(&path, &real).unwrap();
         symlink(&real, &path).unwrap();
-        doctor(&sandbox).error("symbolic link", if path == sandbox.secrets_file() { "chmod" } else { "rm " });
+        doctor(&sandbox).error("symbolic link", "rm ");
         std::fs::remove_file(&path).unwrap();
         std::fs::rename(&real, &path).unwrap();
     }
