@@ -34,7 +34,7 @@ impl ExpectedRedirect {
     fn known<'e>(&'e self, name: &str) -> Option<&'e str> {
         let kept = self.rules.keep.iter().flat_map(|kept| match &kept.at {
             Find::At(names) => names.as_slice(),
-            Find::Header(_) => &[],
+            Find::Header(_) | Find::Cookie(_) => &[],
         });
         let own = self.rules.code.iter().chain(kept).map(String::as_str);
         NAMES.into_iter().chain(own).find(|known| *known == name)

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 pub fn in_reply(kept: &Kept, value: &Value, response: &Response) -> Option<Zeroizing<String>> {
     match &kept.at {
         Find::Header(name) => response.header(name).filter(|text| !text.is_empty()).map(|text| text.to_string().into()),
+        Find::Cookie(name) => response.cookie(name).map(|text| text.to_string().into()),
         Find::At(places) => found(value, places).and_then(|(_, value)| text(value)),
     }
 }
@@ -31,6 +32,7 @@ fn text(value: &Value) -> Option<Zeroizing<String>> {
 pub fn place(kept: &Kept) -> String {
     match &kept.at {
         Find::Header(name) => format!("in the header {name}"),
+        Find::Cookie(name) => format!("in the cookie {name}"),
         Find::At(places) => format!("at {}", escape(&places.join(" or "))),
     }
 }

@@ -4,6 +4,7 @@ pub mod callback;
 pub mod challenge;
 pub mod client_auth;
 pub mod dpop;
+mod encode;
 pub mod found;
 pub mod id_token;
 pub mod metadata;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod discovery;
 mod exposed;
 mod flags;
+mod home;
 mod hosts;
 pub mod library;
 mod owner;
@@ -14,8 +15,9 @@ mod values;
 
 pub use crate::cli::Flag;
 pub use exposed::{exposed, is_exposed};
+pub use home::Home;
 pub use library::{Library, Loaded};
-pub use values::{Given, Home, Source, Value, is_pem, variable};
+pub use values::{Given, Source, Value, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind};

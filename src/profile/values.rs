@@ -4,6 +4,7 @@ use super::Profile;
 use super::ci::CiSource;
 use super::config::ConfigValue;
 use super::exposed::{exposed, is_exposed};
+use super::home::Home;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
@@ -84,40 +85,6 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// The origins that a value may go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home(Vec<String>);
-
-impl Home {
-    /// One origin, as `Url::origin` gives it.
-    pub fn of(origin: impl Into<String>) -> Home {
-        Home(vec![origin.into()])
-    }
-
-    /// These origins.
-    pub fn any_of(origins: impl IntoIterator<Item = String>) -> Home {
-        let mut origins: Vec<String> = origins.into_iter().collect();
-        origins.dedup();
-        Home(origins)
-    }
-
-    /// The origins.
-    pub fn into_origins(self) -> Vec<String> {
-        self.0
-    }
-
-    /// Whether a value of this home may go to `origin`.
-    pub fn allows(&self, origin: &str) -> bool {
-        self.0.iter().any(|home| home == origin)
-    }
-}
-
-impl std::fmt::Display for Home {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.join(" or "))
-    }
-}
-
 /// A value as a request takes it.
 #[derive(Clone, Debug)]
 pub struct Value {
@@ -131,7 +98,7 @@ impl Value {
     /// A value of the store, which goes to `home` alone.
     pub fn kept(text: Secret, home: Option<Home>) -> Value {
         // A value of unknown origin is sent nowhere.
-        Value { text, home: Some(home.unwrap_or(Home(Vec::new()))) }
+        Value { text, home: Some(home.unwrap_or(Home::any_of([]))) }
     }
 
     /// A value that this call has found or was given.

@@ -53,6 +53,13 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
+        for (name, template) in grant.assertion.iter().flat_map(|a| &a.headers) {
+            let place = ["grants", grant.name.as_str(), "assertion", "headers", name];
+            if name == "alg" {
+                at.note(&place, "tok sets `alg` itself; use `algorithm`");
+            }
+            names(&at, &place, provider, template, &["key_fingerprint"]);
+        }
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
             let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
             if matches!(claim.as_str(), "iat" | "exp" | "jti") {
@@ -71,7 +78,8 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
             at.note(&place, "missing [grants.NAME.assertion]: what to sign");
         }
         if grant.assertion.is_some() {
-            for name in ["private_key", "assertion"] {
+            let signs = grant.assertion.as_ref().and_then(|how| how.secret.as_deref()).unwrap_or("private_key");
+            for name in [signs, "assertion"] {
                 if provider.param(name).is_none_or(|p| !p.secret) {
                     at.note(&place, format!("requires [params.{name}] with `secret = true`"));
                 }
@@ -355,6 +363,17 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         if call.encode != Encode::Json && (is_table || !matches!(field, Field::Text(_) | Field::Plain(_))) {
             at.note(&place, "a list or a table can only be sent as JSON");
         }
+    }
+    let is_text = call.body.iter().any(|(name, _)| name.is_empty());
+    match matches!(call.encode, Encode::Text | Encode::Xml) {
+        true if !is_text => at.note(&inside("body"), "expected a string: with this `encode` the body is one text"),
+        true if !matches!(call.auth, Auth::None | Auth::Basic | Auth::BasicRaw) => {
+            at.note(&inside("auth"), "a body that is one text takes no client authentication but `basic`");
+        }
+        false if is_text => {
+            at.note(&inside("body"), "expected a table: a string is a body with `encode = \"text\"` or \"xml\"")
+        }
+        _ => {}
     }
     if call.encode == Encode::None && !call.body.is_empty() {
         at.note(&inside("body"), "a body is not allowed with `encode = \"none\"`");

@@ -1,8 +1,9 @@
 //! What a login finds on its way to the token: in the reply that it begins with, in the redirect, in the replies to the
 //! steps before the request for the token.
 
+use super::expiry::Expiry;
 use super::template::{Piece, Template};
-use super::types::{Call, Expiry, Find, Rules, Test};
+use super::types::{Call, Find, Rules, Test};
 use super::{Grant, Provider};
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -337,20 +337,6 @@ impl Param {
     }
 }
 
-impl Assertion {
-    /// The values it uses, and whether each is optional.
-    pub fn names(&self) -> BTreeMap<String, bool> {
-        let mut all: BTreeMap<String, bool> = BTreeMap::new();
-        let fixed = [("private_key", false), ("key_id", true), ("algorithm", true), ("certificate", true)];
-        for (name, optional) in self.claims.iter().flat_map(|(_, t)| t.names()).chain(fixed) {
-            let known = all.entry(name.into()).or_insert(optional);
-            *known = *known && optional;
-        }
-        all.remove("key_fingerprint");
-        all
-    }
-}
-
 impl Grant {
     /// The most steps that a grant may have.
     pub const MOST_STEPS: usize = 4;
@@ -464,39 +450,5 @@ impl Call {
             all.entry(name.clone()).or_insert(true);
         }
         all
-    }
-}
-
-impl Field {
-    /// Calls `f` with every template inside.
-    pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
-        match self {
-            Field::Text(template) => f(template),
-            Field::Plain(_) => {}
-            Field::List(items) => items.iter().for_each(|i| i.each_template(f)),
-            Field::Table(entries) => entries.iter().for_each(|(_, i)| i.each_template(f)),
-        }
-    }
-
-    /// The same, to change them.
-    pub fn each_template_mut(&mut self, f: &mut impl FnMut(&mut Template)) {
-        match self {
-            Field::Text(template) => f(template),
-            Field::Plain(_) => {}
-            Field::List(items) => items.iter_mut().for_each(|i| i.each_template_mut(f)),
-            Field::Table(entries) => entries.iter_mut().for_each(|(_, i)| i.each_template_mut(f)),
-        }
-    }
-}
-
-impl Method {
-    /// Its name in a request.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Delete => "DELETE",
-        }
     }
 }

@@ -1,8 +1,9 @@
 //! What a provider file says, as types.
 
+use super::assertion::Assertion;
+use super::expiry::{Expiry, Lifetime};
 use super::login::{Device, Redirect, Step};
 use super::template::Template;
-use crate::base::jose::Algorithm;
 use std::sync::Arc;
 
 /// A provider: one token endpoint and its ways to a token.
@@ -32,6 +33,8 @@ pub struct Provider {
     pub userinfo: Option<Call>,
     /// Where its endpoints come from, if not from the file.
     pub discover: Discover,
+    /// Where the issuer's metadata are, as a path behind the issuer; `None`: where RFC 8414 and OpenID Connect say.
+    pub metadata_path: Option<String>,
     /// How an API expects the access token.
     pub usage: Use,
     /// The domains whose hosts a URL that a login finds may have, besides the origins that the file names.
@@ -211,21 +214,6 @@ pub enum ClientRequirement {
     Confidential,
 }
 
-/// An assertion that tok signs (RFC 7523 §3).
-#[derive(Clone, Debug)]
-pub struct Assertion {
-    /// Its claims; `iat` and `exp` are added.
-    pub claims: Vec<(String, Template)>,
-    /// Whether `jti` is added too (RFC 7519 §4.1.7).
-    pub jti: bool,
-    /// The only algorithm that the server accepts.
-    pub algorithm: Option<Algorithm>,
-    /// How long it is valid, in seconds from its `iat`.
-    pub lifetime: i64,
-    /// How far back it is dated, in seconds, for a server whose clock is behind.
-    pub backdate: i64,
-}
-
 /// A request as templates.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -262,6 +250,12 @@ pub enum Encode {
     Json,
     /// In the URL's query; no body.
     Query,
+    /// `multipart/form-data` (RFC 7578)
+    Multipart,
+    /// The one text that the body is.
+    Text,
+    /// The same, with values escaped as XML wants it.
+    Xml,
     /// No body.
     None,
 }
@@ -327,6 +321,10 @@ pub struct Rules {
     pub format: BodyFormat,
     /// What must hold in addition to a 2xx status.
     pub success: Vec<Test>,
+    /// Which replies are refusals, whatever their status is.
+    pub refused: Vec<Test>,
+    /// Which mean that trying later may help.
+    pub unavailable: Vec<Test>,
     /// Where the access token is.
     pub access_token: Find,
     /// Where the refresh token is.
@@ -382,6 +380,8 @@ pub enum Find {
     At(Vec<String>),
     /// A header of the reply.
     Header(String),
+    /// A cookie that the reply sets.
+    Cookie(String),
 }
 
 /// A test of a reply.
@@ -402,77 +402,6 @@ pub enum Condition {
     NotIn(Vec<serde_json::Value>),
     /// Present.
     Present,
-}
-
-/// An expiry in a reply.
-#[derive(Clone, Debug)]
-pub struct Expiry {
-    /// The JSON Pointer.
-    pub at: String,
-    /// What it counts.
-    pub unit: Unit,
-    /// What a zero means.
-    pub zero: Zero,
-    /// What a negative number means.
-    pub negative: Zero,
-}
-
-/// What an expiry counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds from now.
-    Seconds,
-    /// Milliseconds from now.
-    Milliseconds,
-    /// Minutes from now.
-    Minutes,
-    /// Seconds since 1970.
-    Epoch,
-    /// Milliseconds since 1970.
-    EpochMillis,
-    /// A date: RFC 3339 or RFC 1123.
-    Date,
-    /// A day in UTC, at whose beginning it ends, in this order of its parts.
-    Day(DayOrder),
-    /// `D:HH:MM` from now, also `HH:MM`.
-    DaysHoursMinutes,
-    /// `HH:MM:SS` from now.
-    HoursMinutesSeconds,
-    /// By size: below 1e9 seconds from now, below 1e11 epoch seconds, else epoch milliseconds.
-    Auto,
-}
-
-/// The order of the parts of a day, with `/`, `-` or `.` between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DayOrder {
-    /// `12/31/2027`
-    MonthFirst,
-    /// `31/12/2027`
-    DayFirst,
-    /// `2027-12-31`
-    YearFirst,
-}
-
-/// What a zero in an expiry means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zero {
-    /// The expiry is unknown.
-    Unknown,
-    /// It never expires.
-    Never,
-    /// It has expired.
-    Now,
-}
-
-/// A token's lifetime if the reply names none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    /// In seconds.
-    Seconds(i64),
-    /// It never expires.
-    Unlimited,
-    /// Until this time of day comes next, in seconds since midnight in UTC.
-    TimeOfDay(i64),
 }
 
 /// How a refresh token is used.

@@ -410,7 +410,8 @@ fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Op
     let Some(Source::Metadata(issuer)) = profile.given.get(name).map(|given| given.source.clone()) else { return None };
     let key = profile.param(name)?.metadata.as_ref()?;
     let mutual = matches!(call.auth, Auth::Tls | Auth::TlsSelfSigned);
-    let fresh = match discovery::discover(host, &issuer, profile.ca_file.as_deref(), discovery::Copies::Refused) {
+    let at = (issuer.as_str(), profile.provider.metadata_path.as_deref());
+    let fresh = match discovery::discover_at(host, at, profile.ca_file.as_deref(), discovery::Copies::Refused) {
         Ok(metadata) => metadata,
         Err(error) => {
             host.terminal.detail(&format!("{}: its metadata cannot be fetched: {error:#}", profile.name));

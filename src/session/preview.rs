@@ -34,11 +34,12 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
             claims.push(("jti".into(), "{random}".into()));
         }
         let object: serde_json::Map<_, _> = claims.into_iter().map(|(name, text)| (name, text.into())).collect();
+        let key = assertion.secret.as_deref().unwrap_or("private_key");
         let what = match grant.flow {
-            Flow::Signed => "nothing is sent: these claims, signed with {private_key}, are the token",
-            _ => "these claims, signed with {private_key}, are {assertion}",
+            Flow::Signed => format!("nothing is sent: these claims, signed with {{{key}}}, are the token"),
+            _ => format!("these claims, signed with {{{key}}}, are {{assertion}}"),
         };
-        steps.push(Preview { what: what.into(), text: serde_json::Value::Object(object).to_string() });
+        steps.push(Preview { what, text: serde_json::Value::Object(object).to_string() });
     }
     for step in grant.steps(true) {
         let request = blanks.request(&step.call)?;

@@ -78,6 +78,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     succeeds(rules, dead, response, &value)?;
     let token = match (&rules.access_token, text) {
         (Find::Header(name), _) => response.header(name).map(str::to_string),
+        (Find::Cookie(name), _) => response.cookie(name).map(str::to_string),
         (Find::At(_), Some(text)) => Some(text),
         (Find::At(places), None) => match found(&value, places) {
             None => None,
@@ -230,7 +231,11 @@ fn opened(rules: &Rules, dead: &[Test], response: &Response, format: BodyFormat)
     if let Some(failure) = beside_success(rules, dead, response) {
         return Err(failure);
     }
-    let in_header = matches!(&rules.access_token, Find::Header(name) if response.header(name).is_some());
+    let in_header = match &rules.access_token {
+        Find::Header(name) => response.header(name).is_some(),
+        Find::Cookie(name) => response.cookie(name).is_some(),
+        Find::At(_) => false,
+    };
     match why {
         Some(why) if !in_header => {
             let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
@@ -249,6 +254,7 @@ fn misread(why: impl Into<String>) -> Failure {
 fn without_token(rules: &Rules, value: &Value) -> String {
     let places = match &rules.access_token {
         Find::Header(name) => format!("in the header {name}"),
+        Find::Cookie(name) => format!("in the cookie {name}"),
         Find::At(places) => format!("at {}", escape(&places.join(" or "))),
     };
     let empty = Map::new();

@@ -55,7 +55,16 @@ pub fn steps(rules: &Rules, dead: &[Test], response: &Response) -> Vec<Step> {
     for test in &rules.success {
         step("success", &test_text(test), outcome(test, status, &value));
     }
+    for (key, tests) in [("refused", &rules.refused), ("unavailable", &rules.unavailable)] {
+        for test in tests {
+            step(key, &test_text(test), outcome(test, status, &value));
+        }
+    }
     match (&rules.access_token, text) {
+        (Find::Cookie(name), _) => {
+            let found = response.cookie(name).map_or("-".into(), shortened);
+            step("access_token", &format!("cookie {name}"), found);
+        }
         (Find::Header(name), _) => {
             let found = response.header(name).map_or("-".into(), shortened);
             step("access_token", &format!("header {name}"), found);

@@ -416,8 +416,9 @@ fn a_json_string_is_the_token() {
     for wrong in ["abc", "{}", "\"\"", "\"a b\"", "<html>no</html>", ""] {
         assert!(read(wrong).is_err_and(|failure| failure.kind == Kind::Reply), "{wrong}");
     }
-    let refused = read("{\"message\":\"The account sign-in was incorrect\"}").expect_err("a refusal");
-    assert_eq!((refused.kind, refused.why.as_str()), (Kind::Refused, "The account sign-in was incorrect"));
+    let refusal = answer(401, "{\"message\":\"The account sign-in was incorrect\"}");
+    let refused = super::read(&rules("format = \"json-string\""), &[], &refusal).expect_err("a refusal");
+    assert_eq!((refused.kind, refused.why.as_str()), (Kind::Refused, "The account sign-in was incorrect (status 401)"));
 }
 
 /// QQ: a form for a token, JSONP for a failure, both with 200; others have JSONP for both.
@@ -501,4 +502,38 @@ fn odd_expiries_are_read() {
             "{wrong}"
         );
     }
+}
+
+/// CyberSource answers every refusal with 500; Withings says in a 200, others in a 400, that it is busy.
+#[test]
+fn a_status_may_mean_the_other_thing() {
+    let rules = "refused = [{ status = [500] }, { at = \"/error\", in = [\"server_error\"] }]\n\
+                 unavailable = [{ at = \"/status\", in = [601, 503] }]\nsuccess = [{ at = \"/status\", in = [0] }]";
+    let of = |status: u16, body: &str| {
+        let failure = read(&self::rules(rules), &[], &answer(status, body)).expect_err("no token");
+        (failure.kind, failure.why)
+    };
+    let refused = |why: &str| (Kind::Refused, why.to_string());
+    assert_eq!(of(500, "{}"), refused("status 500 without a readable reason"));
+    assert_eq!(of(503, "{\"error\":\"server_error\"}"), refused("server_error (status 503)"));
+    assert_eq!(of(503, "{}").0, Kind::Unavailable);
+    assert_eq!(
+        of(400, "{\"status\":601,\"error\":\"busy\"}"),
+        (Kind::Unavailable, "not available for now (status 400): busy".into())
+    );
+    assert_eq!(of(200, "{\"status\":503,\"error\":\"busy\"}"), (Kind::Unavailable, "busy".into()));
+    assert_eq!(of(200, "{\"status\":342,\"error\":\"no\"}"), refused("no"));
+    assert_eq!(of(302, "{\"status\":503}").0, Kind::Reply);
+}
+
+/// SAP Business One and Zscaler's old API: the token is a cookie.
+#[test]
+fn a_cookie_is_the_token() {
+    let rules = self::rules("access_token = { cookie = \"B1SESSION\" }\nlifetime = \"30m\"");
+    let mut response = answer(200, "{\"SessionId\":\"x\"}");
+    assert!(read(&rules, &[], &response).is_err_and(|failure| failure.why.contains("in the cookie B1SESSION")));
+    response.headers.push(("Set-Cookie".into(), "B1SESSION=abc-1; path=/; HttpOnly".into()));
+    assert_eq!(read(&rules, &[], &response).expect("a token").access_token.expose(), "abc-1");
+    response.body = Vec::new().into();
+    assert_eq!(read(&rules, &[], &response).expect("a token").access_token.expose(), "abc-1");
 }

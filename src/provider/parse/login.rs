@@ -71,8 +71,8 @@ pub(super) fn redirect(table: Option<&Table>, flow: Flow, base: Option<&Redirect
         state: table.read("state", base.state, |v| v.choice(&states)),
     };
     for kept in &redirect.keep {
-        if let Find::Header(_) = kept.at {
-            table.note("a redirect has no headers: name a parameter");
+        if !matches!(kept.at, Find::At(_)) {
+            table.note("a redirect has no headers and no cookies: name a parameter");
         }
     }
     table.finish();
@@ -149,16 +149,13 @@ fn place(value: TomlValue, places: impl Fn(TomlValue) -> Result<Vec<String>>) ->
     let shape = table
         .get("as")
         .map_or(Ok(Shape::Text), |v| v.choice(&[("text", Shape::Text), ("url", Shape::Url), ("host", Shape::Host)]))?;
-    let find = match (table.get("at"), table.get("header")) {
+    let find = match (table.get("at"), response::named(&table)?) {
         (Some(at), None) => Find::At(places(at)?),
-        (None, Some(header)) => {
-            header_name(header, header.text()?)?;
-            Find::Header(header.text()?.into())
-        }
+        (None, Some(named)) => named,
         _ => {
-            return Err(
-                value.error("expected a JSON Pointer, { at = \"/pointer\", as = \"url\" } or { header = \"…\" }")
-            );
+            return Err(value.error(
+                "expected a JSON Pointer, { at = \"/pointer\", as = \"url\" }, { header = \"…\" } or { cookie = \"…\" }",
+            ));
         }
     };
     table.done()?;

@@ -73,6 +73,8 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
     let base = base.as_ref();
     let same = |of: fn(&Provider) -> &Option<Call>| base.and_then(|b| of(b).clone());
     let text = |v: TomlValue| v.text().map(str::to_string);
+    let from = base.map_or((Discover::Nothing, None), |b| (b.discover, b.metadata_path.clone()));
+    let (discover, metadata_path) = root.read("discover", from, discover);
     let mut provider = Provider {
         name: name.into(),
         title: root.read("title", name.to_string(), text),
@@ -85,7 +87,8 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         revoke: same(|b| &b.revoke),
         introspect: same(|b| &b.introspect),
         userinfo: same(|b| &b.userinfo),
-        discover: root.read("discover", base.map_or(Discover::Nothing, |b| b.discover), discover),
+        discover,
+        metadata_path,
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
         sites: root.read("sites", base.map(|b| b.sites.clone()).unwrap_or_default(), login::sites),
         // The provider it is like determines a token as much as the file itself.
@@ -246,12 +249,16 @@ fn like(value: TomlValue) -> Result<Provider> {
 }
 
 /// Where the endpoints come from: `true`, `false` or `"resource"`.
-fn discover(value: TomlValue) -> Result<Discover> {
+fn discover(value: TomlValue) -> Result<(Discover, Option<String>)> {
     match value.raw() {
-        DeValue::Boolean(true) => Ok(Discover::Issuer),
-        DeValue::Boolean(false) => Ok(Discover::Nothing),
-        DeValue::String(text) if text == "resource" => Ok(Discover::Resource),
-        _ => Err(value.error("expected true (from the issuer), \"resource\" (from the API) or false")),
+        DeValue::Boolean(true) => Ok((Discover::Issuer, None)),
+        DeValue::Boolean(false) => Ok((Discover::Nothing, None)),
+        DeValue::String(text) if text == "resource" => Ok((Discover::Resource, None)),
+        DeValue::String(text) if text.starts_with('/') && !text.contains(['?', '#', ' ']) => {
+            Ok((Discover::Issuer, Some(text.to_string())))
+        }
+        _ => Err(value
+            .error("expected true (from the issuer), a path behind the issuer, \"resource\" (from the API) or false")),
     }
 }
 

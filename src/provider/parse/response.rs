@@ -55,6 +55,8 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
     let rules = Rules {
         format: taken(get("format"), format).unwrap_or(base.format),
         success: get("success").map_or_else(|| base.success.clone(), tests),
+        refused: get("refused").map_or_else(|| base.refused.clone(), tests),
+        unavailable: get("unavailable").map_or_else(|| base.unavailable.clone(), tests),
         access_token: taken(get("access_token"), find).unwrap_or_else(|| base.access_token.clone()),
         refresh_token: list("refresh_token", &base.refresh_token),
         token_type: list("token_type", &base.token_type),
@@ -98,6 +100,8 @@ pub(super) fn usual_rules() -> Rules {
     Rules {
         format: BodyFormat::Auto,
         success: Vec::new(),
+        refused: Vec::new(),
+        unavailable: Vec::new(),
         access_token: Find::At(strings(&["/access_token"])),
         refresh_token: strings(&["/refresh_token"]),
         token_type: strings(&["/token_type"]),
@@ -124,15 +128,26 @@ pub(super) fn duration(value: TomlValue, text: &str) -> Result<i64> {
     crate::base::duration::parse(text).map_err(|why| value.error(why))
 }
 
+/// `header = "…"` or `cookie = "…"`; `None` if the table has neither, or both.
+pub(super) fn named(table: &Table) -> Result<Option<Find>> {
+    let name = |value: TomlValue| {
+        header_name(value, value.text()?)?;
+        Ok(value.text()?.to_string())
+    };
+    Ok(match (table.get("header"), table.get("cookie")) {
+        (Some(header), None) => Some(Find::Header(name(header)?)),
+        (None, Some(cookie)) => Some(Find::Cookie(name(cookie)?)),
+        _ => None,
+    })
+}
+
 pub(super) fn find(value: TomlValue) -> Result<Find> {
     if let DeValue::Table(_) = value.raw() {
         let table = value.table()?;
-        let Some(header) = table.get("header") else {
-            return Err(value.error("expected a list of JSON Pointers, or { header = \"…\" }"));
-        };
-        header_name(header, header.text()?)?;
+        let found = named(&table)?
+            .ok_or_else(|| value.error("expected a list of JSON Pointers, { header = \"…\" } or { cookie = \"…\" }"))?;
         table.done()?;
-        return Ok(Find::Header(header.text()?.into()));
+        return Ok(found);
     }
     Ok(Find::At(pointers(value)?))
 }

@@ -12,6 +12,8 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
     ("headers", "headers = { X-Name = \"{value}\" }"),
     ("query", "query = { name = \"{value}\" }"),
     ("success", "success = [{ at = \"/ok\", in = [true] }]"),
+    ("refused", "refused = [{ status = [500] }]"),
+    ("unavailable", "unavailable = [{ at = \"/status\", in = [503] }]"),
     ("dead", "dead = [{ at = \"/error\", in = [\"invalid_grant\"] }]"),
     ("in", "in = [1, \"ok\"]"),
     ("not-in", "not-in = [1, \"failed\"]"),
