@@ -2,30 +2,31 @@
 //! is the real one; a test makes its own.
 #![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
 
+mod sending;
 #[cfg(test)]
 pub mod testing;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
-use crate::base::text::escape;
-use crate::base::url::{Url, is_local, is_local_address};
 use crate::cli::{Color, Global};
-use crate::oauth::request::{ClientCertificate, Request, Response};
+use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
+use crate::storage::secrets::shared::{Network, Setting, SharedStore};
+use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Head, Http, NetworkSettings};
+use crate::system::http::{self, Http, NetworkSettings};
 use crate::system::process::{self, Failed, Said};
 use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
+use std::cell::OnceCell;
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -59,10 +60,12 @@ pub struct Host {
     pub events: Vec<Event>,
     /// The secret stores.
     stores: Box<dyn Stores>,
+    /// The settings of stores on the network, once the config is read.
+    store_settings: Setting,
     /// The network; the real one is made at the first request.
-    http: Option<Http>,
+    http: OnceCell<Http>,
     /// Set while an API says where to go.
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<sending::Elsewhere>,
 }
 
 /// Something that a hook is told. It holds no secret.
@@ -115,56 +118,10 @@ impl Store for Watched {
     fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
         self.watch(|store| store.forget(profile))
     }
-}
 
-/// What a login to an API may be sent to by what the API says.
-struct Elsewhere {
-    /// The hosts that a person has named. They may be anywhere; with one that is on this machine or its own link, so may
-    /// all others.
-    named: Vec<String>,
-}
-
-impl Elsewhere {
-    fn names(&self, host: &str) -> bool {
-        self.named.iter().any(|named| named.eq_ignore_ascii_case(host))
-    }
-}
-
-/// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
-struct Notes<'a> {
-    events: &'a mut dyn Events,
-    lines: Vec<String>,
-    /// Whether the server must not be on this machine or its own link.
-    is_elsewhere: bool,
-    /// Where it was reached.
-    reached: Option<IpAddr>,
-}
-
-impl Events for Notes<'_> {
-    fn allows(&self, address: IpAddr) -> bool {
-        !(self.is_elsewhere && is_local_address(address)) && self.events.allows(address)
-    }
-
-    fn reached(&mut self, address: IpAddr) {
-        self.reached = Some(address);
-        self.events.reached(address);
-    }
-
-    fn connected(&mut self) -> Result<()> {
-        self.events.connected()
-    }
-
-    fn reply_by(&self, deadline: Instant) -> Instant {
-        self.events.reply_by(deadline)
-    }
-
-    fn received(&mut self, head: &Head, body: &[u8]) {
-        self.events.received(head, body);
-    }
-
-    fn note(&mut self, line: &str) {
-        self.events.note(line);
-        self.lines.push(line.to_string());
+    // Who works with versions says himself what is waited for.
+    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
+        self.store.shared()
     }
 }
 
@@ -182,7 +139,8 @@ impl Host {
             terminal: Terminal::real(),
             settings: FilesRead::default(),
             events: Vec::new(),
-            http: None,
+            store_settings: Arc::new(|_| Ok(None)),
+            http: OnceCell::new(),
             elsewhere: None,
         }
     }
@@ -269,45 +227,13 @@ impl Host {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// Sends `request` before the call's deadline.
-    ///
-    /// # Errors
-    /// As [`Http`].
-    pub fn send(&mut self, request: &Request) -> Result<Response> {
-        self.send_until(request, self.clock.deadline, &mut ())
+    fn http(&self) -> Http {
+        self.http.get_or_init(|| http::real(self.network_settings(), clock::now)).clone()
     }
 
-    /// Sends `request` before `deadline`, and tells `events` of it. Its notes go to the terminal as well, after the
-    /// reply.
-    ///
-    /// # Errors
-    /// As [`Http`].
-    pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let settings = self.http.is_none().then(|| self.network_settings());
-        let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
-        let host = Url::parse(&request.url).map(|url| url.host).unwrap_or_default();
-        let named = self.elsewhere.as_ref().map(|elsewhere| elsewhere.names(host));
-        // An address that is one by its text alone has been looked at before.
-        let is_elsewhere = named == Some(false) && !is_local(host);
-        let mut notes = Notes { events, lines: Vec::new(), is_elsewhere, reached: None };
-        let to = escape(host);
-        let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
-        let answer = http(request, deadline, &mut notes);
-        progress.end();
-        // A server that answers there has shown its certificate.
-        if named == Some(true) && answer.is_ok() && notes.reached.is_some_and(is_local_address) {
-            self.elsewhere = None;
-        }
-        notes.lines.iter().for_each(|line| self.terminal.detail(line));
-        answer
-    }
-
-    /// From here on an API says where to go: a host is not connected to on this machine or its own link. That is decided
-    /// by the address, which only the connection knows. The hosts of `named`, URLs that a person gives, are not concerned;
-    /// with one that is there itself, no host is.
-    pub fn keep_off_this_machine<'u>(&mut self, named: impl IntoIterator<Item = &'u str>) {
-        let hosts = named.into_iter().filter_map(|url| Url::parse(url).ok()).map(|url| url.host.to_string());
-        self.elsewhere = Some(Elsewhere { named: hosts.collect() });
+    /// Where stores on the network find their settings from now on.
+    pub fn set_store_settings(&mut self, settings: Setting) {
+        self.store_settings = settings;
     }
 
     fn network_settings(&self) -> NetworkSettings {
@@ -332,12 +258,24 @@ impl Host {
         http::check_client_certificate(client_certificate)
     }
 
-    /// The store of that choice; `None` for none.
+    /// The store of that choice, for the entry of `profile`; `None` for none.
     ///
     /// # Errors
     /// Where it cannot even be tried.
-    pub fn store(&self, choice: &StoreChoice) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
-        let opened = self.stores.open(choice, self.patience())?;
+    pub fn store(
+        &self,
+        choice: &StoreChoice,
+        profile: &str,
+    ) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
+        let network = || {
+            let http = self.http();
+            Network {
+                send: Arc::new(move |request, deadline| http(request, deadline, &mut ()).map_err(|e| e.to_string())),
+                setting: self.store_settings.clone(),
+                deadline: self.clock.deadline,
+            }
+        };
+        let opened = self.stores.open(Opening { choice, profile, patience: self.patience(), network: &network })?;
         let style = self.terminal.progress();
         let what = match choice {
             StoreChoice::Keyring => "the keyring, which may be asking for its password".to_string(),

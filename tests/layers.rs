@@ -68,8 +68,10 @@ const UNSAFE: &[(&str, usize)] =
 /// Texts that are spelt as a provider is and belong to something else, by file: formats and CI services that the contract
 /// names, subcommands of the programs of two of them, the user name that stands beside a token.
 const NAMESAKES: &[(&str, &str)] = &[
+    ("base/jose/public.rs", "x"),
     ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/handed_over.rs", "oidc"),
+    ("profile/ci/mod.rs", "bitbucket"),
     ("profile/ci/mod.rs", "github"),
     ("profile/ci/mod.rs", "gitlab"),
 ];

@@ -112,7 +112,7 @@ impl Words {
 }
 
 /// The stores that `--store` takes.
-const STORES: [&str; 4] = ["keyring", "file", "none", "helper:"];
+const STORES: [&str; 6] = ["keyring", "file", "none", "helper:", "vault:", "program:"];
 
 /// The whole command with names that complete where they belong: profiles, providers, grants, stores. Options are
 /// offered behind `-`, and where nothing else is.

@@ -144,7 +144,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     if let Some(noted) = &noted
         && noted.store != profile.store.to_string()
         && let Ok(choice) = StoreChoice::parse(&noted.store)
-        && let Ok(Some(mut other)) = context.host.store(&choice)
+        && let Ok(Some(mut other)) = context.host.store(&choice, name)
     {
         any |= other.forget(name).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }

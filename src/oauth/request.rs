@@ -4,7 +4,7 @@ use crate::base::secret::Secret;
 use crate::base::time::Time;
 use crate::oauth::encode::{form, parts, table, xml_escape};
 use crate::provider::template::{Gap, Piece, Template};
-use crate::provider::{Call, Encode, Field, Method, Param, Provider};
+use crate::provider::{Call, Encode, Field, Method, Provider};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -421,8 +421,6 @@ fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, 
     Ok(more)
 }
 
-pub use crate::oauth::encode::form_encode;
-
 /// A name and its text.
 pub type Pair = (String, Zeroizing<String>);
 
@@ -529,7 +527,7 @@ mod tests {
     /// RFC 6749 appendix B.
     #[test]
     fn a_form_is_encoded_as_the_rfc_shows() {
-        assert_eq!(form_encode(" %&+\u{a3}\u{20ac}"), "+%25%26%2B%C2%A3%E2%82%AC");
+        assert_eq!(crate::oauth::encode::form_encode(" %&+\u{a3}\u{20ac}"), "+%25%26%2B%C2%A3%E2%82%AC");
     }
 
     #[test]

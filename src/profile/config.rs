@@ -82,7 +82,12 @@ pub struct Config {
     pub settings: ConfigSettings,
     /// The profiles by name.
     pub profiles: BTreeMap<String, ProfileConfig>,
+    /// `[vault]`: how the store `vault:…` is reached.
+    pub vault: BTreeMap<String, ConfigValue>,
 }
+
+/// The keys of `[vault]`.
+const VAULT_KEYS: [&str; 8] = ["address", "namespace", "ca_file", "auth", "auth_mount", "role", "secret_id", "jwt"];
 
 impl Config {
     /// Reads the text of the config file `path`; `home` is what `~/` means in it.
@@ -93,7 +98,10 @@ impl Config {
         let doc = Document::new(path.display().to_string(), text);
         let parsed = doc.parse()?;
         let root = doc.table(parsed.get_ref(), 0..0);
-        let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new() };
+        let mut config = Config { settings: settings(&root, home)?, ..Config::default() };
+        if let Some(table) = root.get("vault") {
+            config.vault = vault(&table.table()?, home)?;
+        }
         if let Some(profiles) = root.get("profile") {
             for (name, at, value) in profiles.table()?.all() {
                 if !is_name(&name) {
@@ -125,6 +133,27 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
         client_metadata_url: table.get("client_metadata_url").map(client_url).transpose()?,
         hooks: table.get("on").map_or(Ok(Hooks::default()), hooks)?,
     })
+}
+
+fn vault(table: &Table, home: Option<&Path>) -> Result<BTreeMap<String, ConfigValue>> {
+    let mut settings = BTreeMap::new();
+    for name in VAULT_KEYS {
+        let Some(value) = table.get(name) else { continue };
+        let setting = match name {
+            "auth" => {
+                let all = ["token", "approle", "kubernetes", "jwt"].map(|auth| (auth, auth));
+                ConfigValue::Text(Secret::new(value.choice(&all)?))
+            }
+            "ca_file" => {
+                let path = path(value, value.text()?, home)?;
+                ConfigValue::Text(Secret::new(path.to_string_lossy()))
+            }
+            _ => config_value(&value, home)?,
+        };
+        settings.insert(name.to_string(), setting);
+    }
+    table.done()?;
+    Ok(settings)
 }
 
 /// draft-ietf-oauth-client-id-metadata-document §3: https, with a path, without user info and fragment.
@@ -192,7 +221,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         // Whether the provider knows this value is asked when the profile is used; an impossible name is refused
         // at once.
         if !is_value_name(&name) || name.ends_with("_file") {
-            let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+            let keys = crate::base::name::profile_keys();
             return Err(unknown(doc, at, "key", &name, keys));
         }
         let given = config_value(&value, home)?;

@@ -8,10 +8,10 @@ use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::host::Host;
 use crate::oauth::client_auth;
-use crate::oauth::metadata::{Metadata, addresses, keys, object};
+use crate::oauth::metadata::{First, Metadata, addresses, keys, object};
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
-use crate::provider::{Auth, Grant, Param};
+use crate::provider::{Auth, Discover, Grant, Param};
 use crate::storage::documents::{DocumentCache, MINUTE};
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ impl Profile {
             return Ok(());
         }
         let at = (issuer.as_str(), self.provider.metadata_path.as_deref());
-        let metadata = discover_at(host, at, self.ca_file.as_deref(), copies)?;
+        let metadata = discover_at(host, at, self.metadata_first(), self.ca_file.as_deref(), copies)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };
@@ -73,6 +73,11 @@ impl Profile {
         }
         self.metadata = Some(metadata);
         Ok(())
+    }
+
+    /// Which metadata of its issuer are looked for first.
+    pub fn metadata_first(&self) -> First {
+        if self.provider.discover == Discover::Resource { First::OAuth } else { First::OpenId }
     }
 
     /// The issuer as its metadata name it, else as it is given; `None` where none is known or it names many.
@@ -120,8 +125,14 @@ impl Profile {
 /// [`Kind::Config`] where the issuer cannot be one; [`Kind::Refused`] where it publishes no metadata; [`Kind::Reply`] where what it publishes is
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
 /// server could not be reached or answers with a server error; else as [`Host::send`].
-pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Metadata> {
-    discover_at(host, (issuer, None), ca_file, copies)
+pub fn discover(
+    host: &mut Host,
+    issuer: &str,
+    first: First,
+    ca_file: Option<&Path>,
+    copies: Copies,
+) -> Result<Metadata> {
+    discover_at(host, (issuer, None), first, ca_file, copies)
 }
 
 /// [`discover`], where the provider file says at which path behind the issuer the metadata are.
@@ -131,11 +142,12 @@ pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: C
 pub fn discover_at(
     host: &mut Host,
     (issuer, path): (&str, Option<&str>),
+    first: First,
     ca_file: Option<&Path>,
     copies: Copies,
 ) -> Result<Metadata> {
     // Not shown: it may hold a password.
-    let mut addresses = addresses(issuer).map_err(|why| {
+    let mut addresses = addresses(issuer, first).map_err(|why| {
         Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
             .hint("give the issuer as the server's operator writes it, such as https://login.example.com")
     })?;
@@ -259,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_next_address_is_asked_where_there_is_nothing() {
-        let all = addresses(ISSUER).unwrap();
+        let all = addresses(ISSUER, First::OpenId).unwrap();
         let found = |replies: &[(u16, &str)]| {
             let mut asked = 0;
             let result = search(ISSUER, &all, &mut |url| {

@@ -5,6 +5,7 @@ use super::expiry::{Expiry, Lifetime};
 use super::login::{Device, Redirect, Step};
 use super::template::Template;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A provider: one token endpoint and its ways to a token.
 #[derive(Clone, Debug)]
@@ -418,6 +419,8 @@ pub struct Refresh {
     pub dead: Vec<Test>,
     /// The non-interactive grant to run then, if any.
     pub fallback: Option<String>,
+    /// How long after a refresh the provider still takes the old refresh token; zero: not at all.
+    pub grace: Duration,
 }
 
 /// How an API expects the access token.

@@ -19,6 +19,7 @@ use crate::session::kept;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::shared;
 use crate::session::signed;
 use crate::session::status;
 use crate::session::steps;
@@ -98,8 +99,10 @@ pub fn obtain(
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
-    let obtained = obtain_with(host, &wanted, &grant, &mut opened);
-    if let (Ok((token, _)), false) = (&obtained, no_store) {
+    let obtained = obtain_with(host, &wanted, &grant, &mut opened, answers);
+    if let (Ok((token, source)), false) = (&obtained, no_store)
+        && *source != TokenSource::Cache
+    {
         status::note_issued(host, profile, &opened, token.received.secs());
     }
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
@@ -131,6 +134,7 @@ fn obtain_with(
     wanted: &Wanted,
     grant: &Grant,
     opened: &mut OpenStore,
+    answers: &dyn Fn(&Token, i64) -> bool,
 ) -> Result<(Token, TokenSource)> {
     let profile = wanted.profile;
     let provider = &profile.provider;
@@ -151,8 +155,12 @@ fn obtain_with(
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
-        match refresh::refresh(host, wanted, opened, &secrets)? {
-            Some(token) => return Ok((token, TokenSource::Refresh)),
+        let refreshed = match profile.store.is_shared() {
+            true => shared::renew(host, wanted, opened, &secrets, answers)?,
+            false => refresh::refresh(host, wanted, opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
+        };
+        match refreshed {
+            Some(found) => return Ok(found),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
@@ -301,6 +309,7 @@ fn run(
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
+    shared::share(opened, &profile.name, wanted.known, &token);
     drop(hold);
     host.terminal.release_messages();
     Ok(token)

@@ -411,7 +411,13 @@ fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Op
     let key = profile.param(name)?.metadata.as_ref()?;
     let mutual = matches!(call.auth, Auth::Tls | Auth::TlsSelfSigned);
     let at = (issuer.as_str(), profile.provider.metadata_path.as_deref());
-    let fresh = match discovery::discover_at(host, at, profile.ca_file.as_deref(), discovery::Copies::Refused) {
+    let fresh = match discovery::discover_at(
+        host,
+        at,
+        profile.metadata_first(),
+        profile.ca_file.as_deref(),
+        discovery::Copies::Refused,
+    ) {
         Ok(metadata) => metadata,
         Err(error) => {
             host.terminal.detail(&format!("{}: its metadata cannot be fetched: {error:#}", profile.name));

@@ -12,8 +12,10 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
 use crate::storage::journal;
+use crate::storage::secrets::shared::SharedStore;
 use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
 use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
+use crate::token::shared::SharedEntry;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,8 @@ pub struct OpenStore {
     state: Option<PathBuf>,
     /// The lock of the state folder that guards what is kept, where that is another.
     elsewhere: Option<Elsewhere>,
+    /// Whether other machines share the store: nothing of this machine's then guards what it holds.
+    is_shared: bool,
     /// Whether it was said why the state folder that the entry names is not used.
     told: bool,
 }
@@ -47,6 +51,7 @@ impl OpenStore {
             is_read: false,
             state: None,
             elsewhere: None,
+            is_shared: false,
             told: false,
         }
     }
@@ -60,7 +65,8 @@ impl OpenStore {
     pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> OpenStore {
         let mut opened = OpenStore::nothing();
         opened.state = host.folders().ok().map(|folders| folders.state.clone());
-        match host.store(choice) {
+        opened.is_shared = choice.is_shared();
+        match host.store(choice, name) {
             Ok(store) => opened.store = store,
             Err(trouble) => opened.trouble = Some(trouble),
         }
@@ -82,7 +88,8 @@ impl OpenStore {
             if self.trouble.is_some() {
                 return Ok(());
             }
-            let place = match self.credentials.is_empty() && self.credentials.journal.is_none() {
+            let place = match self.is_shared || self.credentials.is_empty() && self.credentials.journal.is_none() {
+                // No folder of one machine guards what many share.
                 true => StateFolder::Own,
                 false => guard::place(self.state.as_deref(), self.credentials.folder.as_ref()),
             };
@@ -150,7 +157,11 @@ impl OpenStore {
     /// Reads the entry once more.
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
+        let is_shared = self.is_shared;
         let entry = store.get(name).and_then(|entry| match entry {
+            Some(entry) if is_shared => SharedEntry::parse(&entry)
+                .map(|entry| entry.credentials)
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.why }),
             Some(entry) => Credentials::parse(&entry)
                 .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
@@ -164,7 +175,8 @@ impl OpenStore {
 
     /// Finds out whether an entry could be written where there is none; [`OpenStore::trouble`] tells if not.
     pub fn check_ready(&mut self) {
-        if self.credentials.is_empty()
+        // That it can be read says nothing of a place that has rights for each.
+        if (self.credentials.is_empty() || self.is_shared)
             && self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
@@ -182,6 +194,11 @@ impl OpenStore {
         }
     }
 
+    /// The store with versions, where many machines share it.
+    pub fn shared(&mut self) -> Option<&mut dyn SharedStore> {
+        self.store.as_mut()?.shared()
+    }
+
     /// Whether something can be kept.
     pub fn is_usable(&self) -> bool {
         self.store.is_some() && self.trouble.is_none()
@@ -193,6 +210,9 @@ impl OpenStore {
     /// # Errors
     /// As the store.
     pub fn write(&mut self, profile: &str, mut credentials: Credentials) -> std::result::Result<(), StoreError> {
+        if self.is_shared {
+            return self.write_shared(profile, credentials);
+        }
         if let Some(store) = &mut self.store {
             let past = self.credentials.journal.as_ref().map(|own| journal::name(profile, &own.key));
             credentials.folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), credentials.folder);
@@ -211,6 +231,20 @@ impl OpenStore {
         Ok(())
     }
 
+    /// [`OpenStore::write`] to a store that many machines share: a new login, whatever stands there.
+    fn write_shared(&mut self, profile: &str, credentials: Credentials) -> std::result::Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if credentials.is_empty() {
+            store.forget(profile)?;
+        } else {
+            let entry = SharedEntry::begin(credentials, digest::random(16), digest::random(16));
+            store.set(profile, &entry.text())?;
+            self.credentials = entry.credentials;
+        }
+        self.is_read = true;
+        Ok(())
+    }
+
     /// The state folder whose lock guards the entry.
     pub fn guarding_state(&self) -> Option<&Path> {
         self.elsewhere.as_ref().map(|held| Path::new(&held.folder.path)).or(self.state.as_deref())
@@ -218,7 +252,7 @@ impl OpenStore {
 
     /// Whether there is a store that can hold the key of a journal without losing what it holds.
     pub fn can_keep_key(&self) -> bool {
-        self.is_usable() && self.is_read
+        self.is_usable() && self.is_read && !self.is_shared
     }
 
     /// Puts a key for the journal into the entry, and the state folder that it lies in, where they are missing. An entry
@@ -339,8 +373,17 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
         StoreErrorKind::Refused => format!("the {store} store refused"),
         StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
         StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
+        StoreErrorKind::Unreachable => format!("the {store} store cannot be reached"),
         StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", name),
     };
+    let is_of_entry = matches!(trouble.trouble, StoreErrorKind::Corrupt | StoreErrorKind::Entry);
+    if store.is_shared() && !is_of_entry {
+        // No other store is what its machines have in common.
+        return Error::new(Kind::Store, what, trouble.why.clone()).hint(match trouble.trouble {
+            StoreErrorKind::Unreachable => "try again later, or find out more: tok doctor",
+            _ => "find out more: tok doctor",
+        });
+    }
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
             let hint = match trouble.why.rsplit_once(": ") {
@@ -381,6 +424,7 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", name));
         }
+        StoreErrorKind::Unreachable => return Error::new(Kind::Store, what, trouble.why.clone()),
         StoreErrorKind::Refused => {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("use another store: tok login {} --store file", name));

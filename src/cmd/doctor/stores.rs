@@ -55,7 +55,8 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
     }
     let users: Vec<&Subject> = users.iter().filter_map(|at| visit.subjects.get(*at)).collect();
     let start = Instant::now();
-    let mut store = match visit.host.store(choice) {
+    let name = users.first().map_or("", |user| user.name.as_str());
+    let mut store = match visit.host.store(choice, name) {
         Ok(Some(store)) => store,
         Ok(None) => return Vec::new(),
         Err(trouble) => return vec![failed(choice, &users, &trouble)],

@@ -32,6 +32,7 @@ use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::shared;
 use crate::storage::choice::StoreChoice;
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
@@ -348,6 +349,7 @@ fn with_client(
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
     client::note(context.host, &opened, profile, client);
+    shared::share(&mut opened, &name, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }
