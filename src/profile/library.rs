@@ -187,7 +187,9 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
     // The built-in provider that knows a server by its issuer alone.
     let by_issuer = built_in().map(|(name, _)| name).find(|name| {
         let loaded = library.provider(host, name).ok().flatten();
-        loaded.is_some_and(|loaded| loaded.provider.discover == Discover::Issuer)
+        // Others are of one vendor, and say so.
+        let is_any = |provider: &Provider| provider.discover == Discover::Issuer && provider.kind == Some("standard");
+        loaded.is_some_and(|loaded| is_any(&loaded.provider))
     });
     match (near(host, library, &names, &name), by_issuer.filter(|_| is_name(&name))) {
         (Some(near), _) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),

@@ -264,14 +264,27 @@ impl Profile {
 
     /// The command that logs in with the options of this call. A secret is none of them: it is asked for.
     pub fn login_command(&self, grant: Option<&Grant>) -> String {
+        self.command(grant, None, |source| *source == Source::Flag)
+    }
+
+    /// [`Profile::login_command`] for the profile `other`: variables and config of this one are not that one's, so what they
+    /// give is an option too.
+    pub fn login_command_as(&self, grant: &Grant, other: &str) -> String {
+        let is_own =
+            |source: &Source| matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_) | Source::Config);
+        self.command(Some(grant), Some(other), is_own)
+    }
+
+    fn command(&self, grant: Option<&Grant>, other: Option<&str>, takes: impl Fn(&Source) -> bool) -> String {
         let mut words = vec!["tok".to_string(), "login".into(), self.name.clone()];
         words.extend(grant.map(|grant| grant.name.clone()));
         for (name, given) in &self.given {
-            if given.source == Source::Flag && self.param(name).is_some_and(|param| !param.secret) {
+            if takes(&given.source) && self.param(name).is_some_and(|param| !param.secret) {
                 let flag = format!("--{}", name.replace('_', "-"));
                 words.extend(given.text.iter().flatten().flat_map(|text| [flag.clone(), text.expose().to_string()]));
             }
         }
+        words.extend(other.into_iter().flat_map(|other| ["--as".to_string(), other.to_string()]));
         // What no shell can quote, a NUL, is in no command line.
         shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| format!("tok login {}", self.name))
     }

@@ -70,7 +70,7 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
     }
     if let Some(differs) = contradiction {
         return Error::new(Kind::LoginNeeded, what, format!("the session differs in {differs}"))
-            .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
+            .hint(format!("log in to both: {}", profile.login_command_as(grant, &hints::free_name(host, name))));
     }
     let kept = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
     if let (Some(kept), Some(home), Some(to)) = (kept, &opened.credentials.secrets_for, url.and_then(origin))

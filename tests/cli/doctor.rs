@@ -571,3 +571,16 @@ impl Sandbox {
         let _ = std::fs::remove_dir_all(self.state_dir().join("cache"));
     }
 }
+
+#[test]
+fn a_home_on_nfs() {
+    needs!("strace");
+    let purewl = PureWl::start();
+    let sandbox = sound(&purewl);
+    // The system's answer becomes that of an NFS, of which there is seldom one where tests run.
+    let answer = "6969000000000000";
+    let script =
+        format!("exec strace -f -o /dev/null -e trace=statfs -e inject=statfs:poke_exit=@arg2={answer} \"$0\" \"$@\"");
+    let found = Found::by(sandbox.tok(["doctor", "--json"]).after(&script));
+    found.warning("it is on NFS", "XDG_STATE_HOME");
+}

@@ -81,7 +81,7 @@ fn doctor_and_status_say_that_what_is_stored_is_for_another_server() {
     sandbox.run(&format!("login plain --client-id robot --client-secret-file {secret} --keep --store file")).ok();
     sandbox.run("doctor").ok();
     sandbox.set("TOK_PLAIN_BASE_URL", "http://127.0.0.1:1");
-    sandbox.forget_cache();
+    std::fs::remove_dir_all(sandbox.state_dir().join("cache")).ok();
     let why = format!("go to {} only, not to http://127.0.0.1:1", server.url());
     let out = sandbox.run("status plain");
     assert!(out.code == 4 && out.stdout.contains(&why), "{out}");

@@ -83,6 +83,7 @@ mod store_faults;
 mod stores;
 mod support_itself;
 mod terminal;
+mod texts;
 mod values;
 mod watch;
 mod words;
