@@ -188,7 +188,8 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
     let by_issuer = built_in().map(|(name, _)| name).find(|name| {
         let loaded = library.provider(host, name).ok().flatten();
         // Others are of one vendor, and say so.
-        let is_any = |provider: &Provider| provider.discover == Discover::Issuer && provider.kind == Some("standard");
+        let is_any =
+            |provider: &Provider| provider.discover == Discover::Issuer && provider.about.kind == Some("standard");
         loaded.is_some_and(|loaded| is_any(&loaded.provider))
     });
     match (near(host, library, &names, &name), by_issuer.filter(|_| is_name(&name))) {
