@@ -20,8 +20,7 @@ use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Events, Head, Http, NetworkSettings};
-use crate::system::process::{self, End, Errors, Failed};
-use crate::system::program;
+use crate::system::process::{self, Failed, Said};
 use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
@@ -333,7 +332,8 @@ impl Host {
                 std::io::ErrorKind::PermissionDenied => "permission denied".to_string(),
                 std::io::ErrorKind::FileTooLarge => "it is longer than 1 MiB".to_string(),
                 std::io::ErrorKind::TimedOut => {
-                    return Failed { why: "it was not read in time".into(), timed_out: true };
+                    let why = "it was not read in time".into();
+                    return Failed { why, timed_out: true, stderr: String::new() };
                 }
                 _ => "it cannot be read".to_string(),
             }
@@ -369,15 +369,25 @@ impl Host {
     }
 
     /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
-    /// any `TOK_` variable; its stderr is ours, as it may ask for a password on the terminal.
+    /// any `TOK_` variable. On a terminal its stderr is ours, as it may ask for a password; elsewhere it is shown if the
+    /// command fails, and with `-v`.
     ///
     /// # Errors
     /// In words without its output.
-    pub fn run_command(&self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
+    pub fn run_command(&mut self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
         let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
         let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
-        let bytes = process::output(words, env, self.clock.left(), LIMIT)?;
-        Ok(Secret::read(&bytes, lines)?)
+        let said = process::output(words, env, None, self.clock.deadline, LIMIT);
+        Ok(Secret::read(&self.shown(said)?, lines)?)
+    }
+
+    /// The stdout of a program; its stderr goes to ours where it says why the program failed.
+    fn shown(&mut self, said: std::result::Result<Said, Failed>) -> std::result::Result<Zeroizing<Vec<u8>>, Failed> {
+        match &said {
+            Ok(said) => said.stderr.lines().for_each(|line| self.terminal.detail(line)),
+            Err(failed) => failed.stderr.lines().for_each(|line| self.terminal.quote(line)),
+        }
+        said.map(|said| said.stdout)
     }
 
     /// Whether this tok may run a command of the config: not if one has started it.
@@ -392,11 +402,11 @@ impl Host {
     }
 
     /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
-    /// variable of ours; its stdout is dropped, its stderr is ours.
+    /// variable of ours; its stdout is dropped, its stderr is as in [`Host::run_command`].
     ///
     /// # Errors
     /// In words without its output.
-    pub fn run_hook(&self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
+    pub fn run_hook(&mut self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
         let told = [
             (EVENT, Some(event.name)),
             ("TOK_EVENT_PROFILE", Some(&event.profile)),
@@ -405,27 +415,23 @@ impl Host {
         ];
         let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
         let told = told.iter().flatten().map(|(name, text)| (name, text));
-        process::output(&event.command, self.env.for_children().chain(told), limit, LIMIT).map(drop)
+        let env = self.env.for_children().chain(told);
+        let said = process::output(&event.command, env, None, Instant::now() + limit, LIMIT);
+        match said {
+            // A warning is all that comes of it.
+            Err(failed) if self.terminal.quiet => Err(failed),
+            said => self.shown(said).map(drop),
+        }
     }
 
     /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
     ///
     /// # Errors
     /// In words without its output.
-    pub fn feed_command(&self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
-        let Some((name, arguments)) = words.split_first() else { return Err("no program given".to_string().into()) };
-        let command = program::command(std::ffi::OsStr::new(name), self.env.for_children());
-        let mut command = command.map_err(|error| Failed::from(error.to_string()))?;
-        let input = Zeroizing::new(input.expose().as_bytes().to_vec());
-        let deadline = self.clock.deadline;
-        match process::run(command.args(arguments), Some(input), Errors::Ours, deadline, LIMIT) {
-            Ok(End::Ended(said)) if said.status.success() => Ok(()),
-            Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
-            Ok(End::TooMuch) => Err(format!("it printed more than {LIMIT} bytes").into()),
-            Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err("program not found".to_string().into()),
-            Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
-        }
+    pub fn feed_command(&mut self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
+        let bytes = Zeroizing::new(input.expose().as_bytes().to_vec());
+        let said = process::output(words, self.env.for_children(), Some(bytes), self.clock.deadline, LIMIT);
+        self.shown(said).map(drop)
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

@@ -25,6 +25,8 @@ use clap::builder::StyledStr;
 use cli::{Stop, Verb};
 use std::ffi::OsString;
 use std::io::Write;
+#[cfg(all(unix, not(target_os = "macos")))]
+use system::bus;
 
 pub use host::Host;
 pub use system::memory::Memory;
@@ -66,7 +68,14 @@ fn answer(args: Vec<OsString>, host: &mut Host) -> u8 {
         return *status;
     }
     // What was being done, then what went wrong.
-    host.terminal.report(&format!("{error:#}"), hint(&error));
+    let what = format!("{error:#}");
+    #[cfg(all(unix, not(target_os = "macos")))]
+    if what.contains(bus::NO_SESSION)
+        && let Err(why) = bus::address(host.env.get(bus::ADDRESS), host.env.get(bus::RUNTIME))
+    {
+        host.terminal.detail(&why);
+    }
+    host.terminal.report(&what, hint(&error));
     kind(&error) as u8
 }
 

@@ -145,10 +145,57 @@ fn every_grant_has_its_folder_and_every_folder_its_grant() {
     }
     for provider in files(&root()).iter().filter(|name| root().join(name).is_dir()) {
         let folder = root().join(provider);
-        for grant in files(&folder) {
+        for grant in files(&folder).iter().filter(|name| *name != SOURCES) {
             if !known.contains(&(provider.clone(), grant.clone())) {
                 complaints.add(&folder.join(grant), "there is no such grant");
             }
+        }
+    }
+    complaints.tell();
+}
+
+/// Where the replies of a provider come from: file by file, an address or the name of a standard.
+const SOURCES: &str = "sources.toml";
+
+/// The providers whose replies `README.md` speaks of.
+const TOLD: &[&str] = &[
+    "apiax",
+    "elasticpath",
+    "github-app",
+    "google-service-account",
+    "oauth2",
+    "oidc",
+    "purewl",
+    "resource",
+    "salesforce",
+    "snowflake",
+    "xcover",
+];
+
+#[test]
+fn every_provider_has_a_refusal_with_its_source() {
+    let mut complaints = Complaints::default();
+    for provider in providers().iter().filter(|provider| !TOLD.contains(&provider.name.as_str())) {
+        let folder = root().join(&provider.name);
+        let Ok(text) = fs::read_to_string(folder.join(SOURCES)) else {
+            complaints.add(&folder.join(SOURCES), "is missing");
+            continue;
+        };
+        let table: toml_edit::DocumentMut = text.parse().unwrap();
+        let mut has_refusal = false;
+        for (reply, source) in table.iter() {
+            let (grant, file) = reply.split_once('/').unwrap_or(("", reply));
+            if !folder.join(reply).is_file() {
+                complaints.add(&folder.join(SOURCES), format!("there is no {reply}"));
+            }
+            if source.as_str().is_none_or(|source| !source.starts_with("https://") && !source.starts_with("RFC ")) {
+                complaints.add(&folder.join(SOURCES), format!("{reply} needs an address, or the name of a standard"));
+            }
+            let refused = case(file, "reply", "http").map(|case| folder.join(grant).join(format!("error{case}.json")));
+            has_refusal |= refused.is_some_and(|refused| refused.is_file());
+        }
+        if !has_refusal && !updating() {
+            complaints.add(&folder.join(SOURCES), "names no refusal");
         }
     }
     complaints.tell();

@@ -9,7 +9,7 @@ pub struct Status {
     /// Profiles in the config, or providers [default: all that are configured or used]
     #[arg(value_name = "PROFILE")]
     pub profiles: Vec<String>,
-    /// Open the stores too, to see what they hold now; nothing is renewed
+    /// Look into the stores and ask the providers too; nothing is renewed
     #[arg(long)]
     pub online: bool,
     /// Print JSON

@@ -113,7 +113,7 @@ pub enum Verb {
     Curl(Curl),
     /// Log in and remember the session
     ///
-    /// PROFILE is a profile, a provider, or the https address of an API that says itself how to log in to it, such as an
+    /// PROFILE is a profile, a provider, or the https address of an API that publishes how to log in (RFC 9728), such as an
     /// MCP server. Without PROFILE, asks on a terminal what to log in to and how.
     ///
     /// Without GRANT, runs the profile's grant, else the provider's first; `browser` and `device` are short names of the
@@ -140,7 +140,12 @@ pub enum Verb {
     /// in, and why. store locked: the store could not be read. unknown: never used here. Uses no network and opens no
     /// keyring without --online, and says when this was last checked.
     ///
-    /// The exit status is 0 if every profile can supply a token, 4 if one needs a login, 7 if a store cannot be read.
+    /// --online reads the stores and asks each provider: whether session and token are still active where it has an
+    /// introspection endpoint, else its API or its UserInfo endpoint with the cached token, else only whether it answers.
+    /// A cached token that is not active any more is deleted.
+    ///
+    /// The exit status is 0 if every profile can supply a token, 4 if one needs a login, 7 if a store cannot be read, 6
+    /// if --online could not reach a provider whose token would be needed.
     #[command(visible_alias = "whoami")]
     Status(Status),
     /// List what is configured or stored: profiles, accounts and their status
@@ -316,7 +321,7 @@ pub struct LoginArgs {
     /// Where to store secrets: keyring, file, none or helper:NAME (docker-credential-NAME)
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
-    /// Do not open a browser: show the URL to open, and prompt for the one the login ends at
+    /// Do not open a browser: show the URL to open, and ask for the URL that the browser ends at
     #[arg(long)]
     pub no_browser: bool,
     /// What is said of the client and the API.

@@ -44,7 +44,7 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
             let path = absolute(path)?;
             Ok(write(context, &path, &text).map(drop).map_err(|error| cannot_write(&path, &error))?)
         }
-        (Ok((_, text)), _) => show(context, text.expose()),
+        (Ok((_, text)), _) => context.answer(text.expose()),
         (Err(error), _) if format == Format::GcpExecutable => {
             context.print(&output::failure(&error))?;
             Err(error)
@@ -64,7 +64,7 @@ pub fn header(context: &mut Context, args: &Header) -> Result<()> {
     if let Some(masking) = masking {
         mask(context, masking, &got, Format::Header, &text).in_profile(&args.token.profile)?;
     }
-    show(context, text.expose())
+    context.answer(text.expose())
 }
 
 /// Tells the CI service to hide what is about to be printed as `text`.
@@ -109,14 +109,4 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let late = error.kind() == io::ErrorKind::TimedOut;
     let kind = if late { Kind::Unavailable } else { Kind::Other };
     Error::new(kind, format!("{} cannot be written", path.display()), files::why(error))
-}
-
-/// Puts the answer on stdout, and then lets no signal make a failure of it any more.
-fn show(context: &mut Context, text: &str) -> Result<()> {
-    // A reader that is slow to come is waited for here, where a signal still is the end.
-    crate::system::start::wait_for_stdout();
-    let hold = crate::system::signals::answering();
-    context.print(text)?;
-    crate::system::signals::answered(hold);
-    Ok(())
 }

@@ -20,7 +20,7 @@ pub fn run(context: &mut Context, args: &List) -> Result<()> {
     broken.iter().for_each(|error| context.host.terminal.warn(&format!("{error:#}")));
     let text = if args.json { overview::to_json(&rows) } else { overview::to_list(context, &rows) };
     if rows.is_empty() && !args.json {
-        context.host.terminal.tell(overview::EMPTY);
+        context.host.terminal.note(overview::EMPTY);
     }
     context.print(&text)
 }

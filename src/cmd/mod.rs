@@ -101,6 +101,19 @@ impl<'h> Context<'h> {
     pub fn print(&mut self, text: &str) -> Result<()> {
         Ok(self.host.terminal.print(text)?)
     }
+
+    /// Puts the answer of a command on stdout, and then lets no signal make a failure of it any more.
+    ///
+    /// # Errors
+    /// As [`Context::print`].
+    pub fn answer(&mut self, text: &str) -> Result<()> {
+        // A reader that is slow to come is waited for here, where a signal still is the end.
+        crate::system::start::wait_for_stdout();
+        let hold = crate::system::signals::answering();
+        self.print(text)?;
+        crate::system::signals::answered(hold);
+        Ok(())
+    }
 }
 
 /// Runs the command that `cli` says. `setup`: what was read to know the command line.

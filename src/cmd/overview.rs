@@ -6,10 +6,9 @@ use crate::base::date;
 use crate::base::error::{InProfile, Kind, Silent};
 use crate::base::text::{escape, json};
 use crate::profile::{Profile, Wishes};
-use crate::session::open_store::OpenStore;
+use crate::session::online::{self, Seen};
 use crate::session::status::{self, Readiness, Status};
 use crate::storage::cache::Cache;
-use crate::storage::choice::StoreChoice;
 use crate::storage::index::{Index, IndexEntry};
 use crate::token::Expires;
 use anyhow::Result;
@@ -27,6 +26,8 @@ pub struct Row {
     pub provider: String,
     /// Its state.
     pub status: Status,
+    /// Whether it takes a provider that could not be reached.
+    pub away: bool,
 }
 
 /// What is configured or kept here: of the config, the index and the cache.
@@ -44,8 +45,8 @@ pub fn names(context: &Context) -> BTreeSet<String> {
 pub enum Look {
     /// In the config, the index and the cache.
     Noted,
-    /// In its store too.
-    Store,
+    /// In its store and at its provider too.
+    Online,
 }
 
 /// The state of the profile `name`.
@@ -57,14 +58,25 @@ pub fn row(context: &mut Context, name: &str, look: Look) -> Result<Row> {
     let provider = noted.as_ref().map(|noted| noted.provider.clone());
     let provider = provider.filter(|p| !context.setup.config.profiles.contains_key(name) && !p.is_empty());
     let wishes = Wishes { provider, ..Wishes::default() };
-    let profile = Profile::resolve(context.host, &context.setup, name, &wishes)?;
+    let mut profile = Profile::resolve(context.host, &context.setup, name, &wishes)?;
     let is_elsewhere = noted.as_ref().is_some_and(|n| !n.store.is_empty() && n.store != profile.store.to_string());
-    if look == Look::Store && profile.store != StoreChoice::None && !is_elsewhere {
-        let opened = OpenStore::open(context.host, &profile);
-        noted = status::note_looked(context.host, &profile, &opened);
+    let mut seen = Seen::default();
+    if look == Look::Online {
+        match online::look(context.host, &mut profile, is_elsewhere) {
+            Ok(found) => {
+                noted = found.noted.clone();
+                seen = found;
+            }
+            Err(error) => context.host.terminal.warn(&format!("{name}: {error:#}")),
+        }
     }
-    let status = status::of(context.host, &profile, noted.as_ref());
-    Ok(Row { profile: name.into(), provider: profile.provider.name.clone(), status })
+    let mut status = status::of(context.host, &profile, noted.as_ref());
+    let away = seen.away.is_some() && status.readiness == Readiness::Renews;
+    if let Some(said) = seen.against.or(seen.away) {
+        let reason = status.reason.take().map(|reason| format!("{reason}; ")).unwrap_or_default();
+        status.reason = Some(format!("{reason}{said}"));
+    }
+    Ok(Row { profile: name.into(), provider: profile.provider.name.clone(), status, away })
 }
 
 /// [`row`] of each of `names`; one that is broken is warned about, and is shown as far as the config and the index know
@@ -98,7 +110,12 @@ fn broken(context: &Context, name: String, noted: IndexEntry, why: String) -> Ro
         store: noted.store,
         login: format!("tok login {name}"),
     };
-    Row { provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider), profile: name, status }
+    Row {
+        provider: config.and_then(|c| c.provider.clone()).unwrap_or(noted.provider),
+        profile: name,
+        status,
+        away: false,
+    }
 }
 
 /// The names of the providers that are used.
@@ -109,12 +126,14 @@ pub fn providers(rows: &[Row]) -> BTreeSet<&str> {
 /// Whether all can supply a token: else an end with the status of the contract.
 ///
 /// # Errors
-/// [`Silent`]: [`Kind::LoginNeeded`] where one needs a person, else [`Kind::Store`] where a store cannot be read.
+/// [`Silent`]: [`Kind::LoginNeeded`] where one needs a person, else [`Kind::Store`] where a store cannot be read, else
+/// [`Kind::Unavailable`] where a provider that it takes could not be reached.
 pub fn answered(rows: &[Row]) -> Result<()> {
     let has = |wanted: &[Readiness]| rows.iter().any(|row| wanted.contains(&row.status.readiness));
     match () {
         () if has(&[Readiness::LoginNeeded, Readiness::Unknown]) => Err(Silent(Kind::LoginNeeded as u8).into()),
         () if has(&[Readiness::StoreLocked]) => Err(Silent(Kind::Store as u8).into()),
+        () if rows.iter().any(|row| row.away) => Err(Silent(Kind::Unavailable as u8).into()),
         () => Ok(()),
     }
 }

@@ -3,20 +3,14 @@
 use super::Context;
 use super::table::table;
 use super::token::Got;
-use crate::base::error::{Error, InProfile, Kind};
+use crate::base::error::InProfile;
 use crate::base::text::{escape, json, lines};
 use crate::cli::{Show, TokenArgs};
-use crate::oauth::reply::value;
-use crate::oauth::request;
-use crate::profile::discovery::Copies;
-use crate::profile::{self, Profile, Source, Wishes};
-use crate::provider::{Call, Provider};
+use crate::profile::{Profile, Source, Wishes};
+use crate::provider::Provider;
 use crate::session::api;
-use crate::session::exchange::{self, Told};
-use crate::session::inputs::{self, For};
-use crate::session::open_store::{self, OpenStore};
-use crate::session::refresh;
-use crate::session::revoke::discover_client;
+use crate::session::open_store::OpenStore;
+use crate::session::question::{self, About, Question};
 use crate::storage::cache::Cache;
 use crate::storage::index::Index;
 use crate::token::Expires;
@@ -26,7 +20,7 @@ use serde_json::{Map, Value, json};
 /// Prints what is known of the profile; or, where that is asked for, what the provider says of its token.
 ///
 /// # Errors
-/// [`Kind::Config`] where it is not known or broken; where the provider is asked, each kind of the contract.
+/// [`crate::base::error::Kind::Config`] where it is not known or broken; where the provider is asked, each kind of the contract.
 pub fn run(context: &mut Context, args: &Show) -> Result<()> {
     if args.check {
         return check(context, args);
@@ -133,32 +127,6 @@ fn check(context: &mut Context, args: &Show) -> Result<()> {
     context.print(&text)
 }
 
-/// What a provider can be asked about a token.
-#[derive(Clone, Copy, PartialEq)]
-enum Question {
-    /// RFC 7662
-    Introspection,
-    /// OIDC Core §5.3
-    Userinfo,
-}
-
-impl Question {
-    /// As it stands in the answer, and before `_url` in the value with its address.
-    fn name(self) -> &'static str {
-        match self {
-            Question::Introspection => "introspection",
-            Question::Userinfo => "userinfo",
-        }
-    }
-
-    fn of(self, profile: &Profile) -> Option<Call> {
-        match self {
-            Question::Introspection => profile.provider.introspect.clone(),
-            Question::Userinfo => profile.provider.userinfo.clone(),
-        }
-    }
-}
-
 /// Asks the provider about the token that `get` would print.
 fn ask(context: &mut Context, args: &Show) -> Result<()> {
     let token = TokenArgs { profile: args.profile.clone(), ..TokenArgs::default() };
@@ -184,75 +152,13 @@ fn ask(context: &mut Context, args: &Show) -> Result<()> {
 }
 
 fn ask_one(context: &mut Context, got: &mut Got, question: Question) -> Result<Map<String, Value>> {
-    let name = question.name();
-    let unknown = |profile: &Profile| {
-        let failed = format!("{} cannot be asked for {name}", profile.provider.name);
-        Error::new(Kind::Config, failed, "its URL is not known")
-            .hint(format!("add it to the config: {name}_url = \"https://…\""))
-    };
-    let call = question.of(&got.profile).ok_or_else(|| unknown(&got.profile))?;
-    let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
-    got.profile.discover(context.host, address, Copies::Allowed)?;
     // The client proves itself to introspect; whom the token is for, the token itself may ask, as at any API.
     let opened = match question {
         Question::Introspection => OpenStore::open(context.host, &got.profile),
         Question::Userinfo => OpenStore::nothing(),
     };
-    discover_client(context.host, &mut got.profile, &opened.credentials);
-    let (profile, token) = (&got.profile, &got.answer.token);
-    // What discovery settles of client authentication stands in the profile.
-    let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
-    let secrets = open_store::kept_values(&opened.credentials, profile.value("client_id").as_deref());
-    let home = profile.token_home(token);
-    let extra = [("access_token", profile::Value::kept(token.access_token.clone(), Some(home.clone())))];
-    let mut inputs = inputs::fill(context.host, profile, For::Call(&call), &secrets, &extra)?;
-    if question == Question::Userinfo {
-        api::put_token(&mut call, &mut inputs, token, &home);
-        call.dpop = token.dpop_key.is_some();
-        inputs.dpop_key = token.dpop_key.clone();
-        // For the proof (RFC 9449 §7.1); the request itself has it in its header.
-        inputs.insert("access_token", profile::Value::kept(token.access_token.clone(), Some(home)));
-    }
-    let to = request::url(&profile.provider, &call, inputs.values()).ok().as_deref().and_then(open_store::origin);
-    let to = to.ok_or_else(|| unknown(profile))?;
-    context.host.terminal.detail(&format!("{}: asking {to} for {name}", profile.name));
-    let grant = profile.provider.grant(&token.grant).unwrap_or(profile.default_grant());
-    let told = Told {
-        name: match question {
-            Question::Introspection => "to say what it knows of it",
-            Question::Userinfo => "to say who it is for",
-        },
-        rules: &grant.response,
-    };
-    let object = exchange::ask_to_show(context.host, profile, &told, &call, &inputs)?;
-    match wrong(question, &object, token.id_token.as_ref().and_then(|id| refresh::subject(&id.text)).as_deref()) {
-        None => Ok(object),
-        Some(why) => {
-            let what = format!("the reply from {to} cannot be used");
-            Err(Error::new(Kind::Reply, what, why)
-                .hint(format!("check that {to} is the right server: tok show {}", profile.name))
-                .into())
-        }
-    }
-}
-
-/// What is wrong with a reply. `subject`: the person that the ID token is for.
-fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
-    match question {
-        // RFC 7662 §2.2
-        Question::Introspection => match value::member(answer, "active").and_then(value::flag) {
-            Some(_) => None,
-            None => Some("it does not say whether the token is active (`active`)"),
-        },
-        // OIDC Core §5.3.2: it must be the person of the ID token.
-        Question::Userinfo => match value::text(answer, &["sub"]) {
-            None => Some("it does not name a person (`sub`)"),
-            Some(sub) if subject.is_some_and(|subject| subject != sub) => {
-                Some("it is about another person than the ID token (`sub`)")
-            }
-            Some(_) => None,
-        },
-    }
+    let about = About::Access(&got.answer.token);
+    question::ask(context.host, &mut got.profile, &opened.credentials, question, &about)
 }
 
 fn rows(object: &Value) -> String {

@@ -4,6 +4,7 @@ use super::Context;
 use super::overview::{self, Look};
 use crate::base::error::InProfile;
 use crate::cli::Status;
+use crate::system::signals;
 use anyhow::Result;
 
 /// Prints the state of the profiles that `args` name, or of all.
@@ -11,7 +12,10 @@ use anyhow::Result;
 /// # Errors
 /// [`crate::base::error::Silent`] where one cannot supply a token; a named profile that is not known or broken.
 pub fn run(context: &mut Context, args: &Status) -> Result<()> {
-    let look = if args.online { Look::Store } else { Look::Noted };
+    if args.online {
+        signals::listen();
+    }
+    let look = if args.online { Look::Online } else { Look::Noted };
     let rows = match args.profiles.as_slice() {
         [] => {
             let names = overview::names(context);
@@ -29,7 +33,7 @@ pub fn run(context: &mut Context, args: &Status) -> Result<()> {
     };
     let text = if args.json { overview::to_json(&rows) } else { overview::to_status(context, &rows) };
     if rows.is_empty() && !args.json {
-        context.host.terminal.tell(overview::EMPTY);
+        context.host.terminal.note(overview::EMPTY);
     }
     context.print(&text)?;
     overview::answered(&rows)

@@ -64,7 +64,11 @@ impl Callback {
                     Some(text) => format!("{} ({})", escape(&code), escape(&text)),
                     None => escape(&code),
                 };
-                Err(Error::new(kind, "the login failed at the provider", why))
+                let error = Error::new(kind, "the login failed at the provider", why);
+                Err(match code.as_str() {
+                    "invalid_scope" => error.hint("ask for others with --scope SCOPE, or for none with --scope ''"),
+                    _ => error,
+                })
             }
             Callback::MixUp { issuer } => {
                 let why = match issuer {

@@ -261,16 +261,6 @@ impl Profile {
         named.and_then(|name| self.provider.grant(name)).unwrap_or(&self.provider.grants[0])
     }
 
-    /// How to log in again: the command, or words if the last one had values that no file has.
-    pub fn login_again(&self, grant: &Grant) -> String {
-        let typed =
-            |(name, given): (&String, &Given)| given.source == Source::Flag && !self.config.values.contains_key(name);
-        match self.given.iter().any(typed) || !self.is_kept() {
-            true => "run the same command again".into(),
-            false => format!("run: tok login {} {}", self.name, grant.name),
-        }
-    }
-
     /// The command that logs in with the options of this call. A secret is none of them: it is asked for.
     pub fn login_command(&self, grant: Option<&Grant>) -> String {
         let mut words = vec!["tok".to_string(), "login".into(), self.name.clone()];

@@ -463,7 +463,7 @@ pub struct Use {
     /// The user name that goes with it where a program sends name and password; `None`: any will do.
     pub username: Option<String>,
 }
-/// The HTTP methods of requests; a provider file may name all but [`Method::Delete`].
+/// The HTTP methods of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// GET

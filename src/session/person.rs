@@ -97,7 +97,7 @@ fn ask_for_consent(profile: &Profile, inputs: &mut Inputs) {
 }
 
 fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<Redirect>) -> Result<()> {
-    let Run { profile, grant, person, .. } = *run;
+    let Run { profile, person, .. } = *run;
     let value = |inputs: &Inputs, name: &str| inputs.get(name).map(|value| value.to_string());
     let Redirect { uri: redirect_uri, path, listener } = match redirect {
         Some(ready) => ready,
@@ -131,10 +131,7 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<
         Some(listener) => listen(host, run, &address, listener, &expected)?,
         None => take_pasted(host, run, &address, &redirect_uri, &expected)?,
     };
-    let code = answer.code().map_err(|mut error| {
-        error.hint.get_or_insert(profile.login_again(grant));
-        name_redirect(error.into(), inputs)
-    })?;
+    let code = answer.code().map_err(|error| name_redirect(error.into(), inputs))?;
     inputs.set("code", code.expose());
     Ok(())
 }
@@ -167,15 +164,14 @@ fn take_pasted(
     redirect_uri: &str,
     expected: &ExpectedRedirect,
 ) -> Result<Callback> {
-    let Run { profile, grant, person, .. } = *run;
+    let Run { person, .. } = *run;
     host.terminal.show(&format!("Log in here:\n{}", shown(address)));
     let mut pasting = Pasting::begin();
     let ask = format!(
         "Then paste the address that the login ended at, even if the page shows an error: it begins with {}",
         escape_to(redirect_uri, LONGEST)
     );
-    let nothing =
-        |kind, why: &str| Err(Error::new(kind, "nothing was pasted", why).hint(profile.login_again(grant)).into());
+    let nothing = |kind, why: &str| Err(Error::new(kind, "nothing was pasted", why).into());
     host.terminal.prompt(&ask);
     let start = Instant::now();
     loop {

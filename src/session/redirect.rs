@@ -76,7 +76,7 @@ impl Place {
         let elsewhere = value("redirect_url");
         if elsewhere.is_some() && person.browser {
             return Err(wrong("redirect_url", "is not an address that tok listens on")
-                .hint("add --no-browser and paste the URL that the login ends at")
+                .hint("add --no-browser and paste the URL that the browser ends at")
                 .into());
         }
         let path = match &elsewhere {

@@ -17,6 +17,9 @@ use crate::token::freshness::{MinTtl, freshness};
 use crate::token::identity::CurrentIdentity;
 use crate::token::{Expires, Token};
 
+/// What a server says of a refresh token that it would not take, as the index notes it.
+pub const INACTIVE: &str = "the server says that the refresh token is not active";
+
 /// What a profile can do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -155,6 +158,9 @@ impl Renewal {
     }
 
     fn refused(refusal: &Refusal) -> Renewal {
+        if refusal.why == INACTIVE {
+            return Renewal { at: Some(refusal.at), ..Renewal::not(INACTIVE) };
+        }
         let what = match refusal.ended {
             true => "the session has ended".to_string(),
             false => format!("the grant {} was refused", refusal.grant),

@@ -10,6 +10,9 @@ pub const ADDRESS: &str = "DBUS_SESSION_BUS_ADDRESS";
 /// The variable with the user's runtime folder.
 pub const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
+/// What a person is told where there is neither: [`address`] says how that was found out.
+pub const NO_SESSION: &str = "no desktop session was found, and the keyring is part of one";
+
 /// Bytes that stand for themselves in the value of an address (D-Bus specification, "Server Addresses").
 const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'/').remove(b'\\').remove(b'*').remove(b'.');

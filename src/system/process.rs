@@ -1,7 +1,8 @@
 //! Other programs, run without a shell and bounded in time.
 #![expect(clippy::disallowed_methods, reason = "a command that asks for a password does so on our stderr")]
 
-use crate::system::{program, signals};
+use crate::base::text;
+use crate::system::{files, program, signals};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,51 +16,72 @@ pub struct Failed {
     pub why: String,
     /// It did not end in time.
     pub timed_out: bool,
+    /// The last lines of its stderr, safe for a terminal; none where a person has seen them.
+    pub stderr: String,
 }
 
 impl From<String> for Failed {
     fn from(why: String) -> Failed {
-        Failed { why, timed_out: false }
+        Failed { why, timed_out: false, stderr: String::new() }
     }
 }
 
-/// What the program `words[0]` with the arguments after it prints, if it ends well within `limit` with at most
-/// `most` bytes. It gets `env` and no stdin; its stderr is ours.
+/// What a program that succeeded has said.
+pub struct Said {
+    /// Its stdout.
+    pub stdout: Zeroizing<Vec<u8>>,
+    /// As [`Failed::stderr`].
+    pub stderr: String,
+}
+
+/// The most of a program's stderr that is kept to be shown, in bytes: the end, where the error is.
+const LAST: usize = 4096;
+
+/// What the program `words[0]` with the arguments after it prints, if it ends well before `deadline` with at most `most`
+/// bytes. It gets `env`, and `input` as its stdin. Its stderr is ours where that is a terminal: it may ask there.
 ///
 /// # Errors
 /// [`Failed`].
 pub fn output<'e>(
     words: &[String],
     env: impl Iterator<Item = (&'e OsString, &'e OsString)>,
-    limit: Duration,
+    input: Option<Zeroizing<Vec<u8>>>,
+    deadline: Instant,
     most: u64,
-) -> Result<Zeroizing<Vec<u8>>, Failed> {
+) -> Result<Said, Failed> {
     let Some((program, arguments)) = words.split_first() else {
         return Err("no program given".to_string().into());
     };
-    let mut command = match program::command(OsStr::new(program), env) {
-        Ok(command) => command,
-        Err(why) => return Err(why.to_string().into()),
-    };
-    command.args(arguments);
-    let ended = run(&mut command, None, Errors::Ours, Instant::now() + limit, most);
-    match ended {
-        Ok(End::Ended(said)) if said.status.success() => Ok(said.stdout),
-        Ok(End::Ended(said)) => Err(format!("it failed ({})", said.status).into()),
-        Ok(End::TooMuch) => Err(format!("it printed more than {most} bytes").into()),
-        Ok(End::Late) => Err(Failed { why: "it timed out".into(), timed_out: true }),
+    let command = program::command(OsStr::new(program), env);
+    let mut command = command.map_err(|why| Failed::from(why.to_string()))?;
+    // A pipe of our own: what is left running must not keep open what another program reads to its end.
+    let asks = io::IsTerminal::is_terminal(&io::stderr());
+    command.args(arguments).stderr(if asks { Stdio::inherit() } else { Stdio::piped() });
+    let mut last = Zeroizing::default();
+    let failed = |why: String, timed_out, stderr| Err(Failed { why, timed_out, stderr });
+    match run_with(&mut command, input, &mut last, deadline, most) {
+        Ok(End::Ended(Output { status, stdout })) => match (status.success(), to_show(&last, &stdout)) {
+            (true, stderr) => Ok(Said { stdout, stderr }),
+            (false, stderr) => failed(format!("it failed ({status})"), false, stderr),
+        },
+        Ok(End::TooMuch) => failed(format!("it printed more than {most} bytes"), false, to_show(&last, b"")),
+        Ok(End::Late) => failed("it timed out".into(), true, to_show(&last, b"")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err("program not found".to_string().into()),
-        Err(error) => Err(format!("it cannot be run: {error}").into()),
+        Err(error) => Err(format!("it cannot be run: {}", files::why(&error)).into()),
     }
 }
 
-/// Where a program's stderr goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Errors {
-    /// To ours.
-    Ours,
-    /// Nowhere: it may quote what the program was given.
-    Dropped,
+/// The end of a program's stderr as lines for a person, without what it has printed as its answer.
+fn to_show(stderr: &[u8], stdout: &[u8]) -> String {
+    let from = stderr.len().saturating_sub(LAST);
+    let said = String::from_utf8_lossy(stderr.get(from..).unwrap_or_default());
+    let answer = String::from_utf8_lossy(stdout);
+    let said = match answer.trim() {
+        "" => said.into_owned(),
+        answer => said.replace(answer, "***"),
+    };
+    let begin = if from > 0 { "…" } else { "" };
+    text::lines(&format!("{begin}{}", said.replace("\r\n", "\n").trim_end()))
 }
 
 /// How a program ended, and what it said.
@@ -80,28 +102,35 @@ pub enum End {
     TooMuch,
 }
 
-/// Runs a program, hands `input` over and takes its output, at most `most` bytes. On Unix it leads a process group of
+/// Runs a program, hands `input` over and takes its output, at most `most` bytes; its stderr is dropped. On Unix it leads a process group of
 /// its own, which ends as a whole at the deadline and with this process; it may ask on the terminal. When the program
 /// itself has ended, what it has left running is let be, and does not hold up the answer.
 ///
 /// # Errors
 /// Where it cannot be started.
-pub fn run(
+pub fn run(command: &mut Command, input: Option<Zeroizing<Vec<u8>>>, deadline: Instant, most: u64) -> io::Result<End> {
+    run_with(command.stderr(Stdio::null()), input, &mut Zeroizing::default(), deadline, most)
+}
+
+/// [`run`] with the stderr that `command` has; the end of what is read of it is added to `last`.
+fn run_with(
     command: &mut Command,
     input: Option<Zeroizing<Vec<u8>>>,
-    errors: Errors,
+    last: &mut Zeroizing<Vec<u8>>,
     deadline: Instant,
     most: u64,
 ) -> io::Result<End> {
     signals::listen();
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
-    command.stderr(match errors {
-        Errors::Dropped => Stdio::null(),
-        Errors::Ours if io::IsTerminal::is_terminal(&io::stderr()) => Stdio::inherit(),
-        // Passed on: what is left running must not keep open what another program reads to its end.
-        Errors::Ours => Stdio::piped(),
-    });
-    start(command)?.finish(input.unwrap_or_default(), deadline, most)
+    start(command)?.finish(input.unwrap_or_default(), last, deadline, most)
+}
+
+/// Appends, and forgets what lies more than [`LAST`] bytes before the end.
+fn append_last(last: &mut Zeroizing<Vec<u8>>, piece: &[u8]) {
+    last.extend_from_slice(piece);
+    // One more stays: so it is known that there was more.
+    let surplus = last.len().saturating_sub(LAST + 1);
+    last.drain(..surplus);
 }
 
 /// Appends without leaving a copy behind when the vector has to grow.
@@ -136,8 +165,8 @@ mod unix {
     const LOOK: Duration = Duration::from_millis(5);
     /// How long a group is given to end after it was asked to.
     const GRACE: Duration = Duration::from_millis(300);
-    /// What a pipe takes at once where it is said to have room (`PIPE_BUF` of POSIX).
-    const PIECE: usize = 512;
+    /// How many pieces of stderr are read before the rest is looked after: who writes may go on for ever.
+    const PIECES: usize = 256;
 
     /// A program that runs.
     pub struct Running {
@@ -164,7 +193,13 @@ mod unix {
     }
 
     impl Running {
-        pub fn finish(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+        pub fn finish(
+            mut self,
+            input: Zeroizing<Vec<u8>>,
+            last: &mut Zeroizing<Vec<u8>>,
+            deadline: Instant,
+            most: u64,
+        ) -> io::Result<End> {
             let child = &mut self.child;
             let mut pipes = Pipes {
                 stdin: child.stdin.take(),
@@ -185,9 +220,9 @@ mod unix {
                     self.end();
                     return Ok(End::TooMuch);
                 }
-                let passed = pass_on(&mut pipes.stderr);
+                read_last(&mut pipes.stderr, last);
                 let left = deadline.saturating_duration_since(Instant::now());
-                if has_ended && (passed == Passed::All || left.is_zero()) {
+                if has_ended {
                     let status = self.wait()?;
                     return Ok(End::Ended(Output { status, stdout }));
                 }
@@ -198,7 +233,7 @@ mod unix {
                 self.look_after_the_terminal();
                 // With its output closed it is about to end.
                 let look = if pipes.stdout.is_some() { LOOK } else { Duration::from_millis(1) };
-                pipes.wait(left.min(look), &passed);
+                pipes.wait(left.min(look));
             }
         }
 
@@ -307,11 +342,10 @@ mod unix {
         }
 
         /// Waits until a pipe has something to do, at most for `limit`.
-        fn wait(&self, limit: Duration, passed: &Passed) {
+        fn wait(&self, limit: Duration) {
             let stdin = self.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT));
             let stdout = self.stdout.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
-            let stderr =
-                self.stderr.as_ref().filter(|_| *passed == Passed::All).map(|pipe| PollFd::new(pipe, PollFlags::IN));
+            let stderr = self.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
             let mut all: Vec<PollFd<'_>> = stdin.into_iter().chain(stdout).chain(stderr).collect();
             let limit = Timespec::try_from(limit).unwrap_or_default();
             let _ = poll(&mut all, Some(&limit));
@@ -334,39 +368,19 @@ mod unix {
         }
     }
 
-    /// What became of what a program has written to stderr.
-    #[derive(PartialEq)]
-    enum Passed {
-        All,
-        /// Ours takes no more now.
-        Stuck,
-    }
-
-    /// Passes what is in `pipe` now on to our stderr, as far as that takes it without sleeping.
-    fn pass_on(pipe: &mut Option<ChildStderr>) -> Passed {
-        let mut piece = Zeroizing::new([0u8; PIECE]);
-        // As much as a pipe holds: what is left running may go on writing for ever.
-        for _ in 0..(1 << 20) / PIECE {
-            let Some(open) = pipe else { return Passed::All };
-            let ours = io::stderr();
-            let mut room = [PollFd::new(&ours, PollFlags::OUT), PollFd::new(&*open, PollFlags::IN)];
-            let polled = poll(&mut room, Some(&Timespec::default()));
-            let [ours_now, open_now] = room.map(|fd| fd.revents());
-            if polled.is_err() || open_now.is_empty() {
-                return Passed::All;
-            }
-            if ours_now.is_empty() {
-                return Passed::Stuck;
-            }
+    /// Reads what is in `pipe` now, and keeps the end of it.
+    fn read_last(pipe: &mut Option<ChildStderr>, last: &mut Zeroizing<Vec<u8>>) {
+        let mut piece = Zeroizing::new([0u8; 4096]);
+        for _ in 0..PIECES {
+            let Some(open) = pipe else { return };
             match open.read(&mut *piece) {
                 Ok(0) => *pipe = None,
-                Ok(length) => drop(ours.lock().write_all(piece.get(..length).unwrap_or_default())),
+                Ok(length) => append_last(last, piece.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Passed::All,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => *pipe = None,
             }
         }
-        Passed::All
     }
 }
 
@@ -399,8 +413,16 @@ mod other {
     impl Running {
         /// Threads read and write, so that no order of the program's doings can block it; those still at it when it
         /// has ended are left alone.
-        pub fn finish(mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
-            let end = self.finish_until(input, deadline, most);
+        pub fn finish(
+            mut self,
+            input: Zeroizing<Vec<u8>>,
+            last: &mut Zeroizing<Vec<u8>>,
+            deadline: Instant,
+            most: u64,
+        ) -> io::Result<End> {
+            let said = Buffer::default();
+            let end = self.finish_until(input, &said, deadline, most);
+            append_last(last, &open(&said));
             if !matches!(end, Ok(End::Ended(_))) {
                 let _ = self.0.kill();
                 let _ = self.0.wait();
@@ -408,14 +430,20 @@ mod other {
             end
         }
 
-        fn finish_until(&mut self, input: Zeroizing<Vec<u8>>, deadline: Instant, most: u64) -> io::Result<End> {
+        fn finish_until(
+            &mut self,
+            input: Zeroizing<Vec<u8>>,
+            said: &Buffer,
+            deadline: Instant,
+            most: u64,
+        ) -> io::Result<End> {
             let (send, receive) = mpsc::channel::<()>();
             if let Some(mut stdin) = self.0.stdin.take() {
                 // A program that does not read its input tells why by its status.
                 spawn(move || drop(stdin.write_all(&input)))?;
             }
             let stdout = self.0.stdout.take().map(|pipe| collect(pipe, send.clone(), most + 1)).transpose()?;
-            self.0.stderr.take().map(|pipe| pass_on(pipe, send)).transpose()?;
+            self.0.stderr.take().map(|pipe| collect_last(pipe, said.clone(), send)).transpose()?;
             let mut until = deadline;
             let mut status = None;
             loop {
@@ -462,10 +490,10 @@ mod other {
         Ok(buffer)
     }
 
-    /// Passes what comes from `pipe` on to our stderr, in a thread that holds `end` until it has all.
-    fn pass_on(pipe: impl Read + Send + 'static, end: mpsc::Sender<()>) -> io::Result<()> {
+    /// Reads `pipe` to its end and keeps the end of it in `said`, in a thread that holds `end` until it has all.
+    fn collect_last(pipe: impl Read + Send + 'static, said: Buffer, end: mpsc::Sender<()>) -> io::Result<()> {
         spawn(move || {
-            each_piece(pipe, |piece| drop(io::stderr().write_all(piece)));
+            each_piece(pipe, |piece| append_last(&mut open(&said), piece));
             drop(end);
         })
     }

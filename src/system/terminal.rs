@@ -91,6 +91,11 @@ impl Terminal {
         }
     }
 
+    /// A line that another program has said, which tells why what follows failed.
+    pub fn quote(&mut self, text: &str) {
+        self.write(line(text));
+    }
+
     fn write(&mut self, line: String) {
         match &mut self.waiting {
             Some(lines) => lines.push(line),
@@ -155,6 +160,13 @@ impl Terminal {
         if self.stderr_terminal && !self.quiet {
             self.end_line();
             let _ = writeln!(self.err, "{}", line(text));
+        }
+    }
+
+    /// Says why there is no answer, where that is no error: on any stderr.
+    pub fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.write(line(text));
         }
     }
 

@@ -2,7 +2,7 @@
 //! server may try.
 
 use crate::support::api::{Api, PROFILE, log_in};
-use crate::support::issuer::Visit;
+use crate::support::issuer::{Visit, fetch};
 use crate::support::server::{Reply, Server};
 use crate::support::{CANARY, Sandbox};
 use serde_json::{Value, json};
@@ -199,6 +199,40 @@ fn of_several_issuers_one_is_named() {
 }
 
 #[test]
+fn of_several_issuers_a_person_at_a_terminal_chooses() {
+    let api = Api::start();
+    let issuer = api.issuer.url();
+    api.state(|s| s.resource = json!({"authorization_servers": ["https://other.example", issuer]}));
+    let (sandbox, browser) = api.sandbox();
+    let mut terminal = sandbox.tok(["login", &api.url()]).on_terminal();
+    terminal.expect("takes tokens of 2 issuers:");
+    terminal.expect("1  https://other.example");
+    terminal.expect(&format!("2  {issuer}"));
+    terminal.expect("Which one (1 to 2): ");
+    for wrong in ["3", "0", "two"] {
+        terminal.type_line(wrong);
+        if wrong != "two" {
+            terminal.expect("Which one (1 to 2): ");
+        }
+    }
+    let (screen, code) = terminal.end();
+    assert!(code == 4 && screen.contains("--issuer https://other.example"), "{screen}");
+    assert!(api.registrations().is_empty());
+    sandbox.assert_nothing_kept();
+
+    let mut terminal = sandbox.tok(["login", &api.url()]).on_terminal();
+    terminal.expect("Which one (1 to 2): ");
+    terminal.type_line("2");
+    crate::support::until("the browser is opened", || browser.was_opened());
+    let reply = fetch(&browser.visit().address);
+    fetch(reply.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap().trim());
+    let (screen, code) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(config(&sandbox).contains(&format!("issuer = \"{issuer}\"")), "{}", config(&sandbox));
+    sandbox.run("get 127-0-0-1").silent().line();
+}
+
+#[test]
 fn a_client_of_ones_own_comes_first_and_a_server_that_registers_none_says_so() {
     let api = Api::start();
     api.state(|s| s.metadata = json!({"registration_endpoint": null}));
@@ -309,6 +343,32 @@ fn scopes_come_from_the_call_the_challenge_the_server_or_the_api() {
         let visit = Visit::to(&api.asked("/authorize").pop().unwrap().target);
         assert_eq!(visit.value("scope"), expected, "{args} {challenge}");
     }
+}
+
+#[test]
+fn a_client_is_registered_with_the_scopes_that_it_may_not_ask_for_without() {
+    let api = Api::start();
+    // An API that names its scopes in its metadata alone, and a server that has no default.
+    api.state(|s| (s.challenge, s.strict_scopes) = ("Bearer".into(), true));
+    let (sandbox, browser) = api.sandbox();
+    log_in(&browser, sandbox.tok(["login", &api.url()])).prints("");
+    let scopes: Vec<Value> = api.registrations().iter().map(|client| client["scope"].clone()).collect();
+    assert_eq!(scopes, [Value::Null, json!("read write")]);
+    assert_eq!(Visit::to(&api.asked("/authorize").pop().unwrap().target).value("scope"), "read write");
+    assert_eq!(api.state(|s| s.clients.len()), 1, "the first one is given back");
+    log_in(&browser, sandbox.tok(["login", PROFILE])).prints("");
+    assert_eq!(api.registrations().len(), 2);
+
+    // A scope that the server does not have: nothing else is tried, and the hint does.
+    let api = Api::start();
+    api.state(|s| (s.strict_scopes, s.registration) = (true, json!({"scope": "read"})));
+    let (sandbox, browser) = api.sandbox();
+    let login = sandbox.tok(["login", &api.url(), "--scope", "admin"]);
+    log_in(&browser, login).fails(5).says("invalid_scope").hints_at("--scope ''");
+    assert_eq!(api.registrations().len(), 1);
+    sandbox.assert_nothing_kept();
+    let login = sandbox.tok(["login", &api.url(), "--scope", ""]);
+    log_in(&browser, login).prints("");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::support::apiax::{self, Apiax};
 use crate::support::issuer::Issuer;
 use crate::support::keyring::Keyring;
-use crate::support::purewl::{self, PureWl};
+use crate::support::purewl::PureWl;
 use crate::support::server::{Received, Reply, Server};
 use crate::support::xcover::XCover;
 use crate::support::{CANARY, Output, Sandbox, now, plain, plain_provider};
@@ -184,21 +184,23 @@ fn a_store_that_the_last_call_could_not_read_is_7_until_it_can_be() {
 
 #[test]
 fn without_online_no_keyring_is_opened_and_with_it_what_it_holds_counts() {
-    let (keyring, purewl) = (Keyring::unlocked(), PureWl::start());
-    let mut sandbox = purewl.sandbox();
-    sandbox.unset("TOK_STORE").set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
-    purewl::login(&sandbox);
+    let keyring = Keyring::unlocked();
+    let (_server, mut sandbox) = session(600);
+    sandbox.config("store = \"keyring\"");
+    sandbox.set("DBUS_SESSION_BUS_ADDRESS", keyring.address());
+    let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
+    sandbox.tok(["login", "plain", "--client-id", "robot", "--client-secret-file", &secret]).run().prints("");
     std::fs::remove_dir_all(sandbox.state_dir().join("cache")).unwrap();
     let calls = keyring.monitored(|| {
         sandbox.run("status").ok().silent();
         sandbox.run("list").ok().silent();
     });
     assert_eq!(calls.by_connection(), Vec::<Vec<String>>::new());
-    sandbox.run("status purewl --online").ok().silent();
+    sandbox.run("status plain --online").ok().silent();
     keyring.lock();
-    let out = sandbox.run("status purewl --online --json").silent();
-    assert_eq!((out.code, &row(&out, "purewl")["status"]), (7, &json!("store_locked")), "{out}");
-    assert_eq!(status(&sandbox, "purewl", 7)["status"], "store_locked");
+    let out = sandbox.run("status plain --online --json").silent();
+    assert_eq!((out.code, &row(&out, "plain")["status"]), (7, &json!("store_locked")), "{out}");
+    assert_eq!(status(&sandbox, "plain", 7)["status"], "store_locked");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Bazel's credential helper protocol, which other build tools speak too: EngFlow/credential-helper-spec.
 
-use super::{Asking, answer, credential, malformed, origin, owner};
+use super::{Asking, credential, malformed, origin, owner};
 use crate::base::error::{Error, Kind};
 use crate::base::text::escape;
 use crate::cmd::Context;
@@ -32,7 +32,7 @@ pub fn run(context: &mut Context, asking: &Asking, command: &str) -> Result<()> 
     if let (Some(at), Some(object)) = (credential.expires, object.as_object_mut()) {
         object.insert("expires".into(), Value::from(crate::base::date::show(at)));
     }
-    answer(context, &Zeroizing::new(format!("{object}\n")))
+    context.answer(&Zeroizing::new(format!("{object}\n")))
 }
 
 /// Other members are ignored.

@@ -1,9 +1,7 @@
 //! Docker's credential helper protocol: docker/docker-credential-helpers, `credentials/credentials.go`. Errors are said
 //! on stdout, where the other side looks for them.
 
-use super::{
-    ANY_USER, Asking, all_owned, answer, credential, erase, is_ours, malformed, not_stored, one_line, origin, owner,
-};
+use super::{ANY_USER, Asking, all_owned, credential, erase, is_ours, malformed, not_stored, one_line, origin, owner};
 use crate::base::error::{Error, Kind, Silent};
 use crate::cmd::Context;
 use anyhow::Result;
@@ -27,7 +25,7 @@ pub fn run(context: &mut Context, asking: &Asking, verb: &str) -> Result<()> {
             None => Ok(()),
         }),
         "list" => list(context, asking),
-        "version" => answer(context, &format!("docker-credential-tok (tok) v{}\n", env!("CARGO_PKG_VERSION"))),
+        "version" => context.answer(&format!("docker-credential-tok (tok) v{}\n", env!("CARGO_PKG_VERSION"))),
         _ => Err(Error::new(Kind::Usage, "unknown verb", "docker's are get, store, erase, list and version").into()),
     };
     let Err(error) = result else { return Ok(()) };
@@ -69,7 +67,7 @@ fn get(context: &mut Context, asking: &Asking) -> Result<()> {
         "Username": credential.username,
         "Secret": credential.token.expose(),
     });
-    answer(context, &Zeroizing::new(format!("{object}\n")))
+    context.answer(&Zeroizing::new(format!("{object}\n")))
 }
 
 #[derive(Deserialize)]
@@ -99,7 +97,7 @@ fn list(context: &mut Context, asking: &Asking) -> Result<()> {
         (server.to_string(), Value::from(ANY_USER))
     });
     let object = Value::Object(entries.collect::<Map<_, _>>());
-    answer(context, &format!("{object}\n"))
+    context.answer(&format!("{object}\n"))
 }
 
 #[cfg(test)]

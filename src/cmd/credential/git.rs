@@ -1,6 +1,6 @@
 //! git's credential helper protocol: git-credential(1), "INPUT/OUTPUT FORMAT", and gitcredentials(7), "CUSTOM HELPERS".
 
-use super::{Asking, Credential, answer, credential, erase, malformed, origin, owner};
+use super::{Asking, Credential, credential, erase, malformed, origin, owner};
 use crate::base::header::is_name;
 use crate::cmd::Context;
 use anyhow::Result;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 pub fn run(context: &mut Context, asking: &Asking, operation: &str) -> Result<()> {
     match operation {
         // It has no request.
-        "capability" => answer(context, "version 0\ncapability authtype\n"),
+        "capability" => context.answer("version 0\ncapability authtype\n"),
         "get" | "erase" => {
             let bytes = context.host.read_request(|line| line == b"\n")?;
             let request = Request::parse(&bytes).map_err(malformed)?;
@@ -24,7 +24,7 @@ pub fn run(context: &mut Context, asking: &Asking, operation: &str) -> Result<()
             }
             let Some(name) = owner(context, asking, &origin)? else { return Ok(()) };
             let credential = credential(context, asking, &name)?;
-            answer(context, &reply(&request, &credential))
+            context.answer(&reply(&request, &credential))
         }
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! go's GOAUTH: `go help goauth`, and cmd/go/internal/auth/userauth.go. go asks once without a URL, and again with each
 //! URL that was refused; the server's reply is on stdin then, and not needed.
 
-use super::{Asking, Credential, answer, credential, malformed, origin, own_origins, owner};
+use super::{Asking, Credential, credential, malformed, origin, own_origins, owner};
 use crate::cmd::Context;
 use anyhow::Result;
 use zeroize::Zeroizing;
@@ -27,7 +27,7 @@ pub fn run(context: &mut Context, asking: &Asking, url: Option<&str>) -> Result<
         return Ok(());
     }
     let credential = credential(context, asking, &name)?;
-    answer(context, &reply(&origins, &credential))
+    context.answer(&reply(&origins, &credential))
 }
 
 fn reply(origins: &[String], credential: &Credential) -> Zeroizing<String> {

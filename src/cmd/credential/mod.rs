@@ -222,15 +222,6 @@ fn malformed(why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Other, "the request is refused", escape(&why.to_string()))
 }
 
-/// Puts an answer on stdout, and then lets no signal make a failure of it any more.
-fn answer(context: &mut Context, text: &str) -> Result<()> {
-    crate::system::start::wait_for_stdout();
-    let hold = crate::system::signals::answering();
-    context.print(text)?;
-    crate::system::signals::answered(hold);
-    Ok(())
-}
-
 /// An error as one line of a protocol's answer.
 fn one_line(error: &anyhow::Error) -> String {
     let hint = crate::base::error::hint(error).map(|hint| format!(" ({hint})")).unwrap_or_default();

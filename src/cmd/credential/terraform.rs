@@ -1,6 +1,6 @@
 //! The credentials helper protocol of Terraform and OpenTofu: "Credentials Helpers" in their internals documentation.
 
-use super::{Asking, answer, credential, erase, malformed, not_stored, origin, owner};
+use super::{Asking, credential, erase, malformed, not_stored, origin, owner};
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
 use anyhow::Result;
@@ -18,10 +18,10 @@ pub fn run(context: &mut Context, asking: &Asking, verb: &str, host: &str) -> Re
     let origin = origin(&format!("https://{host}")).map_err(malformed)?;
     match (verb, origin) {
         ("get", Some(origin)) => {
-            let Some(name) = owner(context, asking, &origin)? else { return answer(context, "{}\n") };
+            let Some(name) = owner(context, asking, &origin)? else { return context.answer("{}\n") };
             let credential = credential(context, asking, &name)?;
             let object = json!({ "token": credential.token.expose() });
-            answer(context, &Zeroizing::new(format!("{object}\n")))
+            context.answer(&Zeroizing::new(format!("{object}\n")))
         }
         ("forget", Some(origin)) => erase(context, asking, &origin, None),
         // What `terraform login` got would be lost.

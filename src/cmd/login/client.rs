@@ -1,6 +1,7 @@
 //! The client of a login: the one that is given, the one that was registered before, a metadata document's address, or a
 //! new registration (RFC 7591).
 
+use super::probe::{self, Verdict};
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
 use crate::base::text::escape;
@@ -10,7 +11,6 @@ use crate::cmd::Context;
 use crate::host::{Host, Stdin};
 use crate::oauth::metadata::Metadata;
 use crate::oauth::registration::{Registration, Wanted};
-use crate::oauth::request::{self, Added, Repeat, Values};
 use crate::oauth::resource::{ScopeSources, scopes};
 use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source};
@@ -33,6 +33,9 @@ pub(super) struct Client {
     pub redirect: Option<Redirect>,
     /// Whether another one may take its place: nobody has named it in this call.
     may_change: bool,
+    /// Whether it may lack the scopes that the login asks for: it was registered without, and nothing says that it has a
+    /// default.
+    lacks_scopes: bool,
 }
 
 /// What a login knows about its client and its scopes.
@@ -112,8 +115,17 @@ pub(super) fn settle(
     }
     client.may_change = !is_named && client.registration.is_some() && !client.is_new;
     settle_scopes(profile, api, &metadata, client.registration.as_ref())?;
-    if client.may_change && client.redirect.is_some() && is_forgotten(context.host, profile, grant, client) {
-        renew(context.host, profile, situation, client)?;
+    let is_bare = client.registration.as_ref().is_some_and(|registration| registration.scope.is_none());
+    client.lacks_scopes = is_bare
+        && profile.value("scope").is_some_and(|scope| !scope.is_empty())
+        && !is_named
+        && (client.may_change || wanted.is_empty());
+    if let (Some(redirect), true) = (&client.redirect, client.may_change || client.lacks_scopes) {
+        let verdict = probe::ask(context.host, profile, grant, &redirect.uri);
+        if client.may_change && verdict == Verdict::UnknownClient || client.lacks_scopes && verdict == Verdict::Scopes {
+            context.host.terminal.detail(&format!("{}: the server does not take this client: {verdict}", profile.name));
+            renew(context.host, profile, situation, client)?;
+        }
     }
     Ok(())
 }
@@ -282,7 +294,7 @@ fn register(host: &mut Host, profile: &mut Profile, search: &Search, client: &mu
             Err(error) => error,
         })?;
     registration::use_for(profile, &registration);
-    *client = Client { registration: Some(registration), is_new: true, redirect, may_change: false };
+    *client = Client { registration: Some(registration), is_new: true, redirect, ..Client::default() };
     Ok(())
 }
 
@@ -337,52 +349,22 @@ fn registration_token(
     }
 }
 
-/// Whether the server no longer knows the client, or the place where its login ends: the authorization endpoint, asked
-/// without a browser, says so at once, where a person would look at an error page until the time is over. A server whose
-/// requests are pushed says it then.
-fn is_forgotten(host: &mut Host, profile: &Profile, grant: &Grant, client: &Client) -> bool {
-    let (Some(begin), Some(redirect)) = (&grant.begin, &client.redirect) else { return false };
-    if profile.given.contains_key("par_url") && !profile.is_off("par_url") {
-        return false;
-    }
-    let Ok(mut values) = profile.known_values() else { return false };
-    let random = || crate::base::digest::random(32);
-    for (name, text) in [("redirect_uri", redirect.uri.clone()), ("state", random()), ("code_challenge", random())] {
-        values.insert(name.into(), text.into());
-    }
-    let Ok(mut request) = built(profile, begin, &values) else { return false };
-    request.ca_file = profile.ca_file.clone();
-    let Ok(response) = host.send(&request) else { return false };
-    let body = String::from_utf8_lossy(&response.body).to_ascii_lowercase();
-    let is_so = matches!(response.status, 400 | 401 | 403 | 404)
-        && ["client", "redirect"].iter().any(|word| body.contains(word));
-    if is_so {
-        host.terminal.detail(&format!("{}: the server no longer takes the registered client", profile.name));
-    }
-    is_so
-}
-
-fn built(
-    profile: &Profile,
-    begin: &crate::provider::Call,
-    values: &Values,
-) -> std::result::Result<request::Request, request::Unready> {
-    request::build(&profile.provider, begin, values, Repeat::Personal, Added::default())
-}
-
-/// Whether `error`, of the request that a login begins with, says that the server no longer takes the client.
+/// Whether `error`, of the request that a login begins with, says that the server does not take the client, and another
+/// may do.
 pub(super) fn may_renew(client: &Client, error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
     client.may_change
         && ["invalid_client", "unauthorized_client", "redirect_uri"].iter().any(|word| text.contains(word))
+        || client.lacks_scopes && text.contains("invalid_scope")
 }
 
-/// Registers a client in the place of one that the server no longer takes.
+/// Registers a client in the place of one that the server does not take.
 ///
 /// # Errors
 /// As [`settle`].
 pub(super) fn renew(host: &mut Host, profile: &mut Profile, situation: &Situation, client: &mut Client) -> Result<()> {
     let Some(metadata) = profile.metadata.clone() else { return Ok(()) };
+    give_back(host, profile, client);
     // Nobody listens at the old place any more.
     *client = Client::default();
     for name in ["client_id", "client_secret", "client_auth"] {

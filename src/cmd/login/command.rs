@@ -1,6 +1,7 @@
 //! The command of a login, as a hint gives it again.
 
 use super::prompt;
+use crate::base::error::Error;
 use crate::host::Host;
 use crate::profile::{Profile, Source};
 use crate::provider::Grant;
@@ -34,6 +35,15 @@ fn quoted<'w>(words: impl Iterator<Item = &'w OsString>) -> String {
         shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or_default()
     });
     std::iter::once("tok".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// `error` with the command of this login as its hint, where it has none.
+pub(super) fn or_again(error: anyhow::Error, again: &str) -> anyhow::Error {
+    match error.downcast::<Error>() {
+        Ok(error) if error.hint.is_none() => error.hint(format!("run the same command again: {again}")).into(),
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
 }
 
 /// What to try after a refusal: the same command, once what was refused is right.

@@ -9,6 +9,7 @@ mod config;
 mod guided;
 mod keep;
 mod poll;
+mod probe;
 mod prompt;
 mod store;
 
@@ -36,7 +37,7 @@ use account::{Replaced, Wish};
 use anyhow::Result;
 use ask::{Asked, Attempt, ask, ask_with};
 use client::{Client, Situation};
-use command::{same_command, with_target, without_name};
+use command::{or_again, same_command, with_target, without_name};
 use config::{check_config, edit, write_config};
 use keep::Login;
 use poll::wait;
@@ -89,15 +90,21 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
         provider: (args.keep_as.is_some() || by_address).then_some(of.clone()),
     };
     let (mut name, mut answers, mut again, mut api) = (name, BTreeMap::new(), again, None);
+    let mut store = store;
     loop {
         let mut profile = Profile::resolve(context.host, &context.setup, &name, &wishes)?;
         profile.given.append(&mut answers);
         match log_in(context, args, profile, (store.clone(), again.clone()), &mut api).in_profile(&name)? {
             End::LoggedIn => return Ok(()),
-            End::Under(new, grant, given) => {
+            End::Under(new, grant, given, chosen) => {
                 wishes.grant = Some(grant);
                 // Its values are those that this call was given; the variables of the other name are not its own.
                 again = format!("{} --as {new}", without_name(context.host));
+                // What was answered, or holds for the other name, is not asked again.
+                if let (None, Some(chosen)) = (&store, &chosen) {
+                    again = format!("{again} --store {chosen}");
+                }
+                (wishes.store, store) = (chosen.clone(), chosen);
                 wishes.flags.clear();
                 wishes.provider = Some(of.clone());
                 (name, answers) = (new, given);
@@ -109,16 +116,17 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
 /// How a login ends that has not failed.
 enum End {
     LoggedIn,
-    /// It is to be made under this name, with this grant and these values.
-    Under(String, String, BTreeMap<String, Given>),
+    /// It is to be made under this name, with this grant, these values and this store.
+    Under(String, String, BTreeMap<String, Given>, Option<StoreChoice>),
 }
 
 impl End {
-    fn under(name: String, profile: &Profile) -> End {
+    fn under(name: String, profile: &Profile, store: Option<StoreChoice>) -> End {
         let grant = profile.default_grant().name.clone();
         let mut given = profile.given.clone();
         given.retain(|_, given| matches!(given.source, Source::Flag | Source::Asked | Source::Api(_)));
-        End::Under(name, grant, given)
+        let store = store.or_else(|| profile.config.settings.store.clone());
+        End::Under(name, grant, given, store)
     }
 }
 
@@ -158,7 +166,7 @@ fn log_in(
     }
     let mut replaces = false;
     match other_account(context.host, args, &profile, &held, &again)? {
-        Some(Wish::Keep(new)) => return Ok(End::under(new, &profile)),
+        Some(Wish::Keep(new)) => return Ok(End::under(new, &profile, store)),
         Some(Wish::Replace) => replaces = true,
         None => {}
     }
@@ -221,7 +229,7 @@ fn with_client(
     }
     if !replaces {
         match other_account(context.host, args, profile, &held, again)? {
-            Some(Wish::Keep(new)) => return Ok(End::under(new, profile)),
+            Some(Wish::Keep(new)) => return Ok(End::under(new, profile, store)),
             Some(Wish::Replace) => replaces = true,
             None => {}
         }
@@ -248,7 +256,7 @@ fn with_client(
                 let redirect = client.redirect.take();
                 begun = person::begin(context.host, profile, &grant, &mut inputs, (person, redirect));
             }
-            let begun = begun?;
+            let begun = begun.map_err(|error| or_again(error, again))?;
             if limit.is_none() {
                 context.host.clock.renew();
             }

@@ -15,7 +15,7 @@ use crate::cli::{Setup as Arguments, SetupProgram};
 use crate::host::{Host, LIMIT};
 use crate::profile::{Profile, Wishes};
 use crate::system::files::{self, Durable, Target};
-use crate::system::process::{self, End, Errors, Output};
+use crate::system::process::{self, End, Output};
 use crate::system::program;
 use anyhow::Result;
 use std::ffi::OsStr;
@@ -221,7 +221,7 @@ fn ask(context: &Context, name: &str, arguments: &[&str]) -> Result<(bool, Strin
     let mut command =
         program::command(OsStr::new(name), context.host.env.for_children()).map_err(|why| failed(why.to_string()))?;
     command.args(arguments);
-    match process::run(&mut command, None, Errors::Dropped, context.host.clock.deadline, LIMIT) {
+    match process::run(&mut command, None, context.host.clock.deadline, LIMIT) {
         Ok(End::Ended(Output { status, stdout, .. })) => {
             Ok((status.success(), String::from_utf8_lossy(&stdout).into_owned()))
         }

@@ -97,7 +97,7 @@ fn name_of(audience: &str) -> String {
 }
 
 /// A variable with the organization as its audience; only CircleCI's program makes one for another.
-pub fn circleci(host: &Host, wanted: &Wanted) -> Result<Secret> {
+pub fn circleci(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let name = "CIRCLE_OIDC_TOKEN_V2";
     let handed = match wanted.in_variable(host, name)? {
         None => wanted.in_variable(host, "CIRCLE_OIDC_TOKEN")?,
@@ -119,7 +119,7 @@ pub fn circleci(host: &Host, wanted: &Wanted) -> Result<Secret> {
 }
 
 /// What the agent prints.
-pub fn buildkite(host: &Host, wanted: &Wanted) -> Result<Secret> {
+pub fn buildkite(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let mut words = vec!["buildkite-agent", "oidc", "request-token"];
     wanted.audience().iter().for_each(|audience| words.extend(["--audience", audience]));
     wanted.by_program(host, &words)
@@ -163,7 +163,7 @@ fn projected(wanted: &Wanted) -> String {
 }
 
 /// What the AWS command-line program prints, by the role that it finds.
-pub fn aws(host: &Host, wanted: &Wanted) -> Result<Secret> {
+pub fn aws(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
     let audience = wanted.named_audience(wanted.audience())?;
     let words = ["aws", "sts", "get-web-identity-token", "--audience", &audience, "--signing-algorithm", "RS256"];
     wanted.by_program(host, &[&words[..], &["--query", "WebIdentityToken", "--output", "text"]].concat())

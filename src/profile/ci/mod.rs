@@ -213,7 +213,7 @@ impl Wanted<'_> {
     }
 
     /// The token that a program of the runner prints.
-    fn by_program(&self, host: &Host, words: &[&str]) -> Result<Secret> {
+    fn by_program(&self, host: &mut Host, words: &[&str]) -> Result<Secret> {
         let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
         host.run_command(&words, Lines::One).map_err(|failed| {
             let kind = if failed.timed_out { Kind::Unavailable } else { Kind::Config };

@@ -32,7 +32,10 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
     let (dpop, dpop_by) = get("dpop")
         .and_then(|value| at.keep(dpop(value)))
         .unwrap_or(base.map_or((false, None), |b| (b.dpop, b.dpop_by.clone())));
-    let method = |value: TomlValue| value.choice(&[("POST", Method::Post), ("GET", Method::Get), ("PUT", Method::Put)]);
+    let method = |value: TomlValue| {
+        let all = [Method::Post, Method::Get, Method::Put, Method::Delete];
+        value.choice(&all.map(|method| (method.name(), method)))
+    };
     let encode = |value: TomlValue| {
         value.choice(&[
             ("form", Encode::Form),

@@ -123,8 +123,12 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         Some(base) if !is_named => {
             provider.grants = base.grants.iter().map(|grant| inherited(grant, &shared, &root)).collect();
         }
-        // A file that names some grants of another offers those; a session that they begin can still be refreshed.
+        // A file that names some grants of another offers those; a session that they begin can still be refreshed,
+        // unless none of their replies has a refresh token.
         _ => {
+            if named.is_some() && provider.grants.iter().all(|grant| grant.response.refresh_token.is_empty()) {
+                provider.refresh = None;
+            }
             if let Some(refresh) = provider.refresh.as_ref().map(|r| r.grant.clone())
                 && provider.grant(&refresh).is_none()
                 && let Some(same) = base.and_then(|b| b.grant(&refresh))

@@ -8,7 +8,7 @@ use crate::base::env::Env;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::storage::choice::is_helper_name;
-use crate::system::process::{self, End, Errors, Output};
+use crate::system::process::{self, End, Output};
 use crate::system::program;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -102,7 +102,7 @@ impl HelperStore {
             _ => self.error(StoreErrorKind::Refused, error),
         };
         let Output { status, stdout } =
-            match process::run(&mut command, Some(input), Errors::Dropped, deadline, LIMIT).map_err(failed)? {
+            match process::run(&mut command, Some(input), deadline, LIMIT).map_err(failed)? {
                 End::Ended(said) => said,
                 End::TooMuch => {
                     return Err(self.error(StoreErrorKind::Corrupt, format!("it printed more than {LIMIT} bytes")));

@@ -138,7 +138,8 @@ impl RealStores {
     fn find_keyring(&self, patience: Duration) -> KeyringStore {
         #[cfg(all(unix, not(target_os = "macos")))]
         if let Err(why) = bus::address(self.env.get(bus::ADDRESS), self.env.get(bus::RUNTIME)) {
-            return KeyringStore::missing(why);
+            let is_set = self.env.get(bus::ADDRESS).is_some_and(|address| !address.is_empty());
+            return KeyringStore::missing(if is_set { why } else { bus::NO_SESSION.into() });
         }
         KeyringStore::new(patience)
     }

@@ -1,6 +1,6 @@
 //! Looks up the addresses of a host name, within the deadline.
 
-use crate::system::process::{self, End, Errors};
+use crate::system::process::{self, End};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::process::Command;
@@ -124,7 +124,7 @@ fn getent(places: &[&str], host: &str, limit: Duration) -> Vec<IpAddr> {
     let ended = places.iter().find_map(|program| {
         let mut command = Command::new(program);
         command.args(["ahosts", host]).env_clear(); // it may hold secrets (`TOK_*`)
-        process::run(&mut command, None, Errors::Dropped, deadline, GETENT_SAYS).ok()
+        process::run(&mut command, None, deadline, GETENT_SAYS).ok()
     });
     match ended {
         Some(End::Ended(said)) => addresses(&String::from_utf8_lossy(&said.stdout)),

@@ -25,7 +25,9 @@ pub struct State {
     pub api: Option<Reply>,
     /// The next replies by path, before the usual ones.
     pub replies: HashMap<String, VecDeque<Reply>>,
-    /// The clients by their names, as they were asked for.
+    /// Whether a client may ask for no other scopes than those that it was registered with.
+    pub strict_scopes: bool,
+    /// The clients by their names, as they were registered.
     pub clients: BTreeMap<String, Value>,
     count: usize,
     /// The address of the API's server, and of the other.
@@ -124,6 +126,11 @@ fn changed(mut base: Value, change: &Value) -> Value {
     base
 }
 
+/// Whether `client` was registered with `scope`, or `scope` is none.
+fn has_scope(client: &Value, scope: &str) -> bool {
+    scope.is_empty() || client["scope"].as_str().is_some_and(|own| own.split(' ').any(|one| one == scope))
+}
+
 fn scripted(state: &mut State, request: &Received) -> Option<Reply> {
     state.replies.get_mut(request.path())?.pop_front()
 }
@@ -179,7 +186,7 @@ fn of_issuer(state: &mut State, request: &Received) -> Reply {
             let asked: Value = serde_json::from_slice(&request.body).expect("JSON");
             state.count += 1;
             let id = format!("client-{}", state.count);
-            state.clients.insert(id.clone(), asked.clone());
+            state.clients.insert(id.clone(), changed(asked.clone(), &state.registration));
             let usual = changed(
                 asked,
                 &json!({
@@ -206,6 +213,12 @@ fn of_issuer(state: &mut State, request: &Received) -> Reply {
                 None => refused(400, "invalid_client"),
                 Some(client) if !client["redirect_uris"].as_array().is_some_and(|all| all.contains(&json!(uri))) => {
                     refused(400, "invalid_redirect_uri")
+                }
+                Some(client)
+                    if state.strict_scopes && !value("scope").split(' ').all(|scope| has_scope(client, scope)) =>
+                {
+                    let location = format!("{uri}?error=invalid_scope&state={}", value("state"));
+                    Reply::text(302, "").header("Location", &location)
                 }
                 Some(_) => {
                     let location = format!("{uri}?code=code-{CANARY}&state={}", value("state"));

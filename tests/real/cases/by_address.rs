@@ -16,10 +16,16 @@ pub fn cases() -> Vec<Case> {
         also(LOGIN, Make::FastMcp, |server| tool_call(server, true)),
         also(LOGIN, Make::McpSdk, |server| tool_call(server, false)),
         also(LOGIN, Make::OidcProvider, api),
+        also(LOGIN, Make::BetterAuth, guarded),
         also("management of a registered client (RFC 7592)", Make::OidcProvider, managed),
         also("fifty calls at once, one refresh", Make::FastMcp, fifty),
         also("fifty calls at once, one refresh", Make::OidcProvider, fifty),
+        also("fifty calls at once, one refresh", Make::BetterAuth, fifty),
+        also("fifty calls at once, one refresh", Make::McpSdk, fifty_of_sdk),
+        besides("fifty_calls_where_nothing_renews_share_the_token", Make::McpSdk, fifty_without_refresh),
+        besides("an_api_names_the_scope_that_is_missing", Make::BetterAuth, missing_scope),
         besides("the_page_about_mcp_runs_as_it_stands", Make::FastMcp, page),
+        besides("a_server_without_sessions_and_default_scopes", Make::FastMcp, bare),
         besides("a_step_up_keeps_the_client", Make::FastMcp, step_up),
         besides("a_token_for_one_api_is_refused_by_another", Make::OidcProvider, other_api),
     ]
@@ -60,7 +66,12 @@ fn rpc(server: &Server, headers: &[(&str, &str)], method: &str, params: &Value) 
     (text, session)
 }
 
-fn tool_call(server: &'static Server, renews: bool) {
+/// It names its scopes in its metadata alone, and registers no client with scopes that were not asked for.
+fn bare(_: &'static Server) {
+    tool_call(&Server::start(Make::FastMcp, &[("BARE", "1")]).expect("it is installed"), true);
+}
+
+fn tool_call(server: &Server, renews: bool) {
     let person = log_in(server);
     let header = person.run("header 127-0-0-1").silent().line();
     let reply = call_tool(server, &header);
@@ -106,7 +117,7 @@ fn managed(server: &'static Server) {
     assert!(person.sandbox.secrets().as_object().is_none_or(|all| all.is_empty()));
 }
 
-fn fifty(server: &'static Server) {
+fn fifty(server: &Server) {
     let person = log_in(server);
     let before = person.token(PROFILE);
     let calls: Vec<_> = (0..50).map(|_| person.sandbox.tok(["get", PROFILE, "--fresh"]).spawn()).collect();
@@ -116,6 +127,50 @@ fn fifty(server: &'static Server) {
     // A call that began after the refresh of another has one of its own.
     assert!(!tokens.contains(&before) && tokens.len() < 50, "{} tokens", tokens.len());
     person.run("get 127-0-0-1 --fresh").silent().line();
+}
+
+/// Its example has no refresh tokens; the start script adds them behind its own token endpoint.
+fn fifty_of_sdk(_: &'static Server) {
+    fifty(&Server::start(Make::McpSdk, &[("REFRESH", "1")]).expect("it is installed"));
+}
+
+fn fifty_without_refresh(server: &'static Server) {
+    let person = log_in(server);
+    let token = person.token(PROFILE);
+    let calls: Vec<_> = (0..50).map(|_| person.sandbox.tok(["get", PROFILE]).spawn()).collect();
+    assert!(calls.into_iter().all(|call| call.wait().line() == token));
+    let calls: Vec<_> = (0..50).map(|_| person.sandbox.tok(["get", PROFILE, "--fresh"]).spawn()).collect();
+    calls.into_iter().for_each(|call| drop(call.wait().fails(4).hints_at("tok login 127-0-0-1")));
+    assert_eq!(person.token(PROFILE), token, "the session stays as it was");
+}
+
+fn guarded(server: &'static Server) {
+    let person = log_in(server);
+    let resource = format!("{}/mcp", server.issuer);
+    let call = |person: &Person| -> Value {
+        let header = person.run("header 127-0-0-1").silent().line();
+        serde_json::from_str(&server.get_with(header.trim_start_matches("Authorization: "), "/mcp")).expect("JSON")
+    };
+    assert_eq!(call(&person), json!({"aud": resource, "scope": "files:read offline_access"}));
+    let before = person.token(PROFILE);
+    assert_ne!(person.run("get 127-0-0-1 --fresh").line(), before);
+    assert_eq!(call(&person)["aud"], resource);
+    assert!(!server.get_with("Bearer nothing", "/mcp").contains("aud"));
+    // It takes a client without a secret at its revocation endpoint.
+    person.run("logout 127-0-0-1 --remove").prints("");
+    assert!(person.sandbox.secrets().as_object().is_none_or(|all| all.is_empty()));
+}
+
+fn missing_scope(server: &'static Server) {
+    let person = Person::at(server);
+    let address = format!("{}/mcp", server.issuer);
+    person.sandbox.tok(["login", &address, "--scope", "files:write"]).run().prints("");
+    let client = person.run("show 127-0-0-1 --json").json()["registered_client"].clone();
+    let hint = "tok login 127-0-0-1 --scope files:read";
+    person.run("show 127-0-0-1 --check").fails(5).says("insufficient_scope (status 403)").hints_at(hint);
+    person.run(hint.trim_start_matches("tok ")).prints("");
+    person.run("show 127-0-0-1 --check").ok();
+    assert_eq!(person.run("show 127-0-0-1 --json").json()["registered_client"], client);
 }
 
 fn step_up(server: &'static Server) {

@@ -31,6 +31,8 @@ pub enum Make {
     FastMcp,
     /// npm `@modelcontextprotocol/sdk`: its example authorization server, with an MCP server beside.
     McpSdk,
+    /// npm `@better-auth/mcp`: Better Auth as an authorization server, with an API that it guards.
+    BetterAuth,
 }
 
 impl Make {
@@ -43,6 +45,7 @@ impl Make {
             Make::Jmondi => "jmondi",
             Make::FastMcp => "fastmcp",
             Make::McpSdk => "mcp-sdk",
+            Make::BetterAuth => "better-auth",
         }
     }
 
@@ -55,6 +58,7 @@ impl Make {
             Make::Jmondi => ('J', "npm `@jmondi/oauth2-server` 4.3.7"),
             Make::FastMcp => ('F', "PyPI `fastmcp` 4.2.3"),
             Make::McpSdk => ('M', "npm `@modelcontextprotocol/sdk` 1.32.2"),
+            Make::BetterAuth => ('B', "npm `@better-auth/mcp` 1.7.5"),
         }
     }
 }
@@ -80,7 +84,7 @@ pub fn robot() -> PathBuf {
 }
 
 /// Those that the tests share, by their make.
-static SERVERS: [OnceLock<Result<Server, String>>; 7] = [const { OnceLock::new() }; 7];
+static SERVERS: [OnceLock<Result<Server, String>>; 8] = [const { OnceLock::new() }; 8];
 
 /// The server of this make that the tests share. Says why there is none: packages that are not installed.
 pub fn shared(make: Make) -> Result<&'static Server, &'static str> {

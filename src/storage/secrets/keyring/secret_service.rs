@@ -305,10 +305,9 @@ fn used(error: BusError) -> Error {
 fn failed(error: BusError) -> Error {
     let (trouble, why) = match (by_kind(&error), &error) {
         // Only reported for the default collection: there is nowhere to put an entry.
-        (_, BusError::NoResult) => (
-            StoreErrorKind::Missing,
-            "the Secret Service has no default keyring; create one with a keyring program".to_owned(),
-        ),
+        (_, BusError::NoResult) => {
+            (StoreErrorKind::Missing, "there is no default keyring; create one with your keyring program".to_owned())
+        }
         (Some(StoreErrorKind::Locked), _) => (StoreErrorKind::Locked, super::NOT_UNLOCKED.to_owned()),
         (Some(StoreErrorKind::TimedOut), _) => (StoreErrorKind::TimedOut, "it did not answer in time".to_owned()),
         (Some(StoreErrorKind::Missing), _) => (StoreErrorKind::Missing, NO_SERVICE.to_owned()),
@@ -321,7 +320,7 @@ fn failed(error: BusError) -> Error {
     Error::PlatformFailure(Box::new(StoreError { trouble, why }))
 }
 
-const NO_SERVICE: &str = "no Secret Service on the session bus (gnome-keyring, KWallet and KeePassXC provide one)";
+const NO_SERVICE: &str = "no keyring program is running (such as gnome-keyring, KWallet or KeePassXC)";
 
 /// An error of the connection. One that cannot be made is a service that is not there, whatever the reason; one that is
 /// locked or stuck is reported as such.
@@ -334,7 +333,7 @@ fn not_connected(error: &BusError) -> Error {
             (StoreErrorKind::Missing, NO_SERVICE)
         }
         _ => {
-            (StoreErrorKind::Missing, "no session bus answers at DBUS_SESSION_BUS_ADDRESS; its session may have ended")
+            (StoreErrorKind::Missing, "nothing answers at DBUS_SESSION_BUS_ADDRESS; its desktop session may have ended")
         }
     };
     Error::PlatformFailure(Box::new(StoreError { trouble, why: why.to_owned() }))

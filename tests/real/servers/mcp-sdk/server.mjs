@@ -1,12 +1,15 @@
 // The example authorization server of the MCP TypeScript SDK (npm @modelcontextprotocol/sdk) as it is, and an MCP server
-// that takes its tokens: on two ports, for tests on loopback. It has no refresh tokens.
+// that takes its tokens: on two ports, for tests on loopback. It has no refresh tokens; with REFRESH=1 it gets them, by
+// the SDK's own token endpoint: each does once, and one that comes twice ends the session.
 //
-//   node server.mjs
+//   [REFRESH=1] node server.mjs
 //
 // Prints one JSON line {"ready":true,"issuer":...} on stdout when it listens; ends when stdin ends.
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
-import { setupAuthServer } from '@modelcontextprotocol/sdk/examples/server/demoInMemoryOAuthProvider.js';
+import { DemoInMemoryAuthProvider, setupAuthServer } from '@modelcontextprotocol/sdk/examples/server/demoInMemoryOAuthProvider.js';
+import { InvalidGrantError } from '@modelcontextprotocol/sdk/server/auth/errors.js';
 import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middleware/bearerAuth.js';
 import { getOAuthProtectedResourceMetadataUrl, mcpAuthMetadataRouter } from '@modelcontextprotocol/sdk/server/auth/router.js';
 import { createMcpExpressApp } from '@modelcontextprotocol/sdk/server/express.js';
@@ -23,6 +26,30 @@ const freePort = async () => {
   await new Promise((closed) => { server.close(closed); });
   return port;
 };
+if (process.env.REFRESH) {
+  const sessions = new Map(); // refresh token -> its session
+  const example = DemoInMemoryAuthProvider.prototype;
+  const exchange = example.exchangeAuthorizationCode;
+  const issue = (session, reply) => {
+    session.last = randomUUID();
+    sessions.set(session.last, session);
+    return { ...reply, refresh_token: session.last };
+  };
+  example.exchangeAuthorizationCode = async function exchangeAuthorizationCode(client, code, ...rest) {
+    const { params } = this.codes.get(code) ?? {};
+    return issue({ client, params }, await exchange.call(this, client, code, ...rest));
+  };
+  example.exchangeRefreshToken = async function exchangeRefreshToken(client, refreshToken) {
+    const session = sessions.get(refreshToken);
+    if (!session || session.ended || session.client.client_id !== client.client_id || session.last !== refreshToken) {
+      if (session) session.ended = true;
+      throw new InvalidGrantError('spent, or unknown');
+    }
+    const code = randomUUID();
+    this.codes.set(code, session);
+    return issue(session, await exchange.call(this, client, code));
+  };
+}
 const authServerUrl = new URL(`http://localhost:${await freePort()}`);
 const app = createMcpExpressApp();
 const server = http.createServer(app);
