@@ -9,7 +9,7 @@ use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
 use crate::base::text::escape;
-use crate::base::url::Url;
+use crate::base::url::{Url, is_local, is_local_address};
 use crate::cli::{Color, Global};
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use crate::storage::choice::StoreChoice;
@@ -24,6 +24,7 @@ use crate::system::process::{self, Failed, Said};
 use crate::system::progress::{Progress, Style};
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -60,6 +61,8 @@ pub struct Host {
     stores: Box<dyn Stores>,
     /// The network; the real one is made at the first request.
     http: Option<Http>,
+    /// Set while an API says where to go.
+    elsewhere: Option<Elsewhere>,
 }
 
 /// Something that a hook is told. It holds no secret.
@@ -114,13 +117,39 @@ impl Store for Watched {
     }
 }
 
+/// What a login to an API may be sent to by what the API says.
+struct Elsewhere {
+    /// The hosts that a person has named. They may be anywhere; with one that is on this machine or its own link, so may
+    /// all others.
+    named: Vec<String>,
+}
+
+impl Elsewhere {
+    fn names(&self, host: &str) -> bool {
+        self.named.iter().any(|named| named.eq_ignore_ascii_case(host))
+    }
+}
+
 /// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
 struct Notes<'a> {
     events: &'a mut dyn Events,
     lines: Vec<String>,
+    /// Whether the server must not be on this machine or its own link.
+    is_elsewhere: bool,
+    /// Where it was reached.
+    reached: Option<IpAddr>,
 }
 
 impl Events for Notes<'_> {
+    fn allows(&self, address: IpAddr) -> bool {
+        !(self.is_elsewhere && is_local_address(address)) && self.events.allows(address)
+    }
+
+    fn reached(&mut self, address: IpAddr) {
+        self.reached = Some(address);
+        self.events.reached(address);
+    }
+
     fn connected(&mut self) -> Result<()> {
         self.events.connected()
     }
@@ -154,6 +183,7 @@ impl Host {
             settings: FilesRead::default(),
             events: Vec::new(),
             http: None,
+            elsewhere: None,
         }
     }
 
@@ -255,13 +285,29 @@ impl Host {
     pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
         let settings = self.http.is_none().then(|| self.network_settings());
         let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
-        let mut notes = Notes { events, lines: Vec::new() };
-        let to = Url::parse(&request.url).map(|url| escape(url.host)).unwrap_or_default();
+        let host = Url::parse(&request.url).map(|url| url.host).unwrap_or_default();
+        let named = self.elsewhere.as_ref().map(|elsewhere| elsewhere.names(host));
+        // An address that is one by its text alone has been looked at before.
+        let is_elsewhere = named == Some(false) && !is_local(host);
+        let mut notes = Notes { events, lines: Vec::new(), is_elsewhere, reached: None };
+        let to = escape(host);
         let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
         let answer = http(request, deadline, &mut notes);
         progress.end();
+        // A server that answers there has shown its certificate.
+        if named == Some(true) && answer.is_ok() && notes.reached.is_some_and(is_local_address) {
+            self.elsewhere = None;
+        }
         notes.lines.iter().for_each(|line| self.terminal.detail(line));
         answer
+    }
+
+    /// From here on an API says where to go: a host is not connected to on this machine or its own link. That is decided
+    /// by the address, which only the connection knows. The hosts of `named`, URLs that a person gives, are not concerned;
+    /// with one that is there itself, no host is.
+    pub fn keep_off_this_machine<'u>(&mut self, named: impl IntoIterator<Item = &'u str>) {
+        let hosts = named.into_iter().filter_map(|url| Url::parse(url).ok()).map(|url| url.host.to_string());
+        self.elsewhere = Some(Elsewhere { named: hosts.collect() });
     }
 
     fn network_settings(&self) -> NetworkSettings {

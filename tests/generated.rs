@@ -465,7 +465,7 @@ mod completion {
         let home = Home::new();
         for verb in ["get", "header", "exec", "curl", "logout", "show"] {
             assert_eq!(home.offers(&["tok", verb, "pu"]), ["pub", "purewl"], "{verb}");
-            assert_eq!(home.offers(&["tok", verb, "shop"]), ["shop-eu"], "{verb}");
+            assert_eq!(home.offers(&["tok", verb, "shop-"]), ["shop-eu"], "{verb}");
         }
         let all = home.offers(&["tok", "get", ""]);
         for name in tok::testing::provider::built_in().map(|(name, _)| name).chain(["own", "pub", "shop-eu"]) {

@@ -65,16 +65,17 @@ const TABLES: &[&str] = &[];
 const UNSAFE: &[(&str, usize)] =
     &[("main.rs", 3), ("system/memory.rs", 9), ("system/signals.rs", 3), ("system/start.rs", 1)];
 
-/// Texts that are spelt as a provider is and belong to something else: a path of Azure's metadata service, a subcommand of
-/// the programs of two CI services, the user name that stands beside a token.
+/// Texts that are spelt as a provider is and belong to something else, by file: formats and CI services that the contract
+/// names, subcommands of the programs of two of them, the user name that stands beside a token.
 const NAMESAKES: &[(&str, &str)] = &[
     ("cmd/credential/mod.rs", "oauth2"),
-    ("profile/ci/endpoint.rs", "{}/metadata/identity/oauth2/token"),
-    ("cmd/credential/docker.rs", "oauth2"),
-    ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/handed_over.rs", "oidc"),
-    ("profile/ci/handed_over.rs", "add it to the step in bitbucket-pipelines.yml: oidc: true"),
+    ("profile/ci/mod.rs", "github"),
+    ("profile/ci/mod.rs", "gitlab"),
 ];
+
+/// Hosts of a provider's file that stand in a text about something else: documentation of a CI service.
+const HOSTS_OF_OTHERS: &[(&str, &str)] = &[("cmd/output/github_output.rs", "github.com")];
 
 /// What is known to be wrong and waits to be mended. One that is mended must go from here.
 const PENDING: &[&str] = &[];
@@ -414,25 +415,39 @@ fn crates_of_the_outer_world_stay_in_their_place() {
 #[test]
 fn no_source_knows_a_provider_by_name() {
     let mut found = Vec::new();
-    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || "_-".contains(c));
+    let mut used = BTreeSet::new();
     // The list of them.
     for source in sources().iter().filter(|source| source.path != "provider/built_in.rs") {
+        let texts: Vec<&str> =
+            source.words.iter().filter(|word| word.starts_with('"')).map(|t| t.trim_matches('"')).collect();
         // One has the name of what RFC 9728 is about.
-        for (name, _) in built_in().filter(|(name, _)| *name != "resource") {
-            let has = |word: &String| {
-                word.match_indices(name).any(|(at, _)| {
-                    !is_part(word[..at].chars().next_back()) && !is_part(word[at + name.len()..].chars().next())
-                })
-            };
-            let is_namesake = |word: &String| {
-                NAMESAKES.iter().any(|(path, text)| source.path == *path && word.trim_matches('"') == *text)
-            };
-            if source.words.iter().any(|word| has(word) && !is_namesake(word)) {
-                found.push(format!("src/{} has {name}", source.path));
+        for (name, file) in built_in().filter(|(name, _)| *name != "resource") {
+            if texts.contains(&name) {
+                match NAMESAKES.iter().find(|(path, text)| source.path == *path && name == *text) {
+                    Some(namesake) => drop(used.insert(namesake)),
+                    None => found.push(format!("src/{} has {name}", source.path)),
+                }
+            }
+            for host in hosts(file) {
+                let is_other = HOSTS_OF_OTHERS.contains(&(source.path.as_str(), host));
+                if !is_other && texts.iter().any(|text| text.contains(host)) {
+                    found.push(format!("src/{} has {host} of {name}", source.path));
+                }
             }
         }
     }
     hold("provider", found);
+    let unused: Vec<_> = NAMESAKES.iter().filter(|namesake| !used.contains(namesake)).collect();
+    assert!(unused.is_empty(), "no such text any more: {unused:?}");
+}
+
+/// The hosts of the addresses that a provider file's values have, without those of documents.
+fn hosts(file: &str) -> Vec<&str> {
+    let values =
+        file.lines().filter(|line| !line.starts_with('#') && !line.starts_with("docs") && !line.starts_with("help"));
+    let urls = values.flat_map(|line| line.split("https://").skip(1));
+    let ends = |c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-';
+    urls.filter_map(|rest| rest.split(ends).next()).filter(|host| host.contains('.')).collect()
 }
 
 #[test]

@@ -188,8 +188,8 @@ fn every_provider_has_a_refusal_with_its_source() {
             if !folder.join(reply).is_file() {
                 complaints.add(&folder.join(SOURCES), format!("there is no {reply}"));
             }
-            if source.as_str().is_none_or(|source| !source.starts_with("https://") && !source.starts_with("RFC ")) {
-                complaints.add(&folder.join(SOURCES), format!("{reply} needs an address, or the name of a standard"));
+            if !source.as_str().is_some_and(is_source) {
+                complaints.add(&folder.join(SOURCES), format!("{reply} needs a source: see README.md"));
             }
             let refused = case(file, "reply", "http").map(|case| folder.join(grant).join(format!("error{case}.json")));
             has_refusal |= refused.is_some_and(|refused| refused.is_file());
@@ -199,6 +199,12 @@ fn every_provider_has_a_refusal_with_its_source() {
         }
     }
     complaints.tell();
+}
+
+/// Whether this says where a reply comes from: an address, a repository and a path, a standard, or what clients report.
+fn is_source(text: &str) -> bool {
+    let is_repository = text.split([' ', '@']).next().is_some_and(|first| first.matches('/').count() == 1);
+    ["https://", "RFC ", "as clients report it"].iter().any(|start| text.starts_with(start)) || is_repository
 }
 
 #[test]

@@ -33,18 +33,26 @@ pub fn is_loopback(host: &str) -> bool {
 pub fn is_local(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
-    let is_near = |ip: core::net::Ipv4Addr| ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();
     match host.parse() {
-        Ok(core::net::IpAddr::V4(ip)) => is_near(ip),
-        Ok(core::net::IpAddr::V6(ip)) => {
-            let is_link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
-            ip.is_loopback() || ip.is_unspecified() || is_link_local || ip.to_ipv4().is_some_and(is_near)
-        }
+        Ok(ip) => is_local_address(ip),
         Err(_) => {
             let last = host.rsplit('.').next().unwrap_or_default();
             // `127.1`, `0x7f.1` and `2130706433` are IPv4 addresses to many (WHATWG URL §3.5).
             let is_number = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x");
             last == "localhost" || is_number
+        }
+    }
+}
+
+/// Whether an address is of this machine or of its own network link: loopback, link-local or unspecified, in IPv6's forms
+/// of IPv4 too.
+pub fn is_local_address(ip: core::net::IpAddr) -> bool {
+    let is_near = |ip: core::net::Ipv4Addr| ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();
+    match ip {
+        core::net::IpAddr::V4(ip) => is_near(ip),
+        core::net::IpAddr::V6(ip) => {
+            let is_link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
+            ip.is_loopback() || ip.is_unspecified() || is_link_local || ip.to_ipv4().is_some_and(is_near)
         }
     }
 }

@@ -23,7 +23,7 @@ pub mod status;
 pub mod table;
 pub mod token;
 
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, Exit, Kind};
 use crate::cli::{Cli, Flag, Format, Global, TokenArgs, Verb};
 use crate::host::Host;
 use crate::profile::{self, Library, Setup};
@@ -140,11 +140,13 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
         }
         Verb::Exec(args) => {
             ready(host, args.token.timeout);
-            exec::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+            let context = Context::new(host, global, setup, Missing::Refused);
+            exec::run(&mut context.map_err(|error| Exit::not_run(&error))?, args)
         }
         Verb::Curl(args) => {
             ready(host, args.token.timeout);
-            curl::run(&mut Context::new(host, global, setup, Missing::Refused)?, args)
+            let context = Context::new(host, global, setup, Missing::Refused);
+            curl::run(&mut context.map_err(|error| Exit::not_run(&error))?, args)
         }
         Verb::Login(args) => {
             ready(host, args.timeout);

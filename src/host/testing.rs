@@ -63,6 +63,7 @@ impl World {
             events: Vec::new(),
             stores: Box::new(stores.clone()),
             http: None,
+            elsewhere: None,
         };
         World { host, stores, sent: Arc::default(), err, folder }.answering(|_| panic!("nothing was to be sent"))
     }

@@ -3,10 +3,11 @@
 
 use crate::support::api::{Api, PROFILE, log_in};
 use crate::support::issuer::{Visit, fetch};
-use crate::support::server::{Reply, Server};
+use crate::support::server::{Certified, Reply, Server, lock};
 use crate::support::{CANARY, Sandbox};
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
 
 const METADATA: &str = "/.well-known/oauth-protected-resource/mcp";
 const AT_ROOT: &str = "/.well-known/oauth-protected-resource";
@@ -644,6 +645,82 @@ fn a_foreign_place_of_metadata_is_believed_if_they_are_about_the_api() {
     for wrong in ["Authorization=x", "cookie=x", "X", "=x", "X y=z"] {
         sandbox.tok(["login", &api.url(), "--header", wrong]).run().fails(2).says("--header");
     }
+}
+
+/// An API on another address of this machine, and an issuer whose name leads to loopback: names in a `hosts` file of the
+/// program's own, so only root can.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_api_elsewhere_names_no_host_whose_name_leads_to_this_machine() {
+    // Nothing is sent: this asks for the address that a packet would have.
+    let outside = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    let outside = outside.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback());
+    let (Some(outside), true) = (outside, crate::skip::is_root()) else {
+        crate::skip::skip!("this needs root, and an address that is not of loopback");
+    };
+    // As the API, by both of its names, and as the issuer.
+    let metadata = Arc::new(Mutex::new(Value::Null));
+    let theirs = metadata.clone();
+    let server = Server::tls_as(Certified::new(&["api.test", "auth.test"], false), move |request| {
+        match (lock(&theirs).clone(), request.path()) {
+            (Value::Object(all), path) if all.contains_key(path) => Reply::json(200, all[path].clone()),
+            (_, "/mcp") => Reply::text(401, "").header("WWW-Authenticate", "Bearer scope=\"read\""),
+            _ => Reply::json(404, json!({})),
+        }
+    });
+    let door = TcpListener::bind((outside, 0)).expect("a port");
+    let (port, inside) = (door.local_addr().unwrap().port(), server.port());
+    std::thread::spawn(move || {
+        for stream in door.incoming().flatten() {
+            let far = TcpStream::connect(("127.0.0.1", inside)).unwrap();
+            let (mut from, mut to) = (stream.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            std::thread::spawn(move || std::io::copy(&mut { far }, &mut { stream }));
+        }
+    });
+    let (api, issuer) = (format!("https://api.test:{port}"), format!("https://auth.test:{inside}"));
+    let of_issuer = |base: &str| {
+        json!({"issuer": base, "authorization_endpoint": format!("{base}/authorize"),
+        "token_endpoint": format!("{base}/token"), "registration_endpoint": format!("{issuer}/register")})
+    };
+    let run = |api_at: &str, address: &str, rest: &[&str]| {
+        let mut sandbox = Sandbox::with_file_store();
+        sandbox.set("SSL_CERT_FILE", server.ca_file());
+        let hosts = sandbox.file("hosts", format!("{api_at} api.test\n127.0.0.1 auth.test\n"));
+        let mount = format!("mount --bind {} /etc/hosts || exit 99", hosts.display());
+        let login = sandbox.tok(["login", &format!("{address}/mcp"), "--no-browser"]).args(rest);
+        let login = login.after(&format!("exec unshare -m sh -c '{mount}; exec \"$0\" \"$@\"' \"$0\" \"$@\""));
+        let before = server.count();
+        let out = login.run();
+        (out, server.count() - before)
+    };
+    const REFUSED: &str = "its name leads to this machine or its own link";
+    // The issuer, its registration endpoint, and the place of the API's metadata.
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{api}/mcp"), "authorization_servers": [issuer]}});
+    let (out, count) = run(&outside.to_string(), &api, &[]);
+    if out.code == 99 || out.stderr.starts_with("unshare") {
+        crate::skip::skip!("no mount namespace: {}", out.stderr);
+    }
+    out.fails(8).says(&format!("{issuer} cannot be used: {REFUSED}"));
+    assert_eq!(count, 2, "the API and its metadata");
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{api}/mcp"), "authorization_servers": [api]},
+        OF_ISSUER: of_issuer(&api)});
+    let (out, count) = run(&outside.to_string(), &api, &[]);
+    out.fails(8).says(REFUSED);
+    assert!(count > 2 && server.requests().iter().all(|request| request.path() != "/register"));
+    // An issuer that a person names may be there; and so may all, where the API is.
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{api}/mcp"), "authorization_servers": [issuer]},
+        OF_ISSUER: of_issuer(&issuer)});
+    let (out, count) = run(&outside.to_string(), &api, &["--issuer", &issuer]);
+    assert!(!out.stderr.contains(REFUSED) && count > 3, "{out}");
+    let near = format!("https://api.test:{inside}");
+    *lock(&metadata) = json!({METADATA: {"resource": format!("{near}/mcp"), "authorization_servers": [issuer]},
+        OF_ISSUER: of_issuer(&issuer)});
+    let (out, count) = run("127.0.0.1", &near, &[]);
+    assert!(!out.stderr.contains(REFUSED) && count > 3, "{out}");
 }
 
 #[test]

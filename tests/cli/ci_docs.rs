@@ -118,7 +118,11 @@ impl World {
         fs::create_dir_all(folder.join("bin")).unwrap();
         let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
         sandbox.set("PATH", path);
-        put(&sandbox.work().join("ci/tok.toml"), blocks("The config", "toml")[0].as_bytes());
+        put(&sandbox.work().join("ci/tok.toml"), blocks("The config", "toml").concat().as_bytes());
+        // What a repository deploys with.
+        let script = "#!/bin/sh\nprintf 'Authorization: Bearer %s\\n' \"$API_TOKEN\" | curl -fsS -H @- https://api.example.com/v1/deploy\n";
+        put(&sandbox.work().join("deploy.sh"), script.as_bytes());
+        chmod(&sandbox.work().join("deploy.sh"), 0o755);
         World { front, runner, sandbox, folder, checksum }
     }
 
@@ -212,7 +216,7 @@ fn the_workflow_for_github_deploys() {
     world.deployed();
     // Without an identity the step ends where tok does.
     let out = world.step(GITHUB, &scripts[1], &[("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another".into())]);
-    assert_eq!((out.status.code(), world.deployments()), (Some(5), 1));
+    assert_eq!((out.status.code(), world.deployments()), (Some(125), 1));
     // Another program than the one with the checksum is not unpacked.
     let other = scripts[0].replace(CHECKSUM, &CHECKSUM.replace('0', "1"));
     fs::remove_file(world.folder.join("tok")).unwrap();
@@ -271,12 +275,17 @@ fn the_action_installs_by_checksum_and_sets_the_output() {
             let masked = String::from_utf8_lossy(&out.stderr).contains(&format!("::add-mask::{TOKEN}"));
             assert_eq!(masked, is_get);
         }
-        let wanted = if wrong { String::new() } else { format!("token={TOKEN}\n") };
-        assert_eq!(fs::read_to_string(&output).unwrap(), wanted);
+        let written = fs::read_to_string(&output).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        match (wrong, lines.as_slice()) {
+            (true, []) => {}
+            (false, [first, TOKEN, last]) => assert_eq!(*first, format!("token<<{last}")),
+            _ => panic!("{wrong}: {written}"),
+        }
     }
     let last = steps.last().unwrap();
-    assert_eq!(last["env"]["TOKEN"], "${{ steps.tok.outputs.token }}");
-    world.good(GITHUB, &text(&last["run"]), &[("TOKEN", TOKEN.into())]);
+    assert_eq!(last["env"]["API_TOKEN"], "${{ steps.tok.outputs.token }}");
+    world.good(GITHUB, &text(&last["run"]), &[("API_TOKEN", TOKEN.into())]);
     world.deployed();
 }
 
@@ -300,7 +309,9 @@ fn the_workflow_for_gitlab_deploys() {
     world.good(&["-c"], &script, &[]);
     world.deployed();
     let without = script.replace("chmod go-w ci ci/tok.toml", "chmod 777 ci");
-    assert_eq!(world.step(&["-c"], &without, &[]).status.code(), Some(3), "the page says why the line is there");
+    let out = world.step(&["-c"], &without, &[]);
+    assert_eq!(out.status.code(), Some(125), "the page says why the line is there");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("(status 3)"), "{out:?}");
 }
 
 #[test]
@@ -349,16 +360,37 @@ fn the_workflow_for_buildkite_deploys() {
     assert!(script.replace("$$", "").matches('$').count() == 0, "one `$` is for the upload");
     world.good(BUILDKITE, &script.replace("$$", "$"), &[]);
     world.deployed();
+    assert!(!redacted.exists(), "tok curl prints no token");
+    // The line for the token itself.
+    let (_, line) = PAGE.split_once("`token=$$(./tok ").unwrap();
+    let line = line.split('`').next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let script = format!("token=$(./tok {line}\ntest -n \"$token\"");
+    world.good(BUILDKITE, &script, &[]);
     assert_eq!(fs::read_to_string(redacted).unwrap(), TOKEN);
 }
 
 #[test]
 fn the_config_of_the_page_works_and_so_do_the_recipes() {
+    needs!("curl", "bash");
     let mut world = World::new();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tok"), world.folder.join("bin/tok")).unwrap();
     world.on_github();
     let config = blocks("The config", "toml").remove(0);
     assert_eq!(config.lines().count(), 5);
-    let line = blocks("The config", "sh").remove(0);
+    let (line, uses) = (blocks("The config", "sh").remove(0), blocks("The config", "sh").remove(1));
+    assert_eq!(uses.lines().count(), 2);
+    for use_ in uses.lines() {
+        let before = world.deployments();
+        world.good(GITHUB, use_, &[]);
+        assert_eq!(world.deployments(), before + 1, "{use_}");
+        let out = world.step(GITHUB, use_, &[("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another".into())]);
+        assert_eq!((out.status.code(), world.deployments()), (Some(125), before + 1), "{use_}");
+    }
+    // The lines for a step that needs the token itself.
+    let (_, rest) = PAGE.split_once("write `token=").unwrap();
+    let script = format!("token={}\ntest \"$token\" = {TOKEN}", rest.split('`').next().unwrap());
+    world.good(GITHUB, &script, &[]);
+    put(&world.sandbox.work().join("ci/tok.toml"), config.as_bytes());
     world.sandbox.run(line.trim().strip_prefix("tok ").unwrap()).silent().prints(&format!("{TOKEN}\n"));
 
     let recipes = blocks("The others", "toml").remove(0);

@@ -137,6 +137,11 @@ fn without_a_token_nothing_is_run_and_the_status_is_said() {
     ends(&run(&sandbox, "plain"), "(status 5)");
     ends(&run(&sandbox, "no-such-profile"), "(status 3)");
     ends(&run(&sandbox, "plain --offline"), "(status 4)");
+    let config = std::fs::read_to_string(sandbox.config_file()).unwrap_or_default();
+    sandbox.config("x = [");
+    ends(&run(&sandbox, "plain"), "(status 3)");
+    sandbox.run("curl plain http://127.0.0.1:1/").fails(125).says("(status 3)");
+    sandbox.config(&config);
     sandbox.unset("TOK_OTHER_ONE_CLIENT_SECRET");
     let out = run(&sandbox, "other-one");
     ends(&out, "(status 4)");

@@ -545,7 +545,7 @@ fn the_case_on_the_status_says_what_to_do() {
 }
 
 #[test]
-fn the_table_of_providers_is_that_of_the_program() {
+fn the_table_of_providers_says_what_the_program_does() {
     let sandbox = Sandbox::new();
     let known = sandbox.run("providers --json").json();
     let table = README.split("## Providers").nth(1).and_then(|rest| rest.split("\n\n").nth(1)).expect("a table");
@@ -562,7 +562,10 @@ fn the_table_of_providers_is_that_of_the_program() {
         let shown = if grants.len() == 9 { "[nine](docs/oauth.md)".to_string() } else { grants.join(", ") };
         wanted.insert(name.to_string(), shown);
     }
-    assert_eq!(rows, wanted);
+    // The others are in docs/catalogue.md.
+    for (name, grants) in rows {
+        assert_eq!(wanted.get(&name), Some(&grants), "{name}");
+    }
 }
 
 fn grant_name(grant: &serde_json::Value) -> &str {

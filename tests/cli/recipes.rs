@@ -3,9 +3,9 @@
 
 use crate::child::Start;
 use crate::readme::tunnel;
-use crate::skip::{lacking, skip_part};
+use crate::skip::{lacking, needs, skip_part};
 use crate::support::server::{Certified, Reply, Server};
-use crate::support::{CANARY, Sandbox, chmod, plain_provider, put, until};
+use crate::support::{CANARY, Sandbox, chmod, figures, plain_provider, put, until};
 use std::process::Command;
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
@@ -96,7 +96,14 @@ fn every_block_of_commands_runs_as_it_stands() {
         }
         let world = World::new();
         let got = world.sandbox.work().join("got");
-        let shown = format!("printf %s \"$*|$TOKEN$SNOWFLAKE_TOKEN$NPM_TOKEN$PIP_INDEX_URL\" >{}", got.display());
+        // pip asks for it itself, or has it in a variable.
+        let shown = format!(
+            "for all in \"$@\"; do test \"$all\" != subprocess || asked=$(keyring get https://api.example.com/simple/ token); done\n\
+             printf %s \"$*|$TOKEN$SNOWFLAKE_TOKEN$NPM_TOKEN$PIP_INDEX_URL$asked\" >{}",
+            got.display()
+        );
+        let keyring = blocks().into_iter().find(|(_, language, _)| *language == "keyring").expect("a block").2;
+        world.program("keyring", keyring.trim_start_matches("#!/bin/sh\n").trim_end());
         for name in ["docker", "npm", "pip", "dbt"] {
             world.program(name, &shown);
         }
@@ -172,17 +179,62 @@ fn fish_runs_its_block() {
 }
 
 #[test]
-fn prometheus_takes_its_file() {
-    if lacking(&["promtool"]).is_some() {
-        skip_part!("promtool is not installed");
-        return;
-    }
+fn powershell_runs_its_block() {
+    needs!("pwsh");
+    let world = World::new();
+    let block = blocks().into_iter().find(|(_, language, _)| *language == "powershell").expect("a block").2;
+    let out = world.run("pwsh", &format!("{block}[Console]::Out.Write($env:TOKEN)"));
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains(CANARY));
+    world.sandbox.config("store = \"none\"\n");
+    world.sandbox.forget_cache();
+    assert_eq!(world.run("pwsh", &block).status.code(), Some(1));
+}
+
+/// The block below `## Prometheus`.
+fn prometheus_block() -> String {
+    let block = blocks().into_iter().find(|(heading, language, _)| (*heading, *language) == ("Prometheus", "yaml"));
+    block.expect("a block").2
+}
+
+#[test]
+fn promtool_takes_the_file_of_prometheus() {
+    needs!("promtool");
     let world = World::new();
     world.sandbox.run("get shop --write token").prints("");
-    let block = blocks().into_iter().find(|(heading, language, _)| (*heading, *language) == ("Prometheus", "yaml"));
-    put(&world.sandbox.work().join("prometheus.yml"), block.expect("a block").2.as_bytes());
+    put(&world.sandbox.work().join("prometheus.yml"), prometheus_block().as_bytes());
     let out = world.run("sh", "promtool check config prometheus.yml");
     assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn prometheus_scrapes_with_the_token_of_its_file() {
+    needs!("prometheus");
+    let out = Command::new("prometheus").arg("--version").finish().expect("prometheus");
+    figures(String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default());
+    let world = World::new();
+    world.sandbox.run("get shop --write token").prints("");
+    let metrics = Server::always(Reply::new(200, "text/plain; version=0.0.4", "up_and_well 1\n"));
+    let target = format!("127.0.0.1:{}", metrics.port());
+    let block = prometheus_block();
+    assert!(block.contains("127.0.0.1:9090"));
+    let config = format!("global: {{ scrape_interval: 100ms }}\n{}", block.replace("127.0.0.1:9090", &target));
+    put(&world.sandbox.work().join("prometheus.yml"), config.as_bytes());
+    let own = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let mut command = Command::new("prometheus");
+    command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=error"]);
+    command.arg(format!("--web.listen-address={own}")).current_dir(world.sandbox.work());
+    let mut running = command.start().expect("prometheus");
+    let sends = |token: &str| {
+        let header = format!("Bearer {token}");
+        until("a scrape with the token", || {
+            metrics.requests().last().is_some_and(|request| request.header("authorization") == Some(header.as_str()))
+        });
+    };
+    sends(&world.sandbox.run("get shop").line());
+    // It is read again for each scrape.
+    world.sandbox.run("get shop --fresh --write token").prints("");
+    sends(&world.sandbox.run("get shop").line());
+    running.kill();
 }
 
 /// The commands in the files of other programs.

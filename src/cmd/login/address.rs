@@ -79,6 +79,8 @@ pub(super) fn ask(
     let headers = pairs(headers)?;
     let ca_file = profile.ca_file.clone();
     let question = Question { address: &address, headers: &headers, ca_file: ca_file.as_deref() };
+    let issuer = is_of_call(profile).then(|| profile.value("issuer")).flatten();
+    context.host.keep_off_this_machine([address.as_str()].into_iter().chain(issuer.as_deref()));
     let mut api = api(context.host, question)?;
     let set = |profile: &mut Profile, name: &str, text: &str| {
         let given = Given { text: Some(vec![Secret::new(text)]), source: Source::Api(escape(&address)) };

@@ -171,7 +171,8 @@ impl<C: Fn() -> Time> HttpClient<C> {
             return Err(AttemptError::for_good(way.timed_out()).into());
         }
         let seen = Arc::new(Seen::default());
-        let connection = connect::connect(way, deadline, &seen).map_err(|trouble| way.not_connected(trouble))?;
+        let connection =
+            connect::connect(way, deadline, &seen, events).map_err(|trouble| way.not_connected(trouble))?;
         events.connected().map_err(Ended::Stopped)?;
         let reply_by = events.reply_by(deadline);
         if reply_by > deadline {

@@ -7,13 +7,13 @@ use super::head;
 use super::proxy::Proxy;
 use super::tls::{Tls, client_config};
 use super::transport::{Seen, Tcp, UreqResult, Watched};
-use super::{CONNECT, bracketed, happy_eyeballs, resolve, unbracketed};
+use super::{CONNECT, Events, bracketed, happy_eyeballs, resolve, unbracketed};
 use crate::base::error::{Error, Kind};
 use base64::Engine;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error as TlsError};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use ureq::http::Uri;
@@ -47,13 +47,23 @@ impl Limit {
 }
 
 /// A connection to the server of `way`, on which the next byte is the request's first.
-pub(super) fn connect(way: &Way, deadline: Instant, seen: &Arc<Seen>) -> Result<Box<dyn Transport>, ConnectError> {
+pub(super) fn connect(
+    way: &Way,
+    deadline: Instant,
+    seen: &Arc<Seen>,
+    events: &mut dyn Events,
+) -> Result<Box<dyn Transport>, ConnectError> {
     let (host, port) = host_and_port(&way.uri)?;
     let mut transport = match &way.proxy {
-        None => tcp(host, port, deadline, seen)?.boxed(),
-        Some(proxy) if proxy.scheme.starts_with("socks") => socks(way, proxy, deadline, seen)?.boxed(),
+        None => {
+            let (transport, address) = tcp(host, port, deadline, seen, &|address| events.allows(address))?;
+            events.reached(address);
+            transport.boxed()
+        }
+        Some(proxy) if proxy.scheme.starts_with("socks") => socks(way, proxy, deadline, seen, events)?.boxed(),
         Some(proxy) => {
-            let mut transport = tcp(&proxy.host, proxy.port, deadline, seen)?.boxed();
+            let (transport, _) = tcp(&proxy.host, proxy.port, deadline, seen, &|_| true)?;
+            let mut transport = transport.boxed();
             let limit = Limit::new(deadline, Timeout::Connect);
             if proxy.scheme == "https" {
                 let of_tls = |error| ConnectError::Tls { error, peer: Peer::Proxy };
@@ -78,16 +88,33 @@ fn host_and_port(uri: &Uri) -> Result<(&str, u16), ConnectError> {
     Ok((unbracketed(host), port))
 }
 
-fn tcp(host: &str, port: u16, deadline: Instant, seen: &Arc<Seen>) -> Result<Watched<Tcp>, ConnectError> {
+/// A connection to `host` at one of its addresses that `allows` does not refuse, and that address.
+fn tcp(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+    seen: &Arc<Seen>,
+    allows: &dyn Fn(IpAddr) -> bool,
+) -> Result<(Watched<Tcp>, IpAddr), ConnectError> {
     let limit = Limit::new(deadline, Timeout::Resolve);
-    let addresses: Vec<SocketAddr> = resolve::lookup(host, port, limit.timeout())?;
+    let addresses = allowed(resolve::lookup(host, port, limit.timeout())?, allows)?;
     let limit = Limit::new(deadline, Timeout::Connect);
     let stream = happy_eyeballs::connect(&addresses, limit.until).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => ureq::Error::Timeout(limit.reason),
         _ => ureq::Error::Io(error),
     })?;
     stream.set_nodelay(true).map_err(ureq::Error::Io)?;
-    Ok(Watched { socket: Tcp::new(stream), deadline, seen: seen.clone() })
+    let address = stream.peer_addr().map_err(ureq::Error::Io)?.ip();
+    Ok((Watched { socket: Tcp::new(stream), deadline, seen: seen.clone() }, address))
+}
+
+/// Those of `addresses` that may be connected to, at least one.
+fn allowed(mut addresses: Vec<SocketAddr>, allows: &dyn Fn(IpAddr) -> bool) -> Result<Vec<SocketAddr>, ConnectError> {
+    addresses.retain(|address| allows(address.ip()));
+    match addresses.is_empty() {
+        true => Err(ConnectError::NotAllowed),
+        false => Ok(addresses),
+    }
 }
 
 fn tls_config(way: &Way, certificate: Option<Arc<CertifiedKey>>) -> Result<Arc<ClientConfig>, TlsError> {
@@ -181,12 +208,13 @@ fn socks(
     proxy: &Proxy,
     deadline: Instant,
     seen: &Arc<Seen>,
+    events: &dyn Events,
 ) -> Result<impl Transport + use<>, ConnectError> {
     let (host, port) = host_and_port(&way.uri)?;
     let mut addrs = resolve::System.empty();
     if proxy.takes_addresses() {
         let limit = Limit::new(deadline, Timeout::Resolve);
-        let mut found = resolve::lookup(host, port, limit.timeout())?;
+        let mut found = allowed(resolve::lookup(host, port, limit.timeout())?, &|address| events.allows(address))?;
         // SOCKS4 has no IPv6.
         found.retain(|address| proxy.scheme != "socks4" || address.is_ipv4());
         // The first one is handed to the proxy.

@@ -54,6 +54,8 @@ pub(super) enum ConnectError {
     ProxyClosed,
     /// The server that answered is not an HTTP proxy.
     NotAProxy,
+    /// The caller allows none of the addresses of the host.
+    NotAllowed,
 }
 
 /// How far an attempt came that failed.
@@ -112,6 +114,10 @@ impl Way {
                 AttemptError { error: self.unreachable("it closed the connection without an answer"), again: true }
             }
             ConnectError::NotAProxy => AttemptError::for_good(self.unreachable("it is not an HTTP proxy")),
+            ConnectError::NotAllowed => {
+                let why = "its name leads to this machine or its own link, where an API elsewhere must not send tok";
+                AttemptError::for_good(Error::new(Kind::Reply, format!("{} cannot be used", self.origin), why))
+            }
         }
     }
 

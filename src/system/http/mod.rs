@@ -23,6 +23,7 @@ use crate::base::time::Time;
 use crate::oauth::request::{ClientCertificate, Request, Response};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +65,15 @@ pub fn real(settings: NetworkSettings, clock: impl Fn() -> Time + Send + Sync + 
 
 /// Callbacks during a request. `()` ignores them.
 pub trait Events {
+    /// Whether the server may be connected to at `address`: asked of each address that its name was looked up to, so that
+    /// the connection is to one that was allowed. Not asked where a proxy does the lookup.
+    fn allows(&self, _address: IpAddr) -> bool {
+        true
+    }
+
+    /// The server is connected to at `address`. Not told where a proxy is between.
+    fn reached(&mut self, _address: IpAddr) {}
+
     /// The connection is established, including proxy and TLS, and nothing of the request was sent; once per attempt.
     ///
     /// # Errors
