@@ -33,6 +33,7 @@ const FOUND: &[(&str, &str)] = &[
     ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
     ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
     ("device_code", "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS"),
+    ("user_code", "WDJB-MJHT"),
     ("auth_req_id", "1c266114-a1be-4252-8ad1-04986c5b9ac1"),
 ];
 
@@ -229,6 +230,10 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         let mut jwts = serde_json::Map::new();
         sign(grant, &mut values, &mut jwts);
         let mut made = Vec::new();
+        for (at, step) in grant.steps(true).chain(grant.steps(false)).enumerate() {
+            let text = made_request(provider, &step.call, &values, &mut jwts);
+            made.push((format!("step-{}{case}.http", at + 1), text));
+        }
         if grant.flow != Flow::Signed {
             made.push((format!("request{case}.http"), made_request(provider, &grant.call, &values, &mut jwts)));
         }
@@ -290,7 +295,7 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
     let mut values = Values::new();
     for (name, value) in table.iter() {
         let is_kept = provider.kept_names().contains(name);
-        if !provider.uses(grant).contains_key(name) && !is_kept {
+        if !provider.uses(grant).contains_key(name) && !is_kept && !grant.finds().contains(&name) {
             complaints.add(path, format!("the grant takes no {name}"));
         }
         let text = value.as_str().unwrap_or_else(|| panic!("a string"));
@@ -300,6 +305,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
         };
         values.insert(name.to_string(), text.into());
     }
+    values.insert("*now".into(), format!("{NOW}000").into());
+    values.insert("*random".into(), "00112233445566778899aabbccddeeff".to_string().into());
     let kept = if provider.refresh_grant() == Some(grant) { provider.kept_names() } else { BTreeSet::new() };
     for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name) || kept.contains(*name)) {
         values.insert(name.to_string(), text.to_string().into());
@@ -367,7 +374,7 @@ fn made_request(
     };
     let audience = request::url(provider, &call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
     let audience = values.get("token_url").map_or(audience, |url| url.to_string());
-    let added = client_auth::add(auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let added = client_auth::add_to(&call, auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
     let client = added.fields.iter().find(|(name, _)| name == "client_assertion").map(|(_, text)| text.to_string());
     let mut text = shown(provider, &call, values, added);
     if let Some(client) = client {

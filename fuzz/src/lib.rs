@@ -204,16 +204,17 @@ pub fn pasted(data: &[u8]) {
         issuer: Some("https://as.example".into()),
         issuer_required,
         path: "/callback".into(),
+        rules: Default::default(),
     };
     let pasted = |text: &str| callback::pasted(text, &expected(false)).map_err(|error| (error.kind, error.why));
     let found = pasted(text);
     let wrapped: String = text.chars().flat_map(|c| [c, '\n']).collect();
     assert_eq!(pasted(&wrapped), found);
     match &found {
-        Ok(Callback::Code(code)) => {
+        Ok(Callback::Code(code, _)) => {
             assert!(code.expose().bytes().all(|b| (0x20..=0x7e).contains(&b)));
             let strict = callback::pasted(text, &expected(true)).expect("the same login");
-            assert!(strict == Callback::Code(code.clone()) || strict == Callback::MixUp { issuer: None });
+            assert!(strict == Callback::Code(code.clone(), Vec::new()) || strict == Callback::MixUp { issuer: None });
         }
         Ok(Callback::Denied { .. } | Callback::MixUp { .. }) => {}
         Err((kind, why)) => assert!(*kind == Kind::Usage && !why.contains("hunter2")),
@@ -649,6 +650,6 @@ pub fn journal(data: &[u8]) {
 /// The request of `call`, with what client authentication adds.
 fn built(provider: &Provider, call: &Call, values: &Values) -> Result<Request, Unready> {
     let moment = Moment { now: 1_000, id: "1".into() };
-    let added = client_auth::add(call.auth, values, "https://host.example/token", &moment)?;
+    let added = client_auth::add_to(call, call.auth, values, "https://host.example/token", &moment)?;
     build(provider, call, values, Repeat::Freely, added)
 }

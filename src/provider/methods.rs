@@ -1,5 +1,6 @@
 //! Queries on a provider file: its grants and values by name, what a call needs, how a value is sent.
 
+use super::client::*;
 use super::template::Template;
 use super::types::*;
 use super::{built_in, parse};
@@ -41,7 +42,7 @@ impl Flow {
         match self {
             Flow::Direct | Flow::Signed => &[],
             Flow::AuthorizationCode => &["code", "redirect_uri", "state", "nonce", "code_verifier", "code_challenge"],
-            Flow::DeviceCode => &["device_code"],
+            Flow::DeviceCode => &["device_code", "user_code", "code_verifier", "code_challenge"],
             Flow::Ciba => &["auth_req_id"],
         }
     }
@@ -51,87 +52,6 @@ impl Flow {
         match self {
             Flow::AuthorizationCode => &["redirect_uri"],
             Flow::Direct | Flow::Signed | Flow::DeviceCode | Flow::Ciba => &[],
-        }
-    }
-}
-
-impl Use {
-    /// All that an API is sent with the token.
-    pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let header = (!self.header.is_empty()).then_some(&self.value);
-        let others = self.headers.iter().chain(&self.query).map(|(_, template)| template);
-        header.into_iter().chain(others).chain(self.hosts.iter().flatten())
-    }
-
-    /// The values in it, with whether each is optional everywhere.
-    pub fn names(&self) -> BTreeMap<String, bool> {
-        let mut all = BTreeMap::new();
-        for (name, optional) in self.templates().flat_map(Template::names) {
-            let known = all.entry(name.to_string()).or_insert(optional);
-            *known = *known && optional;
-        }
-        all
-    }
-
-    /// The headers that hold the token.
-    fn token_headers(&self) -> impl Iterator<Item = &str> {
-        let has_token = |(_, template): &&(String, Template)| template.names().any(|(name, _)| name == "access_token");
-        let others = self.headers.iter().filter(has_token).map(|(name, _)| name.as_str());
-        std::iter::once(self.header.as_str()).filter(|name| !name.is_empty()).chain(others)
-    }
-
-    /// The header of that name, if it holds the token.
-    pub fn token_header(&self, name: &str) -> Option<&str> {
-        self.token_headers().find(|header| header.eq_ignore_ascii_case(name))
-    }
-
-    /// A header that holds the token and is sent to wherever a redirect leads: curl drops `Authorization` alone.
-    pub fn following_header(&self) -> Option<&str> {
-        self.token_headers().find(|header| !header.eq_ignore_ascii_case("authorization"))
-    }
-}
-
-impl Auth {
-    /// Whether an assertion is signed for it.
-    pub fn signs(self) -> bool {
-        matches!(self, Auth::ClientSecretJwt | Auth::PrivateKeyJwt)
-    }
-
-    /// Whether it takes the value `name`.
-    pub fn takes(self, name: &str) -> bool {
-        self.names().iter().any(|(known, _)| *known == name)
-    }
-
-    /// The values it takes, and whether each is optional.
-    pub(super) fn names(self) -> &'static [(&'static str, bool)] {
-        match self {
-            Auth::None => &[],
-            Auth::Auto => &[
-                ("client_id", true),
-                ("client_secret", true),
-                ("client_assertion", true),
-                ("private_key", true),
-                ("certificate", true),
-                ("key_id", true),
-                ("algorithm", true),
-                ("assertion_audience", true),
-            ],
-            Auth::Public => &[("client_id", false)],
-            Auth::Basic | Auth::BasicRaw | Auth::Post => &[("client_id", false), ("client_secret", false)],
-            Auth::ClientSecretJwt => {
-                &[("client_id", false), ("client_secret", false), ("algorithm", true), ("assertion_audience", true)]
-            }
-            Auth::PrivateKeyJwt => &[
-                ("client_id", false),
-                ("private_key", false),
-                ("certificate", true),
-                ("key_id", true),
-                ("algorithm", true),
-                ("assertion_audience", true),
-            ],
-            // The assertion names the client (RFC 7521 §4.2).
-            Auth::Assertion => &[("client_id", true), ("client_assertion", false)],
-            Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
         }
     }
 }
@@ -207,7 +127,8 @@ impl Provider {
     /// What a login finds that later requests may use: fields of its reply, and what its flow leaves.
     pub fn found(&self) -> impl Iterator<Item = &str> {
         let extras = self.grants.iter().flat_map(|grant| &grant.response.extra).map(|(name, _)| name.as_str());
-        extras.chain(self.grants.iter().flat_map(|grant| grant.flow.leaves().iter().copied()))
+        let leaves = self.grants.iter().flat_map(|grant| grant.flow.leaves().iter().copied());
+        extras.chain(leaves).chain(self.grants.iter().flat_map(Grant::keeps).map(|kept| kept.name.as_str()))
     }
 
     /// Whether a reply may tell `name`.
@@ -244,6 +165,9 @@ impl Provider {
             all.insert("assertion".into(), true);
         }
         all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
+        for name in grant.keeps().map(|kept| &kept.name) {
+            all.entry(name.clone()).and_modify(|optional| *optional = true);
+        }
         for (name, optional) in self.usage.names() {
             all.entry(name).and_modify(|was| *was = *was && optional).or_insert(optional);
         }
@@ -295,11 +219,14 @@ impl Provider {
         self.params.iter().filter(|param| used.contains_key(&param.name)).collect()
     }
 
-    /// All its requests.
+    /// All its requests, to be changed.
     pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
-        let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);
+        let grants = self.grants.iter_mut().flat_map(|grant| {
+            let steps = grant.steps.iter_mut().map(|step| &mut step.call);
+            steps.chain([Some(&mut grant.call), grant.begin.as_mut()].into_iter().flatten())
+        });
         let others = [self.revoke.as_mut(), self.introspect.as_mut(), self.userinfo.as_mut()];
-        grants.chain(others).flatten()
+        grants.chain(others.into_iter().flatten())
     }
 
     /// Whether `grant` sends a person's own secret: it is never repeated automatically.
@@ -330,32 +257,29 @@ impl Param {
     }
 }
 
-impl Assertion {
-    /// The values it uses, and whether each is optional.
-    pub fn names(&self) -> BTreeMap<String, bool> {
-        let mut all: BTreeMap<String, bool> = BTreeMap::new();
-        let fixed = [("private_key", false), ("key_id", true), ("algorithm", true), ("certificate", true)];
-        for (name, optional) in self.claims.iter().flat_map(|(_, t)| t.names()).chain(fixed) {
-            let known = all.entry(name.into()).or_insert(optional);
-            *known = *known && optional;
-        }
-        all.remove("key_fingerprint");
-        all
-    }
-}
-
 impl Grant {
+    /// The most steps that a grant may have.
+    pub const MOST_STEPS: usize = 4;
+
+    /// Its requests, in the order in which they are sent.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        let before = self.steps(true).map(|step| &step.call);
+        let after = self.steps(false).map(|step| &step.call);
+        before.chain(&self.begin).chain(after).chain(std::iter::once(&self.call))
+    }
+
     /// The values that its requests use, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = self.call.names();
-        for (name, optional) in self.begin.iter().flat_map(Call::names) {
+        let others = self.begin.iter().chain(self.steps.iter().map(|step| &step.call));
+        for (name, optional) in others.flat_map(Call::names) {
             let known = all.entry(name).or_insert(optional);
             *known = *known && optional;
         }
         for (name, _) in self.push.iter().flat_map(Template::names) {
             all.entry(name.into()).or_insert(true);
         }
-        if self.client != ClientRequirement::Optional && self.call.auth != Auth::None {
+        if self.client != ClientRequirement::Optional && self.call.auth != Auth::None && self.call.client.is_none() {
             all.insert("client_id".into(), false);
         }
         all
@@ -394,7 +318,8 @@ impl Grant {
         {
             all.insert("client_secret".into(), false);
         }
-        all.retain(|name, _| !self.flow.finds().contains(&name.as_str()));
+        let found = self.finds();
+        all.retain(|name, _| !found.contains(&name.as_str()));
         all
     }
 }
@@ -411,11 +336,31 @@ impl Call {
         }
     }
 
+    /// The values that client authentication takes, and whether each is optional.
+    pub fn auth_names(&self) -> Vec<(String, bool)> {
+        let mut all = Vec::new();
+        for (name, optional) in self.auth.names() {
+            match (&self.client, *name) {
+                (Some(client), "client_id") => all.extend(client.id.names().map(|(n, o)| (n.to_string(), o))),
+                (Some(client), "client_secret") => all.extend(client.secret.names().map(|(n, o)| (n.to_string(), o))),
+                _ => all.push((name.to_string(), *optional)),
+            }
+        }
+        all
+    }
+
     /// Calls `f` with every template of its URL, header lines, query and body.
     pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
         f(&self.url);
         self.headers.iter().chain(&self.query).for_each(|(_, template)| f(template));
         self.body.iter().for_each(|(_, field)| field.each_template(f));
+    }
+
+    /// [`Call::each_template`], to change them.
+    pub fn each_template_mut(&mut self, f: &mut impl FnMut(&mut Template)) {
+        f(&mut self.url);
+        self.headers.iter_mut().chain(&mut self.query).for_each(|(_, template)| f(template));
+        self.body.iter_mut().for_each(|(_, field)| field.each_template_mut(f));
     }
 
     /// The values it uses, with whether each is optional everywhere it stands.
@@ -427,9 +372,9 @@ impl Call {
                 *known = *known && optional;
             }
         });
-        for (name, optional) in self.auth.names() {
-            let known = all.entry(name.to_string()).or_insert(*optional);
-            *known = *known && *optional;
+        for (name, optional) in self.auth_names() {
+            let known = all.entry(name).or_insert(optional);
+            *known = *known && optional;
         }
         for (name, _) in self.auth_by.iter().chain(&self.dpop_by).flat_map(Template::names) {
             all.entry(name.into()).or_insert(true);
@@ -438,29 +383,5 @@ impl Call {
             all.entry(name.clone()).or_insert(true);
         }
         all
-    }
-}
-
-impl Field {
-    /// Calls `f` with every template inside.
-    pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
-        match self {
-            Field::Text(template) => f(template),
-            Field::Plain(_) => {}
-            Field::List(items) => items.iter().for_each(|i| i.each_template(f)),
-            Field::Table(entries) => entries.iter().for_each(|(_, i)| i.each_template(f)),
-        }
-    }
-}
-
-impl Method {
-    /// Its name in a request.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Delete => "DELETE",
-        }
     }
 }

@@ -1,4 +1,6 @@
-//! `{name}`, `{name?}`, `{name|other}` and `{{` in a provider file.
+//! `{name}`, `{name?}`, `{name|other}`, `{function(…)}` and `{{` in a provider file.
+
+use super::function::{self, Function};
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +15,13 @@ pub enum Piece {
         or: Option<String>,
         /// Whether it was written `{name?}`.
         optional: bool,
+    },
+    /// What a function makes of its arguments: `{base64(name + ':')}`.
+    Made {
+        /// The function.
+        function: Function,
+        /// Its arguments.
+        arguments: Vec<Template>,
     },
 }
 
@@ -30,6 +39,20 @@ pub enum Gap {
 }
 
 impl Template {
+    /// `text` as it is, without places for values.
+    pub fn text(text: &str) -> Template {
+        Template(vec![Piece::Text(text.into())])
+    }
+
+    /// The origin of the URL that it makes, if no value has a part in that.
+    pub fn origin(&self) -> Option<String> {
+        let Some(Piece::Text(text)) = self.0.first() else { return None };
+        let (_, after) = crate::base::url::Url::parse_start(text).ok()?;
+        let is_whole = after.contains('/') || self.0.len() == 1;
+        let url = crate::base::url::Url::parse(text).ok().filter(|_| is_whole)?;
+        Some(url.origin())
+    }
+
     /// Parses `text`; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Template, String> {
         let mut pieces = Vec::new();
@@ -50,6 +73,13 @@ impl Template {
                 };
                 let inside = &rest[..end];
                 rest = &rest[end + 1..];
+                if inside.contains('(') {
+                    if !plain.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                    }
+                    pieces.push(function::parse(inside)?);
+                    continue;
+                }
                 let all = inside.strip_suffix('?').unwrap_or(inside);
                 let (name, or) = all.split_once('|').map_or((all, None), |(name, or)| (name, Some(or)));
                 if !crate::base::name::is_value_name(name) || or.is_some_and(|or| !crate::base::name::is_value_name(or))
@@ -72,9 +102,20 @@ impl Template {
         Ok(Template(pieces))
     }
 
+    /// Puts the value `new` in the place of `old`.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        for piece in &mut self.0 {
+            let Piece::Value { name, or, .. } = piece else { continue };
+            for name in std::iter::once(name).chain(or).filter(|name| *name == old) {
+                *name = new.into();
+            }
+        }
+    }
+
     /// The values it needs, and whether each is optional.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().flat_map(|piece| match piece {
+            Piece::Made { arguments, .. } => arguments.iter().flat_map(|one| one.names().collect::<Vec<_>>()).collect(),
             Piece::Value { name, or: None, optional } => vec![(name.as_str(), *optional)],
             Piece::Value { name, or: Some(or), .. } => vec![(name.as_str(), true), (or.as_str(), true)],
             Piece::Text(_) => Vec::new(),
@@ -101,6 +142,7 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
+                Piece::Made { function, arguments } => out.push_str(&function.text(arguments, &value)?),
                 Piece::Value { name, or, optional } => {
                     match (value(name).or_else(|| or.as_deref().and_then(&value)), optional) {
                         (Some(text), _) => out.push_str(text),
@@ -119,6 +161,7 @@ impl std::fmt::Display for Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
+                Piece::Made { function, arguments } => write!(f, "{{{}}}", function.shown(arguments))?,
                 Piece::Value { name, or, optional } => {
                     let or = or.as_ref().map(|or| format!("|{or}")).unwrap_or_default();
                     write!(f, "{{{name}{or}{}}}", if *optional { "?" } else { "" })?;
