@@ -139,6 +139,8 @@ pub fn renew(
     let mut trouble: Option<StoreError> = None;
     let mut own: Option<(Token, Issued)> = None;
     let mut holds = None;
+    // The entry that was read last, while the store could be read.
+    let mut last: Option<Held<Version>> = None;
     // Who was seen to renew the session, until that is said.
     let mut holder: Option<Lease> = opened.lease.clone();
     loop {
@@ -147,8 +149,21 @@ pub fn renew(
         let Some(store) = opened.shared() else { return Ok(None) };
         told = match step {
             Step::Read => match store.read(&profile.name).and_then(held) {
-                Ok(held) => Told::Read(held.map(Box::new)),
+                Ok(held) => {
+                    last.clone_from(&held);
+                    Told::Read(held.map(Box::new))
+                }
+                // The time is over, which is no fault of the store: what it said last counts.
+                Err(error)
+                    if error.trouble == StoreErrorKind::Unreachable
+                        && clock.instant() >= clock.deadline
+                        && last.is_some() =>
+                {
+                    trouble = Some(error);
+                    Told::Read(last.take().map(Box::new))
+                }
                 Err(error) if error.trouble == StoreErrorKind::Unreachable => {
+                    last = None;
                     trouble = Some(error);
                     Told::Unreadable
                 }
