@@ -2,9 +2,11 @@
 //! is the real one; a test makes its own.
 #![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
 
+mod programs;
 mod sending;
 #[cfg(test)]
 pub mod testing;
+mod watched;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
@@ -13,31 +15,27 @@ use crate::cli::{Color, Global};
 use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::shared::{Network, Setting, SharedStore};
+use crate::storage::secrets::shared::{Network, Setting};
 use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
 use crate::system::http::{self, Http, NetworkSettings};
-use crate::system::process::{self, Failed, Said};
-use crate::system::progress::{Progress, Style};
+use crate::system::process::Failed;
+use crate::system::progress::Style;
 use crate::system::terminal::{Echo, Hidden, Terminal};
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use watched::Watched;
 use zeroize::Zeroizing;
 
 /// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
 /// set off the next.
 pub const EVENT: &str = "TOK_EVENT";
-
-/// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
-/// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
-/// to children.
-const IN_COMMAND: &str = "_TOK_IN_COMMAND";
 
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
@@ -83,48 +81,6 @@ pub struct Event {
     pub command: Vec<String>,
 }
 
-/// A store that is waited for where a person watches.
-struct Watched {
-    store: Box<dyn Store>,
-    style: Style,
-    what: String,
-}
-
-impl Watched {
-    fn watch<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
-        let what = self.what.clone();
-        let _progress = Progress::begin(self.style, move || format!("waiting for {what}…"));
-        call(self.store.as_mut())
-    }
-}
-
-impl Store for Watched {
-    fn get(&mut self, profile: &str) -> std::result::Result<Option<Secret>, StoreError> {
-        self.watch(|store| store.get(profile))
-    }
-
-    fn set(&mut self, profile: &str, entry: &Secret) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.set(profile, entry))
-    }
-
-    fn ready(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.ready())
-    }
-
-    fn prepare(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.prepare())
-    }
-
-    fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
-        self.watch(|store| store.forget(profile))
-    }
-
-    // Who works with versions says himself what is waited for.
-    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
-        self.store.shared()
-    }
-}
-
 impl Host {
     /// The real host.
     pub fn real() -> Host {
@@ -143,6 +99,13 @@ impl Host {
             http: OnceCell::new(),
             elsewhere: None,
         }
+    }
+
+    /// A host that asks for what a store needs, with this environment, until `deadline`. It says nothing.
+    pub fn apart(env: Env, deadline: Instant) -> Host {
+        let mut host = Host { env, ..Host::real() };
+        host.clock.deadline = deadline;
+        host
     }
 
     /// Where things are kept.
@@ -350,72 +313,6 @@ impl Host {
             true => files::read_stream(std::io::stdin(), LIMIT, self.clock.deadline),
             false => files::read_user_file(path, LIMIT, self.clock.deadline),
         }
-    }
-
-    /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
-    /// any `TOK_` variable. On a terminal its stderr is ours, as it may ask for a password; elsewhere it is shown if the
-    /// command fails, and with `-v`.
-    ///
-    /// # Errors
-    /// In words without its output.
-    pub fn run_command(&mut self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
-        let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
-        let said = process::output(words, env, None, self.clock.deadline, LIMIT);
-        Ok(Secret::read(&self.shown(said)?, lines)?)
-    }
-
-    /// The stdout of a program; its stderr goes to ours where it says why the program failed.
-    fn shown(&mut self, said: std::result::Result<Said, Failed>) -> std::result::Result<Zeroizing<Vec<u8>>, Failed> {
-        match &said {
-            Ok(said) => said.stderr.lines().for_each(|line| self.terminal.detail(line)),
-            Err(failed) => failed.stderr.lines().for_each(|line| self.terminal.quote(line)),
-        }
-        said.map(|said| said.stdout)
-    }
-
-    /// Whether this tok may run a command of the config: not if one has started it.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
-        match self.env.has(IN_COMMAND) {
-            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
-            false => Ok(()),
-        }
-    }
-
-    /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
-    /// variable of ours; its stdout is dropped, its stderr is as in [`Host::run_command`].
-    ///
-    /// # Errors
-    /// In words without its output.
-    pub fn run_hook(&mut self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
-        let told = [
-            (EVENT, Some(event.name)),
-            ("TOK_EVENT_PROFILE", Some(&event.profile)),
-            ("TOK_EVENT_REASON", Some(&event.reason)),
-            ("TOK_EVENT_HINT", event.hint.as_deref()),
-        ];
-        let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
-        let told = told.iter().flatten().map(|(name, text)| (name, text));
-        let env = self.env.for_children().chain(told);
-        let said = process::output(&event.command, env, None, Instant::now() + limit, LIMIT);
-        match said {
-            // A warning is all that comes of it.
-            Err(failed) if self.terminal.quiet => Err(failed),
-            said => self.shown(said).map(drop),
-        }
-    }
-
-    /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
-    ///
-    /// # Errors
-    /// In words without its output.
-    pub fn feed_command(&mut self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
-        let bytes = Zeroizing::new(input.expose().as_bytes().to_vec());
-        let said = process::output(words, self.env.for_children(), Some(bytes), self.clock.deadline, LIMIT);
-        self.shown(said).map(drop)
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

@@ -24,6 +24,7 @@ pub const CONFIG_KEYS: &[&str] = &[
     "min_ttl",
     "ca_file",
     "client_metadata_url",
+    "share",
     "hosts",
     "on",
     "profile",

@@ -35,6 +35,8 @@ pub enum ConfigValue {
 pub struct ConfigSettings {
     /// `store`
     pub store: Option<StoreChoice>,
+    /// `share`: whether machines that share a store share access tokens too.
+    pub share: Option<bool>,
     /// `cache`: whether access tokens are cached on disk.
     pub cache: Option<bool>,
     /// `min_ttl` in seconds.
@@ -84,9 +86,14 @@ pub struct Config {
     pub profiles: BTreeMap<String, ProfileConfig>,
     /// `[vault]`: how the store `vault:…` is reached.
     pub vault: BTreeMap<String, ConfigValue>,
+    /// `share` in `[vault]`.
+    pub vault_share: Option<bool>,
 }
 
-/// The keys of `[vault]`.
+/// What `share` may say.
+const SHARE: [(&str, bool); 2] = [("tokens", true), ("session", false)];
+
+/// The keys of `[vault]` with a value of their own; `share` stands there too.
 const VAULT_KEYS: [&str; 8] = ["address", "namespace", "ca_file", "auth", "auth_mount", "role", "secret_id", "jwt"];
 
 impl Config {
@@ -100,7 +107,9 @@ impl Config {
         let root = doc.table(parsed.get_ref(), 0..0);
         let mut config = Config { settings: settings(&root, home)?, ..Config::default() };
         if let Some(table) = root.get("vault") {
-            config.vault = vault(&table.table()?, home)?;
+            let table = table.table()?;
+            config.vault_share = table.get("share").map(|v| v.choice(&SHARE)).transpose()?;
+            config.vault = vault(&table, home)?;
         }
         if let Some(profiles) = root.get("profile") {
             for (name, at, value) in profiles.table()?.all() {
@@ -124,6 +133,7 @@ impl Config {
 fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
     Ok(ConfigSettings {
         store: table.get("store").map(|v| StoreChoice::parse(v.text()?).map_err(|why| v.error(why))).transpose()?,
+        share: table.get("share").map(|v| v.choice(&SHARE)).transpose()?,
         cache: table.get("cache").map(|v| v.choice(&[("disk", true), ("off", false)])).transpose()?,
         min_ttl: table
             .get("min_ttl")

@@ -47,6 +47,8 @@ pub struct Profile {
     pub store: StoreChoice,
     /// Whether its access tokens are cached on disk.
     pub cache: bool,
+    /// Whether machines that share its store share its access tokens too.
+    pub shares_tokens: bool,
     /// The minimum remaining lifetime in seconds, if a setting gives one.
     pub min_ttl: Option<i64>,
     /// Certificates trusted besides the system's.
@@ -191,11 +193,14 @@ impl Profile {
             Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off").into()),
             None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
         };
+        let of_vault = config.vault_share.filter(|_| matches!(store, StoreChoice::Vault { .. }));
         let early = loaded.provider.refresh.as_ref().and_then(|refresh| refresh.early);
         let mut profile = Profile {
             name: name.into(),
             store,
             cache,
+            shares_tokens: own.settings.share.or(config.settings.share).or(of_vault).unwrap_or(true),
+            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl).or(early),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
             client_metadata_url: own

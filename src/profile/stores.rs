@@ -3,6 +3,7 @@
 use crate::base::env::Env;
 use crate::base::secret::{Lines, Secret};
 use crate::host::{Host, LIMIT};
+use crate::profile::ci;
 use crate::profile::config::{Config, ConfigValue};
 use crate::storage::secrets::shared::Setting;
 use crate::system::{files, process};
@@ -21,7 +22,7 @@ pub fn settings(host: &Host, config: &Config) -> Setting {
     Arc::new(move |name| {
         let world = World { env: &env, home: home.as_deref(), deadline };
         if let Some(value) = vault.get(name) {
-            return world.read(value);
+            return world.read(name, value);
         }
         match name {
             "jwt" if matches!(vault.get("auth"), Some(ConfigValue::Text(auth)) if auth.expose() == "kubernetes") => {
@@ -41,7 +42,7 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn read(&self, value: &ConfigValue) -> Result<Option<Secret>, String> {
+    fn read(&self, name: &str, value: &ConfigValue) -> Result<Option<Secret>, String> {
         match value {
             ConfigValue::Text(text) => Ok(Some(text.clone()).filter(|text| !text.expose().is_empty())),
             ConfigValue::Env(name) => {
@@ -54,7 +55,14 @@ impl World<'_> {
                     .map_err(|failed| format!("the command {}: {}", words[0], failed.why))?;
                 Secret::read(&said.stdout, Lines::One).map(Some)
             }
-            _ => Err("expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }".into()),
+            ConfigValue::Ci(source) => {
+                let mut host = Host::apart(self.env.clone(), self.deadline);
+                ci::for_store(&mut host, source, name).map(Some).map_err(|error| error.to_string())
+            }
+            _ => Err(
+                "expected text, or one of { env = \"X\" }, { file = \"…\" }, { command = [\"…\"] }, { ci = \"auto\" }"
+                    .into(),
+            ),
         }
     }
 

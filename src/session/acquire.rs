@@ -164,10 +164,12 @@ fn obtain_with(
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    let ended = "the session has ended";
-                    let error =
-                        Error::new(Kind::LoginNeeded, ended, "the provider no longer accepts the refresh token")
-                            .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    let why = match &opened.ended {
+                        Some(ended) => shared::told(ended),
+                        None => "the provider no longer accepts the refresh token".to_string(),
+                    };
+                    let error = Error::new(Kind::LoginNeeded, "the session has ended", why)
+                        .hint(format!("run: tok login {} {}", profile.name, grant.name));
                     return Err(opened.bring_again(host, profile, error).into());
                 }
             }
@@ -177,6 +179,12 @@ fn obtain_with(
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, opened, &secrets)?;
             Ok((token, TokenSource::Grant))
+        }
+        plan::Step::LoginNeeded(lacking, _) if let Some(ended) = opened.ended.clone() => {
+            shared::note_ended(host, profile, opened);
+            Err(Error::new(Kind::LoginNeeded, "the session has ended", shared::told(&ended))
+                .hint(format!("run: tok login {} {}", profile.name, lacking.name))
+                .into())
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
@@ -309,7 +317,7 @@ fn run(
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
-    shared::share(opened, &profile.name, wanted.known, &token);
+    shared::share(opened, profile, wanted.known, &token);
     drop(hold);
     host.terminal.release_messages();
     Ok(token)

@@ -105,6 +105,15 @@ pub enum Told<V> {
     NoReply,
 }
 
+/// How an entry was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// How long ago it was written.
+    pub age: Duration,
+    /// Whether it brought a newer token than the entry that this call saw first.
+    pub is_new: bool,
+}
+
 /// How a renewal ends.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -112,10 +121,8 @@ pub enum Outcome {
     Served {
         /// The entry.
         entry: Box<SharedEntry>,
-        /// How long ago it was written.
-        age: Duration,
-        /// Whether it brought a newer token than the entry that this call saw first.
-        is_new: bool,
+        /// How it was seen.
+        seen: Seen,
     },
     /// This call's own request was answered with tokens. `is_kept`: whether the session is in the store, or a newer one.
     Renewed {
@@ -151,9 +158,8 @@ pub struct Caller {
 
 /// What a renewal asks its caller.
 pub trait Asked {
-    /// Whether the entry, written `age` ago, holds an access token for this call. `is_new`: whether it brought a newer
-    /// one than the entry that this call saw first.
-    fn is_served(&self, entry: &SharedEntry, age: Duration, is_new: bool) -> bool;
+    /// Whether the entry, as it was `seen`, holds an access token for this call.
+    fn is_served(&self, entry: &SharedEntry, seen: Seen) -> bool;
     /// 64 random bits.
     fn random(&mut self) -> u64;
     /// The time by this machine's wall clock, in seconds since 1970: shown to people.
@@ -298,8 +304,9 @@ impl<V: Clone + PartialEq> Renewal<V> {
         self.read = Some(read);
         let first = self.first.get_or_insert_with(|| (entry.login.clone(), entry.generation));
         let is_new = (first.0.as_str(), first.1) != (entry.login.as_str(), entry.generation);
-        if asked.is_served(&entry, age, is_new) {
-            return Step::Done(Outcome::Served { entry: Box::new(entry), age, is_new });
+        let seen = Seen { age, is_new };
+        if asked.is_served(&entry, seen) {
+            return Step::Done(Outcome::Served { entry: Box::new(entry), seen });
         }
         if let Some(ended) = entry.ended {
             return Step::Done(Outcome::Ended(ended));

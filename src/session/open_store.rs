@@ -3,6 +3,7 @@
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
+use crate::base::text::escape_to;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
@@ -12,10 +13,11 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
 use crate::storage::journal;
-use crate::storage::secrets::shared::SharedStore;
+use crate::storage::secrets::shared::{Over, Put, SharedStore};
 use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
+use crate::system::machine;
 use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
-use crate::token::shared::SharedEntry;
+use crate::token::shared::{Ended, Lease, SharedEntry, SharedToken};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,14 @@ pub struct OpenStore {
     elsewhere: Option<Elsewhere>,
     /// Whether other machines share the store: nothing of this machine's then guards what it holds.
     is_shared: bool,
+    /// Why the session has ended, and who is renewing it, where many machines share the store.
+    pub ended: Option<Ended>,
+    /// Who is renewing the session.
+    pub lease: Option<Lease>,
+    /// The access tokens that machines share.
+    pub access: Vec<SharedToken>,
+    /// When this was opened, in seconds since 1970.
+    now: i64,
     /// Whether it was said why the state folder that the entry names is not used.
     told: bool,
 }
@@ -52,6 +62,10 @@ impl OpenStore {
             state: None,
             elsewhere: None,
             is_shared: false,
+            ended: None,
+            lease: None,
+            access: Vec::new(),
+            now: 0,
             told: false,
         }
     }
@@ -66,6 +80,7 @@ impl OpenStore {
         let mut opened = OpenStore::nothing();
         opened.state = host.folders().ok().map(|folders| folders.state.clone());
         opened.is_shared = choice.is_shared();
+        opened.now = host.clock.now().secs();
         match host.store(choice, name) {
             Ok(store) => opened.store = store,
             Err(trouble) => opened.trouble = Some(trouble),
@@ -157,16 +172,20 @@ impl OpenStore {
     /// Reads the entry once more.
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
-        let is_shared = self.is_shared;
+        let (is_shared, mut of_all) = (self.is_shared, SharedEntry::default());
         let entry = store.get(name).and_then(|entry| match entry {
             Some(entry) if is_shared => SharedEntry::parse(&entry)
-                .map(|entry| entry.credentials)
+                .map(|entry| {
+                    of_all = entry;
+                    std::mem::take(&mut of_all.credentials)
+                })
                 .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.why }),
             Some(entry) => Credentials::parse(&entry)
                 .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
         });
         self.is_read = entry.is_ok();
+        (self.ended, self.lease, self.access) = (of_all.ended, of_all.lease, of_all.access);
         match entry {
             Ok(credentials) => (self.credentials, self.trouble) = (credentials, None),
             Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),
@@ -235,7 +254,7 @@ impl OpenStore {
     fn write_shared(&mut self, profile: &str, credentials: Credentials) -> std::result::Result<(), StoreError> {
         let Some(store) = &mut self.store else { return Ok(()) };
         if credentials.is_empty() {
-            store.forget(profile)?;
+            self.end_shared(profile)?;
         } else {
             let entry = SharedEntry::begin(credentials, digest::random(16), digest::random(16));
             store.set(profile, &entry.text())?;
@@ -243,6 +262,45 @@ impl OpenStore {
         }
         self.is_read = true;
         Ok(())
+    }
+
+    /// Ends the session for all machines: what is left says so, and holds no secret.
+    fn end_shared(&mut self, profile: &str) -> std::result::Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let is_ended = self.ended.is_some() && self.credentials.is_empty();
+        if is_ended || store.get(profile).is_ok_and(|entry| entry.is_none()) {
+            return Ok(());
+        }
+        store.set(profile, &ended("logged out", self.now).text())?;
+        self.read(profile);
+        self.shared().map_or(Ok(()), |store| store.end(profile))
+    }
+
+    /// Empties the entry, if it still is what was read last, and says `why` where many machines share it; else reads it
+    /// again: `false`.
+    ///
+    /// # Errors
+    /// As the store; [`StoreErrorKind::Unreachable`] while another machine renews the session.
+    pub fn leave(&mut self, profile: &str, why: &str) -> std::result::Result<bool, StoreError> {
+        if !self.is_shared {
+            return self.forget(profile).map(|_| true);
+        }
+        let (was, text) = (self.credentials.write(), ended(why, self.now).text());
+        let Some(store) = self.shared() else { return Ok(true) };
+        let held = store.read(profile)?;
+        let entry = held.entry.as_ref().and_then(|entry| SharedEntry::parse(entry).ok()).unwrap_or_default();
+        if let Some(lease) = &entry.lease {
+            let why = format!("{} is renewing the session; try again when it has", escape_to(&lease.host, 80));
+            return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
+        }
+        let is_left = entry.credentials.write() == was
+            && matches!(store.write(profile, &text, Over::This(held.version.as_deref()))?, Put::Done(_));
+        if is_left {
+            store.end(profile)?;
+        }
+        self.read(profile);
+        // A write whose reply was lost may have been made.
+        Ok(is_left || self.ended.is_some())
     }
 
     /// The state folder whose lock guards the entry.
@@ -309,6 +367,12 @@ impl OpenStore {
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
         secrets_for(&self.credentials, url, client)
     }
+}
+
+/// The entry of a session that has ended. As of another login: a reply that is still on its way belongs to none any more.
+fn ended(why: &str, at: i64) -> SharedEntry {
+    let entry = SharedEntry::begin(Credentials::default(), digest::random(16), digest::random(16));
+    SharedEntry { ended: Some(Ended { why: why.into(), host: machine::name(), at }), ..entry }
 }
 
 /// [`OpenStore::secrets_for`] of an entry.

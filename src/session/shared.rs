@@ -8,21 +8,23 @@ use crate::base::text::escape_to;
 use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::reply::Issued;
-use crate::profile::Value;
+use crate::profile::{Profile, Value};
 use crate::session::acquire::{TokenSource, Wanted, index, put};
 use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
 use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
-use crate::session::lease::{Asked, Caller, Held, Outcome, Renewal, Step, Told, Written};
+use crate::session::kept;
+use crate::session::lease::{Asked, Caller, Held, Outcome, Renewal, Seen, Step, Told, Written};
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::refresh::{asks_for_more, same_person};
+use crate::storage::index::Refusal;
 use crate::storage::secrets::shared::{Over, Put, SharedStore, Version, Versioned};
 use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::http::{Events, Head};
 use crate::system::signals::{Stake, hold};
 use crate::token::credentials::Session;
 use crate::token::identity::CurrentIdentity;
-use crate::token::shared::{Ended, MOST_TOKENS, SharedEntry, SharedToken};
+use crate::token::shared::{Ended, Lease, MOST_TOKENS, SharedEntry, SharedToken};
 use crate::token::{Expires, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -41,7 +43,7 @@ struct Sought<'a> {
 
 impl Sought<'_> {
     /// The token of `entry`, written `age` ago, that will do; its times are those of this machine's clock.
-    fn token(&self, entry: &SharedEntry, age: Duration, is_new: bool) -> Option<Token> {
+    fn token(&self, entry: &SharedEntry, Seen { age, is_new }: Seen) -> Option<Token> {
         let (now, before) = (self.now, Time(self.started.0 - 1));
         entry.access.iter().find_map(|shared| {
             let mut token = Token::parse(shared.token.expose().as_bytes())?;
@@ -58,8 +60,8 @@ impl Sought<'_> {
 }
 
 impl Asked for Sought<'_> {
-    fn is_served(&self, entry: &SharedEntry, age: Duration, is_new: bool) -> bool {
-        self.token(entry, age, is_new).is_some()
+    fn is_served(&self, entry: &SharedEntry, seen: Seen) -> bool {
+        self.token(entry, seen).is_some()
     }
 
     fn random(&mut self) -> u64 {
@@ -136,6 +138,8 @@ pub fn renew(
     let mut trouble: Option<StoreError> = None;
     let mut own: Option<(Token, Issued)> = None;
     let mut holds = None;
+    // Who was seen to renew the session, until that is said.
+    let mut holder: Option<Lease> = opened.lease.clone();
     loop {
         let mut sought = Sought { wanted, answers, now: clock.now(), started: clock.started };
         let step = renewal.next(told, since(clock.instant()), &mut sought);
@@ -150,6 +154,12 @@ pub fn renew(
                 Err(error) => return Err(store_error(profile, &error).into()),
             },
             Step::Write { entry, over } => {
+                let what = match (&entry.lease, &own) {
+                    (_, Some(_)) => "storing the new session",
+                    (Some(_), None) => "taking the lease",
+                    (None, None) => "giving the lease back",
+                };
+                host.terminal.detail(&format!("{}: {what} in the {} store", profile.name, profile.store));
                 holds.get_or_insert_with(|| hold(Stake::Session));
                 match store.write(&profile.name, &entry.text(), Over::This(Some(&over))) {
                     Ok(Put::Done(version)) => Told::Written(Written::Done(version)),
@@ -167,7 +177,10 @@ pub fn renew(
                 }
             }
             Step::Sleep(wait) => {
-                host.terminal.detail(&format!("{}: another machine is renewing the session; waiting", profile.name));
+                if let Some(lease) = holder.take() {
+                    let who = format!("{} (process {})", escape_to(&lease.host, 80), lease.pid);
+                    host.terminal.detail(&format!("{}: {who} is renewing the session; waiting", profile.name));
+                }
                 clock.sleep(wait);
                 Told::Slept
             }
@@ -284,6 +297,7 @@ fn send(
     };
     let extra = [("refresh_token", refresh_token(&session))];
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &extra)?;
+    kept::insert(&mut inputs, &session);
     inputs.bind(grant, &held.credentials)?;
     let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
     if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
@@ -292,19 +306,31 @@ fn send(
     {
         inputs.set("scope", &scope);
     }
+    let own = wanted.cache.and_then(|cache| cache.find(wanted.known)).map(|(_, token)| token);
+    let of_others = || held.access.iter().filter_map(|shared| Token::parse(shared.token.expose().as_bytes()));
+    let before = own.into_iter().chain(of_others()).find_map(|token| token.id_token);
     let dead = profile.provider.refresh.as_ref().map(|rules| rules.dead.as_slice()).unwrap_or_default();
     let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead, device: None };
     let outcome = ask_and_tell(host, profile, &asking, &inputs, &mut watch);
     Ok(match outcome {
-        Ok(Exchanged::Issued(issued)) => {
+        Ok(Exchanged::Issued(mut issued)) => {
             same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
-            let token = cached(profile, grant, &issued, identity, &inputs)?;
             let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
+            let values = kept::values(&profile.provider, &issued, &inputs);
+            // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
+            let stays = issued.id_token.is_none();
+            issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
+            let mut token = cached(profile, grant, &issued, identity, &inputs)?;
+            if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
+                id.verified = before.verified;
+            }
             let mut entry = held.clone();
-            entry.credentials.session = Some(Session { refresh_token: new, ..session });
+            entry.credentials.session = Some(Session { refresh_token: new, values, ..session });
             entry.credentials.dpop_key = inputs.dpop_key.clone();
-            take_in(&mut entry, wanted.known, &token);
+            if profile.shares_tokens {
+                take_in(&mut entry, wanted.known, &token);
+            }
             Came::Token(Box::new(token), Box::new(issued), Box::new(entry))
         }
         Ok(Exchanged::Dead(error)) => match asks_for_more(profile, grant, &inputs, wanted.known, &session.identity) {
@@ -335,13 +361,13 @@ impl Watch {
 
 /// Gives other machines a token that did not come from a renewal. Where somebody else writes the entry meanwhile, or the
 /// store does not take it, they get one of their own.
-pub fn share(opened: &mut OpenStore, profile: &str, known: &CurrentIdentity, token: &Token) {
-    let Some(store) = opened.shared() else { return };
-    let Ok(Some(Held { entry, version, age })) = store.read(profile).and_then(held) else { return };
+pub fn share(opened: &mut OpenStore, profile: &Profile, known: &CurrentIdentity, token: &Token) {
+    let Some(store) = opened.shared().filter(|_| profile.shares_tokens) else { return };
+    let Ok(Some(Held { entry, version, age })) = store.read(&profile.name).and_then(held) else { return };
     let mut entry = entry.aged(age.unwrap_or_default());
     take_in(&mut entry, known, token);
     entry.write = digest::random(16);
-    let _ = store.write(profile, &entry.text(), Over::This(Some(&version)));
+    let _ = store.write(&profile.name, &entry.text(), Over::This(Some(&version)));
 }
 
 /// Puts `token` among those that all machines may use: in the place of older answers to the same question.
@@ -385,8 +411,9 @@ fn finish(
     let profile = wanted.profile;
     let Some(grant) = profile.provider.refresh_grant() else { return Ok(None) };
     match outcome {
-        Outcome::Served { entry, age, is_new } => {
-            let Some(token) = sought.token(&entry, age, is_new) else { return Err(Undone::Failed) };
+        Outcome::Served { entry, seen } => {
+            let Some(token) = sought.token(&entry, seen) else { return Err(Undone::Failed) };
+            host.terminal.detail(&format!("{}: the {} store has a token that will do", profile.name, profile.store));
             put(host, wanted, grant, &token);
             Ok(Some((token, TokenSource::Cache)))
         }
@@ -404,16 +431,25 @@ fn finish(
             Ok(Some((token, TokenSource::Refresh)))
         }
         Outcome::Ended(ended) => {
-            for index in opened.indexes(host, &profile.name) {
-                index.update(|entry| entry.refresh_token = false);
-            }
-            host.terminal.detail(&format!("{}: the session has ended: {}", profile.name, told(&ended)));
+            opened.ended = Some(ended);
+            note_ended(host, profile, opened);
             Ok(None)
         }
         Outcome::NoSession => Ok(None),
         Outcome::Busy(lease) => Err(Undone::Busy(lease.host)),
         Outcome::Unreadable | Outcome::Unwritable => Err(Undone::Store),
         Outcome::Failed => Err(Undone::Failed),
+    }
+}
+
+/// Notes on this machine that the session has ended for all, so that `status` can tell of it.
+pub fn note_ended(host: &mut Host, profile: &Profile, opened: &OpenStore) {
+    let Some(ended) = &opened.ended else { return };
+    host.terminal.detail(&format!("{}: the session has ended: {}", profile.name, told(ended)));
+    let grant = profile.provider.refresh_grant().map(|grant| grant.name.clone()).unwrap_or_default();
+    let refusal = Refusal { grant, ended: true, why: told(ended), at: ended.at, identity: None };
+    for index in opened.indexes(host, &profile.name).into_iter().filter(|index| index.read().is_some()) {
+        index.update(|entry| (entry.refresh_token, entry.refusal) = (false, Some(refusal.clone())));
     }
 }
 

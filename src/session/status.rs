@@ -10,6 +10,7 @@ use crate::provider::Grant;
 use crate::session::hints;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
+use crate::session::shared;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry, Refusal, StoreTrouble};
 use crate::token::credentials::Credentials;
@@ -113,7 +114,12 @@ pub fn of(host: &Host, profile: &Profile, noted: Option<&IndexEntry>) -> Status 
     let good = token.as_ref().filter(is_good);
     let renewable = renewal.readiness == Readiness::Renews;
     let (readiness, reason, at) = match (good, renewal) {
-        (Some(_), Renewal { readiness: Readiness::Renews, .. }) => (Readiness::Ready, None, None),
+        (Some(_), Renewal { readiness: Readiness::Renews, .. }) => {
+            (Readiness::Ready, noted.and_then(|n| n.renewing.clone()), None)
+        }
+        (None, Renewal { readiness: Readiness::Renews, reason: None, at }) => {
+            (Readiness::Renews, noted.and_then(|n| n.renewing.clone()), at)
+        }
         (Some(_), other) => (Readiness::Ready, other.reason, other.at),
         (None, other) => (other.readiness, other.reason, other.at),
     };
@@ -348,6 +354,10 @@ pub fn note_looked(host: &Host, profile: &Profile, opened: &OpenStore) -> Option
                 fill(entry, profile);
                 entry.looked_at = Some(at);
                 entry.refresh_token = session.is_some();
+                if let Some(ended) = &opened.ended {
+                    let why = shared::told(ended);
+                    entry.refusal = Some(Refusal { ended: true, why, at: ended.at, ..Refusal::default() });
+                }
                 entry.identity = session.as_ref().map(|session| session.identity.clone());
                 entry.secrets = secrets.keys().cloned().collect();
                 if session.is_some() || !secrets.is_empty() {
@@ -359,5 +369,7 @@ pub fn note_looked(host: &Host, profile: &Profile, opened: &OpenStore) -> Option
             });
         }
     }
-    index.read()
+    let lease = opened.lease.as_ref();
+    let renewing = lease.map(|lease| format!("{} is renewing it", escape_to(&lease.host, 80)));
+    index.read().map(|entry| IndexEntry { renewing, ..entry })
 }

@@ -1,5 +1,5 @@
 //! Which store keeps refresh tokens and secrets: one of this machine (`keyring`, `file`, `helper:NAME`), one that many
-//! machines share (`vault:MOUNT/FOLDER`, `program:NAME`), or `none`.
+//! machines share (`vault:MOUNT/FOLDER`, `kubernetes:NAMESPACE/PREFIX`, `program:NAME`), or `none`.
 
 /// Where refresh tokens and stored secrets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub enum StoreChoice {
         /// The folder in it; empty: its root.
         folder: String,
     },
+    /// Secrets of a Kubernetes cluster.
+    Kubernetes {
+        /// Their namespace.
+        namespace: String,
+        /// What their names begin with.
+        prefix: String,
+    },
     /// `tok-store-NAME` on PATH.
     Program(String),
 }
@@ -37,11 +44,12 @@ impl StoreChoice {
                     Some(("helper", name)) if is_helper_name(name) => Some(StoreChoice::Helper(name.into())),
                     Some(("program", name)) if is_helper_name(name) => Some(StoreChoice::Program(name.into())),
                     Some(("vault", place)) => vault(place),
+                    Some(("kubernetes", place)) => kubernetes(place),
                     _ => None,
                 };
                 choice.ok_or_else(|| {
                     format!(
-                        "`{}` is not a store; expected keyring, file, none, helper:NAME, vault:MOUNT/FOLDER or program:NAME",
+                        "`{}` is not a store; expected keyring, file, none, helper:NAME, vault:MOUNT/FOLDER, kubernetes:NAMESPACE/PREFIX or program:NAME",
                         crate::base::text::escape_to(text, 60)
                     )
                 })
@@ -51,7 +59,7 @@ impl StoreChoice {
 
     /// Whether other machines see what it holds.
     pub fn is_shared(&self) -> bool {
-        matches!(self, StoreChoice::Vault { .. } | StoreChoice::Program(_))
+        matches!(self, StoreChoice::Vault { .. } | StoreChoice::Kubernetes { .. } | StoreChoice::Program(_))
     }
 }
 
@@ -64,6 +72,7 @@ impl std::fmt::Display for StoreChoice {
             StoreChoice::Helper(name) => write!(f, "helper:{name}"),
             StoreChoice::Vault { mount, folder } if folder.is_empty() => write!(f, "vault:{mount}"),
             StoreChoice::Vault { mount, folder } => write!(f, "vault:{mount}/{folder}"),
+            StoreChoice::Kubernetes { namespace, prefix } => write!(f, "kubernetes:{namespace}/{prefix}"),
             StoreChoice::Program(name) => write!(f, "program:{name}"),
         }
     }
@@ -90,19 +99,50 @@ fn vault(place: &str) -> Option<StoreChoice> {
     Some(StoreChoice::Vault { mount: mount.into(), folder: folder.into() })
 }
 
+/// `NAMESPACE/PREFIX`: what may stand in the name of a namespace, and begin the name of a Secret (RFC 1123).
+fn kubernetes(place: &str) -> Option<StoreChoice> {
+    let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let is_label =
+        |text: &str| begins(text) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let (namespace, prefix) = place.split_once('/')?;
+    let fits = is_label(namespace) && !namespace.ends_with('-') && namespace.len() <= 63 && prefix.len() <= 100;
+    (fits && is_label(prefix)).then(|| StoreChoice::Kubernetes { namespace: namespace.into(), prefix: prefix.into() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_choice_is_shown_as_it_is_written() {
-        for text in ["keyring", "file", "none", "helper:pass", "vault:secret", "vault:secret/ci/tok", "program:sqlite"]
-        {
+        for text in [
+            "keyring",
+            "file",
+            "none",
+            "helper:pass",
+            "vault:secret",
+            "vault:secret/ci/tok",
+            "kubernetes:jobs/tok-",
+            "program:sqlite",
+        ] {
             assert_eq!(StoreChoice::parse(text).map(|choice| choice.to_string()), Ok(text.to_string()));
         }
-        for text in
-            ["", "vault:", "vault:/x", "vault:x/", "vault:a//b", "vault:a/../b", "vault:a?b", "program:", "program:a/b"]
-        {
+        for text in [
+            "",
+            "vault:",
+            "vault:/x",
+            "vault:x/",
+            "vault:a//b",
+            "vault:a/../b",
+            "vault:a?b",
+            "kubernetes:",
+            "kubernetes:jobs",
+            "kubernetes:jobs/",
+            "kubernetes:Jobs/tok-",
+            "kubernetes:jobs/a/b",
+            "program:",
+            "program:a/b",
+        ] {
             assert!(StoreChoice::parse(text).is_err(), "{text}");
         }
     }

@@ -53,6 +53,7 @@ mod identity;
 mod journal;
 mod json;
 mod keyring;
+mod kubernetes_store;
 mod load;
 mod login;
 mod mail;

@@ -171,6 +171,12 @@ fn a_vault_is_found_by_the_config_and_each_of_its_logins() {
     });
     let pod = signed(&key, &claims);
 
+    let (told, service) = (job.clone(), format!("service-{CANARY}"));
+    let github = Server::new(move |request| {
+        assert!(request.target.contains("audience=tok"), "{}", request.target);
+        Reply::json(200, json!({"value": told}))
+    });
+
     apiax::login(&machine(&apiax, &vault));
     let text = |value: &Value| value.as_str().unwrap().to_string();
     let logins = [
@@ -187,7 +193,12 @@ fn a_vault_is_found_by_the_config_and_each_of_its_logins() {
         let mut sandbox = apiax.sandbox();
         sandbox.unset("TOK_STORE").set("CI_TOKEN", secret);
         let file = sandbox.file_arg("secret", format!("{secret}\n"));
-        for given in [format!("{{ file = {file:?} }}"), "{ env = \"CI_TOKEN\" }".to_string()] {
+        // A job of GitHub's asks for its token itself.
+        sandbox.set("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/id?v=1", github.url()));
+        sandbox.set("ACTIONS_ID_TOKEN_REQUEST_TOKEN", &service);
+        let by_ci = (*auth == "jwt").then(|| "{ ci = \"github\", audience = \"tok\" }".to_string());
+        let others = [format!("{{ file = {file:?} }}"), "{ env = \"CI_TOKEN\" }".to_string()];
+        for given in by_ci.into_iter().chain(others) {
             sandbox.config(&format!(
                 "store = \"vault:secret/ci/tok\"\n[vault]\naddress = {:?}\nca_file = {:?}\nauth = {auth:?}\n{more}\n{name} = {given}\n",
                 vault.address,
@@ -382,6 +393,93 @@ fn behind(apiax: &Apiax, place: &Server) -> Sandbox {
     let mut sandbox = apiax.sandbox();
     sandbox.set("TOK_STORE", "vault:secret/ci/tok").set("VAULT_ADDR", place.url()).set("VAULT_TOKEN", openbao::root());
     sandbox
+}
+
+#[test]
+fn a_session_that_has_ended_says_where_and_when() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let machines = machines(&apiax, &vault, 3);
+    machines[1].run("get apiax").silent().line();
+    apiax.state(|state| state.alive.clear());
+    // One finds out; the others do not ask the provider again.
+    machines[0].run("get apiax --fresh").fails(4).says("the session has ended").hints_at("tok login apiax");
+    let heard = apiax.server.count();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    machines[2].run("get apiax --fresh").fails(4).says("the session has ended").says(&host);
+    assert_eq!(apiax.server.count(), heard);
+    let status = machines[1].tok(["status", "apiax", "--online", "--json"]).run();
+    let shown: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert!(shown[0]["reason"].as_str().unwrap_or_default().contains(&host), "{status}");
+    // Kept secrets and what else is there stay, the tokens go.
+    let (entry, _) = vault.entry("apiax");
+    assert_eq!((entry.get("refresh_token"), entry.get("access")), (None, None), "{entry}");
+}
+
+#[test]
+fn the_steps_are_told_with_v_and_who_holds_the_lease() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let machines = machines(&apiax, &vault, 3);
+    let gate = apiax.server.hold();
+    let holder = machines[0].tok(["get", "apiax", "--fresh", "-v"]).spawn();
+    apiax.server.until(2);
+    let status = machines[1].tok(["status", "apiax", "--online"]).run().ok();
+    assert!(status.stdout.contains("is renewing it"), "{status}");
+    let waiting = machines[2].tok(["get", "apiax", "--fresh", "-v", "--timeout", "1s"]).run();
+    waiting.fails(6).says("is renewing the session; waiting").says("it did not finish in time");
+    gate.open();
+    holder.wait().ok().says("taking the lease in the vault:secret/ci/tok store").says("storing the new session");
+}
+
+#[test]
+fn access_tokens_are_shared_unless_the_session_alone_is_to_be() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let mut all: Vec<Sandbox> = (0..2).map(|_| machine(&apiax, &vault)).collect();
+    all.iter_mut().for_each(|machine| machine.config("[vault]\nshare = \"session\"\n"));
+    apiax::login(&all[0]);
+    assert_eq!(vault.entry("apiax").0.get("access"), None);
+    all[1].run("get apiax").silent().prints(&format!("{}\n", at(2)));
+    all[0].run("get apiax").silent().prints(&format!("{}\n", at(1)));
+    all[1].config("share = \"tokens\"\n");
+    all[1].run("get apiax --fresh").silent().prints(&format!("{}\n", at(3)));
+    assert!(vault.entry("apiax").0["access"].to_string().contains(&at(3)));
+}
+
+#[test]
+fn the_doctor_tries_a_shared_store() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let machines = machines(&apiax, &vault, 2);
+    let findings = machines[0].tok(["doctor", "--json"]).run().stdout;
+    assert!(!findings.contains("vault:secret"), "{findings}");
+    assert_eq!(vault.entry("tok-doctor").0, Value::Null, "nothing is left of the trial");
+    let narrow = vault.token_for(r#"path "secret/data/ci/tok/apiax" { capabilities = ["create", "read", "update"] }"#);
+    let mut other = machine(&apiax, &vault);
+    other.set("VAULT_TOKEN", &narrow);
+    other.run("get apiax").silent().line();
+    let findings = other.tok(["doctor", "--json"]).run().stdout;
+    assert!(findings.contains("could not be tried"), "{findings}");
+    vault.does("PUT", "sys/seal", Value::Null);
+    let findings = other.tok(["doctor", "--json"]).run().stdout;
+    assert!(findings.contains("the vault is sealed"), "{findings}");
+}
+
+#[test]
+fn a_session_is_moved_to_a_vault_and_back_without_a_new_login() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let mut all: Vec<Sandbox> = (0..2).map(|_| machine(&apiax, &vault)).collect();
+    all[0].set("TOK_STORE", "file");
+    apiax::login(&all[0]);
+    all[0].unset("TOK_STORE");
+    all[0].tok(["login", "apiax", "--move-to", "vault:secret/ci/tok"]).run().prints("");
+    assert_eq!(all[0].secrets().get("apiax"), None);
+    assert_eq!(vault.entry("apiax").0["refresh_token"], json!(format!("rt-{CANARY}-1")));
+    all[0].run("get apiax --fresh").silent().prints(&format!("{}\n", at(2)));
+    all[1].run("get apiax --fresh").silent().prints(&format!("{}\n", at(3)));
+    all[0].tok(["login", "apiax", "--move-to", "vault:secret/ci/tok"]).run().fails(2);
+    all[0].tok(["login", "apiax", "--move-to", "file"]).run().prints("");
+    all[0].run("get apiax --fresh").silent().prints(&format!("{}\n", at(4)));
+    all[1].run("get apiax --fresh").fails(4).says("moved to the file store");
+    saw(&apiax, &["password", "refresh_token", "refresh_token", "refresh_token"]);
+    all[1].tok(["login", "apiax", "--move-to", "file"]).run().fails(4).hints_at("tok login apiax");
 }
 
 // A program

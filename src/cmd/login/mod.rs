@@ -11,6 +11,7 @@ mod keep;
 mod poll;
 mod probe;
 mod prompt;
+mod relocate;
 mod store;
 
 use super::Context;
@@ -75,6 +76,9 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
             "a name is lower-case letters, digits and `-`, at most 63",
         )
         .into());
+    }
+    if let Some(to) = &args.move_to {
+        return relocate::run(context, &name, to).in_profile(&name);
     }
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
@@ -349,7 +353,7 @@ fn with_client(
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
     client::note(context.host, &opened, profile, client);
-    shared::share(&mut opened, &name, &login.known, &token);
+    shared::share(&mut opened, profile, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }

@@ -3,6 +3,7 @@
 pub mod file;
 pub mod helper;
 pub mod keyring;
+pub mod kubernetes;
 pub mod program;
 pub mod shared;
 pub mod split;
@@ -189,6 +190,9 @@ impl Stores for RealStores {
                 Box::new(split::Split::new(helper::HelperStore::new(name, limit, self.env.clone())?, None))
             }
             StoreChoice::Vault { mount, folder } => shared(Box::new(vault::VaultStore::new(mount, folder, network()))),
+            StoreChoice::Kubernetes { namespace, prefix } => {
+                shared(Box::new(kubernetes::KubernetesStore::new(namespace, prefix, network(), &self.env)))
+            }
             StoreChoice::Program(name) => {
                 shared(Box::new(program::ProgramStore::new(name, patience.deadline, &self.env)))
             }

@@ -24,6 +24,34 @@ pub struct Network {
     pub deadline: Instant,
 }
 
+impl Network {
+    /// Sends `request`, and again where the reply `is_for_now`, until the deadline; `why` says what such a reply means.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unreachable`].
+    pub fn ask(
+        &self,
+        request: &Request,
+        is_for_now: &dyn Fn(&Response) -> bool,
+        why: &dyn Fn(&Response) -> String,
+    ) -> Result<Response, StoreError> {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let (why, is_over) = match (self.send)(request, self.deadline) {
+                Ok(reply) if !is_for_now(&reply) => return Ok(reply),
+                Ok(reply) => (why(&reply), false),
+                // It was tried until the deadline.
+                Err(why) => (why, true),
+            };
+            if is_over || self.deadline.saturating_duration_since(Instant::now()) < wait {
+                return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
 /// The version of an entry; only the store knows what it says.
 pub type Version = String;
 
@@ -70,6 +98,25 @@ pub trait SharedStore: std::marker::Send {
     /// # Errors
     /// If it was certainly not written, and not for another version.
     fn write(&mut self, profile: &str, entry: &Secret, over: Over) -> Result<Put, StoreError>;
+    /// Destroys all versions of the entry but the newest, where the store keeps them.
+    ///
+    /// # Errors
+    /// As the store.
+    fn end(&mut self, profile: &str) -> Result<(), StoreError>;
+    /// Whether the store compares versions, by writing an entry of no profile twice.
+    ///
+    /// # Errors
+    /// Where that cannot be tried.
+    fn probe(&mut self) -> Result<bool, StoreError> {
+        let (name, entry) = ("tok-doctor", Secret::new(r#"{"secrets":{}}"#));
+        let before = self.read(name)?.version;
+        let mut write = || self.write(name, &entry, Over::This(before.as_deref()));
+        let compares = match (write()?, write()?) {
+            (Put::Unknown(error), _) | (_, Put::Unknown(error)) => return Err(error),
+            (_, second) => matches!(second, Put::Lost),
+        };
+        self.destroy(name).map(|_| compares)
+    }
     /// Destroys the entry with all its versions; whether there was one.
     ///
     /// # Errors

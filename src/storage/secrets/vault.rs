@@ -96,7 +96,17 @@ impl VaultStore {
         // Comparing makes a repeated write harmless.
         let repeat = Repeat::Freely;
         let url = Zeroizing::new(format!("{address}/v1/{path}"));
-        Ok(Request { method, url, headers, body, repeat, client_certificate: None, ca_file, link_local: false })
+        Ok(Request {
+            method,
+            url,
+            headers,
+            body,
+            repeat,
+            client_certificate: None,
+            ca_file,
+            ca_pem: None,
+            link_local: false,
+        })
     }
 
     /// Sends it with this call's token.
@@ -110,21 +120,8 @@ impl VaultStore {
 
     /// Sends it, as often as the vault asks for another try; `path` is what it is about.
     fn send(&self, request: &Request, path: &str) -> Result<Answer, StoreError> {
-        let mut wait = Duration::from_millis(100);
-        loop {
-            let (why, is_over) = match (self.network.send)(request, self.network.deadline) {
-                Ok(reply) if !is_for_now(reply.status) => return self.read_reply(&reply, path),
-                Ok(reply) => (trouble_for_now(&reply), false),
-                // It was tried until the deadline.
-                Err(why) => (why, true),
-            };
-            let left = self.network.deadline.saturating_duration_since(Instant::now());
-            if is_over || left < wait {
-                return Err(self.error(StoreErrorKind::Unreachable, why));
-            }
-            std::thread::sleep(wait);
-            wait = (wait * 2).min(Duration::from_secs(1));
-        }
+        let reply = self.network.ask(request, &|reply| is_for_now(reply.status), &trouble_for_now)?;
+        self.read_reply(&reply, path)
     }
 
     fn read_reply(&self, reply: &Response, path: &str) -> Result<Answer, StoreError> {
@@ -205,6 +202,17 @@ impl VaultStore {
         if self.folder.is_empty() { path(profile) } else { format!("{}/{}", path(&self.folder), path(profile)) }
     }
 
+    /// Destroys the versions up to `last`. Not the entry itself: its versions would begin again, and a late write could
+    /// find the one that it is over.
+    fn destroy_versions(&mut self, profile: &str, last: u64) -> Result<(), StoreError> {
+        if last == 0 {
+            return Ok(());
+        }
+        let all = json!({ "versions": (1..=last).collect::<Vec<_>>() });
+        let destroy = format!("{}/destroy/{}", path(&self.mount), self.below(profile));
+        self.call(Method::Put, &destroy, Some(&all)).map(drop)
+    }
+
     /// KV version 2, by asking: a version 1 mount would take a write unchecked.
     fn check_version(&mut self) -> Result<(), StoreError> {
         if self.is_checked {
@@ -271,13 +279,16 @@ impl SharedStore for VaultStore {
         }
     }
 
+    fn end(&mut self, profile: &str) -> Result<(), StoreError> {
+        let last = self.read(profile)?.version.and_then(|version| version.parse::<u64>().ok()).unwrap_or(1);
+        self.destroy_versions(profile, last.saturating_sub(1))
+    }
+
     fn destroy(&mut self, profile: &str) -> Result<bool, StoreError> {
         self.check_version()?;
         let held = self.read(profile)?;
         let Some(last) = held.version.and_then(|version| version.parse::<u64>().ok()) else { return Ok(false) };
-        let all = json!({ "versions": (1..=last).collect::<Vec<_>>() });
-        let destroy = format!("{}/destroy/{}", path(&self.mount), self.below(profile));
-        self.call(Method::Put, &destroy, Some(&all))?;
+        self.destroy_versions(profile, last)?;
         Ok(held.entry.is_some())
     }
 

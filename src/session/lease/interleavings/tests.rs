@@ -53,7 +53,7 @@ struct State {
 struct Ids(u64);
 
 impl Asked for Ids {
-    fn is_served(&self, entry: &SharedEntry, _: Duration, _: bool) -> bool {
+    fn is_served(&self, entry: &SharedEntry, _: Seen) -> bool {
         entry.generation > 0
     }
 

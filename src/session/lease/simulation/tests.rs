@@ -134,7 +134,7 @@ struct Ask<'a> {
 }
 
 impl Asked for Ask<'_> {
-    fn is_served(&self, entry: &SharedEntry, age: Duration, _: bool) -> bool {
+    fn is_served(&self, entry: &SharedEntry, Seen { age, .. }: Seen) -> bool {
         entry.access.iter().any(|token| token.left.is_some_and(|left| left as f64 - age.as_secs_f64() > 5.0))
     }
 
