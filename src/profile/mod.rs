@@ -200,7 +200,6 @@ impl Profile {
             store,
             cache,
             shares_tokens: own.settings.share.or(config.settings.share).or(of_vault).unwrap_or(true),
-            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl).or(early),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
             client_metadata_url: own
