@@ -63,7 +63,7 @@ pub mod oauth {
         pub use crate::oauth::challenge::parse;
     }
     pub mod client_auth {
-        pub use crate::oauth::client_auth::{Moment, add, assertion, choose};
+        pub use crate::oauth::client_auth::{Moment, add_to, assertion, choose};
     }
     pub mod poll {
         pub use crate::oauth::poll::Poll;

@@ -224,6 +224,10 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("Top level", "PROBE = 1\n[grants.a]\nurl = \"https://x.example\""),
     ("Values: `[params.NAME]`", "[params.x]\nPROBE = 1"),
     ("Requests: `[request]`, `[grants.NAME]`, `[revoke]`, `[introspect]`, `[userinfo]`", "[request]\nPROBE = 1"),
+    (
+        "Client authentication: `auth` as a table",
+        "[grants.a]\nurl = \"https://x.example\"\nauth = { method = \"basic\", PROBE = 1 }",
+    ),
     ("Grants: `[grants.NAME]`", "[grants.a]\nurl = \"https://x.example\"\nPROBE = 1"),
     (
         "Logins on another device: `[grants.NAME.device]`",

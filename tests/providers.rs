@@ -305,6 +305,8 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
         };
         values.insert(name.to_string(), text.into());
     }
+    values.insert("*now".into(), format!("{NOW}000").into());
+    values.insert("*random".into(), "00112233445566778899aabbccddeeff".to_string().into());
     let kept = if provider.refresh_grant() == Some(grant) { provider.kept_names() } else { BTreeSet::new() };
     for (name, text) in FOUND.iter().filter(|(name, _)| grant.flow.finds().contains(name) || kept.contains(*name)) {
         values.insert(name.to_string(), text.to_string().into());
@@ -372,7 +374,7 @@ fn made_request(
     };
     let audience = request::url(provider, &call, values).unwrap_or_else(|gap| panic!("{gap:?}"));
     let audience = values.get("token_url").map_or(audience, |url| url.to_string());
-    let added = client_auth::add(auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let added = client_auth::add_to(&call, auth, values, &audience, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
     let client = added.fields.iter().find(|(name, _)| name == "client_assertion").map(|(_, text)| text.to_string());
     let mut text = shown(provider, &call, values, added);
     if let Some(client) = client {

@@ -650,6 +650,6 @@ pub fn journal(data: &[u8]) {
 /// The request of `call`, with what client authentication adds.
 fn built(provider: &Provider, call: &Call, values: &Values) -> Result<Request, Unready> {
     let moment = Moment { now: 1_000, id: "1".into() };
-    let added = client_auth::add(call.auth, values, "https://host.example/token", &moment)?;
+    let added = client_auth::add_to(call, call.auth, values, "https://host.example/token", &moment)?;
     build(provider, call, values, Repeat::Freely, added)
 }

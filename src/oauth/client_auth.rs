@@ -4,8 +4,9 @@ use crate::base::jose::{Algorithm, Key};
 use crate::base::secret::Secret;
 use crate::oauth::request::{Added, ClientCertificate, Pair, Unready, Values};
 use crate::provider::template::Gap;
-use crate::provider::{Assertion, Auth, CertificateHeader, SecretEncoding, Template};
+use crate::provider::{Assertion, Auth, Call, CertificateHeader, SecretEncoding, Template};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 /// What a client's assertion is called (RFC 7523 §2.2).
@@ -63,6 +64,52 @@ pub fn audiences(values: &Values, url: &str, issuer: Option<&str>) -> Vec<String
         (Some(said), _) => vec![said.to_string()],
         (None, Some(issuer)) if issuer != url => vec![url.into(), issuer.into()],
         (None, _) => vec![url.into()],
+    }
+}
+
+/// The values that client authentication for `call` takes: what its file sends in the place of ID and secret is put under
+/// those names.
+///
+/// # Errors
+/// A value is missing.
+pub fn client_values<'v>(call: &Call, values: &'v Values) -> Result<Cow<'v, Values>, Unready> {
+    let Some(client) = &call.client else { return Ok(Cow::Borrowed(values)) };
+    let mut all = values.clone();
+    for (name, template) in [("client_id", &client.id), ("client_secret", &client.secret)] {
+        match template.fill(|name| values.get(name).map(|v| v.as_str())) {
+            Ok(text) => drop(all.insert(name.into(), Zeroizing::new(text))),
+            Err(Gap::Dropped) => drop(all.insert(name.into(), Zeroizing::default())),
+            // One that the method does not need may be missing.
+            Err(Gap::Missing(missing)) => {
+                all.remove(name);
+                if missing != name && call.auth_names().iter().any(|(n, optional)| *n == missing && !optional) {
+                    return Err(Unready::Missing(missing));
+                }
+            }
+        }
+    }
+    Ok(Cow::Owned(all))
+}
+
+/// [`add`] for `call`, whose file may have other names for ID and secret.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_to(call: &Call, auth: Auth, values: &Values, audience: &str, moment: &Moment) -> Result<Added, Unready> {
+    let mut added = add(auth, client_values(call, values)?.as_ref(), audience, moment)?;
+    rename(call, &mut added);
+    Ok(added)
+}
+
+/// Gives the fields of ID and secret the names that the file of `call` has for them.
+pub fn rename(call: &Call, added: &mut Added) {
+    let Some(client) = &call.client else { return };
+    for (name, _) in &mut added.fields {
+        match name.as_str() {
+            "client_id" => name.clone_from(&client.id_name),
+            "client_secret" => name.clone_from(&client.secret_name),
+            _ => {}
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! Proof Key for Code Exchange (RFC 7636), only with `S256`.
+//! Proof Key for Code Exchange (RFC 7636), with `S256` unless a provider file says otherwise.
 
 use crate::base::jose::base64url;
 use crate::base::secret::Secret;
+use crate::provider::Pkce;
 use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
@@ -15,9 +16,15 @@ pub fn verifier() -> Secret {
     Secret::new(base64url(bytes.as_slice()))
 }
 
-/// The `code_challenge` of `verifier` for the method `S256` (RFC 7636 §4.2).
-pub fn challenge(verifier: &Secret) -> String {
-    base64url(digest(&SHA256, verifier.expose().as_bytes()).as_ref())
+/// The `code_challenge` of `verifier` (RFC 7636 §4.2); `None` where there is to be none.
+pub fn challenge(verifier: &Secret, how: Pkce) -> Option<String> {
+    let hash = || digest(&SHA256, verifier.expose().as_bytes());
+    Some(match how {
+        Pkce::S256 => base64url(hash().as_ref()),
+        Pkce::S256Hex => hash().as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        Pkce::Plain => verifier.expose().to_string(),
+        Pkce::None => return None,
+    })
 }
 
 #[cfg(test)]
@@ -28,7 +35,11 @@ mod tests {
     #[test]
     fn the_example_of_the_rfc_is_right() {
         let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
-        assert_eq!(challenge(&verifier), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        let of = |how| challenge(&verifier, how);
+        assert_eq!(of(Pkce::S256).as_deref(), Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"));
+        let hex = "13d31e961a1ad8ec2f16b10c4c982e0876a878ad6df144566ee1894acb70f9c3";
+        assert_eq!(of(Pkce::S256Hex).as_deref(), Some(hex));
+        assert_eq!((of(Pkce::Plain).as_deref(), of(Pkce::None)), (Some(verifier.expose()), None));
     }
 
     #[test]

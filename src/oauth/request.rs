@@ -184,6 +184,12 @@ fn fill_url(provider: &Provider, template: &Template, values: &Values) -> Result
                 url.push_str(text);
                 continue;
             }
+            // The check of the provider file lets one stand in a path or a query alone.
+            made @ Piece::Made { .. } => {
+                let text = fill(&Template(vec![made.clone()]), values)?;
+                url.push_str(&crate::base::url::encode(&text));
+                continue;
+            }
             Piece::Value { name, or, optional } => (name, or.as_ref(), *optional),
         };
         let (name, value) = match (values.get(name), or.and_then(|or| values.get_key_value(or))) {

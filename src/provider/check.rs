@@ -170,6 +170,10 @@ fn usage(at: &Places, provider: &Provider) {
             }
         }
     }
+    let differs = |piece: &Piece| matches!(piece, Piece::Made { function, .. } if function.differs());
+    if usage.templates().flat_map(|template| &template.0).any(differs) {
+        at.note(&["use"], "uuid and now make something else for each request, and this is made once for a token");
+    }
     for host in usage.hosts.iter().flatten() {
         names(at, &["use", "hosts"], provider, host, &found);
     }
@@ -344,6 +348,17 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
             at.note(&inside("url"), format!("this URL {why}; it must begin with https:// or a value"));
         }
     }
+    let mut before = String::new();
+    for piece in &call.url.0 {
+        match piece {
+            Piece::Text(text) => before.push_str(text),
+            Piece::Value { .. } => {}
+            Piece::Made { .. } if before.rsplit("://").next().is_none_or(|rest| !rest.contains(['/', '?'])) => {
+                at.note(&inside("url"), "a function can only stand in the path or the query of a URL");
+            }
+            Piece::Made { .. } => {}
+        }
+    }
     // It would never be sent, nor the query that is put after it.
     if call.url.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('#'))) {
         at.note(&inside("url"), "this URL must not have a fragment (`#`)");
@@ -379,9 +394,9 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         at.note(&inside("body"), "a body is not allowed with `encode = \"none\"`");
     }
     if call.auth != Auth::None {
-        let needed = call.auth.names().iter().filter(|(name, optional)| !optional || *name == "client_id");
+        let needed = call.auth_names().into_iter().filter(|(name, optional)| !optional || name == "client_id");
         for (name, _) in needed {
-            if provider.param(name).is_none() {
+            if provider.param(&name).is_none() {
                 at.note(&inside("auth"), format!("requires [params.{name}]"));
             }
         }

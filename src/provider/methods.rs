@@ -1,5 +1,6 @@
 //! Queries on a provider file: its grants and values by name, what a call needs, how a value is sent.
 
+use super::client::*;
 use super::template::Template;
 use super::types::*;
 use super::{built_in, parse};
@@ -51,87 +52,6 @@ impl Flow {
         match self {
             Flow::AuthorizationCode => &["redirect_uri"],
             Flow::Direct | Flow::Signed | Flow::DeviceCode | Flow::Ciba => &[],
-        }
-    }
-}
-
-impl Use {
-    /// All that an API is sent with the token.
-    pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let header = (!self.header.is_empty()).then_some(&self.value);
-        let others = self.headers.iter().chain(&self.query).map(|(_, template)| template);
-        header.into_iter().chain(others).chain(self.hosts.iter().flatten())
-    }
-
-    /// The values in it, with whether each is optional everywhere.
-    pub fn names(&self) -> BTreeMap<String, bool> {
-        let mut all = BTreeMap::new();
-        for (name, optional) in self.templates().flat_map(Template::names) {
-            let known = all.entry(name.to_string()).or_insert(optional);
-            *known = *known && optional;
-        }
-        all
-    }
-
-    /// The headers that hold the token.
-    fn token_headers(&self) -> impl Iterator<Item = &str> {
-        let has_token = |(_, template): &&(String, Template)| template.names().any(|(name, _)| name == "access_token");
-        let others = self.headers.iter().filter(has_token).map(|(name, _)| name.as_str());
-        std::iter::once(self.header.as_str()).filter(|name| !name.is_empty()).chain(others)
-    }
-
-    /// The header of that name, if it holds the token.
-    pub fn token_header(&self, name: &str) -> Option<&str> {
-        self.token_headers().find(|header| header.eq_ignore_ascii_case(name))
-    }
-
-    /// A header that holds the token and is sent to wherever a redirect leads: curl drops `Authorization` alone.
-    pub fn following_header(&self) -> Option<&str> {
-        self.token_headers().find(|header| !header.eq_ignore_ascii_case("authorization"))
-    }
-}
-
-impl Auth {
-    /// Whether an assertion is signed for it.
-    pub fn signs(self) -> bool {
-        matches!(self, Auth::ClientSecretJwt | Auth::PrivateKeyJwt)
-    }
-
-    /// Whether it takes the value `name`.
-    pub fn takes(self, name: &str) -> bool {
-        self.names().iter().any(|(known, _)| *known == name)
-    }
-
-    /// The values it takes, and whether each is optional.
-    pub(super) fn names(self) -> &'static [(&'static str, bool)] {
-        match self {
-            Auth::None => &[],
-            Auth::Auto => &[
-                ("client_id", true),
-                ("client_secret", true),
-                ("client_assertion", true),
-                ("private_key", true),
-                ("certificate", true),
-                ("key_id", true),
-                ("algorithm", true),
-                ("assertion_audience", true),
-            ],
-            Auth::Public => &[("client_id", false)],
-            Auth::Basic | Auth::BasicRaw | Auth::Post => &[("client_id", false), ("client_secret", false)],
-            Auth::ClientSecretJwt => {
-                &[("client_id", false), ("client_secret", false), ("algorithm", true), ("assertion_audience", true)]
-            }
-            Auth::PrivateKeyJwt => &[
-                ("client_id", false),
-                ("private_key", false),
-                ("certificate", true),
-                ("key_id", true),
-                ("algorithm", true),
-                ("assertion_audience", true),
-            ],
-            // The assertion names the client (RFC 7521 §4.2).
-            Auth::Assertion => &[("client_id", true), ("client_assertion", false)],
-            Auth::Tls | Auth::TlsSelfSigned => &[("client_id", false), ("private_key", false), ("certificate", false)],
         }
     }
 }
@@ -359,7 +279,7 @@ impl Grant {
         for (name, _) in self.push.iter().flat_map(Template::names) {
             all.entry(name.into()).or_insert(true);
         }
-        if self.client != ClientRequirement::Optional && self.call.auth != Auth::None {
+        if self.client != ClientRequirement::Optional && self.call.auth != Auth::None && self.call.client.is_none() {
             all.insert("client_id".into(), false);
         }
         all
@@ -416,6 +336,19 @@ impl Call {
         }
     }
 
+    /// The values that client authentication takes, and whether each is optional.
+    pub fn auth_names(&self) -> Vec<(String, bool)> {
+        let mut all = Vec::new();
+        for (name, optional) in self.auth.names() {
+            match (&self.client, *name) {
+                (Some(client), "client_id") => all.extend(client.id.names().map(|(n, o)| (n.to_string(), o))),
+                (Some(client), "client_secret") => all.extend(client.secret.names().map(|(n, o)| (n.to_string(), o))),
+                _ => all.push((name.to_string(), *optional)),
+            }
+        }
+        all
+    }
+
     /// Calls `f` with every template of its URL, header lines, query and body.
     pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
         f(&self.url);
@@ -439,9 +372,9 @@ impl Call {
                 *known = *known && optional;
             }
         });
-        for (name, optional) in self.auth.names() {
-            let known = all.entry(name.to_string()).or_insert(*optional);
-            *known = *known && *optional;
+        for (name, optional) in self.auth_names() {
+            let known = all.entry(name).or_insert(optional);
+            *known = *known && optional;
         }
         for (name, _) in self.auth_by.iter().chain(&self.dpop_by).flat_map(Template::names) {
             all.entry(name.into()).or_insert(true);

@@ -1,4 +1,6 @@
-//! `{name}`, `{name?}`, `{name|other}` and `{{` in a provider file.
+//! `{name}`, `{name?}`, `{name|other}`, `{function(…)}` and `{{` in a provider file.
+
+use super::function::{self, Function};
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +15,13 @@ pub enum Piece {
         or: Option<String>,
         /// Whether it was written `{name?}`.
         optional: bool,
+    },
+    /// What a function makes of its arguments: `{base64(name + ':')}`.
+    Made {
+        /// The function.
+        function: Function,
+        /// Its arguments.
+        arguments: Vec<Template>,
     },
 }
 
@@ -64,6 +73,13 @@ impl Template {
                 };
                 let inside = &rest[..end];
                 rest = &rest[end + 1..];
+                if inside.contains('(') {
+                    if !plain.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                    }
+                    pieces.push(function::parse(inside)?);
+                    continue;
+                }
                 let all = inside.strip_suffix('?').unwrap_or(inside);
                 let (name, or) = all.split_once('|').map_or((all, None), |(name, or)| (name, Some(or)));
                 if !crate::base::name::is_value_name(name) || or.is_some_and(|or| !crate::base::name::is_value_name(or))
@@ -99,6 +115,7 @@ impl Template {
     /// The values it needs, and whether each is optional.
     pub fn names(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().flat_map(|piece| match piece {
+            Piece::Made { arguments, .. } => arguments.iter().flat_map(|one| one.names().collect::<Vec<_>>()).collect(),
             Piece::Value { name, or: None, optional } => vec![(name.as_str(), *optional)],
             Piece::Value { name, or: Some(or), .. } => vec![(name.as_str(), true), (or.as_str(), true)],
             Piece::Text(_) => Vec::new(),
@@ -125,6 +142,7 @@ impl Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
+                Piece::Made { function, arguments } => out.push_str(&function.text(arguments, &value)?),
                 Piece::Value { name, or, optional } => {
                     match (value(name).or_else(|| or.as_deref().and_then(&value)), optional) {
                         (Some(text), _) => out.push_str(text),
@@ -143,6 +161,7 @@ impl std::fmt::Display for Template {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
+                Piece::Made { function, arguments } => write!(f, "{{{}}}", function.shown(arguments))?,
                 Piece::Value { name, or, optional } => {
                     let or = or.as_ref().map(|or| format!("|{or}")).unwrap_or_default();
                     write!(f, "{{{name}{or}{}}}", if *optional { "?" } else { "" })?;

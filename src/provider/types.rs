@@ -1,9 +1,11 @@
 //! What a provider file says, as types.
 
 use super::assertion::Assertion;
+use super::client::{Auth, ClientNames, Pkce};
 use super::expiry::{Expiry, Lifetime};
 use super::login::{Device, Redirect, Step};
 use super::template::Template;
+use super::usage::Use;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,6 +179,8 @@ pub struct Grant {
     pub steps: Vec<Step>,
     /// The request for the token.
     pub call: Call,
+    /// How the code is bound to this login (RFC 7636).
+    pub pkce: Pkce,
     /// How to read the reply.
     pub response: Arc<Rules>,
     /// How the value `assertion` is made if none is given.
@@ -234,6 +238,8 @@ pub struct Call {
     pub auth: Auth,
     /// A value that names the client authentication: [`Call::settle`] puts it into `auth`.
     pub auth_by: Option<Template>,
+    /// What client authentication sends, if not `client_id` and `client_secret` under these names.
+    pub client: Option<Box<ClientNames>>,
     /// Whether the token is to be bound to a key (RFC 9449).
     pub dpop: bool,
     /// A value that says so: [`Call::settle`] puts it into `dpop`.
@@ -260,47 +266,6 @@ pub enum Encode {
     /// No body.
     None,
 }
-
-/// Client authentication (RFC 6749 §2.3, OIDC Core §9, RFC 8705 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// Nothing is added: the file says everything.
-    None,
-    /// What the available values and the server allow.
-    Auto,
-    /// Only `client_id`.
-    Public,
-    /// HTTP Basic of the percent-encoded id and secret (RFC 6749 §2.3.1).
-    Basic,
-    /// HTTP Basic of id and secret as they are, for servers that do not decode.
-    BasicRaw,
-    /// Id and secret in the body.
-    Post,
-    /// An assertion signed with the client's secret.
-    ClientSecretJwt,
-    /// An assertion signed with the client's key.
-    PrivateKeyJwt,
-    /// An assertion that was made elsewhere (RFC 7521 §4.2).
-    Assertion,
-    /// A certificate that the server's authority has issued.
-    Tls,
-    /// A certificate that the server knows.
-    TlsSelfSigned,
-}
-
-/// The names of [`Auth`] in a value.
-pub const AUTHS: &[(&str, Auth)] = &[
-    ("auto", Auth::Auto),
-    ("none", Auth::Public),
-    ("basic", Auth::Basic),
-    ("basic-raw", Auth::BasicRaw),
-    ("post", Auth::Post),
-    ("client-secret-jwt", Auth::ClientSecretJwt),
-    ("private-key-jwt", Auth::PrivateKeyJwt),
-    ("assertion", Auth::Assertion),
-    ("tls", Auth::Tls),
-    ("tls-self-signed", Auth::TlsSelfSigned),
-];
 
 /// A field of a body. In JSON it may be any value; elsewhere it is text.
 #[derive(Clone, Debug)]
@@ -423,22 +388,6 @@ pub struct Refresh {
     pub grace: Duration,
 }
 
-/// How an API expects the access token.
-#[derive(Clone, Debug)]
-pub struct Use {
-    /// The header's name; empty: the token is in the query alone.
-    pub header: String,
-    /// The header's value, with `{access_token}`.
-    pub value: Template,
-    /// Further headers, in the order of the file.
-    pub headers: Vec<(String, Template)>,
-    /// Parameters of the URL.
-    pub query: Vec<(String, Template)>,
-    /// The hosts that may be called with it, besides the profile's, each a host or a URL; `None`: that of the base URL.
-    pub hosts: Option<Vec<Template>>,
-    /// The user name that goes with it where a program sends name and password; `None`: any will do.
-    pub username: Option<String>,
-}
 /// The HTTP methods of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {

@@ -51,6 +51,7 @@ pub fn check(host: &mut Host, profile: &Profile, token: &Token) -> Result<u16> {
         body: Vec::new(),
         auth: Auth::None,
         auth_by: None,
+        client: None,
         dpop: token.is_bound(),
         dpop_by: None,
         more: None,

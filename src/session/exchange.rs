@@ -329,7 +329,7 @@ pub fn send<'f>(
     let mut audience = audiences.next().unwrap_or_default();
     loop {
         let moment = moment(host);
-        let mut added = client_auth::add(auth, inputs.values(), &audience, &moment);
+        let mut added = client_auth::add_to(call, auth, inputs.values(), &audience, &moment);
         if let (Some(key), Ok(added)) = (&key, &mut added) {
             let access = inputs.get("access_token");
             let id = crate::base::digest::random(16);
@@ -461,7 +461,8 @@ pub fn revoke(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) 
 /// What was sent that a reply must not show.
 fn secrets(profile: &Profile, sent: &Sent) -> Redactor {
     // What a flow has found is as good as a secret, but for the address that a refusal may be about.
-    let is_secret = |name: &str| profile.param(name).map_or(name != "redirect_uri", |p| p.secret);
+    let is_secret =
+        |name: &str| profile.param(name).map_or(name != "redirect_uri" && !name.starts_with('*'), |p| p.secret);
     let values = sent.values.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
     Redactor::new(values.chain(sent.credentials.iter().map(|text| text.as_str())))
 }

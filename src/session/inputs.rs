@@ -7,6 +7,7 @@ use crate::host::{Host, Stdin};
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Unready, Values};
 use crate::profile::{Home, Profile, Source, Value, is_pem};
+use crate::provider::function::{NOW, RANDOM};
 use crate::provider::{Call, Grant, Provider};
 use crate::token::credentials::Credentials;
 use crate::token::identity::CurrentIdentity;
@@ -52,8 +53,11 @@ pub fn fill(
         For::Grant(grant) => provider.uses(grant),
         For::Call(call) => provider.closure(call.names()),
     };
+    let moment_of = (host.clock.now().0.div_euclid(1_000_000), crate::base::digest::random(16));
     let refreshes = matches!(what, For::Grant(grant) if provider.refresh_grant() == Some(grant));
     let mut inputs = Inputs::bound(None);
+    inputs.set(NOW, &moment_of.0.to_string());
+    inputs.set(RANDOM, &moment_of.1);
     for name in names.into_keys() {
         let source = profile.given.get(&name).map(|g| &g.source);
         // Left out, the scope is what was granted; what was asked for then may be more (RFC 6749 §6).

@@ -124,13 +124,12 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<
     let state = Secret::new(crate::base::digest::random(32));
     let verifier = pkce::verifier();
     let is_openid = value(inputs, "scope").is_some_and(|scope| scope.split(' ').any(|s| s == "openid"));
-    for (name, text) in [
-        ("redirect_uri", redirect_uri.as_str()),
-        ("state", state.expose()),
-        ("code_verifier", verifier.expose()),
-        ("code_challenge", &pkce::challenge(&verifier)),
-    ] {
+    for (name, text) in [("redirect_uri", redirect_uri.as_str()), ("state", state.expose())] {
         inputs.set(name, text);
+    }
+    if let Some(challenge) = pkce::challenge(&verifier, run.grant.pkce) {
+        inputs.set("code_verifier", verifier.expose());
+        inputs.set("code_challenge", &challenge);
     }
     if is_openid {
         inputs.set("nonce", &crate::base::digest::random(16));

@@ -7,6 +7,7 @@ use crate::base::url;
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
 use crate::profile::{Profile, Source};
+use crate::provider::function;
 use crate::provider::{Auth, Call, Flow, Grant, Param, Shape, Step, Template};
 use anyhow::Result;
 use zeroize::Zeroizing;
@@ -104,6 +105,7 @@ impl<'p> Blanks<'p> {
                 blanks.mark(name);
             }
         }
+        blanks.values.insert(function::WORDS.into(), Zeroizing::default());
         grant.finds().iter().for_each(|name| blanks.mark(name));
         if grant.assertion.is_some() {
             blanks.mark("assertion");
@@ -225,7 +227,7 @@ fn restore(names: &[(String, bool)], text: &str) -> String {
         }
         text = text.replace(&mark, &blank);
     }
-    PROOFS.iter().fold(text, |text, (mark, blank)| text.replace(mark, blank))
+    PROOFS.iter().chain(&function::MARKS).fold(text, |text, (mark, blank)| text.replace(mark, blank))
 }
 
 /// What a value that is a URL begins with.
@@ -242,6 +244,7 @@ const PROOF: &str = "TOKDPOPPROOF";
 
 /// What client authentication adds, in words where it is computed.
 fn added(auth: Auth, call: &Call, values: &Values) -> Result<Added, Unready> {
+    let values = &*client_auth::client_values(call, values)?;
     let value = |name: &str| values.get(name).ok_or_else(|| Unready::Missing(name.into()));
     let field = |name: &str, text: &str| -> Pair { (name.into(), Zeroizing::new(text.into())) };
     let mut added = Added::default();
@@ -266,6 +269,7 @@ fn added(auth: Auth, call: &Call, values: &Values) -> Result<Added, Unready> {
             added = client_auth::add(auth, values, "", &Moment { now: 0, id: String::new() })?;
         }
     }
+    client_auth::rename(call, &mut added);
     if call.dpop {
         added.headers.push(field("DPoP", PROOF));
     }

@@ -11,6 +11,7 @@ use crate::provider::Call;
 use crate::session::api;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
+use crate::session::kept;
 use crate::session::open_store;
 use crate::session::refresh;
 use crate::session::revoke::discover_client;
@@ -54,14 +55,14 @@ pub enum About<'a> {
     Session(&'a Session),
 }
 
-/// Asks the provider about a token. `kept`: what the store holds for `profile`, which is told where to ask.
+/// Asks the provider about a token. `held`: what the store holds for `profile`, which is told where to ask.
 ///
 /// # Errors
 /// [`Kind::Config`] where it is not known where to ask, else each kind of the contract.
 pub fn ask(
     host: &mut Host,
     profile: &mut Profile,
-    kept: &Credentials,
+    held: &Credentials,
     question: Question,
     about: &About,
 ) -> Result<Map<String, Value>> {
@@ -74,11 +75,11 @@ pub fn ask(
     let call = question.of(profile).ok_or_else(|| unknown(profile))?;
     let address = call.url.names().map(|(name, _)| (name.to_string(), false)).collect();
     profile.discover(host, address, Copies::Allowed)?;
-    discover_client(host, profile, kept);
+    discover_client(host, profile, held);
     let profile = &*profile;
     // What discovery settles of client authentication stands in the profile.
     let mut call = question.of(profile).ok_or_else(|| unknown(profile))?;
-    let secrets = open_store::kept_values(kept, profile.value("client_id").as_deref());
+    let secrets = open_store::kept_values(held, profile.value("client_id").as_deref());
     let (of, value, token) = match about {
         About::Access(token) => {
             let home = profile.token_home(token);
@@ -88,6 +89,7 @@ pub fn ask(
     };
     let extra = [(of, value.clone()), ("token_type_hint", profile::Value::found(Secret::new(of)))];
     let mut inputs = inputs::fill(host, profile, For::Call(&call), &secrets, &extra)?;
+    held.session.iter().for_each(|session| kept::insert(&mut inputs, session));
     if let (Question::Userinfo, Some(token)) = (question, token) {
         api::put_token(&mut call, &mut inputs, token, &profile.token_home(token));
         call.dpop = token.dpop_key.is_some();

@@ -9,6 +9,7 @@ use crate::profile::{Profile, Value};
 use crate::provider::Call;
 use crate::session::exchange;
 use crate::session::inputs::{self, For};
+use crate::session::kept;
 use crate::session::open_store;
 use crate::token::credentials::Credentials;
 use crate::token::{Expires, Token};
@@ -25,11 +26,11 @@ pub enum Revoked {
     Failed(anyhow::Error),
 }
 
-/// Revokes the session in `kept` and those of the tokens `cached` that have not expired. A refused access token is no
+/// Revokes the session in `held` and those of the tokens `cached` that have not expired. A refused access token is no
 /// failure where the refresh token was revoked: that may have ended it already (RFC 7009 §2.1).
-pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Credentials, cached: &[Token]) -> Revoked {
+pub fn revoke(host: &mut Host, profile: &mut Profile, held: &Credentials, cached: &[Token]) -> Revoked {
     let Some(names) = profile.provider.revoke.as_ref().map(Call::names) else { return Revoked::Cannot };
-    let session = kept.session.as_ref();
+    let session = held.session.as_ref();
     let now = host.clock.now().secs();
     let mut good: Vec<&Token> = Vec::new();
     for token in cached.iter().filter(|_| names.contains_key("access_token")) {
@@ -45,13 +46,13 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Credentials, cached
     if let Err(error) = profile.discover(host, names.into_keys().map(|name| (name, false)).collect(), Copies::Allowed) {
         return Revoked::Failed(error);
     }
-    discover_client(host, profile, kept);
+    discover_client(host, profile, held);
     let Some(call) = &profile.provider.revoke else { return Revoked::Cannot };
     // A server without an address for it.
     if call.url.names().any(|(name, optional)| optional && profile.value(name).is_none()) {
         return Revoked::Cannot;
     }
-    let secrets = open_store::kept_values(kept, profile.value("client_id").as_deref());
+    let secrets = open_store::kept_values(held, profile.value("client_id").as_deref());
     let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
     let session =
         session.filter(|_| takes_session).map(|session| ("refresh_token", open_store::refresh_token(session)));
@@ -62,7 +63,10 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, kept: &Credentials, cached
         let name = token.0;
         let hint = Value::found(Secret::new(name));
         let sent = inputs::fill(host, profile, For::Call(call), &secrets, &[token, ("token_type_hint", hint)])
-            .and_then(|inputs| exchange::revoke(host, profile, call, &inputs));
+            .and_then(|mut inputs| {
+                held.session.iter().for_each(|session| kept::insert(&mut inputs, session));
+                exchange::revoke(host, profile, call, &inputs)
+            });
         match sent {
             Ok(()) => has_ended |= name == "refresh_token",
             Err(error) if has_ended && kind(&error) == Kind::Refused => {

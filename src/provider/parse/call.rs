@@ -1,6 +1,7 @@
 //! One request of a provider file, as types.
 
 use super::*;
+use crate::provider::ClientNames;
 
 pub(super) fn call_keys(table: &Table) {
     for key in ["url", "method", "encode", "headers", "query", "body", "auth", "dpop", "more"] {
@@ -22,9 +23,9 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
             None
         }
     };
-    let (auth, auth_by) = get("auth")
+    let (auth, auth_by, client) = get("auth")
         .and_then(|value| at.keep(auth(value)))
-        .unwrap_or(base.map_or((Auth::None, None), |b| (b.auth, b.auth_by.clone())));
+        .unwrap_or(base.map_or((Auth::None, None, None), |b| (b.auth, b.auth_by.clone(), b.client.clone())));
     let dpop = |value: TomlValue| match value.raw() {
         DeValue::Boolean(flag) => Ok((*flag, None)),
         _ => Ok((false, Some(template(value)?))),
@@ -57,19 +58,52 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
         body: get("body").map_or_else(|| base.map(|b| b.body.clone()).unwrap_or_default(), fields),
         auth,
         auth_by,
+        client,
         dpop,
         dpop_by,
         more: get("more").and_then(|v| at.keep(more(v))).or_else(|| base.and_then(|b| b.more.clone())),
     }
 }
 
-/// `none`, if the file says everything that the client sends; a method by name; or the value that names one.
-pub(super) fn auth(value: TomlValue) -> Result<(Auth, Option<Template>)> {
-    match value.text()? {
+/// Client authentication: a method, or the value that names one; and what it sends.
+type ClientAuthentication = (Auth, Option<Template>, Option<Box<ClientNames>>);
+
+/// `none`, if the file says everything that the client sends; a method by name; or the value that names one. A table
+/// says besides what is sent in the place of `client_id` and `client_secret`, and under which names.
+pub(super) fn auth(value: TomlValue) -> Result<ClientAuthentication> {
+    let method = |value: TomlValue| match value.text()? {
         "none" => Ok((Auth::None, None)),
         text if text.contains('{') => Ok((Auth::Auto, Some(template(value)?))),
         _ => Ok((value.choice(AUTHS)?, None)),
+    };
+    let DeValue::Table(_) = value.raw() else {
+        let (auth, by) = method(value)?;
+        return Ok((auth, by, None));
+    };
+    let table = value.table()?;
+    let Some(how) = table.get("method") else {
+        return Err(value.error("missing `method`: basic, basic-raw or post"));
+    };
+    let (auth, by) = method(how)?;
+    if by.is_none() && !matches!(auth, Auth::Basic | Auth::BasicRaw | Auth::Post | Auth::Public) {
+        return Err(how.error("only basic, basic-raw and post send an ID and a secret"));
     }
+    let part = |key: &'static str, usual: &str| match table.get(key) {
+        Some(part) => template(part),
+        None => Template::parse(usual).map_err(|why| value.error(why)),
+    };
+    let name = |key: &'static str, usual: &str| match table.get(key) {
+        Some(name) => name.text().map(str::to_string),
+        None => Ok(usual.to_string()),
+    };
+    let client = ClientNames {
+        id: part("id", "{client_id}")?,
+        secret: part("secret", "{client_secret}")?,
+        id_name: name("id_name", "client_id")?,
+        secret_name: name("secret_name", "client_secret")?,
+    };
+    table.done()?;
+    Ok((auth, by, Some(Box::new(client))))
 }
 
 /// A table whose entries `read` takes, each for itself.

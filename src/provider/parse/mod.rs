@@ -15,8 +15,8 @@ use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
     AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, DayOrder, Device, Discover, Encode,
-    Expiry, Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Provider, Redirect, Refresh, Rules, Shape, State,
-    Step, Template, Test, Unit, Use, Zero, check,
+    Expiry, Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Pkce, Provider, Redirect, Refresh, Rules, Shape,
+    State, Step, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -299,7 +299,8 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
         None => base.and_then(|b| b.assertion.clone()),
     };
     let reply = table("response");
-    let grant = Grant {
+    let pkce = own.read("pkce", None, |v| v.choice(Pkce::NAMES).map(Some));
+    let mut grant = Grant {
         name,
         help: text("help").or(base.map(|b| b.help.clone())).unwrap_or_default(),
         flow,
@@ -311,6 +312,7 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
         call: call(Some(own), shared.call, own, base.map(|b| &b.call)),
         response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response)),
         assertion,
+        pkce: pkce.or(base.map(|b| b.pkce)).unwrap_or(Pkce::S256),
         client: own.read("client", base.map_or(ClientRequirement::Named, |b| b.client), |v| {
             v.choice(&[
                 ("optional", ClientRequirement::Optional),
@@ -322,6 +324,12 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
         warning: text("warning").or(base.and_then(|b| b.warning.clone())),
     };
     reply.iter().for_each(Table::finish);
+    if let Some(pkce) = pkce {
+        if flow != Flow::AuthorizationCode {
+            own.note("`pkce` is for the flow authorization-code");
+        }
+        [Some(&mut grant.call), grant.begin.as_mut()].into_iter().flatten().for_each(|call| pkce.put_into(call));
+    }
     grant
 }
 

@@ -29,7 +29,9 @@ pub(super) fn begin(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<P
     // Some servers want PKCE here too; RFC 8628 does not know it.
     let verifier = pkce::verifier();
     inputs.set("code_verifier", verifier.expose());
-    inputs.set("code_challenge", &pkce::challenge(&verifier));
+    if let Some(challenge) = pkce::challenge(&verifier, grant.pkce) {
+        inputs.set("code_challenge", &challenge);
+    }
     let told = Told { name: &format!("the grant {}", grant.name), rules: &grant.response };
     let answer = exchange::ask_for_reply(host, profile, &told, begin, inputs)?;
     let reply = &answer.value;
