@@ -2,41 +2,40 @@
 //! is the real one; a test makes its own.
 #![expect(clippy::disallowed_methods, reason = "the one place that reads them")]
 
+mod programs;
+mod sending;
 #[cfg(test)]
 pub mod testing;
+mod watched;
 
 use crate::base::env::Env;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::{Lines, Secret, without_line_break};
-use crate::base::text::escape;
-use crate::base::url::{Url, is_local, is_local_address};
 use crate::cli::{Color, Global};
-use crate::oauth::request::{ClientCertificate, Request, Response};
+use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::{Patience, RealStores, Store, StoreError, Stores};
+use crate::storage::secrets::shared::{Network, Setting};
+use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
 use crate::system::files;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{self, Events, Head, Http, NetworkSettings};
-use crate::system::process::{self, Failed, Said};
-use crate::system::progress::{Progress, Style};
+use crate::system::http::{self, Http, NetworkSettings};
+use crate::system::process::Failed;
+use crate::system::progress::Style;
 use crate::system::terminal::{Echo, Hidden, Terminal};
+use std::cell::OnceCell;
 use std::ffi::OsString;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
+use watched::Watched;
 use zeroize::Zeroizing;
 
 /// The variable that says which event a hook is told of. Where it is set, no hook is run: one that runs `tok` itself would
 /// set off the next.
 pub const EVENT: &str = "TOK_EVENT";
-
-/// Set for what a `command` of the config runs, so that a tok among that runs no command in turn: two profiles whose
-/// commands ask tok for each other would go on for ever. It does not begin with `TOK_`, as it is not a setting and goes on
-/// to children.
-const IN_COMMAND: &str = "_TOK_IN_COMMAND";
 
 /// The most that a file a user names, or a command's output, may hold, in bytes.
 pub const LIMIT: u64 = 1 << 20;
@@ -59,10 +58,12 @@ pub struct Host {
     pub events: Vec<Event>,
     /// The secret stores.
     stores: Box<dyn Stores>,
+    /// The settings of stores on the network, once the config is read.
+    store_settings: Setting,
     /// The network; the real one is made at the first request.
-    http: Option<Http>,
+    http: OnceCell<Http>,
     /// Set while an API says where to go.
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<sending::Elsewhere>,
 }
 
 /// Something that a hook is told. It holds no secret.
@@ -80,94 +81,6 @@ pub struct Event {
     pub command: Vec<String>,
 }
 
-/// A store that is waited for where a person watches.
-struct Watched {
-    store: Box<dyn Store>,
-    style: Style,
-    what: String,
-}
-
-impl Watched {
-    fn watch<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
-        let what = self.what.clone();
-        let _progress = Progress::begin(self.style, move || format!("waiting for {what}…"));
-        call(self.store.as_mut())
-    }
-}
-
-impl Store for Watched {
-    fn get(&mut self, profile: &str) -> std::result::Result<Option<Secret>, StoreError> {
-        self.watch(|store| store.get(profile))
-    }
-
-    fn set(&mut self, profile: &str, entry: &Secret) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.set(profile, entry))
-    }
-
-    fn ready(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.ready())
-    }
-
-    fn prepare(&mut self) -> std::result::Result<(), StoreError> {
-        self.watch(|store| store.prepare())
-    }
-
-    fn forget(&mut self, profile: &str) -> std::result::Result<bool, StoreError> {
-        self.watch(|store| store.forget(profile))
-    }
-}
-
-/// What a login to an API may be sent to by what the API says.
-struct Elsewhere {
-    /// The hosts that a person has named. They may be anywhere; with one that is on this machine or its own link, so may
-    /// all others.
-    named: Vec<String>,
-}
-
-impl Elsewhere {
-    fn names(&self, host: &str) -> bool {
-        self.named.iter().any(|named| named.eq_ignore_ascii_case(host))
-    }
-}
-
-/// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
-struct Notes<'a> {
-    events: &'a mut dyn Events,
-    lines: Vec<String>,
-    /// Whether the server must not be on this machine or its own link.
-    is_elsewhere: bool,
-    /// Where it was reached.
-    reached: Option<IpAddr>,
-}
-
-impl Events for Notes<'_> {
-    fn allows(&self, address: IpAddr) -> bool {
-        !(self.is_elsewhere && is_local_address(address)) && self.events.allows(address)
-    }
-
-    fn reached(&mut self, address: IpAddr) {
-        self.reached = Some(address);
-        self.events.reached(address);
-    }
-
-    fn connected(&mut self) -> Result<()> {
-        self.events.connected()
-    }
-
-    fn reply_by(&self, deadline: Instant) -> Instant {
-        self.events.reply_by(deadline)
-    }
-
-    fn received(&mut self, head: &Head, body: &[u8]) {
-        self.events.received(head, body);
-    }
-
-    fn note(&mut self, line: &str) {
-        self.events.note(line);
-        self.lines.push(line.to_string());
-    }
-}
-
 impl Host {
     /// The real host.
     pub fn real() -> Host {
@@ -182,9 +95,17 @@ impl Host {
             terminal: Terminal::real(),
             settings: FilesRead::default(),
             events: Vec::new(),
-            http: None,
+            store_settings: Arc::new(|_| Ok(None)),
+            http: OnceCell::new(),
             elsewhere: None,
         }
+    }
+
+    /// A host that asks for what a store needs, with this environment, until `deadline`. It says nothing.
+    pub fn apart(env: Env, deadline: Instant) -> Host {
+        let mut host = Host { env, ..Host::real() };
+        host.clock.deadline = deadline;
+        host
     }
 
     /// Where things are kept.
@@ -269,45 +190,13 @@ impl Host {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// Sends `request` before the call's deadline.
-    ///
-    /// # Errors
-    /// As [`Http`].
-    pub fn send(&mut self, request: &Request) -> Result<Response> {
-        self.send_until(request, self.clock.deadline, &mut ())
+    fn http(&self) -> Http {
+        self.http.get_or_init(|| http::real(self.network_settings(), clock::now)).clone()
     }
 
-    /// Sends `request` before `deadline`, and tells `events` of it. Its notes go to the terminal as well, after the
-    /// reply.
-    ///
-    /// # Errors
-    /// As [`Http`].
-    pub fn send_until(&mut self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
-        let settings = self.http.is_none().then(|| self.network_settings());
-        let http = self.http.get_or_insert_with(|| http::real(settings.unwrap_or_default(), clock::now));
-        let host = Url::parse(&request.url).map(|url| url.host).unwrap_or_default();
-        let named = self.elsewhere.as_ref().map(|elsewhere| elsewhere.names(host));
-        // An address that is one by its text alone has been looked at before.
-        let is_elsewhere = named == Some(false) && !is_local(host);
-        let mut notes = Notes { events, lines: Vec::new(), is_elsewhere, reached: None };
-        let to = escape(host);
-        let progress = Progress::begin(self.terminal.progress(), move || format!("waiting for {to}…"));
-        let answer = http(request, deadline, &mut notes);
-        progress.end();
-        // A server that answers there has shown its certificate.
-        if named == Some(true) && answer.is_ok() && notes.reached.is_some_and(is_local_address) {
-            self.elsewhere = None;
-        }
-        notes.lines.iter().for_each(|line| self.terminal.detail(line));
-        answer
-    }
-
-    /// From here on an API says where to go: a host is not connected to on this machine or its own link. That is decided
-    /// by the address, which only the connection knows. The hosts of `named`, URLs that a person gives, are not concerned;
-    /// with one that is there itself, no host is.
-    pub fn keep_off_this_machine<'u>(&mut self, named: impl IntoIterator<Item = &'u str>) {
-        let hosts = named.into_iter().filter_map(|url| Url::parse(url).ok()).map(|url| url.host.to_string());
-        self.elsewhere = Some(Elsewhere { named: hosts.collect() });
+    /// Where stores on the network find their settings from now on.
+    pub fn set_store_settings(&mut self, settings: Setting) {
+        self.store_settings = settings;
     }
 
     fn network_settings(&self) -> NetworkSettings {
@@ -332,12 +221,24 @@ impl Host {
         http::check_client_certificate(client_certificate)
     }
 
-    /// The store of that choice; `None` for none.
+    /// The store of that choice, for the entry of `profile`; `None` for none.
     ///
     /// # Errors
     /// Where it cannot even be tried.
-    pub fn store(&self, choice: &StoreChoice) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
-        let opened = self.stores.open(choice, self.patience())?;
+    pub fn store(
+        &self,
+        choice: &StoreChoice,
+        profile: &str,
+    ) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
+        let network = || {
+            let http = self.http();
+            Network {
+                send: Arc::new(move |request, deadline| http(request, deadline, &mut ()).map_err(|e| e.to_string())),
+                setting: self.store_settings.clone(),
+                deadline: self.clock.deadline,
+            }
+        };
+        let opened = self.stores.open(Opening { choice, profile, patience: self.patience(), network: &network })?;
         let style = self.terminal.progress();
         let what = match choice {
             StoreChoice::Keyring => "the keyring, which may be asking for its password".to_string(),
@@ -412,72 +313,6 @@ impl Host {
             true => files::read_stream(std::io::stdin(), LIMIT, self.clock.deadline),
             false => files::read_user_file(path, LIMIT, self.clock.deadline),
         }
-    }
-
-    /// What the command prints, without one trailing line break. It runs without a shell, without stdin and without
-    /// any `TOK_` variable. On a terminal its stderr is ours, as it may ask for a password; elsewhere it is shown if the
-    /// command fails, and with `-v`.
-    ///
-    /// # Errors
-    /// In words without its output.
-    pub fn run_command(&mut self, words: &[String], lines: Lines) -> std::result::Result<Secret, Failed> {
-        let mark = (OsString::from(IN_COMMAND), OsString::from("1"));
-        let env = self.env.for_children().chain(std::iter::once((&mark.0, &mark.1)));
-        let said = process::output(words, env, None, self.clock.deadline, LIMIT);
-        Ok(Secret::read(&self.shown(said)?, lines)?)
-    }
-
-    /// The stdout of a program; its stderr goes to ours where it says why the program failed.
-    fn shown(&mut self, said: std::result::Result<Said, Failed>) -> std::result::Result<Zeroizing<Vec<u8>>, Failed> {
-        match &said {
-            Ok(said) => said.stderr.lines().for_each(|line| self.terminal.detail(line)),
-            Err(failed) => failed.stderr.lines().for_each(|line| self.terminal.quote(line)),
-        }
-        said.map(|said| said.stdout)
-    }
-
-    /// Whether this tok may run a command of the config: not if one has started it.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn may_run_commands(&self) -> std::result::Result<(), Failed> {
-        match self.env.has(IN_COMMAND) {
-            true => Err("it is not run, since tok itself was started by such a command".to_string().into()),
-            false => Ok(()),
-        }
-    }
-
-    /// Runs the hook of `event`, which is told of it by variables, for at most `limit`. It gets no stdin and no other
-    /// variable of ours; its stdout is dropped, its stderr is as in [`Host::run_command`].
-    ///
-    /// # Errors
-    /// In words without its output.
-    pub fn run_hook(&mut self, event: &Event, limit: Duration) -> std::result::Result<(), Failed> {
-        let told = [
-            (EVENT, Some(event.name)),
-            ("TOK_EVENT_PROFILE", Some(&event.profile)),
-            ("TOK_EVENT_REASON", Some(&event.reason)),
-            ("TOK_EVENT_HINT", event.hint.as_deref()),
-        ];
-        let told = told.map(|(name, text)| text.map(|text| (OsString::from(name), OsString::from(text))));
-        let told = told.iter().flatten().map(|(name, text)| (name, text));
-        let env = self.env.for_children().chain(told);
-        let said = process::output(&event.command, env, None, Instant::now() + limit, LIMIT);
-        match said {
-            // A warning is all that comes of it.
-            Err(failed) if self.terminal.quiet => Err(failed),
-            said => self.shown(said).map(drop),
-        }
-    }
-
-    /// Runs the command as [`Host::run_command`] does, with `input` as its stdin; what it prints is dropped.
-    ///
-    /// # Errors
-    /// In words without its output.
-    pub fn feed_command(&mut self, words: &[String], input: &Secret) -> std::result::Result<(), Failed> {
-        let bytes = Zeroizing::new(input.expose().as_bytes().to_vec());
-        let said = process::output(words, self.env.for_children(), Some(bytes), self.clock.deadline, LIMIT);
-        self.shown(said).map(drop)
     }
 
     /// Asks a person, without echo where it is a secret; an empty answer is `None`. Their time does not count.

@@ -83,6 +83,7 @@ pub mod profile {
         pub use crate::profile::config::{Config, ConfigValue, Edit, PlainValue, edit};
     }
     pub mod discovery {
+        pub use crate::oauth::metadata::First;
         pub use crate::profile::discovery::{Copies, discover, jwks};
     }
 }

@@ -11,7 +11,8 @@ fn root() -> &'static Path {
 
 /// The pages for people: path and text.
 fn pages() -> Vec<(PathBuf, String)> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs =
+        fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let pages = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| root().join(name));
     let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).unwrap());
     pages.into_iter().chain(docs).map(read).collect()

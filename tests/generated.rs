@@ -216,6 +216,7 @@ const CONFIGS: &[(&str, &str)] = &[
     ("Values from elsewhere", "[profile.p]\nx = { PROBE = 1 }"),
     ("The identity of a CI job: `{ ci = … }`", "[profile.p]\nx = { ci = \"auto\", PROBE = 1 }"),
     ("Hooks: `[on]`", "[on]\nPROBE = 1"),
+    ("The vault: `[vault]`", "[vault]\nPROBE = 1"),
 ];
 
 /// The tables of a provider file, by their heading in `docs/providers.md`, likewise.

@@ -66,12 +66,17 @@ const UNSAFE: &[(&str, usize)] =
     &[("main.rs", 3), ("system/memory.rs", 9), ("system/signals.rs", 3), ("system/start.rs", 1)];
 
 /// Texts that are spelt as a provider is and belong to something else, by file: formats and CI services that the contract
-/// names, subcommands of the programs of two of them, the user name that stands beside a token.
+/// names, subcommands of the programs of two of them, the user name that stands beside a token, a store.
 const NAMESAKES: &[(&str, &str)] = &[
+    ("base/name.rs", "vault"),
+    ("base/jose/public.rs", "x"),
     ("cmd/credential/mod.rs", "oauth2"),
     ("profile/ci/handed_over.rs", "oidc"),
+    ("profile/ci/mod.rs", "bitbucket"),
     ("profile/ci/mod.rs", "github"),
     ("profile/ci/mod.rs", "gitlab"),
+    ("profile/config.rs", "vault"),
+    ("storage/choice.rs", "vault"),
 ];
 
 /// Hosts of a provider's file that stand in a text about something else: documentation of a CI service.

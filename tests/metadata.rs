@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 use tok::Host;
 use tok::testing::base::error::{Kind, kind};
-use tok::testing::profile::discovery::{Copies, discover, jwks};
+use tok::testing::profile::discovery::{Copies, First, discover, jwks};
 
 /// The home of a test that runs apart.
 const HOME: &str = "METADATA_TEST_HOME";
@@ -133,7 +133,7 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         let token_endpoint = Ok(Some(format!("{}/token", server.origin)));
         for _ in 0..2 {
             assert_eq!(
-                discover(&mut host, &issuer, None, Copies::Allowed).unwrap().endpoint("token_endpoint"),
+                discover(&mut host, &issuer, First::OpenId, None, Copies::Allowed).unwrap().endpoint("token_endpoint"),
                 token_endpoint
             );
         }
@@ -141,7 +141,7 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         assert!(head.contains("\r\naccept: application/json\r\n") && head.contains("\r\nuser-agent: tok/"), "{head}");
         let both = ["/t/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t"];
         assert_eq!(server.asked(), both);
-        discover(&mut host, &issuer, None, Copies::Refused).unwrap();
+        discover(&mut host, &issuer, First::OpenId, None, Copies::Refused).unwrap();
         assert_eq!(server.asked(), both);
         // Two minutes later, as it were.
         let files = copies(home);
@@ -151,13 +151,15 @@ fn metadata_is_found_kept_and_outlives_a_short_outage() {
         std::fs::write(&files[0], copy.to_string()).unwrap();
         server.set("/t/.well-known/openid-configuration", 500, "", "");
         assert_eq!(
-            discover(&mut host, &issuer, None, Copies::Allowed).unwrap().endpoint("token_endpoint"),
+            discover(&mut host, &issuer, First::OpenId, None, Copies::Allowed).unwrap().endpoint("token_endpoint"),
             token_endpoint
         );
         let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
         assert!(said.contains("server error (status 500); using a copy that is 2 min old\n"), "{said}");
         assert_eq!(
-            discover(&mut host, &issuer, None, Copies::Refused).map_err(|error| kind(&error)).unwrap_err(),
+            discover(&mut host, &issuer, First::OpenId, None, Copies::Refused)
+                .map_err(|error| kind(&error))
+                .unwrap_err(),
             Kind::Unavailable
         );
         assert_eq!(files.len(), 1);
@@ -169,13 +171,13 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
     apart("a_server_without_metadata_and_one_that_redirects_are_told_apart", |home| {
         let server = Server::start();
         let (mut host, _) = host();
-        let error = discover(&mut host, &server.origin, None, Copies::Allowed).unwrap_err();
+        let error = discover(&mut host, &server.origin, First::OpenId, None, Copies::Allowed).unwrap_err();
         let shown = error.to_string();
         assert!(shown.starts_with(&format!("{}: it publishes no metadata: nothing at ", server.origin)), "{shown}");
         assert_eq!((kind(&error), server.asked().len()), (Kind::Refused, 2));
         let line = "Location: https://e.example/x?code=hunter2\r\n";
         server.set("/.well-known/openid-configuration", 302, line, "");
-        let error = discover(&mut host, &server.origin, None, Copies::Allowed).unwrap_err();
+        let error = discover(&mut host, &server.origin, First::OpenId, None, Copies::Allowed).unwrap_err();
         assert!(
             kind(&error) == Kind::Reply
                 && format!("{error:#}").contains("to https://e.example/x?…, which tok does not follow")
@@ -183,10 +185,10 @@ fn a_server_without_metadata_and_one_that_redirects_are_told_apart() {
         assert_eq!(server.asked().len(), 1);
         let nobody = refusing::Refusing::new();
         host.clock.set_timeout(Duration::from_secs(100));
-        let error = discover(&mut host, &nobody.url(), None, Copies::Allowed).unwrap_err();
+        let error = discover(&mut host, &nobody.url(), First::OpenId, None, Copies::Allowed).unwrap_err();
         assert_eq!(kind(&error), Kind::Unavailable, "{error}");
         for issuer in ["http://a.example", "https://u:hunter2@a.example"] {
-            let error = discover(&mut host, issuer, None, Copies::Allowed).unwrap_err();
+            let error = discover(&mut host, issuer, First::OpenId, None, Copies::Allowed).unwrap_err();
             assert!(kind(&error) == Kind::Config && !error.to_string().contains("hunter2"), "{error}");
         }
         assert!(copies(home).is_empty());

@@ -16,5 +16,22 @@ pub fn is_value_name(name: &str) -> bool {
 }
 
 /// The config keys of a profile itself, which cannot be a value's name.
-pub const CONFIG_KEYS: &[&str] =
-    &["provider", "grant", "store", "cache", "min_ttl", "ca_file", "client_metadata_url", "hosts", "on", "profile"];
+pub const CONFIG_KEYS: &[&str] = &[
+    "provider",
+    "grant",
+    "store",
+    "cache",
+    "min_ttl",
+    "ca_file",
+    "client_metadata_url",
+    "share",
+    "hosts",
+    "on",
+    "profile",
+    "vault",
+];
+
+/// Those of [`CONFIG_KEYS`] that a profile may have; the others stand at the top alone.
+pub fn profile_keys<'a>() -> impl Iterator<Item = &'a str> {
+    CONFIG_KEYS.iter().copied().filter(|key| !["profile", "vault"].contains(key))
+}

@@ -318,9 +318,13 @@ pub struct LoginArgs {
     /// Store the secrets too, so that `tok get` can run this grant again on its own
     #[arg(long)]
     pub keep: bool,
-    /// Where to store secrets: keyring, file, none or helper:NAME (docker-credential-NAME)
+    /// Where to store secrets: keyring, file, none, helper:NAME (docker-credential-NAME), or for many machines
+    /// vault:MOUNT/FOLDER, kubernetes:NAMESPACE/PREFIX or program:NAME (tok-store-NAME)
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
+    /// Move the session to another store, without a new login
+    #[arg(long, value_name = "STORE")]
+    pub move_to: Option<String>,
     /// Do not open a browser: show the URL to open, and ask for the URL that the browser ends at
     #[arg(long)]
     pub no_browser: bool,

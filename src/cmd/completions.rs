@@ -112,7 +112,7 @@ impl Words {
 }
 
 /// The stores that `--store` takes.
-const STORES: [&str; 4] = ["keyring", "file", "none", "helper:"];
+const STORES: [&str; 7] = ["keyring", "file", "none", "helper:", "vault:", "kubernetes:", "program:"];
 
 /// The whole command with names that complete where they belong: profiles, providers, grants, stores. Options are
 /// offered behind `-`, and where nothing else is.
@@ -134,6 +134,7 @@ fn command(catalog: &Catalog, providers: Vec<String>, words: &Words) -> clap::Co
         ("profile", profiles.clone()),
         ("grant", grants),
         ("store", STORES.map(str::to_string).to_vec()),
+        ("move_to", STORES.map(str::to_string).to_vec()),
         ("providers", providers),
     ];
     let mut command = crate::cli::command(catalog, None);

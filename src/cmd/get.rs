@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// `tok get`: gets the token and writes it to stdout, or to a file.
 ///
 /// # Errors
-/// Each kind of the contract; stdout is then empty, but for a format whose protocol has an answer for failures.
+/// Each kind of the contract, and stdout is then empty; none in a format whose protocol has an answer for failures.
 pub fn run(context: &mut Context, args: &Get) -> Result<()> {
     if args.watch {
         return watch::run(context, args);
@@ -35,20 +35,20 @@ pub fn run(context: &mut Context, args: &Get) -> Result<()> {
     if let (Some(_), Format::Aws) = (masking, format) {
         return Err(Error::new(Kind::Usage, "--mask", "this format prints other secrets than the token").into());
     }
+    // Google's client for Python takes stderr for a part of the answer.
+    context.host.terminal.quiet |= format == Format::GcpExecutable;
     let made = text(context, &args.token, format, &args.how);
     if let (Some(masking), Ok((got, text))) = (masking, &made) {
         mask(context, masking, got, format, text).in_profile(&args.token.profile)?;
     }
-    match (made, to) {
-        (Ok((_, text)), Some(path)) if path != Path::new("-") => {
+    match (made, file) {
+        (Ok((_, text)), Some(path)) => {
             let path = absolute(path)?;
             Ok(write(context, &path, &text).map(drop).map_err(|error| cannot_write(&path, &error))?)
         }
         (Ok((_, text)), _) => context.answer(text.expose()),
-        (Err(error), _) if format == Format::GcpExecutable => {
-            context.print(&output::failure(&error))?;
-            Err(error)
-        }
+        // The caller reads why at status 0 alone; at another one it says no more than that.
+        (Err(error), None) if format == Format::GcpExecutable => context.answer(&output::failure(&error)),
         (Err(error), _) => Err(error),
     }
 }

@@ -12,6 +12,7 @@ use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::StoreErrorKind;
+use crate::token::Token;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
@@ -115,6 +116,11 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
         tokens.extend(elsewhere.all());
         any |= elsewhere.clear().map_err(|e| not_removed(&e.to_string()))?;
     }
+    tokens.extend(opened.access.iter().filter_map(|shared| Token::parse(shared.token.expose().as_bytes())));
+    if profile.store.is_shared() && !opened.credentials.is_empty() {
+        let text = format!("{name}: ending the session of every machine that uses the {} store", profile.store);
+        context.host.terminal.tell(&text);
+    }
     let mut broken = false;
     if let Some(trouble) = opened.trouble.clone() {
         let holds = noted.as_ref().is_some_and(|n| n.refresh_token || !n.secrets.is_empty());
@@ -144,7 +150,7 @@ fn one(context: &mut Context, name: &str) -> Result<()> {
     if let Some(noted) = &noted
         && noted.store != profile.store.to_string()
         && let Ok(choice) = StoreChoice::parse(&noted.store)
-        && let Ok(Some(mut other)) = context.host.store(&choice)
+        && let Ok(Some(mut other)) = context.host.store(&choice, name)
     {
         any |= other.forget(name).map_err(|trouble| open_store::store_error(&profile, &trouble))?;
     }

@@ -81,6 +81,7 @@ impl<'h> Context<'h> {
                 Setup { config: profile::load_config(host, &config_path)?, library: Library::new(host), config_path }
             }
         };
+        host.set_store_settings(profile::stores::settings(host, &setup.config));
         Ok(Context { host, setup, plain: false })
     }
 

@@ -100,6 +100,7 @@ fn broken(context: &Context, name: String, noted: IndexEntry, why: String) -> Ro
     let config = context.setup.config.profiles.get(&name);
     let status = Status {
         readiness: Readiness::Unknown,
+        renewable: false,
         reason: Some(why),
         as_of: None,
         account: noted.account,
@@ -166,9 +167,9 @@ pub fn to_json(rows: &[Row]) -> String {
 /// What is there, a line for each.
 pub fn to_list(context: &Context, rows: &[Row]) -> String {
     let cells = |row: &Row| {
-        let Status { readiness, account, store, .. } = &row.status;
+        let Status { account, store, .. } = &row.status;
         let account = account.clone().unwrap_or("-".into());
-        [row.profile.clone(), escape(&row.provider), account, readiness.words().into(), escape(store)]
+        [row.profile.clone(), escape(&row.provider), account, row.status.words().into(), escape(store)]
     };
     let head = ["PROFILE", "PROVIDER", "ACCOUNT", "STATUS", "STORE"];
     if rows.is_empty() {
@@ -181,9 +182,9 @@ pub fn to_list(context: &Context, rows: &[Row]) -> String {
 /// The state of each, with why and since when.
 pub fn to_status(context: &Context, rows: &[Row]) -> String {
     let cells = |row: &Row| {
-        let Status { readiness, account, store, .. } = &row.status;
+        let Status { account, store, .. } = &row.status;
         let account = account.clone().unwrap_or("-".into());
-        [row.profile.clone(), account, readiness.words().into(), escape(store), details(context, row)]
+        [row.profile.clone(), account, row.status.words().into(), escape(store), details(context, row)]
     };
     let head = ["PROFILE", "ACCOUNT", "STATUS", "STORE", "DETAILS"];
     if rows.is_empty() {
@@ -214,6 +215,8 @@ fn details(context: &Context, row: &Row) -> String {
     parts.extend(as_of.map(|at| format!("checked {}", clock.local(at))));
     if matches!(readiness, Readiness::LoginNeeded | Readiness::Unknown) {
         parts.push(format!("run: {}", row.status.login));
+    } else if *readiness == Readiness::Ready && !row.status.renewable {
+        parts.push(format!("then run: {}", row.status.login));
     }
     parts.join("; ")
 }

@@ -75,6 +75,9 @@ pub fn run(context: &mut Context, args: &Show) -> Result<()> {
             "expires_in": at.map(|at| (at - now).max(0)),
             "never_expires": token.expires == Expires::Never,
             "header": token.header.0,
+            "headers": token.headers().map(|(name, _)| name).collect::<Vec<_>>(),
+            "query": token.query.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "hosts": token.hosts,
             "extra": token.extra,
             "claims_decoded_not_verified": crate::base::jose::jwt::claims(token.access_token.expose()),
         })
@@ -238,9 +241,14 @@ fn to_text(context: &Context, profile: &Profile, object: &Value) -> String {
             for (label, key) in
                 [("  by grant", "grant"), ("  type", "token_type"), ("  scope", "scope"), ("  header", "header")]
             {
-                if !token[key].is_null() {
+                if !token[key].is_null() && token[key] != "" {
                     line(label, plain(&token[key]));
                 }
+            }
+            for (label, key, first) in [("  header", "headers", 1), ("  query", "query", 0), ("  API", "hosts", 0)] {
+                let all = token[key].as_array().into_iter().flatten();
+                let skipped = if token["header"] == "" { 0 } else { first };
+                all.skip(skipped).for_each(|one| line(label, plain(one)));
             }
             for (name, value) in token["extra"].as_object().into_iter().flatten() {
                 line(&format!("  {}", escape(name)), plain(value));

@@ -9,11 +9,12 @@ use crate::base::time::Time;
 use crate::oauth::request::{Request, Response};
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::{Patience, Store, StoreError, StoreErrorKind, Stores};
+use crate::storage::secrets::{Opening, Patience, Store, StoreError, StoreErrorKind, Stores};
 use crate::system::clock::Clock;
 use crate::system::files_read::FilesRead;
-use crate::system::http::{Events, Head};
+use crate::system::http::{Events, Head, Http};
 use crate::system::terminal::Terminal;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::Write;
@@ -62,7 +63,8 @@ impl World {
             settings: FilesRead::default(),
             events: Vec::new(),
             stores: Box::new(stores.clone()),
-            http: None,
+            store_settings: Arc::new(|_| Ok(None)),
+            http: OnceCell::new(),
             elsewhere: None,
         };
         World { host, stores, sent: Arc::default(), err, folder }.answering(|_| panic!("nothing was to be sent"))
@@ -83,7 +85,7 @@ impl World {
     /// With a network that answers each request by `answer`. An `Err` comes before the connection stands.
     pub fn answering(mut self, answer: impl Fn(&Request) -> Result<Response> + Send + Sync + 'static) -> World {
         let sent = self.sent.clone();
-        self.host.http = Some(Arc::new(move |request: &Request, _: Instant, events: &mut dyn Events| {
+        let http: Http = Arc::new(move |request: &Request, _: Instant, events: &mut dyn Events| {
             lock(&sent).push(request.clone());
             let answered = answer(request)?;
             events.connected()?;
@@ -92,7 +94,8 @@ impl World {
             let head = Head { status: answered.status, lines: lines.concat().into_bytes().into() };
             events.received(&head, &answered.body);
             Ok(Response { received: Time::from_secs(START), ..answered })
-        }));
+        });
+        self.host.http = OnceCell::from(http);
         self
     }
 
@@ -211,8 +214,8 @@ impl MapStores {
 }
 
 impl Stores for MapStores {
-    fn open(&self, choice: &StoreChoice, _: Patience) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
-        if *choice == StoreChoice::None {
+    fn open(&self, opening: Opening) -> std::result::Result<Option<Box<dyn Store>>, StoreError> {
+        if *opening.choice == StoreChoice::None {
             return Ok(None);
         }
         lock(&self.0).does(Deed::Open)?;

@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 /// Where the metadata of `issuer` may be, in the order in which the URLs are tried: OpenID Connect Discovery 1.0 §4.1
 /// appends to the issuer, RFC 8414 §3.1 inserts behind its host; and each name is found in the other's place (§5 there).
-/// One trailing slash of the issuer is dropped by all.
+/// One trailing slash of the issuer is dropped by all. `first`: whose place comes first.
 ///
 /// # Errors
 /// What is wrong with the issuer, in words that follow its name: it is neither https nor loopback, or has a query or a
 /// fragment (RFC 8414 §2), or is itself a metadata URL.
-pub fn addresses(issuer: &str) -> std::result::Result<Vec<String>, String> {
+pub fn addresses(issuer: &str, first: First) -> std::result::Result<Vec<String>, String> {
     let path = Url::parse(issuer)?.rest;
     if path.contains(['?', '#']) {
         return Err("has a query or a fragment".into());
@@ -24,15 +24,27 @@ pub fn addresses(issuer: &str) -> std::result::Result<Vec<String>, String> {
     }
     let host = issuer.strip_suffix(path).unwrap_or(issuer);
     let path = path.strip_suffix('/').unwrap_or(path);
-    let mut all = vec![
-        format!("{host}{path}/.well-known/openid-configuration"),
-        format!("{host}/.well-known/oauth-authorization-server{path}"),
-    ];
-    if !path.is_empty() {
-        all.push(format!("{host}/.well-known/openid-configuration{path}"));
-        all.push(format!("{host}{path}/.well-known/oauth-authorization-server"));
+    let openid = format!("{host}{path}/.well-known/openid-configuration");
+    let oauth = format!("{host}/.well-known/oauth-authorization-server{path}");
+    let openid_inserted = format!("{host}/.well-known/openid-configuration{path}");
+    let oauth_appended = format!("{host}{path}/.well-known/oauth-authorization-server");
+    let mut all = match first {
+        First::OpenId => vec![openid, oauth, openid_inserted, oauth_appended],
+        First::OAuth => vec![oauth, openid_inserted, openid, oauth_appended],
+    };
+    if path.is_empty() {
+        all.truncate(2);
     }
     Ok(all)
+}
+
+/// Which metadata are looked for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// OpenID Connect's: what most issuers have.
+    OpenId,
+    /// RFC 8414's, as the Model Context Protocol demands of a client (Authorization Server Metadata Discovery).
+    OAuth,
 }
 
 /// The metadata of an authorization server, checked to be from the expected issuer. Unused members do no
@@ -215,17 +227,24 @@ mod tests {
             "https://a.example/.well-known/openid-configuration",
             "https://a.example/.well-known/oauth-authorization-server",
         ];
-        assert_eq!(addresses("https://a.example").unwrap(), bare);
-        assert_eq!(addresses("https://a.example/").unwrap(), bare);
+        assert_eq!(addresses("https://a.example", First::OpenId).unwrap(), bare);
+        assert_eq!(addresses("https://a.example/", First::OpenId).unwrap(), bare);
         let deep = [
             "https://a.example:8443/t/1/.well-known/openid-configuration",
             "https://a.example:8443/.well-known/oauth-authorization-server/t/1",
             "https://a.example:8443/.well-known/openid-configuration/t/1",
             "https://a.example:8443/t/1/.well-known/oauth-authorization-server",
         ];
-        assert_eq!(addresses("https://a.example:8443/t/1").unwrap(), deep);
-        assert_eq!(addresses("https://a.example:8443/t/1/").unwrap(), deep);
-        assert_eq!(addresses("http://[::1]:8/t//").unwrap()[0], "http://[::1]:8/t//.well-known/openid-configuration");
+        assert_eq!(addresses("https://a.example:8443/t/1", First::OpenId).unwrap(), deep);
+        assert_eq!(addresses("https://a.example:8443/t/1/", First::OpenId).unwrap(), deep);
+        assert_eq!(
+            addresses("http://[::1]:8/t//", First::OpenId).unwrap()[0],
+            "http://[::1]:8/t//.well-known/openid-configuration"
+        );
+        // The cases of the client tests of the MCP SDKs, as facts.
+        let oauth = |issuer| addresses(issuer, First::OAuth).unwrap();
+        assert_eq!(oauth("https://a.example"), [bare[1], bare[0]]);
+        assert_eq!(oauth("https://a.example:8443/t/1"), [deep[1], deep[2], deep[0], deep[3]]);
         for issuer in [
             "a.example",
             "http://a.example",
@@ -237,7 +256,7 @@ mod tests {
             "https://a.example/t x",
             "",
         ] {
-            assert!(addresses(issuer).is_err(), "{issuer}");
+            assert!(addresses(issuer, First::OpenId).is_err(), "{issuer}");
         }
     }
 

@@ -87,6 +87,7 @@ fn managing(method: Method, url: &str, token: Option<&Secret>, ca_file: Option<&
         body: None,
         repeat: Repeat::Freely,
         client_certificate: None,
+        ca_pem: None,
         link_local: false,
         ca_file: ca_file.map(Path::to_path_buf),
     }

@@ -37,6 +37,8 @@ pub struct Request {
     pub client_certificate: Option<ClientCertificate>,
     /// The profile's `ca_file`: trusted certificates in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// Further certificates to trust, as PEM.
+    pub ca_pem: Option<String>,
     /// Whether `http` to a link-local address is allowed too, which then goes through no proxy: a metadata service.
     pub link_local: bool,
 }
@@ -318,6 +320,7 @@ pub fn build(
         repeat,
         client_certificate,
         ca_file: None,
+        ca_pem: None,
         link_local: false,
     })
 }
@@ -352,6 +355,7 @@ pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
         repeat: Repeat::Freely,
         client_certificate: None,
         ca_file: ca_file.map(Path::to_path_buf),
+        ca_pem: None,
         link_local: false,
     }
 }

@@ -80,6 +80,7 @@ pub fn request(asked: &Asked) -> Request {
         repeat: Repeat::Freely,
         client_certificate: None,
         ca_file: asked.ca_file.map(Path::to_path_buf),
+        ca_pem: None,
         link_local: false,
     }
 }

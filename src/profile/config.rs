@@ -35,6 +35,8 @@ pub enum ConfigValue {
 pub struct ConfigSettings {
     /// `store`
     pub store: Option<StoreChoice>,
+    /// `share`: whether machines that share a store share access tokens too.
+    pub share: Option<bool>,
     /// `cache`: whether access tokens are cached on disk.
     pub cache: Option<bool>,
     /// `min_ttl` in seconds.
@@ -82,7 +84,17 @@ pub struct Config {
     pub settings: ConfigSettings,
     /// The profiles by name.
     pub profiles: BTreeMap<String, ProfileConfig>,
+    /// `[vault]`: how the store `vault:…` is reached.
+    pub vault: BTreeMap<String, ConfigValue>,
+    /// `share` in `[vault]`.
+    pub vault_share: Option<bool>,
 }
+
+/// What `share` may say.
+const SHARE: [(&str, bool); 2] = [("tokens", true), ("session", false)];
+
+/// The keys of `[vault]` with a value of their own; `share` stands there too.
+const VAULT_KEYS: [&str; 8] = ["address", "namespace", "ca_file", "auth", "auth_mount", "role", "secret_id", "jwt"];
 
 impl Config {
     /// Reads the text of the config file `path`; `home` is what `~/` means in it.
@@ -93,7 +105,12 @@ impl Config {
         let doc = Document::new(path.display().to_string(), text);
         let parsed = doc.parse()?;
         let root = doc.table(parsed.get_ref(), 0..0);
-        let mut config = Config { settings: settings(&root, home)?, profiles: BTreeMap::new() };
+        let mut config = Config { settings: settings(&root, home)?, ..Config::default() };
+        if let Some(table) = root.get("vault") {
+            let table = table.table()?;
+            config.vault_share = table.get("share").map(|v| v.choice(&SHARE)).transpose()?;
+            config.vault = vault(&table, home)?;
+        }
         if let Some(profiles) = root.get("profile") {
             for (name, at, value) in profiles.table()?.all() {
                 if !is_name(&name) {
@@ -116,6 +133,7 @@ impl Config {
 fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
     Ok(ConfigSettings {
         store: table.get("store").map(|v| StoreChoice::parse(v.text()?).map_err(|why| v.error(why))).transpose()?,
+        share: table.get("share").map(|v| v.choice(&SHARE)).transpose()?,
         cache: table.get("cache").map(|v| v.choice(&[("disk", true), ("off", false)])).transpose()?,
         min_ttl: table
             .get("min_ttl")
@@ -125,6 +143,27 @@ fn settings(table: &Table, home: Option<&Path>) -> Result<ConfigSettings> {
         client_metadata_url: table.get("client_metadata_url").map(client_url).transpose()?,
         hooks: table.get("on").map_or(Ok(Hooks::default()), hooks)?,
     })
+}
+
+fn vault(table: &Table, home: Option<&Path>) -> Result<BTreeMap<String, ConfigValue>> {
+    let mut settings = BTreeMap::new();
+    for name in VAULT_KEYS {
+        let Some(value) = table.get(name) else { continue };
+        let setting = match name {
+            "auth" => {
+                let all = ["token", "approle", "kubernetes", "jwt"].map(|auth| (auth, auth));
+                ConfigValue::Text(Secret::new(value.choice(&all)?))
+            }
+            "ca_file" => {
+                let path = path(value, value.text()?, home)?;
+                ConfigValue::Text(Secret::new(path.to_string_lossy()))
+            }
+            _ => config_value(&value, home)?,
+        };
+        settings.insert(name.to_string(), setting);
+    }
+    table.done()?;
+    Ok(settings)
 }
 
 /// draft-ietf-oauth-client-id-metadata-document §3: https, with a path, without user info and fragment.
@@ -192,7 +231,7 @@ fn profile(doc: &Document, table: &Table, home: Option<&Path>) -> Result<Profile
         // Whether the provider knows this value is asked when the profile is used; an impossible name is refused
         // at once.
         if !is_value_name(&name) || name.ends_with("_file") {
-            let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+            let keys = crate::base::name::profile_keys();
             return Err(unknown(doc, at, "key", &name, keys));
         }
         let given = config_value(&value, home)?;

@@ -8,10 +8,10 @@ use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::host::Host;
 use crate::oauth::client_auth;
-use crate::oauth::metadata::{Metadata, addresses, keys, object};
+use crate::oauth::metadata::{First, Metadata, addresses, keys, object};
 use crate::oauth::reply::{Class, redirect};
 use crate::oauth::request::{self, Response, Values};
-use crate::provider::{Auth, Grant, Param};
+use crate::provider::{Auth, Discover, Grant, Param};
 use crate::storage::documents::{DocumentCache, MINUTE};
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl Profile {
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
         }
-        let metadata = discover(host, &issuer, self.ca_file.as_deref(), copies)?;
+        let metadata = discover(host, &issuer, self.metadata_first(), self.ca_file.as_deref(), copies)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };
@@ -72,6 +72,11 @@ impl Profile {
         }
         self.metadata = Some(metadata);
         Ok(())
+    }
+
+    /// Which metadata of its issuer are looked for first.
+    pub fn metadata_first(&self) -> First {
+        if self.provider.discover == Discover::Resource { First::OAuth } else { First::OpenId }
     }
 
     /// The issuer as its metadata name it, else as it is given; `None` where none is known or it names many.
@@ -119,9 +124,15 @@ impl Profile {
 /// [`Kind::Config`] where the issuer cannot be one; [`Kind::Refused`] where it publishes no metadata; [`Kind::Reply`] where what it publishes is
 /// no metadata or is another issuer's, and for a redirect, which is not followed; [`Kind::Unavailable`] where the
 /// server could not be reached or answers with a server error; else as [`Host::send`].
-pub fn discover(host: &mut Host, issuer: &str, ca_file: Option<&Path>, copies: Copies) -> Result<Metadata> {
+pub fn discover(
+    host: &mut Host,
+    issuer: &str,
+    first: First,
+    ca_file: Option<&Path>,
+    copies: Copies,
+) -> Result<Metadata> {
     // Not shown: it may hold a password.
-    let addresses = addresses(issuer).map_err(|why| {
+    let addresses = addresses(issuer, first).map_err(|why| {
         Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
             .hint("give the issuer as the server's operator writes it, such as https://login.example.com")
     })?;
@@ -237,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_next_address_is_asked_where_there_is_nothing() {
-        let all = addresses(ISSUER).unwrap();
+        let all = addresses(ISSUER, First::OpenId).unwrap();
         let found = |replies: &[(u16, &str)]| {
             let mut asked = 0;
             let result = search(ISSUER, &all, &mut |url| {

@@ -175,7 +175,7 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
     let name = crate::base::text::escape_to(name, 80);
     let error = Error::new(Kind::Config, format!("no profile or provider `{name}`"), "");
     if config.profiles.contains_key(&name) {
-        let keys = || crate::base::name::CONFIG_KEYS.iter().copied().filter(|key| *key != "profile");
+        let keys = crate::base::name::profile_keys;
         // Whatever has the form of a value's name is taken for one, until there is a provider that does not know it.
         let mistyped = own.values.iter().find_map(|(value, (_, at))| Some((value, at, nearest(value, keys())?)));
         if let Some((value, at, near)) = mistyped {
@@ -187,7 +187,10 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
     // The built-in provider that knows a server by its issuer alone.
     let by_issuer = built_in().map(|(name, _)| name).find(|name| {
         let loaded = library.provider(host, name).ok().flatten();
-        loaded.is_some_and(|loaded| loaded.provider.discover == Discover::Issuer)
+        // Others are of one vendor, and say so.
+        let is_any =
+            |provider: &Provider| provider.discover == Discover::Issuer && provider.about.kind == Some("standard");
+        loaded.is_some_and(|loaded| is_any(&loaded.provider))
     });
     match (near(host, library, &names, &name), by_issuer.filter(|_| is_name(&name))) {
         (Some(near), _) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),

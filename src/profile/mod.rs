@@ -8,6 +8,7 @@ mod flags;
 mod hosts;
 pub mod library;
 mod owner;
+pub mod stores;
 #[cfg(test)]
 pub mod testing;
 mod values;
@@ -44,6 +45,8 @@ pub struct Profile {
     pub store: StoreChoice,
     /// Whether its access tokens are cached on disk.
     pub cache: bool,
+    /// Whether machines that share its store share its access tokens too.
+    pub shares_tokens: bool,
     /// The minimum remaining lifetime in seconds, if a setting gives one.
     pub min_ttl: Option<i64>,
     /// Certificates trusted besides the system's.
@@ -188,10 +191,12 @@ impl Profile {
             Some(_) => return Err(Error::new(Kind::Usage, "TOK_CACHE", "expected disk or off").into()),
             None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
         };
+        let of_vault = config.vault_share.filter(|_| matches!(store, StoreChoice::Vault { .. }));
         let mut profile = Profile {
             name: name.into(),
             store,
             cache,
+            shares_tokens: own.settings.share.or(config.settings.share).or(of_vault).unwrap_or(true),
             min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
             client_metadata_url: own
@@ -263,14 +268,27 @@ impl Profile {
 
     /// The command that logs in with the options of this call. A secret is none of them: it is asked for.
     pub fn login_command(&self, grant: Option<&Grant>) -> String {
+        self.command(grant, None, |source| *source == Source::Flag)
+    }
+
+    /// [`Profile::login_command`] for the profile `other`: variables and config of this one are not that one's, so what they
+    /// give is an option too.
+    pub fn login_command_as(&self, grant: &Grant, other: &str) -> String {
+        let is_own =
+            |source: &Source| matches!(source, Source::Flag | Source::Env(_) | Source::EnvFile(_) | Source::Config);
+        self.command(Some(grant), Some(other), is_own)
+    }
+
+    fn command(&self, grant: Option<&Grant>, other: Option<&str>, takes: impl Fn(&Source) -> bool) -> String {
         let mut words = vec!["tok".to_string(), "login".into(), self.name.clone()];
         words.extend(grant.map(|grant| grant.name.clone()));
         for (name, given) in &self.given {
-            if given.source == Source::Flag && self.param(name).is_some_and(|param| !param.secret) {
+            if takes(&given.source) && self.param(name).is_some_and(|param| !param.secret) {
                 let flag = format!("--{}", name.replace('_', "-"));
                 words.extend(given.text.iter().flatten().flat_map(|text| [flag.clone(), text.expose().to_string()]));
             }
         }
+        words.extend(other.into_iter().flat_map(|other| ["--as".to_string(), other.to_string()]));
         // What no shell can quote, a NUL, is in no command line.
         shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| format!("tok login {}", self.name))
     }

@@ -159,7 +159,7 @@ impl Profile {
     pub(super) fn check_config_values(&self) -> Result<()> {
         for (name, (given, at)) in &self.config.values {
             let Some(param) = self.provider.param(name).or(refresh_token_param(&self.provider, name)) else {
-                let keys = crate::base::name::CONFIG_KEYS.iter().copied().filter(|k| *k != "profile");
+                let keys = crate::base::name::profile_keys();
                 let names = self.provider.params.iter().map(|p| p.name.as_str()).chain(keys);
                 let doc = Document::new("", "");
                 let why = unknown(&doc, 0..0, "key or value", name, names).why;

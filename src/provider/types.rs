@@ -5,6 +5,7 @@ use super::template::Template;
 use super::usage::Use;
 use crate::base::jose::Algorithm;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A provider: one token endpoint and its ways to a token.
 #[derive(Clone, Debug)]
@@ -410,6 +411,8 @@ pub struct Refresh {
     pub dead: Vec<Test>,
     /// The non-interactive grant to run then, if any.
     pub fallback: Option<String>,
+    /// How long after a refresh the provider still takes the old refresh token; zero: not at all.
+    pub grace: Duration,
 }
 
 /// The HTTP methods of requests.

@@ -21,6 +21,7 @@ use crate::session::kept;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::shared;
 use crate::session::status;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry, Refusal};
@@ -99,8 +100,10 @@ pub fn obtain(
     }
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
-    let obtained = obtain_with(host, &wanted, &grant, &mut opened);
-    if let (Ok((token, _)), false) = (&obtained, no_store) {
+    let obtained = obtain_with(host, &wanted, &grant, &mut opened, answers);
+    if let (Ok((token, source)), false) = (&obtained, no_store)
+        && *source != TokenSource::Cache
+    {
         status::note_issued(host, profile, &opened, token.received.secs());
     }
     if let (Ok((token, _)), Some(own), Some(_)) = (&obtained, cache, &elsewhere) {
@@ -132,6 +135,7 @@ fn obtain_with(
     wanted: &Wanted,
     grant: &Grant,
     opened: &mut OpenStore,
+    answers: &dyn Fn(&Token, i64) -> bool,
 ) -> Result<(Token, TokenSource)> {
     let profile = wanted.profile;
     let provider = &profile.provider;
@@ -152,15 +156,21 @@ fn obtain_with(
     };
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
-        match refresh::refresh(host, wanted, opened, &secrets)? {
-            Some(token) => return Ok((token, TokenSource::Refresh)),
+        let refreshed = match profile.store.is_shared() {
+            true => shared::renew(host, wanted, opened, &secrets, answers)?,
+            false => refresh::refresh(host, wanted, opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
+        };
+        match refreshed {
+            Some(found) => return Ok(found),
             None => {
                 step = plan::after_death(&plan::Situation { refresh_token: false, ..situation });
                 if let plan::Step::LoginNeeded(grant, _) = &step {
-                    let ended = "the session has ended";
-                    let error =
-                        Error::new(Kind::LoginNeeded, ended, "the provider no longer accepts the refresh token")
-                            .hint(format!("run: tok login {} {}", profile.name, grant.name));
+                    let why = match &opened.ended {
+                        Some(ended) => shared::told(ended),
+                        None => "the provider no longer accepts the refresh token".to_string(),
+                    };
+                    let error = Error::new(Kind::LoginNeeded, "the session has ended", why)
+                        .hint(format!("run: tok login {} {}", profile.name, grant.name));
                     return Err(opened.bring_again(host, profile, error).into());
                 }
             }
@@ -170,6 +180,12 @@ fn obtain_with(
         plan::Step::Run(grant) => {
             let token = run(host, wanted, grant, opened, &secrets)?;
             Ok((token, TokenSource::Grant))
+        }
+        plan::Step::LoginNeeded(lacking, _) if let Some(ended) = opened.ended.clone() => {
+            shared::note_ended(host, profile, opened);
+            Err(Error::new(Kind::LoginNeeded, "the session has ended", shared::told(&ended))
+                .hint(format!("run: tok login {} {}", profile.name, lacking.name))
+                .into())
         }
         plan::Step::LoginNeeded(lacking, missing) => Err(match profile.not_offered(lacking, &missing) {
             Some(error) if lacking == grant => error,
@@ -257,7 +273,17 @@ fn run(
                 };
                 status::note_refusal(host, profile, opened, refusal);
             }
-            return Err(error.into());
+            // What was stored may have been replaced at the provider.
+            let stored = inputs.kept_names().next().filter(|_| error.kind == Kind::Refused && !apart);
+            return Err(match (stored, &error.hint) {
+                (Some(_), Some(hint)) => {
+                    let hint =
+                        format!("{hint}; or log in with a new secret: tok login {} {}", profile.name, grant.name);
+                    error.hint(hint)
+                }
+                _ => error,
+            }
+            .into());
         }
     };
     let url = profile.session_url(inputs.values()).unwrap_or_default();
@@ -289,6 +315,7 @@ fn run(
         index(host, profile, opened, &issued);
     }
     put(host, wanted, grant, &token);
+    shared::share(opened, profile, wanted.known, &token);
     drop(hold);
     host.terminal.release_messages();
     Ok(token)

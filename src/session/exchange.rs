@@ -353,7 +353,13 @@ fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Op
     let Some(Source::Metadata(issuer)) = profile.given.get(name).map(|given| given.source.clone()) else { return None };
     let key = profile.param(name)?.metadata.as_ref()?;
     let mutual = matches!(call.auth, Auth::Tls | Auth::TlsSelfSigned);
-    let fresh = match discovery::discover(host, &issuer, profile.ca_file.as_deref(), discovery::Copies::Refused) {
+    let fresh = match discovery::discover(
+        host,
+        &issuer,
+        profile.metadata_first(),
+        profile.ca_file.as_deref(),
+        discovery::Copies::Refused,
+    ) {
         Ok(metadata) => metadata,
         Err(error) => {
             host.terminal.detail(&format!("{}: its metadata cannot be fetched: {error:#}", profile.name));

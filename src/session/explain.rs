@@ -52,7 +52,8 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
     }
     if let Some(trouble) = &opened.trouble {
         let error = store_error(profile, trouble);
-        if variables.is_empty() {
+        // One on the network was set up on purpose.
+        if variables.is_empty() || profile.store.is_shared() {
             return error;
         }
         // A store error does not matter to a user who has never logged in.
@@ -69,7 +70,7 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
     }
     if let Some(differs) = contradiction {
         return Error::new(Kind::LoginNeeded, what, format!("the session differs in {differs}"))
-            .hint(format!("log in to both: {login} --as {}", hints::free_name(host, name)));
+            .hint(format!("log in to both: {}", profile.login_command_as(grant, &hints::free_name(host, name))));
     }
     let kept = missing.iter().find(|name| opened.credentials.secrets.contains_key(*name));
     if let (Some(kept), Some(home), Some(to)) = (kept, &opened.credentials.secrets_for, url.and_then(origin))

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 pub fn lock(host: &mut Host, state: &Path, name: &str) -> error::Result<Lock> {
     let deadline = host.clock.deadline;
     let unusable = |path: &Path, error: io::Error| {
+        let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<Unsafe>()).copied();
         Error::new(Kind::Other, format!("{} cannot be used", path.display()), error.to_string())
-            .hint("check its owner and mode: only you may have write access")
+            .hint(reason.map_or("see how to mend it: tok doctor".to_string(), |reason| reason.mend(path)))
     };
     files::private_dir(state).map_err(|error| unusable(state, error))?;
     let mut say = |holder: Option<u32>| {

@@ -3,6 +3,7 @@
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
+use crate::base::text::escape_to;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
@@ -12,8 +13,11 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
 use crate::storage::journal;
+use crate::storage::secrets::shared::{Over, Put, SharedStore};
 use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
+use crate::system::machine;
 use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
+use crate::token::shared::{Ended, Lease, SharedEntry, SharedToken};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +34,16 @@ pub struct OpenStore {
     state: Option<PathBuf>,
     /// The lock of the state folder that guards what is kept, where that is another.
     elsewhere: Option<Elsewhere>,
+    /// Whether other machines share the store: nothing of this machine's then guards what it holds.
+    is_shared: bool,
+    /// Why the session has ended, and who is renewing it, where many machines share the store.
+    pub ended: Option<Ended>,
+    /// Who is renewing the session.
+    pub lease: Option<Lease>,
+    /// The access tokens that machines share.
+    pub access: Vec<SharedToken>,
+    /// When this was opened, in seconds since 1970.
+    now: i64,
     /// Whether it was said why the state folder that the entry names is not used.
     told: bool,
 }
@@ -47,6 +61,11 @@ impl OpenStore {
             is_read: false,
             state: None,
             elsewhere: None,
+            is_shared: false,
+            ended: None,
+            lease: None,
+            access: Vec::new(),
+            now: 0,
             told: false,
         }
     }
@@ -60,7 +79,9 @@ impl OpenStore {
     pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> OpenStore {
         let mut opened = OpenStore::nothing();
         opened.state = host.folders().ok().map(|folders| folders.state.clone());
-        match host.store(choice) {
+        opened.is_shared = choice.is_shared();
+        opened.now = host.clock.now().secs();
+        match host.store(choice, name) {
             Ok(store) => opened.store = store,
             Err(trouble) => opened.trouble = Some(trouble),
         }
@@ -82,7 +103,8 @@ impl OpenStore {
             if self.trouble.is_some() {
                 return Ok(());
             }
-            let place = match self.credentials.is_empty() && self.credentials.journal.is_none() {
+            let place = match self.is_shared || self.credentials.is_empty() && self.credentials.journal.is_none() {
+                // No folder of one machine guards what many share.
                 true => StateFolder::Own,
                 false => guard::place(self.state.as_deref(), self.credentials.folder.as_ref()),
             };
@@ -150,12 +172,20 @@ impl OpenStore {
     /// Reads the entry once more.
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
+        let (is_shared, mut of_all) = (self.is_shared, SharedEntry::default());
         let entry = store.get(name).and_then(|entry| match entry {
+            Some(entry) if is_shared => SharedEntry::parse(&entry)
+                .map(|entry| {
+                    of_all = entry;
+                    std::mem::take(&mut of_all.credentials)
+                })
+                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.why }),
             Some(entry) => Credentials::parse(&entry)
                 .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
             None => Ok(Credentials::default()),
         });
         self.is_read = entry.is_ok();
+        (self.ended, self.lease, self.access) = (of_all.ended, of_all.lease, of_all.access);
         match entry {
             Ok(credentials) => (self.credentials, self.trouble) = (credentials, None),
             Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),
@@ -164,7 +194,8 @@ impl OpenStore {
 
     /// Finds out whether an entry could be written where there is none; [`OpenStore::trouble`] tells if not.
     pub fn check_ready(&mut self) {
-        if self.credentials.is_empty()
+        // That it can be read says nothing of a place that has rights for each.
+        if (self.credentials.is_empty() || self.is_shared)
             && self.trouble.is_none()
             && let Some(store) = &mut self.store
         {
@@ -182,6 +213,11 @@ impl OpenStore {
         }
     }
 
+    /// The store with versions, where many machines share it.
+    pub fn shared(&mut self) -> Option<&mut dyn SharedStore> {
+        self.store.as_mut()?.shared()
+    }
+
     /// Whether something can be kept.
     pub fn is_usable(&self) -> bool {
         self.store.is_some() && self.trouble.is_none()
@@ -193,6 +229,9 @@ impl OpenStore {
     /// # Errors
     /// As the store.
     pub fn write(&mut self, profile: &str, mut credentials: Credentials) -> std::result::Result<(), StoreError> {
+        if self.is_shared {
+            return self.write_shared(profile, credentials);
+        }
         if let Some(store) = &mut self.store {
             let past = self.credentials.journal.as_ref().map(|own| journal::name(profile, &own.key));
             credentials.folder = guarding(self.elsewhere.as_ref(), self.state.as_deref(), credentials.folder);
@@ -211,6 +250,59 @@ impl OpenStore {
         Ok(())
     }
 
+    /// [`OpenStore::write`] to a store that many machines share: a new login, whatever stands there.
+    fn write_shared(&mut self, profile: &str, credentials: Credentials) -> std::result::Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if credentials.is_empty() {
+            self.end_shared(profile)?;
+        } else {
+            let entry = SharedEntry::begin(credentials, digest::random(16), digest::random(16));
+            store.set(profile, &entry.text())?;
+            self.credentials = entry.credentials;
+        }
+        self.is_read = true;
+        Ok(())
+    }
+
+    /// Ends the session for all machines: what is left says so, and holds no secret.
+    fn end_shared(&mut self, profile: &str) -> std::result::Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let is_ended = self.ended.is_some() && self.credentials.is_empty();
+        if is_ended || store.get(profile).is_ok_and(|entry| entry.is_none()) {
+            return Ok(());
+        }
+        store.set(profile, &ended("logged out", self.now).text())?;
+        self.read(profile);
+        self.shared().map_or(Ok(()), |store| store.end(profile))
+    }
+
+    /// Empties the entry, if it still is what was read last, and says `why` where many machines share it; else reads it
+    /// again: `false`.
+    ///
+    /// # Errors
+    /// As the store; [`StoreErrorKind::Unreachable`] while another machine renews the session.
+    pub fn leave(&mut self, profile: &str, why: &str) -> std::result::Result<bool, StoreError> {
+        if !self.is_shared {
+            return self.forget(profile).map(|_| true);
+        }
+        let (was, text) = (self.credentials.write(), ended(why, self.now).text());
+        let Some(store) = self.shared() else { return Ok(true) };
+        let held = store.read(profile)?;
+        let entry = held.entry.as_ref().and_then(|entry| SharedEntry::parse(entry).ok()).unwrap_or_default();
+        if let Some(lease) = &entry.lease {
+            let why = format!("{} is renewing the session; try again when it has", escape_to(&lease.host, 80));
+            return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
+        }
+        let is_left = entry.credentials.write() == was
+            && matches!(store.write(profile, &text, Over::This(held.version.as_deref()))?, Put::Done(_));
+        if is_left {
+            store.end(profile)?;
+        }
+        self.read(profile);
+        // A write whose reply was lost may have been made.
+        Ok(is_left || self.ended.is_some())
+    }
+
     /// The state folder whose lock guards the entry.
     pub fn guarding_state(&self) -> Option<&Path> {
         self.elsewhere.as_ref().map(|held| Path::new(&held.folder.path)).or(self.state.as_deref())
@@ -218,7 +310,7 @@ impl OpenStore {
 
     /// Whether there is a store that can hold the key of a journal without losing what it holds.
     pub fn can_keep_key(&self) -> bool {
-        self.is_usable() && self.is_read
+        self.is_usable() && self.is_read && !self.is_shared
     }
 
     /// Puts a key for the journal into the entry, and the state folder that it lies in, where they are missing. An entry
@@ -277,6 +369,12 @@ impl OpenStore {
     }
 }
 
+/// The entry of a session that has ended. As of another login: a reply that is still on its way belongs to none any more.
+fn ended(why: &str, at: i64) -> SharedEntry {
+    let entry = SharedEntry::begin(Credentials::default(), digest::random(16), digest::random(16));
+    SharedEntry { ended: Some(Ended { why: why.into(), host: machine::name(), at }), ..entry }
+}
+
 /// [`OpenStore::secrets_for`] of an entry.
 pub fn secrets_for(kept: &Credentials, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
     let home = url.and_then(origin);
@@ -325,6 +423,11 @@ pub fn store_error(profile: &Profile, trouble: &StoreError) -> Error {
     store_error_of(&profile.store, &profile.name, trouble)
 }
 
+/// `path` for a shell.
+fn quoted(path: &str) -> String {
+    shlex::try_quote(path).map_or(path.into(), |quoted| quoted.into())
+}
+
 /// The same of the profile `name`, which may be unknown.
 pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> Error {
     let what = match trouble.trouble {
@@ -334,16 +437,43 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
         StoreErrorKind::Refused => format!("the {store} store refused"),
         StoreErrorKind::Unwritable => format!("nothing can be written to the {store} store"),
         StoreErrorKind::Corrupt => format!("the {store} store cannot be read"),
+        StoreErrorKind::Unreachable => format!("the {store} store cannot be reached"),
         StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", name),
     };
+    let is_of_entry = matches!(trouble.trouble, StoreErrorKind::Corrupt | StoreErrorKind::Entry);
+    if store.is_shared() && !is_of_entry {
+        // No other store is what its machines have in common.
+        return Error::new(Kind::Store, what, trouble.why.clone()).hint(match trouble.trouble {
+            StoreErrorKind::Unreachable => "try again later, or find out more: tok doctor",
+            _ => "find out more: tok doctor",
+        });
+    }
     let hint = match trouble.trouble {
         StoreErrorKind::Refused if *store == StoreChoice::File => {
-            "allow only yourself access: chmod 700 for its folder, chmod 600 for the file"
+            let hint = match trouble.why.rsplit_once(": ") {
+                Some((path, why)) if why.starts_with("others have access") => {
+                    let mode = if path.ends_with(".json") { 600 } else { 700 };
+                    format!("make it yours alone: chmod {mode} {}", quoted(path))
+                }
+                Some((path, "it belongs to another user")) => {
+                    format!("make it yours: sudo chown \"$(id -un)\" {}", quoted(path))
+                }
+                Some((path, "it is a symbolic link")) => {
+                    format!("replace it with what it points to, or start over: rm {}", quoted(path))
+                }
+                Some((path, _)) => format!("look at it: ls -ld {}", quoted(path)),
+                None => "see what is wrong with it: tok doctor".into(),
+            };
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(hint);
         }
         StoreErrorKind::Unwritable => {
             "make room for it, or choose another store: --store at tok login, TOK_STORE elsewhere"
         }
-        StoreErrorKind::Corrupt if *store == StoreChoice::File => "move the file away or repair it, then log in again",
+        StoreErrorKind::Corrupt if *store == StoreChoice::File => {
+            let path = trouble.why.rsplit_once(": ").map_or("PATH".into(), |(path, _)| quoted(path));
+            let hint = format!("move it away, then log in again: mv {path} {path}.old && tok login {name}");
+            return Error::new(Kind::Store, what, trouble.why.clone()).hint(hint);
+        }
         StoreErrorKind::Locked => {
             let how = match UNLOCK {
                 Some(command) if *store == StoreChoice::Keyring => {
@@ -358,6 +488,7 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("use a file: tok login {} --store file; or set TOK_STORE=file", name));
         }
+        StoreErrorKind::Unreachable => return Error::new(Kind::Store, what, trouble.why.clone()),
         StoreErrorKind::Refused => {
             return Error::new(Kind::Store, what, trouble.why.clone())
                 .hint(format!("use another store: tok login {} --store file", name));

@@ -144,7 +144,7 @@ fn refused(host: &Host, grant: &Grant, error: &Error, session: &Session) -> Refu
 
 /// What a refresh asks for that is not the session's own, by the name of its value: other scopes, another audience,
 /// resource or client. A refusal then says nothing of the session.
-fn asks_for_more(
+pub fn asks_for_more(
     profile: &Profile,
     grant: &Grant,
     inputs: &Inputs,

@@ -37,7 +37,7 @@ impl Clients {
     /// As the store.
     pub fn open(host: &Host, choice: &StoreChoice, issuer: &str) -> std::result::Result<Clients, StoreError> {
         let entry = Registrations::entry_name(issuer).unwrap_or_default();
-        let mut store = host.store(choice)?.filter(|_| !entry.is_empty());
+        let mut store = host.store(choice, &entry)?.filter(|_| !entry.is_empty());
         let text = store.as_mut().map_or(Ok(None), |store| store.get(&entry))?;
         let all = text.and_then(|text| Registrations::parse(&text).ok()).unwrap_or_default();
         Ok(Clients { store, entry, all })

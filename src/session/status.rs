@@ -10,6 +10,7 @@ use crate::provider::Grant;
 use crate::session::hints;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
+use crate::session::shared;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry, Refusal, StoreTrouble};
 use crate::token::credentials::Credentials;
@@ -62,6 +63,8 @@ impl Readiness {
 pub struct Status {
     /// What it can do now.
     pub readiness: Readiness,
+    /// Whether it is more than the cached token: another can be had unattended.
+    pub renewable: bool,
     /// Why not more.
     pub reason: Option<String>,
     /// When that was last seen, in seconds since 1970.
@@ -109,13 +112,20 @@ pub fn of(host: &Host, profile: &Profile, noted: Option<&IndexEntry>) -> Status 
     let issued = noted.and_then(|n| n.issued_at).max(token.as_ref().map(|token| token.received.secs()));
     let looked = noted.and_then(|n| n.looked_at);
     let good = token.as_ref().filter(is_good);
+    let renewable = renewal.readiness == Readiness::Renews;
     let (readiness, reason, at) = match (good, renewal) {
-        (Some(_), Renewal { readiness: Readiness::Renews, .. }) => (Readiness::Ready, None, None),
+        (Some(_), Renewal { readiness: Readiness::Renews, .. }) => {
+            (Readiness::Ready, noted.and_then(|n| n.renewing.clone()), None)
+        }
+        (None, Renewal { readiness: Readiness::Renews, reason: None, at }) => {
+            (Readiness::Renews, noted.and_then(|n| n.renewing.clone()), at)
+        }
         (Some(_), other) => (Readiness::Ready, other.reason, other.at),
         (None, other) => (other.readiness, other.reason, other.at),
     };
     Status {
         readiness,
+        renewable,
         reason,
         as_of: at.or(issued).max(looked),
         account: account(
@@ -230,9 +240,13 @@ fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry
             Renewal::not(format!("the session differs in {differs}"))
         }
         plan::Step::LoginNeeded(grant, missing) => {
-            let reason = match missing.as_slice() {
-                [] => format!("the grant {} needs a person, and there is no session", grant.name),
-                missing => format!("no session, and {} neither given nor stored", list(missing)),
+            let stored = missing.iter().any(|name| entry.secrets.iter().any(|kept| kept == name));
+            let reason = match (missing.as_slice(), &entry.origin, &home) {
+                (_, Some(was), Some(now)) if stored && !is_home => {
+                    format!("its stored secrets go to {was} only, not to {now}")
+                }
+                ([], ..) => format!("the grant {} needs a person, and there is no session", grant.name),
+                (missing, ..) => format!("no session, and {} neither given nor stored", list(missing)),
             };
             Renewal::not(reason)
         }
@@ -243,6 +257,16 @@ fn list(names: &[String]) -> String {
     match names {
         [one] => format!("{one} is"),
         several => format!("{} are", several.join(" and ")),
+    }
+}
+
+impl Status {
+    /// Its state, as people read it in a table: a token whose end is that of the session too is not as good as another.
+    pub fn words(&self) -> &'static str {
+        match self.readiness {
+            Readiness::Ready if !self.renewable => "ready, cannot renew",
+            readiness => readiness.words(),
+        }
     }
 }
 
@@ -330,6 +354,10 @@ pub fn note_looked(host: &Host, profile: &Profile, opened: &OpenStore) -> Option
                 fill(entry, profile);
                 entry.looked_at = Some(at);
                 entry.refresh_token = session.is_some();
+                if let Some(ended) = &opened.ended {
+                    let why = shared::told(ended);
+                    entry.refusal = Some(Refusal { ended: true, why, at: ended.at, ..Refusal::default() });
+                }
                 entry.identity = session.as_ref().map(|session| session.identity.clone());
                 entry.secrets = secrets.keys().cloned().collect();
                 if session.is_some() || !secrets.is_empty() {
@@ -341,5 +369,7 @@ pub fn note_looked(host: &Host, profile: &Profile, opened: &OpenStore) -> Option
             });
         }
     }
-    index.read()
+    let lease = opened.lease.as_ref();
+    let renewing = lease.map(|lease| format!("{} is renewing it", escape_to(&lease.host, 80)));
+    index.read().map(|entry| IndexEntry { renewing, ..entry })
 }

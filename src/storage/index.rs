@@ -44,6 +44,9 @@ pub struct IndexEntry {
     pub refusal: Option<Refusal>,
     /// Why the store could not be read when it was last opened, until it can be.
     pub store_trouble: Option<StoreTrouble>,
+    /// Which machine was seen to renew the session just now; not kept.
+    #[serde(skip)]
+    pub renewing: Option<String>,
     /// When a person last had the store looked at (`status --online`), in seconds since 1970.
     pub looked_at: Option<i64>,
 }

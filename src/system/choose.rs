@@ -46,6 +46,8 @@ impl Terminal {
             .with_page_size(PAGE)
             .with_help_message("type to search, Enter chooses")
             .with_scorer(&score)
+            // The row would break where the label stands before it.
+            .with_formatter(&|chosen| choices.get(chosen.index).map(|choice| choice.name.clone()).unwrap_or_default())
             .raw_prompt_skippable();
         match chosen {
             Ok(chosen) => Ok(chosen.map(|chosen| chosen.index)),

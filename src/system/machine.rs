@@ -3,6 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+/// This machine's name in its network, for messages to people: nothing is decided by it.
+pub fn name() -> String {
+    #[cfg(unix)]
+    return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    return "another machine".into();
+}
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessState {

@@ -177,7 +177,7 @@ impl Terminal {
     pub fn print(&mut self, text: &str) -> Result<()> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::new(Kind::Other, "cannot write to stdout", error.to_string()))
+                Err(Error::new(Kind::Other, "cannot write to stdout", crate::system::files::why(&error)))
             }
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod freshness;
 pub mod identity;
+pub mod shared;
 
 use crate::base::secret::Secret;
 use crate::base::time::Time;

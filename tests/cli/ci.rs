@@ -208,6 +208,17 @@ fn a_managed_identity_of_azure_gives_a_token_for_a_resource() {
         sandbox.set("AZURE_POD_IDENTITY_AUTHORITY_HOST", place);
         get(&sandbox).run().fails(2).says("AZURE_POD_IDENTITY_AUTHORITY_HOST").soon();
     }
+    // What Azure Arc sets.
+    let before = server.count();
+    for runner in ["auto", "azure-vm"] {
+        let mut sandbox = deploy(&server, runner);
+        sandbox.set("IDENTITY_ENDPOINT", format!("{}/metadata/identity/oauth2/token", server.url()));
+        sandbox.set("IMDS_ENDPOINT", server.url());
+        let out = get(&sandbox).run().fails(3).says("Azure Arc");
+        let command = format!("{{ command = [\"az\",\"account\",\"get-access-token\",\"--resource\",\"{AUDIENCE}\"");
+        out.hints_at(&command);
+    }
+    assert_eq!(server.count(), before);
 }
 
 #[test]

@@ -393,13 +393,30 @@ fn the_config_of_the_page_works_and_so_do_the_recipes() {
     put(&world.sandbox.work().join("ci/tok.toml"), config.as_bytes());
     world.sandbox.run(line.trim().strip_prefix("tok ").unwrap()).silent().prints(&format!("{TOKEN}\n"));
 
-    let recipes = blocks("The others", "toml").remove(0);
+    let recipes = blocks("The others", "toml").concat();
     let file = world.sandbox.file_arg("projected", identity());
     let recipes = recipes.replace("/var/run/secrets/tokens/id.example.com", &file);
     put(&world.sandbox.work().join("ci/tok.toml"), recipes.as_bytes());
     world.sandbox.set("BITBUCKET_STEP_OIDC_TOKEN", identity());
     let words = "sts get-web-identity-token --audience https://id.example.com --signing-algorithm RS256 --query WebIdentityToken --output text";
     world.program("aws", &format!("[ \"$*\" = '{words}' ] || exit 2\necho '{}'", identity()));
+    // With the words of their documents.
+    let stand_in = |name: &str, words: &str| {
+        world.program(name, &format!("[ \"$*\" = '{words}' ] || exit 2\necho '{}'", identity()));
+    };
+    stand_in("az", "account get-access-token --resource api://AzureADTokenExchange --query accessToken --output tsv");
+    stand_in(
+        "gcloud",
+        "auth print-identity-token --impersonate-service-account deploy@project.iam.gserviceaccount.com --audiences https://id.example.com --include-email",
+    );
+    stand_in("kubectl", "create token deploy --audience https://id.example.com --duration 10m");
+    for name in ["azure-arc", "impersonated", "requested"] {
+        world
+            .sandbox
+            .run(&format!("get {name} --no-store --config ci/tok.toml"))
+            .silent()
+            .prints(&format!("{TOKEN}\n"));
+    }
     for name in ["from-variable", "from-file", "from-program"] {
         world.sandbox.run(&format!("get {name} --ci --config ci/tok.toml")).silent().prints(&format!("{TOKEN}\n"));
         assert_eq!(world.front.last().field("subject_token_type"), "urn:ietf:params:oauth:token-type:jwt");

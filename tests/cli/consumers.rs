@@ -179,6 +179,27 @@ fn git_clones_from_a_server_that_wants_the_header() {
 }
 
 #[test]
+fn git_has_the_header_in_its_environment_by_the_page() {
+    needs!("git");
+    let hub = Hub::new("Bearer realm=\"hub\"");
+    let world = World::new(&hub.server.url());
+    hub.has_a_repository(&world);
+    hub.wants(&format!("Bearer {}", world.sandbox.run("get shop").line()));
+    let page = include_str!("../../docs/credential-helpers.md");
+    let block = page.split("\n```sh\n").find(|part| part.contains("GIT_CONFIG_COUNT")).expect("a block");
+    let script = block.split("\n```").next().unwrap().replace("https://code.example.com", &hub.server.url());
+    let run =
+        |script: &str| world.program("bash").args(["-ec", script]).env("GIT_TERMINAL_PROMPT", "0").finish().unwrap();
+    assert!(ok(&run(&script)).contains("refs/heads/"));
+    // Another server does not get it.
+    let other = Hub::new("Bearer");
+    let out = run(&script.replace("ls-remote http", &format!("ls-remote {}/repo.git; : http", other.server.url())));
+    assert!(!out.status.success(), "{}", shown(&out));
+    assert!(other.server.count() > 0);
+    assert!(other.server.requests().iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[test]
 fn git_clones_from_a_server_that_wants_name_and_password() {
     needs!("git");
     let hub = Hub::new("Basic realm=\"hub\"");
@@ -429,7 +450,9 @@ fn go() -> Option<PathBuf> {
     let own = fs::read_dir(target.join("real/go/venv/lib")).into_iter().flatten().flatten();
     let own = own.map(|python| python.path().join("site-packages/go/bin/go")).find(|path| path.is_file());
     let found = own.or(lacking(&["go"]).is_none().then(|| "go".into()))?;
-    let out = Command::new(&found).args(["help", "goauth"]).env("HOME", "/nonexistent").finish().ok()?;
+    // It writes there, whatever it is asked.
+    let home = Sandbox::new();
+    let out = Command::new(&found).args(["help", "goauth"]).env("HOME", home.home()).finish().ok()?;
     contains(&out.stdout, b"GOAUTH").then_some(found)
 }
 

@@ -71,3 +71,62 @@ fn who_keeps_both_accounts_is_asked_once_where_the_secrets_go() {
     sandbox.config(&format!("{head}{rest}"));
     keep_both("three", "third", true);
 }
+
+#[test]
+fn doctor_and_status_say_that_what_is_stored_is_for_another_server() {
+    let server = Server::issuing(600);
+    let mut sandbox = plain(&server.url());
+    sandbox.unset("TOK_PLAIN_CLIENT_SECRET").unset("TOK_STORE");
+    let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
+    sandbox.run(&format!("login plain --client-id robot --client-secret-file {secret} --keep --store file")).ok();
+    sandbox.run("doctor").ok();
+    sandbox.set("TOK_PLAIN_BASE_URL", "http://127.0.0.1:1");
+    std::fs::remove_dir_all(sandbox.state_dir().join("cache")).ok();
+    let why = format!("go to {} only, not to http://127.0.0.1:1", server.url());
+    let out = sandbox.run("status plain");
+    assert!(out.code == 4 && out.stdout.contains(&why), "{out}");
+    let out = sandbox.run("doctor");
+    assert!(out.code == 1 && out.stdout.contains(&why) && out.stdout.contains("tok login plain"), "{out}");
+}
+
+#[test]
+fn a_store_and_a_folder_that_are_not_ours_alone_are_mended_by_the_command_of_the_hint() {
+    let server = Server::issuing(600);
+    let mut sandbox = plain(&server.url());
+    sandbox.unset("TOK_PLAIN_CLIENT_SECRET").unset("TOK_STORE");
+    let secret = sandbox.file_arg("secret", format!("secret-{CANARY}"));
+    sandbox.run(&format!("login plain --client-id robot --client-secret-file {secret} --keep --store file")).ok();
+    let mended = |verb: &str, code: i32| {
+        let out = sandbox.run(verb).fails(code);
+        let hint = out.stderr.lines().find_map(|line| line.strip_prefix("hint: ")).expect("a hint");
+        let command = hint.split_once(": ").expect("a command").1;
+        let command = command.split(" && tok login").next().unwrap();
+        let done = std::process::Command::new("sh").args(["-c", command]).status().unwrap();
+        assert!(done.success(), "{command}");
+        out
+    };
+    let data = sandbox.secrets_file();
+    for (path, mode) in [(data.as_path(), 0o644), (data.parent().unwrap(), 0o777), (&sandbox.state_dir(), 0o770)] {
+        crate::support::chmod(path, mode);
+        mended("get plain --fresh", if path == sandbox.state_dir() { 1 } else { 7 });
+        sandbox.run("get plain --fresh").line();
+    }
+    // One that is no JSON is moved away; then it takes the login that the hint names too.
+    crate::support::put(&data, b"{");
+    mended("get plain --fresh", 7).hints_at("tok login plain");
+    assert!(!data.exists());
+    sandbox.run(&format!("login plain --client-id robot --client-secret-file {secret} --keep")).ok();
+    sandbox.run("get plain --fresh").line();
+    crate::support::chmod(&data, 0o644);
+    let out = sandbox.run("doctor");
+    assert!(out.code == 1 && out.stdout.contains("chmod"), "{out}");
+}
+
+#[test]
+fn doctor_takes_nothing_for_known_of_a_config_that_it_cannot_read() {
+    let sandbox = Sandbox::with_file_config("[profile.a]\nprovider = \"xcover\"\nclient_id = \"x\"\n");
+    crate::support::chmod(&sandbox.config_file(), 0o666);
+    let out = sandbox.run("doctor");
+    assert!(out.code == 1 && out.stdout.contains("chmod go-w"), "{out}");
+    assert!(!out.stdout.contains("not logged in"), "{out}");
+}

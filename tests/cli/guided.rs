@@ -157,7 +157,9 @@ fn at_each_question_an_interrupt_ends_with_130_and_leaves_the_terminal_as_it_was
 #[test]
 fn a_paste_of_ten_thousand_characters_and_a_closed_stdin_end_well() {
     let sandbox = Sandbox::with_file_store();
-    let mut terminal = login(&sandbox, &[]);
+    // Wide: each key draws all lines of what is typed anew.
+    let tok = sandbox.tok(["login"]).env("TERM", "xterm").after("stty cols 2000 rows 24");
+    let mut terminal = tok.on_terminal();
     terminal.expect("Enter chooses");
     terminal.type_text(&"x".repeat(10_000));
     terminal.control('c');

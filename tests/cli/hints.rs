@@ -47,6 +47,29 @@ fn logged_in(issuer: &Issuer, scope: &str) -> Sandbox {
     sandbox
 }
 
+/// A variable is its profile's own: under another name its value stands in the command.
+#[test]
+fn a_login_under_another_name_takes_along_what_variables_gave() {
+    let (one, two) = (Server::issuing(600), Server::issuing(600));
+    let mut sandbox = Sandbox::with_file_store();
+    let file = "[params.base_url]\ndefault = \"https://api.example\"\n[params.password]\nsecret = true\npersonal = true\n\
+                [grants.password]\nurl = \"{base_url}/token\"\nbody = { password = \"{password}\" }\n\
+                [grants.refresh]\nurl = \"{base_url}/token\"\nbody = { refresh_token = \"{refresh_token}\" }\n\
+                [refresh]\ngrant = \"refresh\"\n";
+    sandbox.provider("mine", file);
+    let password = sandbox.file_arg("password", "p");
+    let reply = json!({"access_token": "a", "refresh_token": "r", "expires_in": 600});
+    one.next(Reply::json(200, reply));
+    let login = ["login", "mine", "password", "--base-url", &one.url(), "--password-file", &password];
+    sandbox.tok(login).run().prints("");
+    sandbox.set("TOK_MINE_BASE_URL", two.url());
+    let hint = format!("tok login mine password --base-url {} --as mine-2", two.url());
+    sandbox.run("get mine --fresh").fails(4).hints_at(&hint);
+    let words = hint.split(' ').skip(1).chain(["--password-file", &password]);
+    sandbox.tok(words).run().prints("");
+    assert_eq!((one.count(), two.count()), (1, 1));
+}
+
 #[test]
 fn of_a_mistyped_command() {
     let sandbox = Sandbox::with_file_store();

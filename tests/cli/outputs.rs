@@ -1,9 +1,9 @@
 //! The formats of `tok get`, byte by byte as those who read them document them, and with the real readers that are here.
 
 use crate::child::Start;
-use crate::skip::needs;
+use crate::skip::{needs, skip};
 use crate::support::server::{Reply, Server};
-use crate::support::{CANARY, Sandbox, now, plain, plain_provider};
+use crate::support::{CANARY, Sandbox, figures, now, plain, plain_provider};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -190,22 +190,117 @@ fn google_gets_an_identity_token_or_why_not() {
         sandbox.tok(["get", "plain", "-o", "gcp-executable"]).env("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE", name).run()
     };
     assert_eq!(of("jwt").json()["token_type"], "urn:ietf:params:oauth:token-type:jwt");
+    // The libraries read the answer at status 0 alone, and stderr with it.
     let failure = |out: crate::support::Output, code: i32| {
-        assert_eq!(out.code, code, "{out}");
-        assert!(out.stderr.starts_with("tok: "), "{out}");
-        let reply: Value = serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out}"));
+        let reply = out.silent().json();
         assert_eq!(
             (&reply["version"], &reply["success"], &reply["code"]),
             (&json!(1), &json!(false), &json!(code.to_string()))
         );
-        assert!(reply["message"].as_str().is_some_and(|text| !text.is_empty()), "{out}");
+        reply["message"].as_str().unwrap_or_default().to_string()
     };
-    failure(of("saml2"), 2);
+    assert!(failure(of("saml2"), 2).contains("only id_token and jwt"));
     server.next(Reply::json(400, json!({"error": "invalid_client", "error_description": "no such client"})));
-    failure(sandbox.run("get plain --fresh -o gcp-executable"), 5);
+    assert!(failure(sandbox.run("get plain --fresh -o gcp-executable"), 5).contains("no such client"));
     // An access token that says nothing of anybody is no identity.
     let (_server, sandbox) = with("opaque");
-    failure(sandbox.run("get plain -o gcp-executable"), 4);
+    assert!(failure(sandbox.run("get plain -o gcp-executable"), 4).contains("tok login plain"));
+    sandbox.run("get plain -o gcp-executable --write file").fails(4);
+    sandbox.config("x = [");
+    sandbox.run("get plain -o gcp-executable").fails(3);
+}
+
+/// Google's own library, where there is one: that of its SDK will do.
+#[test]
+fn google_s_library_runs_tok() {
+    needs!("python3");
+    let library = "/usr/lib/google-cloud-sdk/lib/third_party";
+    let (server, sandbox) = with(&jwt(600));
+    let page = include_str!("../../docs/recipes.md");
+    let file = page.split("\n```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).expect("a block");
+    let command = format!("{} get plain -o gcp-executable", env!("CARGO_BIN_EXE_tok"));
+    let file = sandbox.file("google.json", file.replace("tok get shop -o gcp-executable", &command));
+    let script = "import sys\ntry:\n import google.auth\n from google.auth import pluggable\n\
+                  except ImportError:\n sys.exit(77)\n\
+                  try:\n print(google.auth.__version__, pluggable.Credentials.from_file(sys.argv[1]).retrieve_subject_token(None))\n\
+                  except Exception as error:\n print(type(error).__name__, error)";
+    let ask = |sandbox: &Sandbox| {
+        let own = sandbox.tok(["x"]).command();
+        let mut python = Command::new("python3");
+        python.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        python.env("PYTHONPATH", library).env("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1");
+        let out = python.args(["-c", script]).arg(&file).finish().expect("python3");
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (status, said) = ask(&sandbox);
+    if status == Some(77) {
+        skip!("google-auth for Python is not installed")
+    }
+    let (version, token) = said.trim().split_once(' ').expect("a version and a token");
+    figures(&format!("google-auth for Python: {version}"));
+    assert_eq!(token, sandbox.run("get plain").line());
+    server.next(Reply::json(400, json!({"error": "invalid_client", "error_description": "no such client"})));
+    sandbox.forget_cache();
+    let (_, said) = ask(&sandbox);
+    assert!(said.starts_with("RefreshError Executable returned unsuccessful response: code: 5"), "{said}");
+    assert!(said.contains("no such client"), "{said}");
+}
+
+/// The files of file-sourced credentials (https://google.aip.dev/auth/4117): the token alone, or JSON with a field of it.
+#[test]
+fn google_reads_a_file_of_tok_s() {
+    needs!("python3");
+    let (_server, sandbox) = with(&jwt(600));
+    let token = sandbox.run("get plain").line();
+    sandbox.run("get plain -n --write text").silent();
+    sandbox.run("get plain -o json --write json").silent();
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("text")).unwrap_or_default(), token);
+    let script = "import sys\ntry:\n from google.auth import identity_pool\nexcept ImportError:\n sys.exit(77)\n\
+                  for source in [{'file': 'text'}, {'file': 'json', 'format': {'type': 'json', 'subject_token_field_name': 'access_token'}}]:\n \
+                  print(identity_pool.Credentials('aud', 'urn:ietf:params:oauth:token-type:jwt', 'https://sts.googleapis.com/v1/token', \
+                  credential_source=source).retrieve_subject_token(None))";
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", "/usr/lib/google-cloud-sdk/lib/third_party").current_dir(sandbox.work());
+    let out = python.args(["-c", script]).finish().expect("python3");
+    if out.status.code() == Some(77) {
+        skip!("google-auth for Python is not installed")
+    }
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(said, format!("{token}\n{token}\n"), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// The AWS CLI, where there is one, asks tok for the credentials of a profile.
+#[test]
+fn the_aws_cli_runs_tok() {
+    needs!("aws");
+    let (_server, sandbox) = with(&jwt(600));
+    const XML: &str = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+        <AccessKeyId>AKIDEXAMPLE</AccessKeyId><SecretAccessKey>secret/+=</SecretAccessKey><SessionToken>session==</SessionToken>\
+        <Expiration>2100-01-02T03:04:05Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
+        </AssumeRoleWithWebIdentityResponse>";
+    const CALLER: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+        <Arn>arn:aws:sts::123456789012:assumed-role/deploy/tok-plain</Arn><UserId>A:tok-plain</UserId><Account>123456789012</Account>\
+        </GetCallerIdentityResult></GetCallerIdentityResponse>";
+    let sts = Server::new(|request| match request.field("Action").as_str() {
+        "AssumeRoleWithWebIdentity" => Reply::new(200, "text/xml", XML),
+        _ => Reply::new(200, "text/xml", CALLER),
+    });
+    let page = include_str!("../../docs/recipes.md");
+    let block = page.split("\n```ini\n").find(|part| part.starts_with("[profile deploy]")).expect("a block");
+    let block = block.split("\n```").next().unwrap_or_default();
+    let line = block.replace("tok get shop", &format!("{} get plain", env!("CARGO_BIN_EXE_tok")));
+    let config = sandbox.file("aws-config", line);
+    let own = sandbox.tok(["x"]).command();
+    let mut aws = Command::new("aws");
+    aws.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    aws.env("AWS_CONFIG_FILE", config).env("AWS_ENDPOINT_URL_STS", sts.url()).env("AWS_PAGER", "");
+    let out =
+        aws.args(["--profile", "deploy", "sts", "get-caller-identity", "--output", "json"]).finish().expect("aws");
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("assumed-role/deploy"), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    let request = sts.last();
+    assert!(request.header("authorization").is_some_and(|text| text.contains("AKIDEXAMPLE")), "{request:?}");
+    assert_eq!(request.header("x-amz-security-token"), Some("session=="));
 }
 
 /// https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html

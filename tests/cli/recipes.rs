@@ -237,6 +237,29 @@ fn prometheus_scrapes_with_the_token_of_its_file() {
     running.kill();
 }
 
+/// https://developer.hashicorp.com/vault/docs/commands/token-helper: `get` prints the token and nothing else, `store` has it
+/// on stdin, `erase` forgets it.
+#[test]
+fn vault_s_token_helper_is_a_script() {
+    let world = World::new();
+    let script = blocks().into_iter().find(|(_, language, _)| *language == "vault-token").expect("a block").2;
+    world.program("vault-token", script.trim_start_matches("#!/bin/sh\n").trim_end());
+    let run = |line: &str| {
+        let out = world.run("sh", line);
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned(), out.stderr)
+    };
+    let token = world.sandbox.run("get shop").line();
+    assert_eq!(run("vault-token get"), (Some(0), token.clone(), Vec::new()));
+    for verb in ["echo x | vault-token store", "vault-token erase"] {
+        assert_eq!(run(verb), (Some(0), String::new(), Vec::new()), "{verb}");
+    }
+    assert_eq!(run("vault-token get").1, token);
+    world.sandbox.config("store = \"none\"\n");
+    world.sandbox.forget_cache();
+    let (status, stdout, _) = run("vault-token get");
+    assert_eq!((status, stdout.as_str()), (Some(4), ""));
+}
+
 /// The commands in the files of other programs.
 #[test]
 fn commands_in_other_programs_files_run() {

@@ -61,7 +61,7 @@ fn each_setup_is_as_the_page_says() {
     for (heading, program, file) in PROGRAMS {
         let sandbox = world(&issuer);
         let found = blocks(heading);
-        let [(sh, command), (_, lines)] = found.as_slice() else { panic!("{heading}: {found:?}") };
+        let [(sh, command), (_, lines), ..] = found.as_slice() else { panic!("{heading}: {found:?}") };
         assert_eq!((sh.as_str(), command.as_str()), ("sh", format!("tok setup {program} shop --write\n").as_str()));
         // What is printed is what the page shows, and changes nothing.
         let before = sandbox.files();

@@ -107,6 +107,10 @@ fn a_dead_session_is_known_from_the_last_refusal_and_told_beside_a_token_that_is
     assert_eq!(row["status"], "ready");
     assert!(reason(&row).contains("ended") && reason(&row).contains("session revoked"), "{row}");
     assert!(crate::json::epoch(row["as_of"].as_str().unwrap()) >= begin, "{row}");
+    // At a glance it is not like one that goes on.
+    for verb in ["list", "status"] {
+        assert!(sandbox.run(verb).ok().stdout.contains("ready, cannot renew"));
+    }
     // Once the token is gone, a person is needed.
     std::fs::remove_dir_all(sandbox.state_dir().join("cache")).unwrap();
     let row = status(&sandbox, "plain", 4);

@@ -130,6 +130,7 @@ pub fn request(url: &str, repeat: Repeat) -> Request {
         repeat,
         client_certificate: None,
         ca_file: None,
+        ca_pem: None,
         link_local: false,
     }
 }

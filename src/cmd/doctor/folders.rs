@@ -28,21 +28,6 @@ pub(super) fn home(visit: &mut Visit) -> Vec<Finding> {
     Vec::new()
 }
 
-/// What mends a file or folder that is not ours alone.
-fn mend(path: &Path, reason: Unsafe) -> String {
-    let shown = quoted(path);
-    match reason {
-        Unsafe::Link => format!("replace it with what it points to, or start over: rm {shown}"),
-        Unsafe::NotAFile | Unsafe::NotAFolder => format!("move it away: mv {shown} {shown}.old"),
-        Unsafe::Owner => format!("make it yours: sudo chown \"$(id -un)\" {shown}"),
-        Unsafe::Mode(_) if path.is_dir() => format!("make it yours alone: chmod 700 {shown}"),
-        Unsafe::Mode(_) => format!("make it yours alone: chmod 600 {shown}"),
-        Unsafe::Names => {
-            format!("copy it, and put the copy in its place: cp {shown} {shown}.new && mv {shown}.new {shown}")
-        }
-    }
-}
-
 fn reason(error: &io::Error) -> Option<Unsafe> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<Unsafe>()).copied()
 }
@@ -50,7 +35,7 @@ fn reason(error: &io::Error) -> Option<Unsafe> {
 /// A folder or file that cannot be used.
 fn unusable(path: &Path, error: &io::Error) -> Finding {
     let hint = match reason(error) {
-        Some(reason) => mend(path, reason),
+        Some(reason) => reason.mend(path),
         None => format!("look at it: ls -ld {}", quoted(path)),
     };
     Finding::error(path.display().to_string(), files::why(error), hint)
@@ -98,7 +83,7 @@ fn look_into(path: &Path, below: usize, findings: &mut Vec<Finding>) {
         let read = name.to_str().map(|name| dir.read(name, 4 << 20));
         if let Some(Err(ReadError::Unsafe(reason))) = read {
             // A file of the cache or the index that others could change is not believed, and replaced.
-            findings.push(Finding::error(file.display().to_string(), reason.to_string(), mend(&file, reason)));
+            findings.push(Finding::error(file.display().to_string(), reason.to_string(), reason.mend(&file)));
         }
     }
 }

@@ -69,6 +69,10 @@ pub(super) fn orphans(visit: &mut Visit) -> Vec<Finding> {
 
 /// Sessions in another store than the one that is looked in.
 pub(super) fn stored_elsewhere(visit: &mut Visit) -> Vec<Finding> {
+    // Where the config cannot be read, nothing is known of what it says.
+    if visit.config_error.is_some() {
+        return Vec::new();
+    }
     let mut findings = Vec::new();
     for (subject, profile) in visit.profiles() {
         let Some(noted) = subject.noted.as_ref().filter(|noted| stores::holds(noted)) else { continue };
@@ -123,6 +127,10 @@ pub(super) fn runs_alone(profile: &Profile) -> bool {
 
 /// Profiles that need a person, now or soon.
 pub(super) fn logins(visit: &mut Visit) -> Vec<Finding> {
+    // Where the config cannot be read, nothing is known of what it says.
+    if visit.config_error.is_some() {
+        return Vec::new();
+    }
     let now = visit.host.clock.now().secs();
     let mut findings = Vec::new();
     for (subject, profile) in visit.profiles().filter(|(subject, _)| !is_orphan(visit, subject)) {
@@ -165,6 +173,13 @@ pub(super) fn logins(visit: &mut Visit) -> Vec<Finding> {
             let set: Vec<String> = missing.iter().map(|name| profile.ways(name)).collect();
             let set = if set.is_empty() { String::new() } else { format!("set {}, or ", set.join(" and ")) };
             findings.push(Finding::error(&subject.name, why, format!("{set}run: {}", login(&grant))));
+        } else if let Some(needed) = Some(status::of(visit.host, profile, noted))
+            && needed.readiness == Readiness::LoginNeeded
+            && noted.is_some_and(|noted| noted.store == profile.store.to_string())
+        {
+            // What is stored is for another server, say.
+            let hint = format!("log in again: {}", needed.login);
+            findings.push(Finding::error(&subject.name, needed.reason.unwrap_or_default(), hint));
         } else if let Some(at) = ends.filter(|at| *at <= now + SOON)
             && let Some((grant, _)) = need(profile, noted, Held::Nothing)
         {

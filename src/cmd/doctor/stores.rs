@@ -55,7 +55,8 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
     }
     let users: Vec<&Subject> = users.iter().filter_map(|at| visit.subjects.get(*at)).collect();
     let start = Instant::now();
-    let mut store = match visit.host.store(choice) {
+    let name = users.first().map_or("", |user| user.name.as_str());
+    let mut store = match visit.host.store(choice, name) {
         Ok(Some(store)) => store,
         Ok(None) => return Vec::new(),
         Err(trouble) => return vec![failed(choice, &users, &trouble)],
@@ -94,6 +95,9 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
         return vec![failed(choice, &users, &trouble)];
     }
     let took = start.elapsed();
+    if let Some(shared) = store.shared() {
+        findings.extend(probed(choice, shared.probe()));
+    }
     let shown = match took.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),
         millis => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
@@ -107,6 +111,25 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
         ),
     });
     findings
+}
+
+/// Whether a store that many machines share compares versions, by what came of trying.
+fn probed(choice: &StoreChoice, probed: Result<bool, StoreError>) -> Option<Finding> {
+    let what = format!("the {choice} store");
+    match probed {
+        Ok(true) => None,
+        Ok(false) => Some(Finding::error(
+            what,
+            "it does not compare versions: two machines could use one refresh token",
+            "use another store: tok login PROFILE --store STORE",
+        )),
+        // One that lets only the entries of profiles be written is as good.
+        Err(trouble) => Some(Finding::warning(
+            what,
+            format!("whether it compares versions could not be tried: {}", trouble.why),
+            "allow this login to write the entry tok-doctor, or leave it",
+        )),
+    }
 }
 
 /// A store that fails. An error, unless those who use it get their tokens without it.

@@ -8,7 +8,7 @@ use crate::base::url::Url;
 use crate::cmd::Context;
 use crate::cmd::arguments::is_address;
 use crate::host::Host;
-use crate::oauth::metadata::Metadata;
+use crate::oauth::metadata::{First, Metadata};
 use crate::oauth::request::Pair;
 use crate::oauth::resource::{check_named, profile_name};
 use crate::profile::discovery::resource::{Api, Question, api, own_issuer};
@@ -99,7 +99,7 @@ pub(super) fn ask(
     if !is_of_call(profile) {
         set(profile, "issuer", &issuer);
     }
-    let metadata = discover(context.host, &issuer, ca_file.as_deref(), Copies::Refused)?;
+    let metadata = discover(context.host, &issuer, First::OAuth, ca_file.as_deref(), Copies::Refused)?;
     if profile.asked.is_none() && profile.config.grant.is_none() {
         profile.asked = offered(profile, &metadata).map(|grant| grant.name.clone());
     }

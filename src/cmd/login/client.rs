@@ -123,7 +123,7 @@ pub(super) fn settle(
     if let (Some(redirect), true) = (&client.redirect, client.may_change || client.lacks_scopes) {
         let verdict = probe::ask(context.host, profile, grant, &redirect.uri);
         if client.may_change && verdict == Verdict::UnknownClient || client.lacks_scopes && verdict == Verdict::Scopes {
-            context.host.terminal.detail(&format!("{}: the server does not take this client: {verdict}", profile.name));
+            context.host.terminal.detail(&format!("{}: the server does not take this client", profile.name));
             renew(context.host, profile, situation, client)?;
         }
     }

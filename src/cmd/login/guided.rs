@@ -51,7 +51,7 @@ pub(super) fn target(context: &mut Context) -> Result<String> {
 fn profile(row: &overview::Row) -> Choice {
     let of = Some(&row.provider).filter(|of| **of != row.profile).cloned();
     let words: Vec<String> =
-        [of, row.status.account.clone(), Some(row.status.readiness.words().into())].into_iter().flatten().collect();
+        [of, row.status.account.clone(), Some(row.status.words().into())].into_iter().flatten().collect();
     Choice { name: row.profile.clone(), about: words.join(", "), also: row.provider.clone() }
 }
 

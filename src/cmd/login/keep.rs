@@ -143,7 +143,7 @@ impl Login<'_> {
         // What an earlier login kept in another store is nobody's any more.
         if let Some(before) = before.filter(|b| !b.is_empty() && *b != profile.store.to_string())
             && let Ok(choice) = StoreChoice::parse(&before)
-            && let Ok(Some(mut old)) = context.host.store(&choice)
+            && let Ok(Some(mut old)) = context.host.store(&choice, &profile.name)
             && old.forget(&profile.name).is_err()
         {
             context

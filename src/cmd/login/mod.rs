@@ -11,6 +11,7 @@ mod keep;
 mod poll;
 mod probe;
 mod prompt;
+mod relocate;
 mod store;
 
 use super::Context;
@@ -31,6 +32,7 @@ use crate::session::open_store::{self, OpenStore};
 use crate::session::person::{self, Begun, Person};
 use crate::session::plan;
 use crate::session::refresh;
+use crate::session::shared;
 use crate::storage::choice::StoreChoice;
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
@@ -73,6 +75,9 @@ pub fn run(context: &mut Context, args: &LoginArgs) -> Result<()> {
             "a name is lower-case letters, digits and `-`, at most 63",
         )
         .into());
+    }
+    if let Some(to) = &args.move_to {
+        return relocate::run(context, &name, to).in_profile(&name);
     }
     let store = args.store.as_deref().map(StoreChoice::parse).transpose();
     let store = store.map_err(|why| Error::new(Kind::Usage, "--store", why))?;
@@ -345,6 +350,7 @@ fn with_client(
     write_config(context, &name, &edit)?;
     login.cache_and_index(context, &opened, &token)?;
     client::note(context.host, &opened, profile, client);
+    shared::share(&mut opened, profile, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }

@@ -5,7 +5,6 @@ use crate::host::Host;
 use crate::oauth::request::{self, Added, Repeat, Response};
 use crate::profile::Profile;
 use crate::provider::Grant;
-use std::fmt::{self, Display};
 
 /// What it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +15,6 @@ pub(super) enum Verdict {
     UnknownClient,
     /// The client may not ask for these scopes.
     Scopes,
-}
-
-impl Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Verdict::Nothing => "no error",
-            Verdict::UnknownClient => "unknown client or redirect URI",
-            Verdict::Scopes => "invalid_scope",
-        })
-    }
 }
 
 /// Asks the authorization endpoint for a login by `grant` that ends at `redirect_uri`. One whose requests are pushed is not

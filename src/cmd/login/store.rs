@@ -71,7 +71,7 @@ fn usable(opened: OpenStore, profile: &Profile, again: &str) -> Result<OpenStore
         Some(trouble) => {
             let error = open_store::store_error(profile, trouble);
             Err(match trouble.trouble {
-                StoreErrorKind::Missing | StoreErrorKind::TimedOut => {
+                StoreErrorKind::Missing | StoreErrorKind::TimedOut if !profile.store.is_shared() => {
                     error.hint(format!("keep secrets in a file: {again} --store file"))
                 }
                 _ => error,

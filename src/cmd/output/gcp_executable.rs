@@ -3,7 +3,7 @@
 
 use super::{Answer, identity_token};
 use crate::base::env::Env;
-use crate::base::error::{Error, Kind, kind};
+use crate::base::error::{Error, Kind, hint, kind};
 use anyhow::Result;
 use serde_json::json;
 
@@ -35,6 +35,7 @@ pub fn write(answer: &Answer, env: &Env) -> Result<String> {
 /// Why there is none, in the caller's own form.
 pub fn failure(error: &anyhow::Error) -> String {
     let code = (kind(error) as u8).to_string();
-    let message = crate::base::text::line(&format!("{error:#}"));
+    let hint = hint(error).map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let message = crate::base::text::line(&format!("{error:#}{hint}"));
     crate::base::text::json(&json!({ "version": 1, "success": false, "code": code, "message": message }))
 }

@@ -93,6 +93,17 @@ pub fn azure_vm(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
         query.extend(client.as_deref().map(|id| ("client_id", id)));
         query
     };
+    // Azure Arc: its endpoint answers only who has read a file that its agent's group alone can read
+    // (azure-identity, azure_arc.py).
+    if ["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"].iter().all(|name| host.env.has(name)) && !host.env.has("IDENTITY_HEADER")
+    {
+        let words = ["az", "account", "get-access-token", "--resource", &resource];
+        let command = serde_json::json!([&words[..], &["--query", "accessToken", "--output", "tsv"]].concat());
+        let why = "tok does not ask Azure Arc's agent itself";
+        return Err(wanted
+            .error(Kind::Config, why)
+            .hint(format!("let az ask it, in the config: {} = {{ command = {command} }}", wanted.value)));
+    }
     let mut request = match of_variable(host, wanted, "IDENTITY_ENDPOINT", Reach::Link)? {
         Some(address) => {
             let mut request = get(wanted, &with_query(&address, &query("2019-08-01")));

@@ -239,6 +239,50 @@ fn audiences(token: &Secret) -> Option<Vec<String>> {
     }
 }
 
+/// The runner that `source` names, or that this runs in.
+fn runner(host: &mut Host, source: &CiSource) -> Result<Runner> {
+    let audience = source.audience.as_deref();
+    let found = source.runner.or_else(|| Runner::of_job(host)).or_else(|| handed_over::machine(host, audience));
+    let why = "this is neither a job of a CI service nor a cloud machine that tok knows";
+    found.ok_or_else(|| Error::new(Kind::LoginNeeded, "no identity token", why))
+}
+
+/// The identity token for the setting `name` of a store, asked for now.
+///
+/// # Errors
+/// As [`Profile::ci_identity`].
+pub(super) fn for_store(host: &mut Host, source: &CiSource, name: &str) -> Result<Secret> {
+    let wanted = Wanted {
+        runner: runner(host, source)?,
+        audience: source.audience.as_deref(),
+        server: None,
+        service_connection: source.service_connection.as_deref(),
+        ca_file: None,
+        value: name,
+        at: None,
+    };
+    ask(host, &wanted)
+}
+
+fn ask(host: &mut Host, wanted: &Wanted) -> Result<Secret> {
+    let token = match wanted.runner {
+        Runner::Github => endpoint::github(host, wanted),
+        Runner::AzurePipelines => endpoint::azure_pipelines(host, wanted),
+        Runner::Gce => endpoint::gce(host, wanted),
+        Runner::AzureVm => endpoint::azure_vm(host, wanted),
+        Runner::Gitlab => handed_over::gitlab(host, wanted),
+        Runner::Circleci => handed_over::circleci(host, wanted),
+        Runner::Buildkite => handed_over::buildkite(host, wanted),
+        Runner::Bitbucket => handed_over::bitbucket(host, wanted),
+        Runner::Kubernetes => handed_over::kubernetes(host, wanted),
+        Runner::Aws => handed_over::aws(host, wanted),
+    }?;
+    match is_token(token.expose()) {
+        true => Ok(token),
+        false => Err(wanted.error(Kind::Reply, "what came is not a token: it is too long or contains a space")),
+    }
+}
+
 impl Profile {
     /// The identity token for the value `name`, asked for now.
     ///
@@ -250,16 +294,11 @@ impl Profile {
         let endpoint = || request::url(&self.provider, &self.default_grant().call, values.as_ref()?).ok();
         let server = self.issuer().or_else(endpoint);
         let at = self.config.values.get(name).map(|(_, at)| at.as_str());
-        let audience = source.audience.as_deref();
-        let runner = source.runner.or_else(|| Runner::of_job(host)).or_else(|| handed_over::machine(host, audience));
-        let runner = runner.ok_or_else(|| {
-            let why = "this is neither a job of a CI service nor a cloud machine that tok knows";
-            Error::new(Kind::LoginNeeded, "no identity token", why)
-                .hint(format!("give one in a file: {}_FILE=PATH", variable(&self.name, name)))
-        })?;
+        let runner = runner(host, source)
+            .map_err(|error| error.hint(format!("give one in a file: {}_FILE=PATH", variable(&self.name, name))))?;
         let wanted = Wanted {
             runner,
-            audience,
+            audience: source.audience.as_deref(),
             server,
             service_connection: source.service_connection.as_deref(),
             ca_file: self.ca_file.as_deref(),
@@ -267,22 +306,7 @@ impl Profile {
             at,
         };
         host.terminal.detail(&format!("{}: {name} is the identity token of {}", self.name, wanted.runner.title()));
-        let token = match wanted.runner {
-            Runner::Github => endpoint::github(host, &wanted),
-            Runner::AzurePipelines => endpoint::azure_pipelines(host, &wanted),
-            Runner::Gce => endpoint::gce(host, &wanted),
-            Runner::AzureVm => endpoint::azure_vm(host, &wanted),
-            Runner::Gitlab => handed_over::gitlab(host, &wanted),
-            Runner::Circleci => handed_over::circleci(host, &wanted),
-            Runner::Buildkite => handed_over::buildkite(host, &wanted),
-            Runner::Bitbucket => handed_over::bitbucket(host, &wanted),
-            Runner::Kubernetes => handed_over::kubernetes(host, &wanted),
-            Runner::Aws => handed_over::aws(host, &wanted),
-        }?;
-        match is_token(token.expose()) {
-            true => Ok(token),
-            false => Err(wanted.error(Kind::Reply, "what came is not a token: it is too long or contains a space")),
-        }
+        ask(host, &wanted)
     }
 
     /// What `--ci` sets: the identity value of the grant, where the profile gives none. A grant that needs a person is never

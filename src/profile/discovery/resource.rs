@@ -6,7 +6,7 @@ use crate::base::error::{self, Error, Kind};
 use crate::base::text::escape;
 use crate::base::url::Url;
 use crate::host::Host;
-use crate::oauth::metadata::object;
+use crate::oauth::metadata::{First, object};
 use crate::oauth::reply::redirect;
 use crate::oauth::request::{self, Pair, Repeat, Request, Response};
 use crate::oauth::resource::{Demand, ResourceMetadata, addresses, check_address, check_named, without_query};
@@ -146,7 +146,7 @@ fn metadata(
 /// [`Kind::Reply`] where it is none, saying where was looked; [`Kind::Unavailable`] where it could not be asked.
 pub fn own_issuer(host: &mut Host, api: &Api, ca_file: Option<&Path>) -> Result<String> {
     let own = origin(&api.address).unwrap_or_default();
-    match discover(host, &own, ca_file, Copies::Refused) {
+    match discover(host, &own, First::OAuth, ca_file, Copies::Refused) {
         Ok(metadata) => Ok(metadata.issuer().to_string()),
         Err(error) if error::kind(&error) == Kind::Unavailable => Err(error),
         Err(error) => {

@@ -20,6 +20,7 @@ use crate::base::text::escape;
 use crate::base::toml::{Document, Table, TomlValue, unknown};
 use crate::provider::Method;
 use std::sync::Arc;
+use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 /// Whether a provider file is checked as a whole.
@@ -379,6 +380,10 @@ fn refresh(table: &Table) -> Option<Refresh> {
             None => vec![Test::At("/error".into(), Condition::In(vec!["invalid_grant".into()]))],
         },
         fallback: table.read("fallback", None, text),
+        grace: table.read("grace", Duration::ZERO, |v| {
+            let seconds = crate::base::duration::parse(v.text()?).map_err(|why| v.error(why))?;
+            Ok(Duration::from_secs(seconds.unsigned_abs()))
+        }),
     };
     if table.look("grant").is_none() {
         table.note("missing `grant`: the one that uses {refresh_token}");

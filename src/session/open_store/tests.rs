@@ -183,9 +183,9 @@ fn each_trouble_says_what_it_is_and_what_to_do() {
         ("keyring", StoreErrorKind::TimedOut, "the keyring did not answer", "TOK_STORE=file"),
         ("keyring", StoreErrorKind::Locked, "the keyring is locked", "tok login acme --store file"),
         ("keyring", StoreErrorKind::Refused, "the keyring store refused", "--store file"),
-        ("file", StoreErrorKind::Refused, "the file store refused", "chmod 600"),
+        ("file", StoreErrorKind::Refused, "the file store refused", "tok doctor"),
         ("keyring", StoreErrorKind::Corrupt, "the keyring store cannot be read", "tok logout acme"),
-        ("file", StoreErrorKind::Corrupt, "the file store cannot be read", "move the file away"),
+        ("file", StoreErrorKind::Corrupt, "the file store cannot be read", "mv PATH PATH.old && tok login acme"),
     ] {
         let (said_what, hint) = said(store, trouble);
         assert_eq!(said_what, what);

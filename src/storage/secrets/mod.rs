@@ -3,7 +3,11 @@
 pub mod file;
 pub mod helper;
 pub mod keyring;
+pub mod kubernetes;
+pub mod program;
+pub mod shared;
 pub mod split;
+pub mod vault;
 
 use crate::base::env::Env;
 use crate::base::secret::Secret;
@@ -27,6 +31,8 @@ pub enum StoreErrorKind {
     TimedOut,
     /// It answered with a refusal, or the files are not ours alone.
     Refused,
+    /// It is on the network, and cannot be reached or does not work for now.
+    Unreachable,
     /// It can be read and takes nothing more: a full disk, a limit, a file system that is read-only.
     Unwritable,
     /// What it holds cannot be read: the whole of a file, or this one entry if each stands by itself.
@@ -74,6 +80,10 @@ pub trait Store {
     }
     /// Removes the entry; whether there was one.
     fn forget(&mut self, profile: &str) -> Result<bool, StoreError>;
+    /// The same store with versions, where other machines see it too.
+    fn shared(&mut self) -> Option<&mut dyn shared::SharedStore> {
+        None
+    }
 }
 
 /// How long a keyring is waited for if no person can type.
@@ -100,13 +110,25 @@ impl Patience {
     }
 }
 
+/// Which store is to be opened, and with what.
+pub struct Opening<'a> {
+    /// Which.
+    pub choice: &'a StoreChoice,
+    /// The profile whose entry is meant.
+    pub profile: &'a str,
+    /// How long it may take.
+    pub patience: Patience,
+    /// Makes what a store on the network works with.
+    pub network: &'a dyn Fn() -> shared::Network,
+}
+
 /// The stores there are, the real ones or a test's.
 pub trait Stores {
-    /// The store of that choice; `None` for none.
+    /// The store; `None` for none.
     ///
     /// # Errors
     /// If it cannot even be tried.
-    fn open(&self, choice: &StoreChoice, patience: Patience) -> Result<Option<Box<dyn Store>>, StoreError>;
+    fn open(&self, opening: Opening) -> Result<Option<Box<dyn Store>>, StoreError>;
 
     /// An entry of the platform's keyring that another program put there.
     ///
@@ -146,7 +168,9 @@ impl RealStores {
 }
 
 impl Stores for RealStores {
-    fn open(&self, choice: &StoreChoice, patience: Patience) -> Result<Option<Box<dyn Store>>, StoreError> {
+    fn open(&self, opening: Opening) -> Result<Option<Box<dyn Store>>, StoreError> {
+        let Opening { choice, profile, patience, network } = opening;
+        let shared = |store: Box<dyn shared::SharedStore>| Box::new(shared::AsStore { store, profile: profile.into() });
         Ok(Some(match choice {
             StoreChoice::None => return Ok(None),
             StoreChoice::File => {
@@ -164,6 +188,13 @@ impl Stores for RealStores {
             StoreChoice::Helper(name) => {
                 let limit = patience.of_keyring().max(UNATTENDED).min(patience.left().max(UNATTENDED));
                 Box::new(split::Split::new(helper::HelperStore::new(name, limit, self.env.clone())?, None))
+            }
+            StoreChoice::Vault { mount, folder } => shared(Box::new(vault::VaultStore::new(mount, folder, network()))),
+            StoreChoice::Kubernetes { namespace, prefix } => {
+                shared(Box::new(kubernetes::KubernetesStore::new(namespace, prefix, network(), &self.env)))
+            }
+            StoreChoice::Program(name) => {
+                shared(Box::new(program::ProgramStore::new(name, patience.deadline, &self.env)))
             }
         }))
     }

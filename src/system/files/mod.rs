@@ -65,6 +65,24 @@ impl fmt::Display for Unsafe {
 
 impl std::error::Error for Unsafe {}
 
+impl Unsafe {
+    /// What to do about the file or folder `path`, as a command.
+    pub fn mend(self, path: &Path) -> String {
+        let shown = path.to_string_lossy();
+        let shown = shlex::try_quote(&shown).unwrap_or(shown.clone());
+        match self {
+            Unsafe::Link => format!("replace it with what it points to, or start over: rm {shown}"),
+            Unsafe::NotAFile | Unsafe::NotAFolder => format!("move it away: mv {shown} {shown}.old"),
+            Unsafe::Owner => format!("make it yours: sudo chown \"$(id -un)\" {shown}"),
+            Unsafe::Mode(_) if path.is_dir() => format!("make it yours alone: chmod 700 {shown}"),
+            Unsafe::Mode(_) => format!("make it yours alone: chmod 600 {shown}"),
+            Unsafe::Names => {
+                format!("copy it, and put the copy in its place: cp {shown} {shown}.new && mv {shown}.new {shown}")
+            }
+        }
+    }
+}
+
 impl From<Unsafe> for io::Error {
     fn from(reason: Unsafe) -> io::Error {
         io::Error::new(io::ErrorKind::PermissionDenied, reason)

@@ -32,9 +32,12 @@ use zeroize::Zeroizing;
 pub(super) struct HttpClient<C> {
     settings: NetworkSettings,
     clock: C,
-    /// Certificate verifiers, by the `ca_file` that is trusted in addition to the settings'.
-    verifiers: Mutex<BTreeMap<Option<PathBuf>, Result<Arc<Verifier>>>>,
+    /// Certificate verifiers, by what is trusted in addition to the settings': a `ca_file`, and certificates as PEM.
+    verifiers: Mutex<BTreeMap<Trusted, Result<Arc<Verifier>>>>,
 }
+
+/// `ca_file` and `ca_pem` of a request.
+type Trusted = (Option<PathBuf>, Option<String>);
 
 /// Where a request goes and how, as shown in messages.
 pub(super) struct Way {
@@ -77,7 +80,7 @@ impl<C: Fn() -> Time> HttpClient<C> {
     pub(super) fn send(&self, request: &Request, deadline: Instant, events: &mut dyn Events) -> Result<Response> {
         let mut way = self.way(request, deadline)?;
         if way.https || way.proxy.as_ref().is_some_and(|p| p.scheme == "https") {
-            way.verifier = Some(self.verifier(&request.ca_file)?);
+            way.verifier = Some(self.verifier(&(request.ca_file.clone(), request.ca_pem.clone()))?);
         }
         if let (Some(proxy), 2..) = (&way.proxy, self.settings.verbose) {
             events.note(&format!("proxy {} ({})", proxy.shown(), proxy.variable));
@@ -115,11 +118,12 @@ impl<C: Fn() -> Time> HttpClient<C> {
         }
     }
 
-    /// What judges certificates; read once for each `ca_file`.
-    fn verifier(&self, ca_file: &Option<PathBuf>) -> Result<Arc<Verifier>> {
-        let load = || trust::load(&self.settings, ca_file.as_deref()).map(Arc::new);
+    /// What judges certificates; read once for each of what is trusted besides.
+    fn verifier(&self, trusted: &Trusted) -> Result<Arc<Verifier>> {
+        let (ca_file, ca_pem) = trusted;
+        let load = || trust::load(&self.settings, ca_file.as_deref(), ca_pem.as_deref()).map(Arc::new);
         match self.verifiers.lock() {
-            Ok(mut known) => known.entry(ca_file.clone()).or_insert_with(load).clone(),
+            Ok(mut known) => known.entry(trusted.clone()).or_insert_with(load).clone(),
             Err(_) => load(),
         }
     }

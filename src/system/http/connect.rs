@@ -57,7 +57,7 @@ pub(super) fn connect(
     let mut transport = match &way.proxy {
         None => {
             let (transport, address) = tcp(host, port, deadline, seen, &|address| events.allows(address))?;
-            events.reached(address);
+            address.into_iter().for_each(|address| events.reached(address));
             transport.boxed()
         }
         Some(proxy) if proxy.scheme.starts_with("socks") => socks(way, proxy, deadline, seen, events)?.boxed(),
@@ -95,7 +95,7 @@ fn tcp(
     deadline: Instant,
     seen: &Arc<Seen>,
     allows: &dyn Fn(IpAddr) -> bool,
-) -> Result<(Watched<Tcp>, IpAddr), ConnectError> {
+) -> Result<(Watched<Tcp>, Option<IpAddr>), ConnectError> {
     let limit = Limit::new(deadline, Timeout::Resolve);
     let addresses = allowed(resolve::lookup(host, port, limit.timeout())?, allows)?;
     let limit = Limit::new(deadline, Timeout::Connect);
@@ -104,7 +104,8 @@ fn tcp(
         _ => ureq::Error::Io(error),
     })?;
     stream.set_nodelay(true).map_err(ureq::Error::Io)?;
-    let address = stream.peer_addr().map_err(ureq::Error::Io)?.ip();
+    // Unknown where the server has reset the connection by now.
+    let address = stream.peer_addr().map(|address| address.ip()).ok();
     Ok((Watched { socket: Tcp::new(stream), deadline, seen: seen.clone() }, address))
 }
 

@@ -176,7 +176,7 @@ fn split_paths(list: &OsStr) -> Vec<PathBuf> {
 /// [`Kind::Usage`] for a proxy's variable, [`Kind::Config`] for certificates.
 pub fn check_settings(settings: &NetworkSettings, host: &str, ca_file: Option<&std::path::Path>) -> Result<()> {
     settings.proxies.proxy_for("https", host)?;
-    trust::load(settings, ca_file).map(drop)
+    trust::load(settings, ca_file, None).map(drop)
 }
 
 /// Whether `client_certificate` can be used, before anything is sent.

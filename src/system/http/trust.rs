@@ -12,13 +12,19 @@ use std::path::Path;
 
 type Certificates = Vec<CertificateDer<'static>>;
 
-/// The verifier of server certificates, with the config's `ca_file` in addition to `settings`.
+/// The verifier of server certificates, with the config's `ca_file` and the certificates of `ca_pem` in addition to
+/// `settings`.
 ///
 /// # Errors
 /// [`Kind::Config`] if `ca_file` or `SSL_CERT_FILE` cannot be read or holds no certificate, and if there is
 /// none at all.
-pub(super) fn load(settings: &NetworkSettings, ca_file: Option<&Path>) -> Result<Verifier> {
-    let of_config = ca_file.map(|path| read_ca_file(path, settings)).transpose()?;
+pub(super) fn load(settings: &NetworkSettings, ca_file: Option<&Path>, ca_pem: Option<&str>) -> Result<Verifier> {
+    let of_file = ca_file.map(|path| read_ca_file(path, settings)).transpose()?;
+    let of_pem = ca_pem.map(|pem| parse("the CA", Path::new("certificate"), pem.as_bytes())).transpose()?;
+    let of_config = match (of_file, of_pem) {
+        (None, None) => None,
+        (file, pem) => Some(file.into_iter().chain(pem).flatten().collect::<Certificates>()),
+    };
     let of_env = from_env(settings)?;
     // Apple's and Windows' own verifiers know more than a list (revocation, an administrator's distrust), but a
     // certificate cannot be added to them.

@@ -11,6 +11,7 @@ pub mod elasticpath;
 pub mod issuer;
 pub mod keyring;
 mod messages;
+pub mod openbao;
 pub mod purewl;
 pub mod server;
 pub mod terminal;

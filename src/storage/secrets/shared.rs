@@ -1,0 +1,174 @@
+//! Stores that many machines share: an entry has a version, and a write names the version that it replaces. What is done
+//! with that is decided in `session/lease.rs`.
+
+use super::{Store, StoreError, StoreErrorKind};
+use crate::base::secret::Secret;
+use crate::oauth::request::{Request, Response};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sends a request before the given instant; the error says in words why there is no reply.
+pub type Send = Arc<dyn Fn(&Request, Instant) -> Result<Response, String> + std::marker::Send + Sync>;
+/// A setting of the store by its name (`address`), or a variable of the environment by its own (`VAULT_ADDR`); read when
+/// it is asked for, and each time anew.
+pub type Setting = Arc<dyn Fn(&str) -> Result<Option<Secret>, String> + std::marker::Send + Sync>;
+
+/// What a store on the network works with.
+#[derive(Clone)]
+pub struct Network {
+    /// Sends a request.
+    pub send: Send,
+    /// Its settings.
+    pub setting: Setting,
+    /// When the call ends.
+    pub deadline: Instant,
+}
+
+impl Network {
+    /// Sends `request`, and again where the reply `is_for_now`, until the deadline; `why` says what such a reply means.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unreachable`].
+    pub fn ask(
+        &self,
+        request: &Request,
+        is_for_now: &dyn Fn(&Response) -> bool,
+        why: &dyn Fn(&Response) -> String,
+    ) -> Result<Response, StoreError> {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let (why, is_over) = match (self.send)(request, self.deadline) {
+                Ok(reply) if !is_for_now(&reply) => return Ok(reply),
+                Ok(reply) => (why(&reply), false),
+                // It was tried until the deadline.
+                Err(why) => (why, true),
+            };
+            if is_over || self.deadline.saturating_duration_since(Instant::now()) < wait {
+                return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+/// The version of an entry; only the store knows what it says.
+pub type Version = String;
+
+/// An entry and its version.
+#[derive(Clone, Debug, Default)]
+pub struct Versioned {
+    /// The entry; `None` where there is none, or no more.
+    pub entry: Option<Secret>,
+    /// Its version; an entry that was destroyed may have one.
+    pub version: Option<Version>,
+    /// How long ago it was written, by the store's clock, if it tells.
+    pub age: Option<Duration>,
+}
+
+/// What a write must replace.
+#[derive(Clone, Copy, Debug)]
+pub enum Over<'a> {
+    /// Whatever is there.
+    Anything,
+    /// That version, or nothing.
+    This(Option<&'a str>),
+}
+
+/// The outcome of a write.
+#[derive(Clone, Debug)]
+pub enum Put {
+    /// It was made.
+    Done(Version),
+    /// Another version is there.
+    Lost,
+    /// It may have been made: why that is not known.
+    Unknown(StoreError),
+}
+
+/// A store with compare-and-set.
+pub trait SharedStore: std::marker::Send {
+    /// The entry of `profile`.
+    ///
+    /// # Errors
+    /// As the store.
+    fn read(&mut self, profile: &str) -> Result<Versioned, StoreError>;
+    /// Writes `entry`, if `over` is what is there.
+    ///
+    /// # Errors
+    /// If it was certainly not written, and not for another version.
+    fn write(&mut self, profile: &str, entry: &Secret, over: Over) -> Result<Put, StoreError>;
+    /// Destroys all versions of the entry but the newest, where the store keeps them.
+    ///
+    /// # Errors
+    /// As the store.
+    fn end(&mut self, profile: &str) -> Result<(), StoreError>;
+    /// Whether the store compares versions, by writing an entry of no profile twice.
+    ///
+    /// # Errors
+    /// Where that cannot be tried.
+    fn probe(&mut self) -> Result<bool, StoreError> {
+        let (name, entry) = ("tok-doctor", Secret::new(r#"{"secrets":{}}"#));
+        let before = self.read(name)?.version;
+        let mut write = || self.write(name, &entry, Over::This(before.as_deref()));
+        let compares = match (write()?, write()?) {
+            (Put::Unknown(error), _) | (_, Put::Unknown(error)) => return Err(error),
+            (_, second) => matches!(second, Put::Lost),
+        };
+        self.destroy(name).map(|_| compares)
+    }
+    /// Destroys the entry with all its versions; whether there was one.
+    ///
+    /// # Errors
+    /// As the store.
+    fn destroy(&mut self, profile: &str) -> Result<bool, StoreError>;
+    /// Finds out whether this call may write the entry of `profile`, and whether the store compares versions at all.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn check(&mut self, profile: &str) -> Result<(), StoreError>;
+    /// The same store for another thread, until `deadline`.
+    fn another(&self, deadline: Instant) -> Box<dyn SharedStore>;
+}
+
+/// A shared store where any store will do: a login replaces what is there, whoever has put it there.
+pub struct AsStore {
+    /// The store.
+    pub store: Box<dyn SharedStore>,
+    /// The profile that [`Store::ready`] asks about.
+    pub profile: String,
+}
+
+/// How often a write that replaces anything is tried where others write too.
+const TRIES: usize = 20;
+
+impl Store for AsStore {
+    fn get(&mut self, profile: &str) -> Result<Option<Secret>, StoreError> {
+        Ok(self.store.read(profile)?.entry)
+    }
+
+    fn set(&mut self, profile: &str, entry: &Secret) -> Result<(), StoreError> {
+        let mut last = StoreError { trouble: StoreErrorKind::Refused, why: "other machines keep writing it".into() };
+        for _ in 0..TRIES {
+            match self.store.write(profile, entry, Over::Anything)? {
+                Put::Done(_) => return Ok(()),
+                Put::Lost => {}
+                Put::Unknown(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    fn ready(&mut self) -> Result<(), StoreError> {
+        let profile = self.profile.clone();
+        self.store.check(&profile)
+    }
+
+    fn forget(&mut self, profile: &str) -> Result<bool, StoreError> {
+        self.store.destroy(profile)
+    }
+
+    fn shared(&mut self) -> Option<&mut dyn SharedStore> {
+        Some(self.store.as_mut())
+    }
+}

@@ -1,0 +1,262 @@
+//! `store = "kubernetes:NAMESPACE/PREFIX"`: Secrets behind an API server that answers as a real one of version 1.20.2 was
+//! seen to, found by the real `kubectl`.
+
+use crate::skip::needs;
+use crate::support::apiax::{self, Apiax};
+use crate::support::server::{Received, Reply, Server, lock};
+use crate::support::{CANARY, Output, Sandbox, chmod, put};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// What the API server holds, and whom it lets do what.
+struct State {
+    secrets: BTreeMap<String, Value>,
+    version: u64,
+    token: String,
+    /// What may be done with a Secret that is there.
+    verbs: Vec<&'static str>,
+    /// The place of the replies to writes.
+    odd: Option<Reply>,
+}
+
+struct Cluster {
+    server: Server,
+    state: Arc<Mutex<State>>,
+}
+
+const SECRETS: &str = "/api/v1/namespaces/jobs/secrets";
+
+fn status(code: u16, reason: &str, message: &str) -> Reply {
+    Reply::json(
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reason, "code": code}),
+    )
+}
+
+fn answer(state: &mut State, request: &Received) -> Reply {
+    if request.header("authorization") != Some(&format!("Bearer {}", state.token)) {
+        return status(401, "Unauthorized", "Unauthorized");
+    }
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    if request.path().ends_with("/selfsubjectaccessreviews") {
+        let verb = body["spec"]["resourceAttributes"]["verb"].as_str().unwrap();
+        let allowed = state.verbs.contains(&verb);
+        return Reply::json(201, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}));
+    }
+    let name = request.path().strip_prefix(SECRETS).expect("a Secret").trim_start_matches('/').to_string();
+    let verb = match request.method.as_str() {
+        "GET" => "get",
+        "PUT" => "update",
+        "POST" => "create",
+        _ => "delete",
+    };
+    if !state.verbs.contains(&verb) {
+        return status(403, "Forbidden", &format!("secrets \"{name}\" is forbidden: User \"job\" cannot {verb} it"));
+    }
+    if let (Some(odd), true) = (&state.odd, verb != "get") {
+        return odd.clone();
+    }
+    let held = state.secrets.get(&name).map(|held| held["metadata"]["resourceVersion"].clone());
+    let mut new = body.clone();
+    match (verb, held) {
+        ("get", Some(_)) => Reply::json(200, state.secrets[&name].clone()),
+        ("create", _) if state.secrets.contains_key(body["metadata"]["name"].as_str().unwrap()) => {
+            status(409, "AlreadyExists", "secrets already exists")
+        }
+        ("create", _) => {
+            let name = body["metadata"]["name"].as_str().unwrap().to_string();
+            stamp(state, &mut new);
+            state.secrets.insert(name, new.clone());
+            Reply::json(201, new)
+        }
+        (_, None) => status(404, "NotFound", &format!("secrets \"{name}\" not found")),
+        ("update", Some(held)) => match &body["metadata"]["resourceVersion"] {
+            Value::Null => panic!("without a resourceVersion the API overwrites what is there: {body}"),
+            over if *over == held => {
+                stamp(state, &mut new);
+                state.secrets.insert(name, new.clone());
+                Reply::json(200, new)
+            }
+            _ => status(409, "Conflict", "the object has been modified"),
+        },
+        (_, Some(held)) if body["preconditions"]["resourceVersion"] == held => {
+            state.secrets.remove(&name);
+            Reply::json(200, json!({"kind": "Status", "status": "Success"}))
+        }
+        _ => status(409, "Conflict", "the object has been modified"),
+    }
+}
+
+fn stamp(state: &mut State, new: &mut Value) {
+    // The version is the cluster's, not the object's.
+    state.version += 3;
+    new["kind"] = json!("Secret");
+    new["metadata"]["resourceVersion"] = json!(state.version.to_string());
+    new["metadata"]["managedFields"] = json!([{"manager": "tok", "time": "2026-01-01T00:00:00Z"}]);
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let state = Arc::new(Mutex::new(State {
+            secrets: BTreeMap::new(),
+            version: 40,
+            token: format!("k8s-{CANARY}"),
+            verbs: vec!["get", "update", "create", "delete"],
+            odd: None,
+        }));
+        let theirs = state.clone();
+        Cluster { server: Server::tls(move |request| answer(&mut lock(&theirs), request)), state }
+    }
+
+    fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        with(&mut lock(&self.state))
+    }
+
+    /// The entry of apiax.
+    fn entry(&self) -> Value {
+        self.state(|state| {
+            let text = state.secrets["tok-apiax"]["data"]["entry"].as_str().unwrap();
+            serde_json::from_slice(&STANDARD.decode(text).unwrap()).unwrap()
+        })
+    }
+
+    /// A machine whose kubectl has this user.
+    fn machine(&self, apiax: &Apiax, user: &Value) -> Sandbox {
+        let mut sandbox = apiax.sandbox();
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "c", "cluster": {"server": self.server.url(), "certificate-authority": self.server.ca_file()}}],
+            "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": user}],
+        });
+        let path = sandbox.home().join("kubeconfig");
+        put(&path, config.to_string().as_bytes());
+        sandbox.set("TOK_STORE", "kubernetes:jobs/tok-").set("KUBECONFIG", path);
+        sandbox
+    }
+
+    fn token(&self) -> Value {
+        json!({"token": self.state(|state| state.token.clone())})
+    }
+}
+
+fn at(number: usize) -> String {
+    format!("at-{CANARY}-{number}\n")
+}
+
+/// The store is the trouble, and the provider has heard nothing of it.
+#[track_caller]
+fn refused(apiax: &Apiax, run: impl FnOnce() -> Output) -> Output {
+    let heard = apiax.server.count();
+    let output = run().fails(7);
+    assert_eq!(apiax.server.count(), heard, "something was sent: {output}");
+    output
+}
+
+#[test]
+fn a_session_in_a_secret_serves_every_pod_and_host() {
+    needs!("kubectl");
+    let (cluster, apiax) = (Cluster::start(), Apiax::start());
+    let first = cluster.machine(&apiax, &cluster.token());
+    apiax::login(&first);
+    let second = cluster.machine(&apiax, &cluster.token());
+    second.run("get apiax").silent().prints(&at(1));
+    second.run("get apiax --fresh").silent().prints(&at(2));
+    // What others have put there stays.
+    cluster.state(|state| {
+        let secret = state.secrets.get_mut("tok-apiax").unwrap();
+        secret["metadata"]["labels"] = json!({"team": "jobs"});
+        secret["type"] = json!("example.com/session");
+    });
+    first.run("get apiax --fresh").silent().prints(&at(3));
+    let secret = cluster.state(|state| state.secrets["tok-apiax"].clone());
+    assert_eq!(
+        (&secret["metadata"]["labels"]["team"], &secret["type"]),
+        (&json!("jobs"), &json!("example.com/session"))
+    );
+    assert_eq!(cluster.entry()["refresh_token"], json!(format!("rt-{CANARY}-3")));
+    assert_eq!(apiax.state(|state| state.reused), 0);
+    second.run("logout apiax").ok();
+    assert_eq!((cluster.entry().get("refresh_token"), &cluster.entry()["ended"]["why"]), (None, &json!("logged out")));
+    first.run("get apiax --fresh").fails(4).says("the session has ended").says("logged out");
+}
+
+#[test]
+fn a_program_that_kubectl_names_logs_in() {
+    needs!("kubectl");
+    let (cluster, apiax) = (Cluster::start(), Apiax::start());
+    let token = cluster.state(|state| state.token.clone());
+    let user = json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "cluster-login", "args": ["--for", "jobs"],
+        "env": [{"name": "LOGIN_TOKEN", "value": token}], "interactiveMode": "Never",
+    }});
+    let mut sandbox = cluster.machine(&apiax, &user);
+    let program = sandbox.home().join("bin/cluster-login");
+    let script = "#!/bin/sh\n[ \"$*\" = '--for jobs' ] && [ -n \"$KUBERNETES_EXEC_INFO\" ] || exit 1\nprintf '{\"kind\":\"ExecCredential\",\"status\":{\"token\":\"%s\"}}' \"$LOGIN_TOKEN\"\n";
+    put(&program, script.as_bytes());
+    chmod(&program, 0o700);
+    let path = std::env::var("PATH").unwrap();
+    sandbox.set("PATH", format!("{}:{path}", program.parent().unwrap().display()));
+    apiax::login(&sandbox);
+    sandbox.run("get apiax --fresh").silent().prints(&at(2));
+    put(&program, b"#!/bin/sh\necho nothing\n");
+    refused(&apiax, || sandbox.run("get apiax --fresh")).says("cluster-login");
+}
+
+#[test]
+fn what_rights_do_not_allow_is_found_out_before_anything_is_sent() {
+    needs!("kubectl");
+    let (cluster, apiax) = (Cluster::start(), Apiax::start());
+    let sandbox = cluster.machine(&apiax, &cluster.token());
+    let password = sandbox.file_arg("password", apiax::password());
+    let login = ["login", "apiax", "password", "--username", apiax::USERNAME, "--password-file", &password];
+    cluster.state(|state| state.verbs = vec!["get", "update"]);
+    refused(&apiax, || sandbox.tok(login).run()).says("create");
+    cluster.state(|state| state.verbs.push("create"));
+    sandbox.tok(login).run().prints("");
+    // From here on the rights to this one Secret are enough.
+    cluster.state(|state| state.verbs = vec!["get", "update"]);
+    sandbox.run("get apiax --fresh").silent().prints(&at(2));
+    cluster.state(|state| state.verbs = vec!["get"]);
+    refused(&apiax, || sandbox.run("get apiax --fresh")).says("cannot update");
+    cluster.state(|state| state.token = "another".into());
+    refused(&apiax, || sandbox.run("get apiax --fresh")).says("the context test of kubectl");
+}
+
+#[test]
+fn an_api_server_that_answers_oddly_gets_no_token_sent_for() {
+    needs!("kubectl");
+    let (cluster, apiax) = (Cluster::start(), Apiax::start());
+    let sandbox = cluster.machine(&apiax, &cluster.token());
+    apiax::login(&sandbox);
+    for odd in [
+        Reply::html(200),
+        Reply::new(204, "text/plain", ""),
+        Reply::json(200, json!({"kind": "Secret", "metadata": {}})),
+        Reply::json(500, json!({"kind": "Status", "message": "etcdserver: request timed out"})),
+        status(409, "Conflict", "the object has been modified"),
+    ] {
+        cluster.state(|state| state.odd = Some(odd));
+        let heard = apiax.server.count();
+        let output = sandbox.run("get apiax --fresh --timeout 2s").fails_with_one_of(&[6, 7]);
+        assert_eq!(apiax.server.count(), heard, "{output}");
+    }
+    cluster.state(|state| state.odd = None);
+    sandbox.run("get apiax --fresh").silent().prints(&at(2));
+}
+
+#[test]
+fn what_kubectl_does_not_say_is_named() {
+    needs!("kubectl");
+    let (cluster, apiax) = (Cluster::start(), Apiax::start());
+    let mut sandbox = cluster.machine(&apiax, &json!({}));
+    refused(&apiax, || sandbox.run("get apiax")).says("has no token, no client certificate and no exec");
+    sandbox.set("KUBECONFIG", sandbox.home().join("nowhere"));
+    refused(&apiax, || sandbox.run("get apiax")).says("kubectl");
+    let folder = sandbox.home();
+    sandbox.set("PATH", folder);
+    refused(&apiax, || sandbox.run("get apiax")).says("kubectl: program not found");
+}
