@@ -128,6 +128,10 @@ impl Drop for Apiax {
 }
 
 fn answer(state: &mut State, breaches: &Breaches, request: &Received) -> Reply {
+    // `tok status --online` asks whether somebody is there.
+    if request.method == "GET" && request.body.is_empty() {
+        return error(405, "invalid_request", "HTTP 405 Method Not Allowed");
+    }
     let form_type = "application/x-www-form-urlencoded";
     if let Err((status, what)) = manners(request, PATH, form_type) {
         breaches.add(&what);
