@@ -229,6 +229,20 @@ const PROVIDERS: &[(&str, &str)] = &[
         "[grants.a]\nurl = \"https://x.example\"\nauth = { method = \"basic\", PROBE = 1 }",
     ),
     ("Grants: `[grants.NAME]`", "[grants.a]\nurl = \"https://x.example\"\nPROBE = 1"),
+    (
+        "Logins on another device: `[grants.NAME.device]`",
+        "[grants.a]\nflow = \"device-code\"\nurl = \"https://x.example\"\nbegin.url = \"https://x.example\"\n\
+         [grants.a.device]\nPROBE = 1",
+    ),
+    (
+        "The way back from the browser: `[grants.NAME.redirect]`",
+        "[grants.a]\nflow = \"authorization-code\"\nurl = \"https://x.example\"\nbegin.url = \"https://x.example\"\n\
+         [grants.a.redirect]\nPROBE = 1",
+    ),
+    (
+        "Steps before the token: `[[grants.NAME.steps]]`",
+        "[grants.a]\nurl = \"https://x.example\"\n[[grants.a.steps]]\nurl = \"https://x.example\"\nPROBE = 1",
+    ),
     ("Signed assertions: `[grants.NAME.assertion]`", "[grants.a]\n[grants.a.assertion]\nclaims = {}\nPROBE = 1"),
     ("Replies: `[response]`, `[grants.NAME.response]`", "[response]\nPROBE = 1"),
     ("Errors: `error` of a response", "[response]\nerror = { PROBE = 1 }"),
@@ -262,7 +276,7 @@ fn the_references_name_every_key_that_the_program_reads() {
             wanted.sort_unstable();
             wanted.dedup();
             // A grant is a request too.
-            if heading.starts_with("Grants") {
+            if heading.starts_with("Grants") || heading.starts_with("Steps") {
                 let (_, shared) = described.iter().find(|(heading, _)| heading.starts_with("Requests")).unwrap();
                 wanted.retain(|key| !shared.iter().any(|known| known == key));
             }

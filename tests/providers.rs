@@ -33,6 +33,7 @@ const FOUND: &[(&str, &str)] = &[
     ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
     ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
     ("device_code", "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS"),
+    ("user_code", "WDJB-MJHT"),
     ("auth_req_id", "1c266114-a1be-4252-8ad1-04986c5b9ac1"),
 ];
 
@@ -229,6 +230,10 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         let mut jwts = serde_json::Map::new();
         sign(grant, &mut values, &mut jwts);
         let mut made = Vec::new();
+        for (at, step) in grant.steps(true).chain(grant.steps(false)).enumerate() {
+            let text = made_request(provider, &step.call, &values, &mut jwts);
+            made.push((format!("step-{}{case}.http", at + 1), text));
+        }
         if grant.flow != Flow::Signed {
             made.push((format!("request{case}.http"), made_request(provider, &grant.call, &values, &mut jwts)));
         }
@@ -290,7 +295,7 @@ fn values(complaints: &mut Complaints, provider: &Provider, grant: &Grant, path:
     let mut values = Values::new();
     for (name, value) in table.iter() {
         let is_kept = provider.kept_names().contains(name);
-        if !provider.uses(grant).contains_key(name) && !is_kept {
+        if !provider.uses(grant).contains_key(name) && !is_kept && !grant.finds().contains(&name) {
             complaints.add(path, format!("the grant takes no {name}"));
         }
         let text = value.as_str().unwrap_or_else(|| panic!("a string"));

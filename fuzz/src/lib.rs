@@ -204,16 +204,17 @@ pub fn pasted(data: &[u8]) {
         issuer: Some("https://as.example".into()),
         issuer_required,
         path: "/callback".into(),
+        rules: Default::default(),
     };
     let pasted = |text: &str| callback::pasted(text, &expected(false)).map_err(|error| (error.kind, error.why));
     let found = pasted(text);
     let wrapped: String = text.chars().flat_map(|c| [c, '\n']).collect();
     assert_eq!(pasted(&wrapped), found);
     match &found {
-        Ok(Callback::Code(code)) => {
+        Ok(Callback::Code(code, _)) => {
             assert!(code.expose().bytes().all(|b| (0x20..=0x7e).contains(&b)));
             let strict = callback::pasted(text, &expected(true)).expect("the same login");
-            assert!(strict == Callback::Code(code.clone()) || strict == Callback::MixUp { issuer: None });
+            assert!(strict == Callback::Code(code.clone(), Vec::new()) || strict == Callback::MixUp { issuer: None });
         }
         Ok(Callback::Denied { .. } | Callback::MixUp { .. }) => {}
         Err((kind, why)) => assert!(*kind == Kind::Usage && !why.contains("hunter2")),

@@ -120,7 +120,21 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
         context.host.terminal.detail(&format!("{}: {}", profile.name, describe(reason)));
     }
     profile.warn_of_exposed(context.host);
-    let (token, source) = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers)?;
+    let obtained = obtain(context.host, &mut profile, cache.as_ref(), no_store, &answers);
+    // What is renewed early need not be renewed now: the provider may say no to a token that is too young.
+    let is_early = asked.is_some_and(|asked| {
+        args.min_ttl.is_none() && profile.provider.refresh.as_ref().and_then(|refresh| refresh.early) == Some(asked)
+    });
+    let (token, source) = match obtained {
+        Err(error) if is_early && !args.fresh && matches!(kind(&error), Kind::Unavailable | Kind::Refused) => {
+            let cached = look(&cache).filter(|(_, token)| good(token, now, MinTtl::Default).is_ok());
+            let Some((_, token)) = cached else { return Err(error) };
+            context.host.terminal.release_messages();
+            context.host.terminal.warn(&format!("{}: not renewed early: {error:#}", profile.name));
+            (token, TokenSource::Cache)
+        }
+        obtained => obtained?,
+    };
     if let Some((file, waiting)) = look(&cache)
         && waiting.received == token.received
     {

@@ -6,11 +6,12 @@ use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::oauth::metadata;
 use crate::oauth::reply::form_decode;
+use crate::provider::{Find, Redirect, State};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-/// The parameters used. RFC 6749 §3.1 forbids repeating them.
-const NAMES: [&str; 5] = ["code", "state", "iss", "error", "error_description"];
+/// The parameters used besides the code and what the provider file keeps. RFC 6749 §3.1 forbids repeating any.
+const NAMES: [&str; 4] = ["state", "iss", "error", "error_description"];
 
 /// What the redirect of this login must look like.
 #[derive(Clone, Debug)]
@@ -24,13 +25,27 @@ pub struct ExpectedRedirect {
     pub issuer_required: bool,
     /// The path of the redirect URI, beginning with a slash.
     pub path: String,
+    /// What it brings, by the provider file.
+    pub rules: Redirect,
+}
+
+impl ExpectedRedirect {
+    /// The parameter `name` as it is known here; `None` for one that is not used.
+    fn known<'e>(&'e self, name: &str) -> Option<&'e str> {
+        let kept = self.rules.keep.iter().flat_map(|kept| match &kept.at {
+            Find::At(names) => names.as_slice(),
+            Find::Header(_) | Find::Cookie(_) => &[],
+        });
+        let own = self.rules.code.iter().chain(kept).map(String::as_str);
+        NAMES.into_iter().chain(own).find(|known| *known == name)
+    }
 }
 
 /// The response to this login's authorization request, with the right `state`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Callback {
-    /// The authorization code.
-    Code(Secret),
+    /// The authorization code, and what else the provider file keeps: names and texts.
+    Code(Secret, Vec<(String, Secret)>),
     /// An error response (RFC 6749 §4.1.2.1), unescaped: not safe for a terminal.
     Denied {
         /// `error`
@@ -47,14 +62,14 @@ pub enum Callback {
 }
 
 impl Callback {
-    /// The authorization code.
+    /// The authorization code, and what came beside it.
     ///
     /// # Errors
     /// [`Kind::Refused`] or, if the provider says it is temporary, [`Kind::Unavailable`]; [`Kind::Reply`] if the
     /// answer is from another issuer.
-    pub fn code(self) -> Result<Secret> {
+    pub fn code(self) -> Result<(Secret, Vec<(String, Secret)>)> {
         match self {
-            Callback::Code(code) => Ok(code),
+            Callback::Code(code, beside) => Ok((code, beside)),
             Callback::Denied { code, description } => {
                 let kind = match code.as_str() {
                     "server_error" | "temporarily_unavailable" => Kind::Unavailable,
@@ -92,7 +107,7 @@ pub struct Foreign(pub &'static str);
 /// out `state` there, against RFC 6749 §4.1.2.1. As it came: not safe for a terminal.
 pub fn stateless_error(target: &str, expected: &ExpectedRedirect) -> Option<String> {
     let (path, query) = target.split_once('?')?;
-    let mut given = parameters(query).ok().filter(|_| path == expected.path)?;
+    let mut given = parameters(query, expected).ok().filter(|_| path == expected.path)?;
     let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
     let (state, error, description) = (text("state"), text("error")?, text("error_description"));
     let description = description.map(|text| format!(" ({})", *text)).unwrap_or_default();
@@ -112,15 +127,18 @@ pub fn read(target: &str, expected: &ExpectedRedirect) -> std::result::Result<Ca
 }
 
 fn read_query(query: &str, expected: &ExpectedRedirect) -> std::result::Result<Callback, Foreign> {
-    let mut given = parameters(query)?;
-    let state = given.remove("state").ok_or(Foreign("it has no state"))?;
-    if !constant_time_eq(state.as_bytes(), expected.state.expose().as_bytes()) {
-        return Err(Foreign("its state is from another login"));
+    let mut given = parameters(query, expected)?;
+    match given.remove("state") {
+        None if expected.rules.state == State::Required => return Err(Foreign("it has no state")),
+        None => {}
+        Some(state) if constant_time_eq(state.as_bytes(), expected.state.expose().as_bytes()) => {}
+        Some(_) => return Err(Foreign("its state is from another login")),
     }
     let mut text = |name: &str| given.remove(name).filter(|value| !value.is_empty());
     let plain = |value: Zeroizing<String>| value.to_string();
     let issuer = text("iss");
-    let (error, description, code) = (text("error"), text("error_description"), text("code"));
+    let (error, description) = (text("error"), text("error_description"));
+    let code = expected.rules.code.iter().find_map(|name| text(name));
     if error.is_none() && code.is_none() {
         return Err(Foreign("it has neither a code nor an error"));
     }
@@ -137,7 +155,13 @@ fn read_query(query: &str, expected: &ExpectedRedirect) -> std::result::Result<C
         (Some(code), _) => Ok(Callback::Denied { code: plain(code), description: description.map(plain) }),
         // RFC 6749 A.11
         (None, Some(code)) if code.bytes().all(|b| (0x20..=0x7e).contains(&b)) => {
-            Ok(Callback::Code(Secret::new(code.as_str())))
+            let mut beside = Vec::new();
+            for kept in &expected.rules.keep {
+                let Find::At(names) = &kept.at else { continue };
+                let found = names.iter().find_map(|name| given.get(name.as_str()).filter(|text| !text.is_empty()));
+                beside.extend(found.map(|text| (kept.name.clone(), Secret::new(text.as_str()))));
+            }
+            Ok(Callback::Code(Secret::new(code.as_str()), beside))
         }
         (None, _) => Err(Foreign("its code contains invalid characters")),
     }
@@ -157,7 +181,7 @@ pub fn pasted(text: &str, expected: &ExpectedRedirect) -> Result<Callback> {
     let text = whole.trim_matches(['"', '\'', '<', '>']);
     let text = text.split('#').next().unwrap_or(text);
     let (address, query) = text.split_once('?').unwrap_or(("", text));
-    if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| NAMES.contains(&name))) {
+    if !query.split('&').any(|pair| pair.split_once('=').is_some_and(|(name, _)| expected.known(name).is_some())) {
         return Err(match text {
             "" => wrong("it is empty"),
             _ if address.is_empty() && !text.contains("://") => {
@@ -176,15 +200,18 @@ pub fn pasted(text: &str, expected: &ExpectedRedirect) -> Result<Callback> {
     read_query(query, expected).map_err(|Foreign(why)| wrong(why))
 }
 
-/// The parameters of [`NAMES`] in a query (application/x-www-form-urlencoded).
-fn parameters(query: &str) -> std::result::Result<BTreeMap<&'static str, Zeroizing<String>>, Foreign> {
+/// The parameters in a query (application/x-www-form-urlencoded) that are used.
+fn parameters<'e>(
+    query: &str,
+    expected: &'e ExpectedRedirect,
+) -> std::result::Result<BTreeMap<&'e str, Zeroizing<String>>, Foreign> {
     let mut found = BTreeMap::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decode = |part| form_decode(part).ok_or(Foreign("it is not UTF-8"));
         let (name, value) = (decode(name)?, decode(value)?);
-        let Some(name) = NAMES.iter().find(|known| **known == *name) else { continue };
-        if found.insert(*name, value).is_some() {
+        let Some(name) = expected.known(&name) else { continue };
+        if found.insert(name, value).is_some() {
             return Err(Foreign("a parameter appears twice"));
         }
     }
@@ -201,11 +228,12 @@ mod tests {
             issuer: Some("https://as.example".into()),
             issuer_required: false,
             path: "/callback".into(),
+            rules: Redirect::default(),
         }
     }
 
     fn code(text: &str) -> std::result::Result<Callback, Foreign> {
-        Ok(Callback::Code(Secret::new(text)))
+        Ok(Callback::Code(Secret::new(text), Vec::new()))
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::base::jose::{Algorithm, Key};
 use crate::base::secret::Secret;
 use crate::oauth::request::{Added, ClientCertificate, Pair, Unready, Values};
 use crate::provider::template::Gap;
-use crate::provider::{Assertion, Auth, Call};
+use crate::provider::{Assertion, Auth, Call, CertificateHeader, SecretEncoding, Template};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use zeroize::Zeroizing;
@@ -169,7 +169,7 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
     }
     claims.insert("iat".into(), (moment.now - BACKDATE).into());
     claims.insert("exp".into(), (moment.now + LIFETIME).into());
-    let signed = signed(values, key, of, &claims, None)?;
+    let signed = signed(values, (key, of), &claims, None, (CertificateHeader::Thumbprint, &Map::new()))?;
     let field = |name: &str, text: &str| (name.to_string(), Zeroizing::new(text.to_string()));
     Ok(vec![
         field("client_id", client),
@@ -183,20 +183,27 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
 /// # Errors
 /// As [`add`].
 pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Secret, Unready> {
-    let key = key(values)?;
+    let (key, of) = match &how.secret {
+        Some(name) => (shared(name, how.encoding, values)?, name.as_str()),
+        None => (key(values)?, "private_key"),
+    };
     let fingerprint = key.fingerprint();
-    let mut claims = Map::new();
-    for (name, template) in &how.claims {
-        let filled = template.fill(|name| match name {
-            "key_fingerprint" => fingerprint.as_deref(),
-            _ => values.get(name).map(|v| v.as_str()),
-        });
-        match filled {
-            Ok(text) => drop(claims.insert(name.clone(), text.into())),
-            Err(crate::provider::template::Gap::Dropped) => {}
-            Err(crate::provider::template::Gap::Missing(name)) => return Err(Unready::Missing(name)),
+    let filled = |entries: &[(String, Template)]| {
+        let mut all = Map::new();
+        for (name, template) in entries {
+            let text = template.fill(|name| match name {
+                "key_fingerprint" => fingerprint.as_deref(),
+                _ => values.get(name).map(|v| v.as_str()),
+            });
+            match text {
+                Ok(text) => drop(all.insert(name.clone(), text.into())),
+                Err(Gap::Dropped) => {}
+                Err(Gap::Missing(name)) => return Err(Unready::Missing(name)),
+            }
         }
-    }
+        Ok(all)
+    };
+    let mut claims = filled(&how.claims)?;
     let issued = moment.now - how.backdate;
     claims.insert("iat".into(), issued.into());
     // Servers that limit the lifetime of an assertion count from `iat`.
@@ -204,16 +211,44 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     if how.jti {
         claims.insert("jti".into(), moment.id.as_str().into());
     }
-    signed(values, &key, "private_key", &claims, how.algorithm)
+    let headers = filled(&how.headers)?;
+    signed(values, (&key, of), &claims, how.algorithm, (how.certificate, &headers))
+}
+
+/// The shared secret `name`, as the provider writes it.
+fn shared(name: &str, encoding: SecretEncoding, values: &Values) -> Result<Key, Unready> {
+    use base64::Engine;
+    let text = values.get(name).ok_or_else(|| Unready::Missing(name.into()))?.trim();
+    let wrong = |why: &str| Unready::Wrong(name.into(), why.into());
+    let bytes = match encoding {
+        SecretEncoding::Text => text.as_bytes().to_vec(),
+        SecretEncoding::Hex => {
+            let digits = text.as_bytes().chunks(2);
+            let byte = |pair: &[u8]| match pair {
+                [_, _] if pair.iter().all(u8::is_ascii_hexdigit) => {
+                    std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                }
+                _ => None,
+            };
+            digits.map(byte).collect::<Option<Vec<u8>>>().ok_or_else(|| wrong("is not hexadecimal"))?
+        }
+        SecretEncoding::Base64 => {
+            base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| wrong("is not Base64"))?
+        }
+    };
+    if bytes.is_empty() {
+        return Err(wrong("is empty"));
+    }
+    Ok(Key::shared_bytes(Zeroizing::new(bytes)))
 }
 
 /// `claims` as a JWT, signed with `key`, which is the value `of`. `wanted`: the only algorithm that the server accepts.
 fn signed(
     values: &Values,
-    key: &Key,
-    of: &str,
+    (key, of): (&Key, &str),
     claims: &Map<String, Value>,
     wanted: Option<Algorithm>,
+    (certificate, headers): (CertificateHeader, &Map<String, Value>),
 ) -> Result<Secret, Unready> {
     let wrong = |name: &str, why: String| Unready::Wrong(name.into(), why);
     let can = || key.algorithms().iter().map(|a| a.name()).collect::<Vec<_>>().join(", ");
@@ -238,11 +273,19 @@ fn signed(
     if let Some(id) = values.get("key_id").map(|id| id.as_str()).or(key.key_id()) {
         header.insert("kid".into(), id.into());
     }
-    if let Some(certificate) = values.get("certificate").filter(|_| of == "private_key") {
-        let thumbprint =
-            crate::base::jose::certificate_thumbprint(certificate).map_err(|why| wrong("certificate", why))?;
-        header.insert("x5t#S256".into(), thumbprint.into());
+    let wrong_certificate = |why| wrong("certificate", why);
+    match (values.get("certificate").filter(|_| of == "private_key"), certificate) {
+        (Some(text), CertificateHeader::Thumbprint) => {
+            let thumbprint = crate::base::jose::certificate_thumbprint(text).map_err(wrong_certificate)?;
+            header.insert("x5t#S256".into(), thumbprint.into());
+        }
+        (Some(text), CertificateHeader::Chain) => {
+            let chain = crate::base::jose::certificate_chain(text).map_err(wrong_certificate)?;
+            header.insert("x5c".into(), chain.into());
+        }
+        (None, _) | (_, CertificateHeader::None) => {}
     }
+    header.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     key.sign(algorithm, &header, claims).map_err(|why| wrong(of, why))
 }
 
@@ -269,7 +312,6 @@ fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Template;
 
     fn values(given: &[(&str, &str)]) -> Values {
         given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect()
@@ -294,6 +336,10 @@ mod tests {
         let mut how = Assertion {
             claims: vec![("iss".into(), claims("{client_id}")), ("sub".into(), claims("{username?}"))],
             jti: false,
+            headers: Vec::new(),
+            certificate: CertificateHeader::Thumbprint,
+            secret: None,
+            encoding: SecretEncoding::Text,
             algorithm: Some(Algorithm::Es256),
             lifetime: 60,
             backdate: 5,
@@ -310,6 +356,73 @@ mod tests {
         assert_eq!(said(&how), Err(Unready::Wrong("private_key".into(), why)));
         how.claims = vec![("iss".into(), claims("{username}"))];
         assert_eq!(said(&how), Err(Unready::Missing("username".into())));
+    }
+
+    fn made(file: &str, given: &[(&str, &str)]) -> Result<(Value, Value, String), Unready> {
+        let file = format!("[params.assertion]\nsecret = true\n{file}");
+        let provider = crate::provider::Provider::parse("t", "t.toml", &file).unwrap_or_else(|e| panic!("{e}"));
+        let how = provider.grants[0].assertion.as_ref().expect("an assertion");
+        let made = assertion(how, &values(given), &MOMENT())?.expose().to_string();
+        let (header, _) = made.split_once('.').expect("a JWT");
+        let part = |text: &str| Value::from(crate::base::jose::jwt::claims(text).expect("a JWT"));
+        Ok((part(&format!("{header}.{header}.")), part(&made), made))
+    }
+
+    /// Ghost's admin key is an ID and a secret in hexadecimal; Metabase and others have the secret as text.
+    #[test]
+    fn a_shared_secret_signs_and_the_key_is_named() {
+        use base64::Engine;
+        let key = "0123456789abcdef".repeat(4);
+        let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let packed = base64::engine::general_purpose::STANDARD.encode(&key);
+        let key = key.as_str();
+        let file = |more: &str| {
+            format!(
+                "[params.key]\nsecret = true\n[params.id]\n[grants.g]\nflow = \"signed\"\nurl = \"https://a.example\"\n\
+                 [grants.g.assertion]\nclaims = {{ aud = \"/admin/\" }}\nheaders = {{ kid = \"{{id}}\" }}\nsecret = \"key\"\n\
+                 jti = false\nbackdate = \"0s\"\n{more}"
+            )
+        };
+        let (header, claims, text) = made(&file("encoding = \"hex\""), &[("key", &hex), ("id", "k1")]).expect("a JWT");
+        assert_eq!(header, serde_json::json!({"alg": "HS256", "typ": "JWT", "kid": "k1"}));
+        assert_eq!(claims, serde_json::json!({"aud": "/admin/", "iat": 1_000, "exp": 1_300}));
+        let same = made(&file(""), &[("key", key), ("id", "k1")]).expect("a JWT").2;
+        assert_eq!(text, same);
+        assert_eq!(made(&file("encoding = \"base64\""), &[("key", &packed), ("id", "k1")]).expect("a JWT").2, same);
+        assert_eq!(
+            made(&file("algorithm = \"HS512\""), &[("key", key), ("id", "k1")]).expect("a JWT").0["alg"],
+            "HS512"
+        );
+        for wrong in ["6b657", "zz", "+1", ""] {
+            let why = made(&file("encoding = \"hex\""), &[("key", wrong), ("id", "k1")]).expect_err("no JWT");
+            assert!(matches!(why, Unready::Wrong(name, _) if name == "key"), "{wrong}");
+        }
+        assert_eq!(made(&file(""), &[("id", "k1")]).map(|_| ()), Err(Unready::Missing("key".into())));
+    }
+
+    /// Maskinporten wants the chain, Entra the thumbprint.
+    #[test]
+    fn a_certificate_stands_in_the_header_as_the_file_says() {
+        let (_, key) = Key::generate().expect("a key");
+        let one = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+        let both = format!("{one}-----BEGIN CERTIFICATE-----\nBAUG\n-----END CERTIFICATE-----\n");
+        let header = |more: &str, chain: &str| {
+            let file = format!(
+                "[params.private_key]\nsecret = true\nlines = true\n[params.certificate]\nfile = true\n[grants.g]\n\
+                 url = \"https://a.example\"\nbody = {{ a = \"{{assertion}}\" }}\n[grants.g.assertion]\nclaims = {{}}\n{more}"
+            );
+            made(&file, &[("private_key", key.expose()), ("certificate", chain)]).map(|(header, ..)| header)
+        };
+        assert_eq!(
+            header("certificate = \"x5c\"", &both).expect("a header")["x5c"],
+            serde_json::json!(["AQID", "BAUG"])
+        );
+        let thumbprint = header("", &both).expect("a header");
+        assert_eq!(thumbprint["x5t#S256"], "A5BYxvLAy0ksUzsKTRTvd8wPeKvMztUofYShogEc-4E".to_string().as_str());
+        assert!(thumbprint.get("x5c").is_none());
+        let none = header("certificate = \"none\"", &both).expect("a header");
+        assert!(none.get("x5c").is_none() && none.get("x5t#S256").is_none());
+        assert!(matches!(header("certificate = \"x5c\"", "x"), Err(Unready::Wrong(name, _)) if name == "certificate"));
     }
 
     #[test]

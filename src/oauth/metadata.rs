@@ -67,6 +67,25 @@ impl Metadata {
         }
     }
 
+    /// Reads `body` as the metadata of `issuer` at a path of its own, whose document need not name an issuer, or names
+    /// another of the same origin.
+    ///
+    /// # Errors
+    /// As [`Metadata::parse`].
+    pub fn parse_elsewhere(body: &[u8], issuer: &str) -> std::result::Result<Metadata, String> {
+        let mut object = object(body)?;
+        let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
+        match member(&object, "issuer") {
+            Some(Value::String(said)) if origin(said).is_some() && origin(said) == origin(issuer) => {}
+            Some(Value::String(said)) => {
+                return Err(format!("it is for the issuer {}, not {}", escape(said), escape(issuer)));
+            }
+            Some(_) => return Err("its `issuer` is not a string".into()),
+            None => drop(object.insert("issuer".into(), issuer.into())),
+        }
+        Ok(Metadata(object))
+    }
+
     /// The issuer as it names itself: what the `iss` of its ID tokens is, and the audience of an assertion.
     pub fn issuer(&self) -> &str {
         self.text("issuer").unwrap_or_default()
@@ -205,6 +224,22 @@ pub fn keys(body: &[u8]) -> std::result::Result<Vec<u8>, String> {
 }
 
 /// Metadata for tests, here and where they are fetched.
+#[cfg(test)]
+mod elsewhere_tests {
+    use super::*;
+
+    #[test]
+    fn metadata_at_a_path_of_their_own_are_of_the_issuers_origin() {
+        let read = |body: &str| Metadata::parse_elsewhere(body.as_bytes(), "https://a.example/fhir/");
+        let issuer = |body: &str| read(body).map(|metadata| metadata.issuer().to_string());
+        assert_eq!(issuer("{\"token_endpoint\":\"https://b.example/t\"}").as_deref(), Ok("https://a.example/fhir/"));
+        assert_eq!(issuer("{\"issuer\":\"https://a.example/oidc\"}").as_deref(), Ok("https://a.example/oidc"));
+        for body in ["{\"issuer\":\"https://b.example\"}", "{\"issuer\":1}", "{\"issuer\":\"a.example\"}", "[]", "x"] {
+            assert!(read(body).is_err(), "{body}");
+        }
+    }
+}
+
 #[cfg(test)]
 pub mod testing {
     pub const ISSUER: &str = "https://a.example/t";

@@ -4,6 +4,8 @@ pub mod callback;
 pub mod challenge;
 pub mod client_auth;
 pub mod dpop;
+mod encode;
+pub mod found;
 pub mod id_token;
 pub mod metadata;
 pub mod pkce;

@@ -34,6 +34,18 @@ pub enum PollReply {
 }
 
 impl PollReply {
+    /// The `error` that says it (RFC 8628 §3.5, CIBA Core §11); `None` where nothing was said.
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            PollReply::Pending => Some("authorization_pending"),
+            PollReply::SlowDown => Some("slow_down"),
+            PollReply::Denied => Some("access_denied"),
+            PollReply::Expired => Some("expired_token"),
+            PollReply::Failed => Some("transaction_failed"),
+            PollReply::Unreachable => None,
+        }
+    }
+
     /// What an `error` of a token endpoint means here; `None` for one that has nothing to do with polling, which is
     /// reported like any other refusal.
     pub fn of(error: &str) -> Option<PollReply> {

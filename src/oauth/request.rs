@@ -2,8 +2,9 @@
 
 use crate::base::secret::Secret;
 use crate::base::time::Time;
+use crate::oauth::encode::{form, parts, table, xml_escape};
 use crate::provider::template::{Gap, Piece, Template};
-use crate::provider::{Call, Encode, Field, Method, Param, Provider};
+use crate::provider::{Call, Encode, Field, Method, Provider};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -80,6 +81,17 @@ impl Response {
     /// The first header line of that name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    /// The value of the cookie `name` that it sets, the last where it sets it twice (RFC 6265 §5.2); `None` for an empty
+    /// one, which takes a cookie away.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.iter().rev().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie"));
+        let mut pairs = lines.filter_map(|(_, line)| line.split(';').next()?.split_once('='));
+        let (_, value) = pairs.find(|(known, _)| known.trim() == name)?;
+        let value = value.trim();
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        (!value.is_empty()).then_some(value)
     }
 }
 
@@ -223,6 +235,14 @@ pub fn url(provider: &Provider, call: &Call, values: &Values) -> Result<String, 
     }
 }
 
+/// The address of a page that a person opens, made of `values`.
+///
+/// # Errors
+/// As [`build`].
+pub fn page(provider: &Provider, template: &Template, values: &Values) -> Result<String, Unready> {
+    fill_url(provider, template, values).map(|url| url.to_string())
+}
+
 /// What client authentication and DPoP add to a request.
 #[derive(Clone, Default)]
 pub struct Added {
@@ -264,7 +284,21 @@ pub fn build(
     match call.encode {
         Encode::Form => more_headers.push(("Content-Type".into(), Zeroizing::new(FORM_TYPE.into()))),
         Encode::Json => more_headers.push(("Content-Type".into(), Zeroizing::new(JSON.into()))),
-        Encode::None | Encode::Query => {}
+        Encode::Text => more_headers.push(("Content-Type".into(), Zeroizing::new("text/plain".into()))),
+        Encode::Xml => more_headers.push(("Content-Type".into(), Zeroizing::new("text/xml; charset=utf-8".into()))),
+        // Its boundary is made of what it parts.
+        Encode::None | Encode::Query | Encode::Multipart => {}
+    }
+    let mut multipart = None;
+    if call.encode == Encode::Multipart {
+        let mut fields = pairs(provider, &call.body, values)?;
+        let new = added.fields.iter().filter(|(name, _)| !fields.iter().any(|(known, _)| known == name));
+        let new: Vec<Pair> = new.cloned().collect();
+        fields.extend(new);
+        fields.extend(more.iter().cloned());
+        let (kind, bytes) = parts(&fields);
+        more_headers.push(("Content-Type".into(), kind.into()));
+        multipart = Some(bytes);
     }
     // What the file says replaces what is ours: no header is sent twice.
     more_headers.retain(|(name, _)| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)));
@@ -279,6 +313,11 @@ pub fn build(
             query.extend(pairs(provider, &call.body, values)?);
             query.extend(more);
             None
+        }
+        Encode::Multipart => multipart,
+        Encode::Text | Encode::Xml => {
+            query.extend(more);
+            Some(Zeroizing::new(whole_text(call, values)?.as_bytes().to_vec()))
         }
         Encode::Form => {
             let mut fields = pairs(provider, &call.body, values)?;
@@ -323,6 +362,19 @@ pub fn build(
         ca_pem: None,
         link_local: false,
     })
+}
+
+/// The one text that a body is; in XML with its values escaped.
+fn whole_text(call: &Call, values: &Values) -> Result<Zeroizing<String>, Unready> {
+    let escaped: Values = match call.encode {
+        Encode::Xml => values.iter().map(|(name, text)| (name.clone(), xml_escape(text))).collect(),
+        _ => Values::new(),
+    };
+    let values = if call.encode == Encode::Xml { &escaped } else { values };
+    match call.body.first() {
+        Some((_, Field::Text(template))) => fill(template, values),
+        _ => Ok(Zeroizing::default()),
+    }
 }
 
 /// How a form is sent (RFC 6749 appendix B).
@@ -413,27 +465,6 @@ fn pairs(provider: &Provider, body: &[(String, Field)], values: &Values) -> Resu
     Ok(pairs)
 }
 
-/// `application/x-www-form-urlencoded` as browsers write it (WHATWG URL §5.2): a space is `+`.
-pub fn form_encode(text: &str) -> String {
-    const FORM: &percent_encoding::AsciiSet =
-        &percent_encoding::NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' ');
-    // Only an unencoded space can be one here.
-    percent_encoding::utf8_percent_encode(text, FORM).to_string().replace(' ', "+")
-}
-
-pub(super) fn form(pairs: &[Pair]) -> Zeroizing<String> {
-    let mut out = Zeroizing::new(String::new());
-    for (i, (name, value)) in pairs.iter().enumerate() {
-        if i > 0 {
-            out.push('&');
-        }
-        out.push_str(&form_encode(name));
-        out.push('=');
-        out.push_str(&Zeroizing::new(form_encode(value)));
-    }
-    out
-}
-
 fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<serde_json::Value>, Unready> {
     Ok(match field {
         Field::Text(template) => {
@@ -467,18 +498,6 @@ fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<se
             Some(object.into())
         }
     })
-}
-
-/// A list of `NAME=VALUE` as a table; `None` if it is empty.
-fn table(param: &Param, text: &str) -> Result<Option<serde_json::Value>, Unready> {
-    let mut object = serde_json::Map::new();
-    for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
-        let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(Unready::Wrong(param.name.clone(), "is not in the form NAME=VALUE".into()));
-        };
-        object.insert(name.into(), value.into());
-    }
-    Ok((!object.is_empty()).then(|| object.into()))
 }
 
 #[cfg(test)]
@@ -518,7 +537,7 @@ mod tests {
     /// RFC 6749 appendix B.
     #[test]
     fn a_form_is_encoded_as_the_rfc_shows() {
-        assert_eq!(form_encode(" %&+\u{a3}\u{20ac}"), "+%25%26%2B%C2%A3%E2%82%AC");
+        assert_eq!(crate::oauth::encode::form_encode(" %&+\u{a3}\u{20ac}"), "+%25%26%2B%C2%A3%E2%82%AC");
     }
 
     #[test]
@@ -528,6 +547,40 @@ mod tests {
             body(&built(request, &[("x", "\"q\"")]).expect("a request")),
             r#"{"n":1,"l":["\"q\"",true],"t":{"b":1.5}}"#
         );
+    }
+
+    /// Meta's codes want multipart; Conjur's body is its key; Sage Intacct's is XML.
+    #[test]
+    fn a_body_is_parts_one_text_or_xml() {
+        let sent = |request: &str, given: &[(&str, &str)]| {
+            let made = built(&format!("url = \"{{base_url}}/t\"\n{request}"), given).expect("a request");
+            let kind = made.headers.iter().find(|(name, _)| name == "Content-Type").map(|(_, kind)| kind.to_string());
+            (kind.unwrap_or_default(), body(&made))
+        };
+        let fields = "encode = \"multipart\"\nbody = { code = \"{x}\", gone = \"{client_id?}\", \"a\\\"b\" = \"1\" }";
+        let (kind, text) = sent(fields, &[("x", "a b\r\n--tok-")]);
+        let boundary = kind.strip_prefix("multipart/form-data; boundary=").expect("a boundary");
+        let part = |name: &str, text: &str| {
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let expected = format!("{}{}--{boundary}--\r\n", part("code", "a b\r\n--tok-"), part("a%22b", "1"));
+        assert_eq!(text, expected);
+        let raw = "encode = \"text\"\nbody = \"{x}\"";
+        assert_eq!(sent(raw, &[("x", "a&b=<c> {y}")]), ("text/plain".into(), "a&b=<c> {y}".into()));
+        let xml = "encode = \"xml\"\nbody = \"<login a='{x}'>{x}</login>\"";
+        let escaped = "&lt;&amp;&quot;&#39;&gt;";
+        let expected = format!("<login a='{escaped}'>{escaped}</login>");
+        assert_eq!(sent(xml, &[("x", "<&\"'>")]), ("text/xml; charset=utf-8".into(), expected));
+    }
+
+    #[test]
+    fn a_cookie_is_the_last_that_is_set() {
+        let lines = ["a=1; Path=/; HttpOnly", "b=\"two\"; Secure", "a=3=4", "c=; Max-Age=0"];
+        let headers = lines.iter().map(|line| ("Set-Cookie".to_string(), line.to_string())).collect();
+        let received = Time::from_secs(0);
+        let response = Response { status: 200, headers, body: Vec::new().into(), received };
+        assert_eq!((response.cookie("a"), response.cookie("b")), (Some("3=4"), Some("two")));
+        assert_eq!((response.cookie("c"), response.cookie("Path"), response.cookie("A")), (None, None, None));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! AWS' exchange of an identity token for credentials: the request `AssumeRoleWithWebIdentity` and its reply, XML or JSON
 //! (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html).
 
-use super::request::{JSON, Repeat, Request, Response, form, own_headers};
+use super::encode::form;
+use super::request::{JSON, Repeat, Request, Response, own_headers};
 use crate::base::secret::Secret;
 use crate::provider::Method;
 use serde_json::Value;

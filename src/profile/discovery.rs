@@ -52,7 +52,8 @@ impl Profile {
         if self.metadata.is_some() || !self.provider.params.iter().any(|p| lacks(p) && needed(p)) {
             return Ok(());
         }
-        let metadata = discover(host, &issuer, self.metadata_first(), self.ca_file.as_deref(), copies)?;
+        let at = (issuer.as_str(), self.provider.metadata_path.as_deref());
+        let metadata = discover_at(host, at, self.metadata_first(), self.ca_file.as_deref(), copies)?;
         let mutual = self.settle_auth(&metadata, &values);
         for param in self.provider.params.iter().filter(|p| lacks(p)) {
             let Some(key) = &param.metadata else { continue };
@@ -131,13 +132,35 @@ pub fn discover(
     ca_file: Option<&Path>,
     copies: Copies,
 ) -> Result<Metadata> {
+    discover_at(host, (issuer, None), first, ca_file, copies)
+}
+
+/// [`discover`], where the provider file says at which path behind the issuer the metadata are.
+///
+/// # Errors
+/// As there.
+pub fn discover_at(
+    host: &mut Host,
+    (issuer, path): (&str, Option<&str>),
+    first: First,
+    ca_file: Option<&Path>,
+    copies: Copies,
+) -> Result<Metadata> {
     // Not shown: it may hold a password.
-    let addresses = addresses(issuer, first).map_err(|why| {
+    let mut addresses = addresses(issuer, first).map_err(|why| {
         Error::new(Kind::Config, "the issuer cannot be used", format!("it {why}"))
             .hint("give the issuer as the server's operator writes it, such as https://login.example.com")
     })?;
-    let place = place(host, "metadata", issuer);
-    let read = |body: &[u8]| Metadata::parse(body, issuer);
+    let mut of = issuer.to_string();
+    if let Some(path) = path {
+        of = format!("{}{path}", issuer.strip_suffix('/').unwrap_or(issuer));
+        addresses = vec![of.clone()];
+    }
+    let place = place(host, "metadata", &of);
+    let read = |body: &[u8]| match path {
+        Some(_) => Metadata::parse_elsewhere(body, issuer),
+        None => Metadata::parse(body, issuer),
+    };
     let (now, youth) = (host.clock.now(), copies.youth(0));
     let mut ask = |url: &str| host.send(&request::get(url, request::JSON, ca_file));
     let (metadata, note) = place.get(now, youth, &read, &mut || search(issuer, &addresses, &mut ask))?;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod discovery;
 mod exposed;
 mod flags;
+mod home;
 mod hosts;
 pub mod library;
 mod owner;
@@ -15,8 +16,9 @@ mod values;
 
 pub use crate::cli::Flag;
 pub use exposed::{exposed, is_exposed};
+pub use home::Home;
 pub use library::{Library, Loaded};
-pub use values::{Given, Home, Source, Value, is_pem, variable};
+pub use values::{Given, Source, Value, is_pem, variable};
 
 use self::library::{check_variables, not_known};
 use crate::base::error::{Error, Kind};
@@ -192,12 +194,13 @@ impl Profile {
             None => own.settings.cache.or(config.settings.cache).unwrap_or(true),
         };
         let of_vault = config.vault_share.filter(|_| matches!(store, StoreChoice::Vault { .. }));
+        let early = loaded.provider.refresh.as_ref().and_then(|refresh| refresh.early);
         let mut profile = Profile {
             name: name.into(),
             store,
             cache,
             shares_tokens: own.settings.share.or(config.settings.share).or(of_vault).unwrap_or(true),
-            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl),
+            min_ttl: own.settings.min_ttl.or(config.settings.min_ttl).or(early),
             ca_file: own.settings.ca_file.clone().or(config.settings.ca_file.clone()),
             client_metadata_url: own
                 .settings

@@ -4,6 +4,7 @@ use super::Profile;
 use super::ci::CiSource;
 use super::config::ConfigValue;
 use super::exposed::{exposed, is_exposed};
+use super::home::Home;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
 use crate::base::toml::{Document, unknown};
@@ -53,6 +54,8 @@ pub enum Source {
     Api(String),
     /// The registration of a client with this issuer, at a login.
     Registration(String),
+    /// A login: the redirect, or a reply of this origin on the way to the token.
+    Login(String),
     /// The provider's default.
     Default,
     /// A prompt.
@@ -75,43 +78,10 @@ impl std::fmt::Display for Source {
             Source::Store => f.write_str("the secret store"),
             Source::Metadata(issuer) | Source::Api(issuer) => write!(f, "the metadata of {issuer}"),
             Source::Registration(issuer) => write!(f, "the registration at {issuer}"),
+            Source::Login(origin) => write!(f, "the login at {origin}"),
             Source::Default => f.write_str("the provider's default"),
             Source::Asked => f.write_str("the terminal"),
         }
-    }
-}
-
-/// The origins that a value may go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home(Vec<String>);
-
-impl Home {
-    /// One origin, as `Url::origin` gives it.
-    pub fn of(origin: impl Into<String>) -> Home {
-        Home(vec![origin.into()])
-    }
-
-    /// These origins.
-    pub fn any_of(origins: impl IntoIterator<Item = String>) -> Home {
-        let mut origins: Vec<String> = origins.into_iter().collect();
-        origins.dedup();
-        Home(origins)
-    }
-
-    /// The origins.
-    pub fn into_origins(self) -> Vec<String> {
-        self.0
-    }
-
-    /// Whether a value of this home may go to `origin`.
-    pub fn allows(&self, origin: &str) -> bool {
-        self.0.iter().any(|home| home == origin)
-    }
-}
-
-impl std::fmt::Display for Home {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.join(" or "))
     }
 }
 
@@ -128,7 +98,7 @@ impl Value {
     /// A value of the store, which goes to `home` alone.
     pub fn kept(text: Secret, home: Option<Home>) -> Value {
         // A value of unknown origin is sent nowhere.
-        Value { text, home: Some(home.unwrap_or(Home(Vec::new()))) }
+        Value { text, home: Some(home.unwrap_or(Home::any_of([]))) }
     }
 
     /// A value that this call has found or was given.

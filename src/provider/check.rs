@@ -1,9 +1,10 @@
 //! Checks a provider file as a whole: every name in it must exist.
 
 mod choices;
+mod login;
 
 use super::template::Piece;
-use super::{Auth, Call, Encode, Field, Flow, Param, Provider, Template};
+use super::{Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
 use crate::base::toml::{Document, Table, unknown};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +13,8 @@ pub fn mark_urls(provider: &mut Provider) {
     let begins: Vec<String> = provider
         .grants
         .iter()
-        .flat_map(|g| [Some(&g.call), g.begin.as_ref()])
-        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].map(Option::as_ref))
-        .flatten()
+        .flat_map(Grant::calls)
+        .chain([&provider.revoke, &provider.introspect, &provider.userinfo].into_iter().flatten())
         .flat_map(|call| match call.url.0.first() {
             Some(Piece::Value { name, or, .. }) => [Some(name.clone()), or.clone()],
             _ => [None, None],
@@ -23,6 +23,11 @@ pub fn mark_urls(provider: &mut Provider) {
         .collect();
     for param in &mut provider.params {
         param.url |= begins.contains(&param.name);
+    }
+    for kept in provider.grants.iter_mut().flat_map(Grant::keeps_mut) {
+        if kept.shape == Shape::Text && begins.contains(&kept.name) {
+            kept.shape = Shape::Url;
+        }
     }
 }
 
@@ -44,15 +49,16 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     choices::choices(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
-        let is_refresh = provider.refresh_grant() == Some(grant);
-        let kept = provider.found().filter(|_| is_refresh).collect::<Vec<_>>();
-        let known = [&["refresh_token"], grant.flow.finds(), &kept].concat();
-        call(&at, &place, provider, &grant.call, &known);
-        if let Some(begin) = &grant.begin {
-            call(&at, &["grants", &grant.name, "begin"], provider, begin, &known);
-        }
+        login::grant(&at, provider, grant);
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
+        }
+        for (name, template) in grant.assertion.iter().flat_map(|a| &a.headers) {
+            let place = ["grants", grant.name.as_str(), "assertion", "headers", name];
+            if name == "alg" {
+                at.note(&place, "tok sets `alg` itself; use `algorithm`");
+            }
+            names(&at, &place, provider, template, &["key_fingerprint"]);
         }
         for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
             let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
@@ -72,7 +78,8 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
             at.note(&place, "missing [grants.NAME.assertion]: what to sign");
         }
         if grant.assertion.is_some() {
-            for name in ["private_key", "assertion"] {
+            let signs = grant.assertion.as_ref().and_then(|how| how.secret.as_deref()).unwrap_or("private_key");
+            for name in [signs, "assertion"] {
                 if provider.param(name).is_none_or(|p| !p.secret) {
                     at.note(&place, format!("requires [params.{name}] with `secret = true`"));
                 }
@@ -123,7 +130,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         match provider.grant(&refresh.grant) {
             None => at.note_unknown(&["refresh", "grant"], "grant", &refresh.grant, grants()),
             Some(grant) if !provider.uses(grant).contains_key("refresh_token") => {
-                at.note(&["refresh", "grant"], "this grant does not use {refresh_token}");
+                at.note(&["refresh", "grant"], "this grant uses neither {refresh_token} nor {access_token}");
             }
             Some(_) => {}
         }
@@ -219,13 +226,19 @@ fn expansions(at: &Places, provider: &Provider) {
         }
     }
     let grants = provider.grants.iter().flat_map(|grant| {
-        let own = vec!["grants", grant.name.as_str()];
-        let begin = [own.clone(), vec!["begin"]].concat();
-        [Some((own, &grant.call)), grant.begin.as_ref().map(|call| (begin, call))]
+        let own = ["grants", grant.name.as_str()];
+        let of = move |call| match () {
+            () if std::ptr::eq(&grant.call, call) => own.to_vec(),
+            () if grant.begin.as_ref().is_some_and(|begin| std::ptr::eq(begin, call)) => {
+                [&own[..], &["begin"]].concat()
+            }
+            () => [&own[..], &["steps"]].concat(),
+        };
+        grant.calls().map(move |call| (of(call), call))
     });
     let others = [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)];
-    let others = others.into_iter().map(|(place, call)| call.as_ref().map(|call| (vec![place], call)));
-    for (place, call) in grants.chain(others).flatten() {
+    let others = others.into_iter().filter_map(|(place, call)| Some((vec![place], call.as_ref()?)));
+    for (place, call) in grants.chain(others) {
         let (mut places, mut most) = (0, 0);
         call.each_template(&mut |template| {
             places += 1;
@@ -312,13 +325,17 @@ fn holds_itself(params: &BTreeMap<&str, &Param>, name: &str) -> bool {
     false
 }
 
+/// What no URL holds outside its query: it would stand in every log on the way.
+const TOKENS: &[&str] = &["refresh_token", "access_token", "device_code", "code", "auth_req_id"];
+
 fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[&str]) {
     // What the grants share is wrong once, where it stands.
     let inside = |key| match at.has(&[place, &[key]].concat()) || !at.has(&["request", key]) || place[0] != "grants" {
         true => [place, &[key]].concat(),
         false => vec!["request", key],
     };
-    names(at, &inside("url"), provider, &call.url, &[]);
+    let in_url: Vec<&str> = known.iter().filter(|name| !TOKENS.contains(name)).copied().collect();
+    names(at, &inside("url"), provider, &call.url, &in_url);
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;
@@ -361,6 +378,17 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         if call.encode != Encode::Json && (is_table || !matches!(field, Field::Text(_) | Field::Plain(_))) {
             at.note(&place, "a list or a table can only be sent as JSON");
         }
+    }
+    let is_text = call.body.iter().any(|(name, _)| name.is_empty());
+    match matches!(call.encode, Encode::Text | Encode::Xml) {
+        true if !is_text => at.note(&inside("body"), "expected a string: with this `encode` the body is one text"),
+        true if !matches!(call.auth, Auth::None | Auth::Basic | Auth::BasicRaw) => {
+            at.note(&inside("auth"), "a body that is one text takes no client authentication but `basic`");
+        }
+        false if is_text => {
+            at.note(&inside("body"), "expected a table: a string is a body with `encode = \"text\"` or \"xml\"")
+        }
+        _ => {}
     }
     if call.encode == Encode::None && !call.body.is_empty() {
         at.note(&inside("body"), "a body is not allowed with `encode = \"none\"`");

@@ -42,7 +42,7 @@ impl Flow {
         match self {
             Flow::Direct | Flow::Signed => &[],
             Flow::AuthorizationCode => &["code", "redirect_uri", "state", "nonce", "code_verifier", "code_challenge"],
-            Flow::DeviceCode => &["device_code"],
+            Flow::DeviceCode => &["device_code", "user_code", "code_verifier", "code_challenge"],
             Flow::Ciba => &["auth_req_id"],
         }
     }
@@ -127,7 +127,8 @@ impl Provider {
     /// What a login finds that later requests may use: fields of its reply, and what its flow leaves.
     pub fn found(&self) -> impl Iterator<Item = &str> {
         let extras = self.grants.iter().flat_map(|grant| &grant.response.extra).map(|(name, _)| name.as_str());
-        extras.chain(self.grants.iter().flat_map(|grant| grant.flow.leaves().iter().copied()))
+        let leaves = self.grants.iter().flat_map(|grant| grant.flow.leaves().iter().copied());
+        extras.chain(leaves).chain(self.grants.iter().flat_map(Grant::keeps).map(|kept| kept.name.as_str()))
     }
 
     /// Whether a reply may tell `name`.
@@ -164,6 +165,9 @@ impl Provider {
             all.insert("assertion".into(), true);
         }
         all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
+        for name in grant.keeps().map(|kept| &kept.name) {
+            all.entry(name.clone()).and_modify(|optional| *optional = true);
+        }
         for (name, optional) in self.usage.names() {
             all.entry(name).and_modify(|was| *was = *was && optional).or_insert(optional);
         }
@@ -215,11 +219,14 @@ impl Provider {
         self.params.iter().filter(|param| used.contains_key(&param.name)).collect()
     }
 
-    /// All its requests.
+    /// All its requests, to be changed.
     pub fn calls_mut(&mut self) -> impl Iterator<Item = &mut Call> {
-        let grants = self.grants.iter_mut().flat_map(|grant| [Some(&mut grant.call), grant.begin.as_mut()]);
+        let grants = self.grants.iter_mut().flat_map(|grant| {
+            let steps = grant.steps.iter_mut().map(|step| &mut step.call);
+            steps.chain([Some(&mut grant.call), grant.begin.as_mut()].into_iter().flatten())
+        });
         let others = [self.revoke.as_mut(), self.introspect.as_mut(), self.userinfo.as_mut()];
-        grants.chain(others).flatten()
+        grants.chain(others.into_iter().flatten())
     }
 
     /// Whether `grant` sends a person's own secret: it is never repeated automatically.
@@ -250,25 +257,22 @@ impl Param {
     }
 }
 
-impl Assertion {
-    /// The values it uses, and whether each is optional.
-    pub fn names(&self) -> BTreeMap<String, bool> {
-        let mut all: BTreeMap<String, bool> = BTreeMap::new();
-        let fixed = [("private_key", false), ("key_id", true), ("algorithm", true), ("certificate", true)];
-        for (name, optional) in self.claims.iter().flat_map(|(_, t)| t.names()).chain(fixed) {
-            let known = all.entry(name.into()).or_insert(optional);
-            *known = *known && optional;
-        }
-        all.remove("key_fingerprint");
-        all
-    }
-}
-
 impl Grant {
+    /// The most steps that a grant may have.
+    pub const MOST_STEPS: usize = 4;
+
+    /// Its requests, in the order in which they are sent.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        let before = self.steps(true).map(|step| &step.call);
+        let after = self.steps(false).map(|step| &step.call);
+        before.chain(&self.begin).chain(after).chain(std::iter::once(&self.call))
+    }
+
     /// The values that its requests use, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = self.call.names();
-        for (name, optional) in self.begin.iter().flat_map(Call::names) {
+        let others = self.begin.iter().chain(self.steps.iter().map(|step| &step.call));
+        for (name, optional) in others.flat_map(Call::names) {
             let known = all.entry(name).or_insert(optional);
             *known = *known && optional;
         }
@@ -314,7 +318,8 @@ impl Grant {
         {
             all.insert("client_secret".into(), false);
         }
-        all.retain(|name, _| !self.flow.finds().contains(&name.as_str()));
+        let found = self.finds();
+        all.retain(|name, _| !found.contains(&name.as_str()));
         all
     }
 }
@@ -351,6 +356,13 @@ impl Call {
         self.body.iter().for_each(|(_, field)| field.each_template(f));
     }
 
+    /// [`Call::each_template`], to change them.
+    pub fn each_template_mut(&mut self, f: &mut impl FnMut(&mut Template)) {
+        f(&mut self.url);
+        self.headers.iter_mut().chain(&mut self.query).for_each(|(_, template)| f(template));
+        self.body.iter_mut().for_each(|(_, field)| field.each_template_mut(f));
+    }
+
     /// The values it uses, with whether each is optional everywhere it stands.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all = BTreeMap::new();
@@ -371,29 +383,5 @@ impl Call {
             all.entry(name.clone()).or_insert(true);
         }
         all
-    }
-}
-
-impl Field {
-    /// Calls `f` with every template inside.
-    pub fn each_template(&self, f: &mut impl FnMut(&Template)) {
-        match self {
-            Field::Text(template) => f(template),
-            Field::Plain(_) => {}
-            Field::List(items) => items.iter().for_each(|i| i.each_template(f)),
-            Field::Table(entries) => entries.iter().for_each(|(_, i)| i.each_template(f)),
-        }
-    }
-}
-
-impl Method {
-    /// Its name in a request.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Delete => "DELETE",
-        }
     }
 }

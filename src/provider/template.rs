@@ -39,6 +39,20 @@ pub enum Gap {
 }
 
 impl Template {
+    /// `text` as it is, without places for values.
+    pub fn text(text: &str) -> Template {
+        Template(vec![Piece::Text(text.into())])
+    }
+
+    /// The origin of the URL that it makes, if no value has a part in that.
+    pub fn origin(&self) -> Option<String> {
+        let Some(Piece::Text(text)) = self.0.first() else { return None };
+        let (_, after) = crate::base::url::Url::parse_start(text).ok()?;
+        let is_whole = after.contains('/') || self.0.len() == 1;
+        let url = crate::base::url::Url::parse(text).ok().filter(|_| is_whole)?;
+        Some(url.origin())
+    }
+
     /// Parses `text`; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Template, String> {
         let mut pieces = Vec::new();
@@ -86,6 +100,16 @@ impl Template {
             pieces.push(Piece::Text(plain));
         }
         Ok(Template(pieces))
+    }
+
+    /// Puts the value `new` in the place of `old`.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        for piece in &mut self.0 {
+            let Piece::Value { name, or, .. } = piece else { continue };
+            for name in std::iter::once(name).chain(or).filter(|name| *name == old) {
+                *name = new.into();
+            }
+        }
     }
 
     /// The values it needs, and whether each is optional.

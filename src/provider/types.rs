@@ -1,9 +1,11 @@
 //! What a provider file says, as types.
 
+use super::assertion::Assertion;
 use super::client::{Auth, ClientNames, Pkce};
+use super::expiry::{Expiry, Lifetime};
+use super::login::{Device, Redirect, Step};
 use super::template::Template;
 use super::usage::Use;
-use crate::base::jose::Algorithm;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +36,12 @@ pub struct Provider {
     pub userinfo: Option<Call>,
     /// Where its endpoints come from, if not from the file.
     pub discover: Discover,
+    /// Where the issuer's metadata are, as a path behind the issuer; `None`: where RFC 8414 and OpenID Connect say.
+    pub metadata_path: Option<String>,
     /// How an API expects the access token.
     pub usage: Use,
+    /// The domains whose hosts a URL that a login finds may have, besides the origins that the file names.
+    pub sites: Vec<String>,
     /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
 }
@@ -163,8 +169,14 @@ pub struct Grant {
     pub flow: Flow,
     /// The request that a flow begins with; for [`Flow::AuthorizationCode`] the authorization URL.
     pub begin: Option<Call>,
+    /// How that request's reply and the answers to the polls are read, with [`Flow::DeviceCode`].
+    pub device: Device,
+    /// What the browser brings back, with [`Flow::AuthorizationCode`].
+    pub redirect: Redirect,
     /// Where the parameters of that URL are pushed first, if the server supports it (RFC 9126).
     pub push: Option<Template>,
+    /// The requests on the way to that for the token, at most [`Grant::MOST_STEPS`].
+    pub steps: Vec<Step>,
     /// The request for the token.
     pub call: Call,
     /// How the code is bound to this login (RFC 7636).
@@ -207,21 +219,6 @@ pub enum ClientRequirement {
     Confidential,
 }
 
-/// An assertion that tok signs (RFC 7523 §3).
-#[derive(Clone, Debug)]
-pub struct Assertion {
-    /// Its claims; `iat` and `exp` are added.
-    pub claims: Vec<(String, Template)>,
-    /// Whether `jti` is added too (RFC 7519 §4.1.7).
-    pub jti: bool,
-    /// The only algorithm that the server accepts.
-    pub algorithm: Option<Algorithm>,
-    /// How long it is valid, in seconds from its `iat`.
-    pub lifetime: i64,
-    /// How far back it is dated, in seconds, for a server whose clock is behind.
-    pub backdate: i64,
-}
-
 /// A request as templates.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -260,6 +257,12 @@ pub enum Encode {
     Json,
     /// In the URL's query; no body.
     Query,
+    /// `multipart/form-data` (RFC 7578)
+    Multipart,
+    /// The one text that the body is.
+    Text,
+    /// The same, with values escaped as XML wants it.
+    Xml,
     /// No body.
     None,
 }
@@ -284,6 +287,10 @@ pub struct Rules {
     pub format: BodyFormat,
     /// What must hold in addition to a 2xx status.
     pub success: Vec<Test>,
+    /// Which replies are refusals, whatever their status is.
+    pub refused: Vec<Test>,
+    /// Which mean that trying later may help.
+    pub unavailable: Vec<Test>,
     /// Where the access token is.
     pub access_token: Find,
     /// Where the refresh token is.
@@ -306,6 +313,8 @@ pub struct Rules {
     pub error_code: Vec<String>,
     /// Where an error's message is.
     pub error_message: Vec<String>,
+    /// Whether an access token without a refresh token beside it is kept as one ([`Refresh::renews_itself`]).
+    pub renews_itself: bool,
     /// What else is kept of the reply: name and pointers, the first found wins.
     pub extra: Vec<(String, Vec<String>)>,
 }
@@ -321,6 +330,13 @@ pub enum BodyFormat {
     Form,
     /// The whole body is the token.
     Text,
+    /// The whole body is a JSON string, which is the token.
+    JsonString,
+    /// JSON as the argument of a call: `callback({…});`.
+    Jsonp,
+    /// XML: an element is an object of its children by their local names, an attribute has an `@` before its own, several
+    /// of one name are a list, one with text alone is that text.
+    Xml,
 }
 
 /// Where the access token is.
@@ -330,6 +346,8 @@ pub enum Find {
     At(Vec<String>),
     /// A header of the reply.
     Header(String),
+    /// A cookie that the reply sets.
+    Cookie(String),
 }
 
 /// A test of a reply.
@@ -352,61 +370,16 @@ pub enum Condition {
     Present,
 }
 
-/// An expiry in a reply.
-#[derive(Clone, Debug)]
-pub struct Expiry {
-    /// The JSON Pointer.
-    pub at: String,
-    /// What it counts.
-    pub unit: Unit,
-    /// What a zero means.
-    pub zero: Zero,
-}
-
-/// What an expiry counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds from now.
-    Seconds,
-    /// Milliseconds from now.
-    Milliseconds,
-    /// Minutes from now.
-    Minutes,
-    /// Seconds since 1970.
-    Epoch,
-    /// Milliseconds since 1970.
-    EpochMillis,
-    /// A date: RFC 3339 or RFC 1123.
-    Date,
-    /// By size: below 1e9 seconds from now, below 1e11 epoch seconds, else epoch milliseconds.
-    Auto,
-}
-
-/// What a zero in an expiry means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zero {
-    /// The expiry is unknown.
-    Unknown,
-    /// It never expires.
-    Never,
-    /// It has expired.
-    Now,
-}
-
-/// A token's lifetime if the reply names none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    /// In seconds.
-    Seconds(i64),
-    /// It never expires.
-    Unlimited,
-}
-
 /// How a refresh token is used.
 #[derive(Clone, Debug)]
 pub struct Refresh {
     /// The grant that takes `{refresh_token}`.
     pub grant: String,
+    /// Whether its request has `{access_token}` in that one's place: the token that is to be renewed is what renews it.
+    /// It is kept as a refresh token, and is one of that name inside.
+    pub renews_itself: bool,
+    /// How long before its end the access token is renewed, in seconds; `None`: as late as any.
+    pub early: Option<i64>,
     /// Which refusals mean that the refresh token is dead; any one suffices.
     pub dead: Vec<Test>,
     /// The non-interactive grant to run then, if any.

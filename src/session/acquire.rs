@@ -4,11 +4,9 @@
 use crate::base::error::{Error, Kind};
 use crate::base::jose::{Jwks, VerifyError};
 use crate::base::secret::Secret;
-use crate::base::time::Time;
 use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
-use crate::oauth::request::Unready;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
@@ -22,14 +20,15 @@ use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
 use crate::session::shared;
+use crate::session::signed;
 use crate::session::status;
+use crate::session::steps;
 use crate::storage::cache::Cache;
 use crate::storage::index::{Index, IndexEntry, Refusal};
 use crate::system::signals::Stake;
-use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::CurrentIdentity;
-use crate::token::{Expires, is_token};
+use crate::token::{Expires, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
@@ -248,10 +247,13 @@ fn run(
         .into());
     }
     let hold = crate::system::signals::hold(Stake::Time);
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
     let outcome = match grant.flow {
-        Flow::Signed => signed(profile, &inputs, host.clock.now()),
-        _ => ask(host, profile, &asking, &inputs)?,
+        Flow::Signed => signed::signed(profile, &inputs, host.clock.now()),
+        _ => match steps::after(host, profile, grant, &mut inputs)? {
+            Some(failed) => failed,
+            None => ask(host, profile, &asking, &inputs)?,
+        },
     };
     let issued = match outcome {
         Outcome::Issued(issued) => issued,
@@ -388,36 +390,6 @@ fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool
         .keys()
         .chain(&noted)
         .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
-}
-
-/// The assertion as the token: what it says is known here.
-pub fn signed(profile: &Profile, inputs: &Inputs, now: Time) -> Outcome {
-    let text = inputs.get("assertion").unwrap_or_default();
-    let wrong = |why: &str| {
-        let unready = Unready::Wrong("assertion".into(), why.into());
-        Outcome::Failed(profile.unready(unready), None)
-    };
-    let Some(claims) = crate::base::jose::jwt::claims(text).filter(|_| is_token(text)) else {
-        return wrong("is not a JWT");
-    };
-    let expires = match crate::oauth::reply::claims::seconds(&claims, "exp").unwrap_or_default() {
-        Some(at) if at <= now.secs() => return wrong("has expired"),
-        Some(at) => Expires::At(at),
-        None => Expires::Unknown,
-    };
-    let issued = Issued {
-        access_token: Secret::new(text),
-        refresh_token: None,
-        token_type: None,
-        scope: None,
-        expires,
-        refresh_expires: Expires::Unknown,
-        id_token: None,
-        extra: Default::default(),
-        notes: Vec::new(),
-        received: now,
-    };
-    Outcome::Issued(issued)
 }
 
 /// Caches the token, if it may be cached; always removes an older one.

@@ -6,10 +6,11 @@ use crate::host::Host;
 use crate::oauth::client_auth;
 use crate::oauth::dpop;
 use crate::oauth::metadata;
+use crate::oauth::poll::PollReply;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::{Profile, Source, discovery};
-use crate::provider::{Auth, Call, Discover, Rules, Test};
+use crate::provider::{Auth, Call, Device, Discover, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::session::redact::Redactor;
@@ -39,6 +40,8 @@ pub struct Asking<'a> {
     pub rules: &'a Rules,
     /// Which refusals mean a dead refresh token.
     pub dead: &'a [Test],
+    /// How the answers to the polls of a login on another device are read.
+    pub device: Option<&'a Device>,
 }
 
 /// Sends a request and reads the reply. What there is to say waits until [`crate::system::terminal::Terminal::release_messages`].
@@ -79,7 +82,10 @@ pub fn ask_and_tell(
             }
             Outcome::Issued(issued)
         }
-        Err(failure) => {
+        Err(mut failure) => {
+            if let Some(answer) = asking.device.and_then(|device| reply::polled(device, &response)) {
+                failure.code = answer.code().map(str::to_string);
+            }
             let error = failed(profile, &format!("the grant {}", asking.name), asking.call, &failure, &sent);
             if failure.dead { Outcome::Dead(error) } else { Outcome::Failed(error, failure.code) }
         }
@@ -138,6 +144,56 @@ pub fn ask_for_object(
     inputs: &Inputs,
 ) -> Result<Map<String, Value>> {
     object(host, profile, told, call, inputs).map(|(object, _)| object)
+}
+
+/// A reply that is no token.
+pub struct Answer {
+    /// Its body.
+    pub value: Value,
+    /// All of it.
+    pub response: Response,
+    /// The origin that it came from.
+    pub from: String,
+}
+
+/// Sends the request that a login on another device begins with: its reply is a JSON object.
+///
+/// # Errors
+/// As [`ask_for_object`].
+pub fn ask_for_reply(host: &mut Host, profile: &Profile, told: &Told, call: &Call, inputs: &Inputs) -> Result<Answer> {
+    let (response, sent) = send(host, profile, call, inputs, &mut ())??;
+    match reply::object(told.rules, &response) {
+        Ok(object) => Ok(Answer { value: Value::Object(object), response, from: sent.to }),
+        Err(failure) => Err(failed(profile, told.name, call, &failure, &sent).into()),
+    }
+}
+
+/// Sends a step on the way to a token.
+///
+/// # Errors
+/// What keeps the request from being sent; a refusal or a reply that cannot be read is the inner error, with the
+/// provider's code for it, as [`Outcome::Failed`] has it.
+pub fn ask_step(
+    host: &mut Host,
+    profile: &Profile,
+    asking: &Asking,
+    inputs: &Inputs,
+) -> Result<std::result::Result<Answer, (Error, Option<String>)>> {
+    let (response, sent) = match send(host, profile, asking.call, inputs, &mut ())? {
+        Ok(answered) => answered,
+        Err(error) => return Ok(Err((error, None))),
+    };
+    let answer = asking.device.and_then(|device| reply::polled(device, &response));
+    let code = |code: Option<String>| answer.and_then(PollReply::code).map(str::to_string).or(code);
+    match reply::step(asking.rules, &response) {
+        // An answer to a poll may be a success of another kind.
+        Ok(value) if answer.is_none() => Ok(Ok(Answer { value, response, from: sent.to })),
+        Ok(_) => Ok(Err((Error::new(Kind::Refused, "not decided yet", ""), code(None)))),
+        Err(failure) => {
+            let error = failed(profile, &format!("the grant {}", asking.name), asking.call, &failure, &sent);
+            Ok(Err((error, code(failure.code))))
+        }
+    }
 }
 
 fn object<'f>(
@@ -236,9 +292,10 @@ pub fn send<'f>(
     let names = profile.provider.closure(call.names());
     let personal =
         names.keys().any(|n| inputs.get(n).is_some() && profile.provider.param(n).is_some_and(|p| p.personal));
+    let is_once = |name: &String| ONCE.contains(&name.as_str()) || profile.provider.is_found(name);
     let repeat = if personal {
         Repeat::Personal
-    } else if call.names().keys().any(|name| ONCE.contains(&name.as_str())) {
+    } else if call.names().keys().any(is_once) {
         Repeat::Rotating
     } else {
         Repeat::Freely
@@ -353,9 +410,10 @@ fn moved(host: &mut Host, profile: &Profile, call: &Call, inputs: &Inputs) -> Op
     let Some(Source::Metadata(issuer)) = profile.given.get(name).map(|given| given.source.clone()) else { return None };
     let key = profile.param(name)?.metadata.as_ref()?;
     let mutual = matches!(call.auth, Auth::Tls | Auth::TlsSelfSigned);
-    let fresh = match discovery::discover(
+    let at = (issuer.as_str(), profile.provider.metadata_path.as_deref());
+    let fresh = match discovery::discover_at(
         host,
-        &issuer,
+        at,
         profile.metadata_first(),
         profile.ca_file.as_deref(),
         discovery::Copies::Refused,

@@ -6,6 +6,7 @@ use crate::oauth::reply::Issued;
 use crate::profile::Profile;
 use crate::provider::template::Gap;
 use crate::provider::{Grant, Template};
+use crate::session::found;
 use crate::session::inputs::Inputs;
 use crate::session::kept;
 use crate::token::identity::TokenIdentity;
@@ -66,6 +67,9 @@ pub fn cached(
         if profile.provider.is_extra(name) {
             extra.entry(name.clone()).or_insert_with(|| text.expose().into());
         }
+    }
+    for (name, value) in found::extras(profile, inputs) {
+        extra.entry(name).or_insert(value);
     }
     Ok(Token {
         provider: profile.provider.name.clone(),

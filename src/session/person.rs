@@ -1,10 +1,11 @@
 //! Interactive flows: a login in a browser, on another device, or by a push to a phone. Each sends another request
 //! first and ends with a code for the token request.
 
+mod device;
+
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::base::text::{escape, escape_to};
-use crate::base::url::Url;
 use crate::host::Host;
 use crate::oauth::callback::{self, Callback, ExpectedRedirect};
 use crate::oauth::pkce;
@@ -12,14 +13,16 @@ use crate::oauth::poll::Poll;
 use crate::oauth::reply::{self, value};
 use crate::oauth::request::{self, Added, Repeat};
 use crate::profile::Profile;
-use crate::provider::{Call, Discover, Flow, Grant};
+use crate::provider::{Call, Discover, Flow, Grant, State};
 use crate::session::exchange::{self, Told};
+use crate::session::found;
 use crate::session::inputs::Inputs;
 use crate::session::open_store;
 use crate::session::redirect::{self, Redirect};
+use crate::session::steps;
+use crate::system::browser;
 use crate::system::listener::{Listener, Watcher};
 use crate::system::paste::{Paste, Pasted};
-use crate::system::{browser, qr};
 use anyhow::Result;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -76,11 +79,12 @@ pub fn begin(
     if !profile.is_off("prompt") {
         ask_for_consent(profile, inputs);
     }
+    steps::before(host, profile, grant, inputs)?;
     let run = Run { profile, grant, begin, person };
     match grant.flow {
         Flow::Direct | Flow::Signed => Ok(Begun::Ready),
         Flow::AuthorizationCode => in_browser(host, &run, inputs, redirect).map(|()| Begun::Ready),
-        Flow::DeviceCode => device(host, &run, inputs).map(Begun::Poll),
+        Flow::DeviceCode => device::begin(host, &run, inputs).map(Begun::Poll),
         Flow::Ciba => ciba(host, &run, inputs).map(Begun::Poll),
     }
 }
@@ -97,11 +101,24 @@ fn ask_for_consent(profile: &Profile, inputs: &mut Inputs) {
 }
 
 fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<Redirect>) -> Result<()> {
-    let Run { profile, person, .. } = *run;
+    let Run { profile, grant, person, .. } = *run;
     let value = |inputs: &Inputs, name: &str| inputs.get(name).map(|value| value.to_string());
     let Redirect { uri: redirect_uri, path, listener } = match redirect {
         Some(ready) => ready,
-        None => redirect::redirect(profile, &|name| value(inputs, name), person)?,
+        None => {
+            // The server gives back no state: the path is what nobody else can know.
+            let with_nonce = |name: &str| match (name, value(inputs, name)) {
+                ("redirect_path", path) => {
+                    let path = path.unwrap_or_else(|| "/".into());
+                    Some(format!("{}/{}", path.trim_end_matches('/'), crate::base::digest::random(16)))
+                }
+                (_, value) => value,
+            };
+            match grant.redirect.state {
+                State::Path => redirect::redirect(profile, &with_nonce, person)?,
+                State::Required | State::Lost => redirect::redirect(profile, &|name| value(inputs, name), person)?,
+            }
+        }
     };
 
     let state = Secret::new(crate::base::digest::random(32));
@@ -124,15 +141,20 @@ fn in_browser(host: &mut Host, run: &Run, inputs: &mut Inputs, redirect: Option<
         issuer: profile.issuer().or(value(inputs, "issuer")),
         issuer_required: required.unwrap_or(false),
         path,
+        rules: grant.redirect.clone(),
     };
+    if grant.redirect.state == State::Lost {
+        host.terminal
+            .warn("this provider does not say which login it answers: log in only where this command leads you");
+    }
 
     let answer = match listener {
         Some(listener) => listen(host, run, &address, listener, &expected)?,
         None => take_pasted(host, run, &address, &redirect_uri, &expected)?,
     };
-    let code = answer.code().map_err(|error| name_redirect(error.into(), inputs))?;
+    let (code, beside) = answer.code().map_err(|error| name_redirect(error.into(), inputs))?;
     inputs.set("code", code.expose());
-    Ok(())
+    Ok(found::beside(profile, grant, &beside, inputs)?)
 }
 
 /// `error`, with the redirect URI of this login where it speaks of one: it is that one which has to be registered.
@@ -381,40 +403,6 @@ fn address(host: &mut Host, run: &Run, inputs: &Inputs) -> Result<String> {
     let address = build(&short, inputs)?;
     let mark = if address.contains('?') { '&' } else { '?' };
     Ok(format!("{address}{mark}request_uri={}", crate::base::url::encode(reference)))
-}
-
-fn device(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {
-    let Run { profile, begin, .. } = *run;
-    let reply = ask(host, run, begin, inputs)?;
-    let text = |names: &[&str]| value::text(&reply, names);
-    let need = |names: &[&str]| text(names).ok_or_else(|| lacks(profile, begin, inputs, &reply, names[0]));
-    // Before RFC 8628 had its name it was `verification_url`; Google still says so.
-    let page = need(&["verification_uri", "verification_url"])?.to_string();
-    let user_code = need(&["user_code"])?.to_string();
-    let device_code = need(&["device_code"])?.to_string();
-    let whole = text(&["verification_uri_complete", "verification_url_complete"]);
-    for address in [Some(page.as_str()), whole].into_iter().flatten() {
-        Url::parse(address).map_err(|why| {
-            Error::new(Kind::Reply, "the login page cannot be used", format!("{} {why}", escape(address)))
-                .hint("check that this is the right server")
-        })?;
-    }
-    if host.terminal.stderr_terminal
-        && let Some(lines) = qr::lines(whole.unwrap_or(&page), crate::system::terminal::columns(), &host.env)
-    {
-        lines.iter().for_each(|line| host.terminal.show(line));
-    }
-    host.terminal.show(&format!(
-        "To log in, open {} and enter the code {}",
-        escape_to(&page, LONGEST),
-        escape(&user_code)
-    ));
-    if let Some(whole) = whole {
-        host.terminal.show(&format!("or open {}", escape_to(whole, LONGEST)));
-    }
-    let poll = pace(&reply, host.clock.instant());
-    inputs.set("device_code", &device_code);
-    Ok(poll)
 }
 
 fn ciba(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<Poll> {

@@ -8,7 +8,7 @@ use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
 use crate::profile::{Profile, Source};
 use crate::provider::function;
-use crate::provider::{Auth, Call, Flow, Grant, Param, Template};
+use crate::provider::{Auth, Call, Flow, Grant, Param, Shape, Step, Template};
 use anyhow::Result;
 use zeroize::Zeroizing;
 
@@ -35,11 +35,16 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
             claims.push(("jti".into(), "{random}".into()));
         }
         let object: serde_json::Map<_, _> = claims.into_iter().map(|(name, text)| (name, text.into())).collect();
+        let key = assertion.secret.as_deref().unwrap_or("private_key");
         let what = match grant.flow {
-            Flow::Signed => "nothing is sent: these claims, signed with {private_key}, are the token",
-            _ => "these claims, signed with {private_key}, are {assertion}",
+            Flow::Signed => format!("nothing is sent: these claims, signed with {{{key}}}, are the token"),
+            _ => format!("these claims, signed with {{{key}}}, are {{assertion}}"),
         };
-        steps.push(Preview { what: what.into(), text: serde_json::Value::Object(object).to_string() });
+        steps.push(Preview { what, text: serde_json::Value::Object(object).to_string() });
+    }
+    for step in grant.steps(true) {
+        let request = blanks.request(&step.call)?;
+        steps.push(Preview { what: found(step), text: blanks.show(&request) });
     }
     if let Some(begin) = &grant.begin {
         let request = blanks.request(begin)?;
@@ -48,11 +53,24 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
             _ => Preview { what: "begins the login".into(), text: blanks.show(&request) },
         });
     }
+    for step in grant.steps(false) {
+        let request = blanks.request(&step.call)?;
+        steps.push(Preview { what: found(step), text: blanks.show(&request) });
+    }
     if grant.flow != Flow::Signed {
         let request = blanks.request(&grant.call)?;
         steps.push(Preview { what: "gets the token".into(), text: blanks.show(&request) });
     }
     Ok(steps)
+}
+
+/// What a step is for.
+fn found(step: &Step) -> String {
+    let names: Vec<String> = step.keep.iter().map(|kept| format!("{{{}}}", kept.name)).collect();
+    match names.is_empty() {
+        true => "comes before".into(),
+        false => format!("finds {}", names.join(" and ")),
+    }
 }
 
 /// The values of a request, with marks for those that are not to be shown or not known. A mark is made of letters and
@@ -88,7 +106,7 @@ impl<'p> Blanks<'p> {
             }
         }
         blanks.values.insert(function::WORDS.into(), Zeroizing::default());
-        grant.flow.finds().iter().for_each(|name| blanks.mark(name));
+        grant.finds().iter().for_each(|name| blanks.mark(name));
         if grant.assertion.is_some() {
             blanks.mark("assertion");
         }
@@ -123,13 +141,18 @@ impl<'p> Blanks<'p> {
     fn mark(&mut self, name: &str) {
         let mark = mark(self.names.len());
         let is = |of: fn(&Param) -> bool| self.profile.param(name).is_some_and(of);
-        let is_url = is(|param| param.url);
+        let is_url =
+            is(|param| param.url) || self.grant.keeps().any(|kept| kept.name == name && kept.shape != Shape::Text);
         let text = match () {
             () if is_url => format!("{SCHEME}{mark}"),
             () if is(|param| param.pairs) => format!("{mark}={mark}"),
             () => mark,
         };
-        self.names.push((name.into(), is_url));
+        let shown = match self.profile.provider.refresh.as_ref().is_some_and(|refresh| refresh.renews_itself) {
+            true if name == "refresh_token" => "access_token",
+            _ => name,
+        };
+        self.names.push((shown.into(), is_url));
         self.values.insert(name.into(), text.into());
     }
 

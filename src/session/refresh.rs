@@ -55,7 +55,8 @@ pub fn refresh(
         let entry = Credentials { dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
         let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
         let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
-        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead };
+        let asking =
+            Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead, device: None };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
             Outcome::Issued(mut issued) => {
                 same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;

@@ -311,7 +311,7 @@ fn send(
     let before = own.into_iter().chain(of_others()).find_map(|token| token.id_token);
     let dead = profile.provider.refresh.as_ref().map(|rules| rules.dead.as_slice()).unwrap_or_default();
     let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead, device: None };
     let outcome = ask_and_tell(host, profile, &asking, &inputs, &mut watch);
     Ok(match outcome {
         Ok(Exchanged::Issued(mut issued)) => {

@@ -3,6 +3,7 @@
 
 use crate::base::error::{Error, Kind, Result};
 use crate::oauth::callback::{self, Callback, ExpectedRedirect, Foreign};
+use crate::provider::State;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -296,6 +297,12 @@ impl Listener {
         if let Some(link) = self.link.as_ref().filter(|link| target.split('?').next() == Some(&link.path)) {
             return if link.used { Verdict::TurnedAway(&USED, None) } else { Verdict::Linked };
         }
+        // Without a state any page could bring a code of its own; at least not by a picture or a script of it (Fetch
+        // Metadata Request Headers §2: browsers say what a request is for).
+        let mut aims = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("sec-fetch-dest"));
+        if expected.rules.state != State::Required && aims.any(|header| header.value != b"document") {
+            return Verdict::TurnedAway(&BAD, Some(Foreign("it is not a page that the browser opens")));
+        }
         match (callback::read(target, expected), callback::stateless_error(target, expected)) {
             (Ok(callback), _) => Verdict::Answer(callback),
             (Err(why), Some(error)) => Verdict::Stateless(error, why),
@@ -452,7 +459,7 @@ const TOO_LONG: Page =
 
 fn page_of(callback: &Callback) -> &'static Page {
     match callback {
-        Callback::Code(_) => &DONE,
+        Callback::Code(..) => &DONE,
         Callback::Denied { .. } => &REFUSED,
         Callback::MixUp { .. } => &MIXED_UP,
     }
@@ -485,7 +492,13 @@ mod tests {
     const GOOD: &str = "/callback?code=abc&state=st-1";
 
     fn expected() -> ExpectedRedirect {
-        ExpectedRedirect { state: Secret::new("st-1"), issuer: None, issuer_required: false, path: "/callback".into() }
+        ExpectedRedirect {
+            state: Secret::new("st-1"),
+            issuer: None,
+            issuer_required: false,
+            path: "/callback".into(),
+            rules: Default::default(),
+        }
     }
 
     /// Counts the ticks, and keeps the errors.
@@ -541,7 +554,7 @@ mod tests {
 
     fn code(waiting: WaitThread) -> String {
         match waiting.join().expect("no panic") {
-            Ok(Callback::Code(code)) => code.expose().to_string(),
+            Ok(Callback::Code(code, _)) => code.expose().to_string(),
             other => panic!("{other:?}"),
         }
     }
@@ -680,7 +693,7 @@ mod tests {
         assert_eq!(status(&get(port, "/callback?error=a&state=st-2")), "400");
         assert_eq!(status(&get(port, GOOD)), "200");
         let (answer, errors) = waiting.join().expect("no panic");
-        assert!(matches!(answer, Ok(Callback::Code(_))), "{answer:?}");
+        assert!(matches!(answer, Ok(Callback::Code(..))), "{answer:?}");
         assert_eq!(errors, ["invalid_request (no uri)"]);
     }
 

@@ -63,6 +63,11 @@ impl Key {
         Key { private, id: None, algorithm: None }
     }
 
+    /// The same of a secret that is written in another way: of its bytes.
+    pub fn shared_bytes(secret: Zeroizing<Vec<u8>>) -> Key {
+        Key { private: Private::Shared(secret), id: None, algorithm: None }
+    }
+
     /// A new P-256 key, and its text as a private JWK, as [`Key::parse`] reads it.
     ///
     /// # Errors

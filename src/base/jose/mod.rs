@@ -10,7 +10,7 @@ mod sign;
 mod verify;
 
 pub use key::Key;
-pub use pem::{certificate_thumbprint, unfold};
+pub use pem::{certificate_chain, certificate_thumbprint, unfold};
 pub use verify::{Jwks, VerifyError, decode, verify};
 
 use base64::Engine;

@@ -113,3 +113,20 @@ pub fn certificate_thumbprint(pem: &str) -> Result<String, String> {
         None => Err("contains no certificate".into()),
     }
 }
+
+/// The certificates in `pem` in their order, each as the Base64 of its DER: `x5c` (RFC 7515 §4.1.6).
+///
+/// # Errors
+/// What is wrong, in words that follow the name of the value.
+pub fn certificate_chain(pem: &str) -> Result<Vec<String>, String> {
+    use base64::Engine;
+    let text = unfold(pem);
+    let encoded = CertificateDer::pem_slice_iter(text.as_bytes()).map(|der| {
+        der.map(|der| base64::engine::general_purpose::STANDARD.encode(der.as_ref()))
+            .map_err(|_| "is a damaged certificate".to_string())
+    });
+    match encoded.collect::<Result<Vec<_>, _>>()? {
+        all if all.is_empty() => Err("contains no certificate".into()),
+        all => Ok(all),
+    }
+}

@@ -8,12 +8,13 @@ use crate::cmd::Context;
 use crate::oauth::reply::Issued;
 use crate::profile::{Profile, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::acquire;
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
 use crate::session::journal::Record;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person;
+use crate::session::signed;
+use crate::session::steps;
 use crate::storage::lock::Lock;
 use crate::system::signals::{Hold, Stake};
 use anyhow::Result;
@@ -60,11 +61,11 @@ pub(super) fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
     let mut inputs = inputs::fill(context.host, profile, For::Grant(grant), &kept, &extra)?;
     inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
-        Flow::Signed => attempt.granted(acquire::signed(profile, &inputs, context.host.clock.now())),
+        Flow::Signed => attempt.granted(signed::signed(profile, &inputs, context.host.clock.now())),
         _ => match &used {
             Some(used) => {
                 let events = record.insert(keep::begin(context.host, attempt, &inputs, &mut opened, used)?);
@@ -76,7 +77,10 @@ pub(super) fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
                     (asked, _) => asked,
                 }
             }
-            None => exchange::ask(context.host, profile, &asking, &inputs),
+            None => match steps::after(context.host, profile, grant, &mut inputs)? {
+                Some(failed) => Ok(failed),
+                None => exchange::ask(context.host, profile, &asking, &inputs),
+            },
         }
         .and_then(|outcome| attempt.granted(outcome)),
     };
@@ -91,8 +95,12 @@ pub(super) fn ask_with(context: &mut Context, attempt: &Attempt, mut inputs: Inp
     let opened = open(context.host, profile, Some(&lock), again)?;
     inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(Stake::Time);
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
-    let granted = exchange::ask(context.host, profile, &asking, &inputs).and_then(|outcome| attempt.granted(outcome));
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
+    let outcome = match steps::after(context.host, profile, grant, &mut inputs)? {
+        Some(failed) => Ok(failed),
+        None => exchange::ask(context.host, profile, &asking, &inputs),
+    };
+    let granted = outcome.and_then(|outcome| attempt.granted(outcome));
     let issued = granted.map_err(|error| person::name_redirect(error, &inputs))?;
     Ok(Asked { lock, opened, inputs, issued, used: None, record: None, hold })
 }

@@ -15,7 +15,7 @@ pub(super) fn edit(profile: &Profile, grant: &Grant, store: Option<StoreChoice>)
     edit.grant = (profile.provider.refresh_grant() != Some(grant)).then(|| grant.name.clone());
     for param in profile.provider.params.iter().filter(|p| !p.secret) {
         let Some(given) = profile.given.get(&param.name) else { continue };
-        let found = matches!(given.source, Source::Api(_) | Source::Registration(_));
+        let found = matches!(given.source, Source::Api(_) | Source::Registration(_) | Source::Login(_));
         let typed = found || matches!(given.source, Source::Flag | Source::Asked);
         let (true, Some(texts)) = (typed, &given.text) else { continue };
         let texts: Vec<String> = texts.iter().map(|t| t.expose().to_string()).collect();

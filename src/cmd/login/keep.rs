@@ -98,13 +98,14 @@ impl Login<'_> {
             let needed = session.is_none() || is_fallback || for_refresh.contains_key(&name);
             let given = self.profile.given.get(&name).map(|g| &g.source);
             // A new one takes the place of the stored one, which is no longer valid.
-            let has_changed = matches!(given, Some(Source::Flag | Source::Asked | Source::Registration(_)))
-                && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
+            let has_changed =
+                matches!(given, Some(Source::Flag | Source::Asked | Source::Registration(_) | Source::Login(_)))
+                    && secrets.get(&name).is_some_and(|kept| self.inputs.get(&name) != Some(kept.expose()));
             if has_changed && param.personal && !self.keep {
                 secrets.remove(&name);
             }
             let wanted = match given {
-                Some(Source::Flag | Source::Asked | Source::Registration(_)) => {
+                Some(Source::Flag | Source::Asked | Source::Registration(_) | Source::Login(_)) => {
                     self.keep || ((needed || has_changed) && !param.personal)
                 }
                 // What came from the environment is not kept, unless that is asked for.

@@ -25,6 +25,7 @@ use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source, Value, Wishes};
 use crate::provider::{Discover, Grant};
 use crate::session::acquire::{self};
+use crate::session::found;
 use crate::session::inputs::{self, For};
 use crate::session::issued;
 use crate::session::journal::Record;
@@ -241,8 +242,7 @@ fn with_client(
     }
     let kept = usable_secrets(profile, &opened.credentials, replaces)?;
     profile.warn_of_exposed(context.host);
-    let edit = edit(profile, &grant, store);
-    check_config(context, &name, &edit)?;
+    check_config(context, &name, &edit(profile, &grant, store.clone()))?;
     if let Some(warning) = &grant.warning {
         context.host.terminal.warn(warning);
     }
@@ -276,6 +276,9 @@ fn with_client(
         Some((inputs, Begun::Poll(poll))) => wait(context, &attempt, inputs, opened, (poll, limit))?,
     };
     let Asked { lock, mut opened, inputs, issued, used, mut record, hold } = asked;
+    // What the login itself has found is remembered like what was typed.
+    found::remember(profile, &grant, &inputs);
+    let edit = config::edit(profile, &grant, store);
 
     // A refresh token that was spent must not be lost to what came beside the new one: that is looked at when it is used.
     let verified = match &issued.id_token {
@@ -383,7 +386,12 @@ fn ask_for_values(
     is_kept: &dyn Fn(&str) -> bool,
 ) -> Result<()> {
     let uses = profile.provider.uses(grant);
-    let again = uses.keys().filter(|name| !profile.given.contains_key(*name) && is_kept(name)).cloned();
+    // What the login finds itself is nobody's to type.
+    let found = grant.finds();
+    let again = uses
+        .keys()
+        .filter(|name| !found.contains(&name.as_str()) && !profile.given.contains_key(*name) && is_kept(name))
+        .cloned();
     let mut names: Vec<String> = missing.iter().cloned().chain(again).collect();
     names.sort_by_key(|name| profile.provider.params.iter().position(|param| param.name == *name));
     for name in names {

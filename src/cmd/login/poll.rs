@@ -4,9 +4,11 @@ use super::ask::{Asked, Attempt};
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
 use crate::oauth::poll::{self, Poll, PollReply};
+use crate::provider::Flow;
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::Inputs;
 use crate::session::open_store::{self, OpenStore};
+use crate::session::steps;
 use crate::system::progress::{Progress, Style};
 use crate::system::signals::Stake;
 use anyhow::Result;
@@ -22,7 +24,8 @@ pub(super) fn wait(
 ) -> Result<Asked> {
     let Attempt { profile, grant, again, .. } = *attempt;
     inputs.bind(grant, &opened.credentials)?;
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[] };
+    let device = (grant.flow == Flow::DeviceCode).then_some(&grant.device);
+    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device };
     let ended = |why: &str, kind: Kind| {
         Error::new(kind, "login did not complete", why).hint(format!("run the same command again: {again}"))
     };
@@ -53,7 +56,16 @@ pub(super) fn wait(
         }
         let lock = context.lock(&profile.name)?;
         opened.follow(context.host, &profile.name)?;
-        let outcome = exchange::ask(context.host, profile, &asking, &inputs)?;
+        let outcome = match steps::polled(context.host, profile, grant, device, &mut inputs)? {
+            Some(failed) => failed,
+            // With steps the poll is over: an answer that is no token ends it.
+            None => match exchange::ask(context.host, profile, &asking, &inputs)? {
+                Outcome::Dead(error) | Outcome::Failed(error, _) if grant.steps(false).next().is_some() => {
+                    return Err(error.into());
+                }
+                outcome => outcome,
+            },
+        };
         let (error, code) = match outcome {
             Outcome::Issued(issued) => {
                 let hold = crate::system::signals::hold(Stake::Time);

@@ -1,6 +1,7 @@
 //! A body by its kind: JSON, a form, text, a page. [`Body`] reads it strictly, as a token must be read;
 //! [`Damaged`] recovers what it can, for the message of a refusal.
 
+use super::xml;
 use crate::provider::BodyFormat;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -27,6 +28,16 @@ impl Body {
             BodyFormat::Text if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
             BodyFormat::Text => Body::Text(trimmed.to_string()),
             BodyFormat::Json => Body::json(text),
+            BodyFormat::JsonString => match serde_json::from_str::<String>(trimmed) {
+                Ok(text) => Body::Text(text),
+                Err(_) if trimmed.starts_with('<') => Body::Unreadable("it is an HTML or XML page".into()),
+                Err(_) => Body::Unreadable("it is not a JSON string".into()),
+            },
+            BodyFormat::Jsonp => match called_with(trimmed) {
+                Some(inner) => Body::json(inner),
+                None => Body::Unreadable("it is not JSONP, such as callback({…});".into()),
+            },
+            BodyFormat::Xml => xml::parse(text).map_or_else(Body::Unreadable, Body::Parsed),
             BodyFormat::Form if trimmed.starts_with('{') => Body::Unreadable("it is JSON, not a form".into()),
             BodyFormat::Form => Body::form(trimmed),
             BodyFormat::Auto if trimmed.starts_with(['{', '[', '\u{feff}']) => Body::json(text),
@@ -63,6 +74,15 @@ impl Body {
     }
 }
 
+/// The argument of JSONP: `callback( {…} );`.
+fn called_with(text: &str) -> Option<&str> {
+    let text = text.trim_end_matches([';', ' ', '\r', '\n', '\t']);
+    let (name, inner) = text.strip_suffix(')')?.split_once('(')?;
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"_$. ".contains(&b);
+    let inner = inner.trim();
+    (!name.is_empty() && name.bytes().all(is_name) && inner.starts_with('{')).then_some(inner)
+}
+
 /// Whether a text can be a form, if nothing says so.
 fn is_form(text: &str) -> bool {
     text.contains('=') && !text.contains([' ', '\n', '<', '"'])
@@ -90,6 +110,7 @@ impl Damaged {
         let text = decoded.trim_start_matches('\u{feff}').trim();
         // A prefix of some servers that keeps browsers from running JSON.
         let text = text.strip_prefix(")]}'").map_or(text, |rest| rest.trim_start_matches([',', '\n', '\r', ' ']));
+        let text = called_with(text).unwrap_or(text);
         match serde_json::from_str::<Value>(text) {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => return Damaged { value: Some(value), text: None },
             Ok(Value::String(words)) => return Damaged { value: None, text: Some(words).filter(|w| is_words(w)) },
@@ -99,7 +120,7 @@ impl Damaged {
             return Damaged { value: Json { text, at: 0 }.value(0), text: None };
         }
         if text.starts_with('<') {
-            return Damaged::default();
+            return Damaged { value: xml::parse(text).ok().filter(|page| page.get("html").is_none()), text: None };
         }
         if is_form(text) {
             let mut object = Map::new();

@@ -4,13 +4,15 @@ use super::value::{is_empty, number};
 use super::{Note, claims};
 use crate::base::date;
 use crate::base::text::escape;
-use crate::provider::{Expiry, Lifetime, Rules, Unit, Zero};
+use crate::provider::{DayOrder, Expiry, Lifetime, Rules, Unit, Zero};
 use crate::token::Expires;
 use serde_json::Value;
 
 /// The farthest accepted expiry, in seconds from now: ten years. Anything beyond is in the wrong unit, or a
 /// way to write "never".
 const FARTHEST: i64 = 315_576_000;
+/// A day in seconds.
+const DAY: i64 = 86_400;
 
 /// The expiry of the access token: the reply's, or a JWT's if that is earlier, else the provider's `lifetime`.
 pub(super) fn access(rules: &Rules, value: &Value, token: &str, now: i64, notes: &mut Vec<Note>) -> Expires {
@@ -33,6 +35,11 @@ pub(super) fn access(rules: &Rules, value: &Value, token: &str, now: i64, notes:
         (Expires::Unknown, jwt) => match (rules.lifetime, jwt) {
             (Some(Lifetime::Seconds(s)), Some(exp)) => Expires::At(exp.min(later(now, s as f64))),
             (Some(Lifetime::Seconds(s)), None) => Expires::At(later(now, s as f64)),
+            (Some(Lifetime::TimeOfDay(time)), jwt) => {
+                let left = (time - now).rem_euclid(DAY);
+                let at = now.saturating_add(if left == 0 { DAY } else { left });
+                Expires::At(jwt.map_or(at, |exp| exp.min(at)))
+            }
             (_, Some(exp)) => Expires::At(exp),
             (Some(Lifetime::Unlimited), None) => Expires::Never,
             (None, None) => Expires::Unknown,
@@ -47,29 +54,20 @@ pub(super) fn of(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>
     for rule in list {
         let Some(found) = value.pointer(&rule.at).filter(|v| !is_empty(v)) else { continue };
         let time = match (number(found), found.as_str()) {
-            (Some(0.0), _) => match rule.zero {
+            (Some(n), _) if n <= 0.0 => match if n < 0.0 { rule.negative } else { rule.zero } {
                 Zero::Unknown => continue,
                 Zero::Never => return Expires::Never,
-                Zero::Now => now,
+                Zero::Now if n == 0.0 => now,
+                Zero::Now => of_number(rule.unit, n, now).unwrap_or(now),
             },
-            (Some(n), _) => match rule.unit {
-                Unit::Seconds => later(now, n),
-                Unit::Milliseconds => later(now, n / 1e3),
-                Unit::Minutes => later(now, n * 60.0),
-                Unit::Epoch => later(0, n),
-                Unit::EpochMillis => later(0, n / 1e3),
-                Unit::Auto if n < 1e9 => later(now, n),
-                Unit::Auto if n < 1e11 => later(0, n),
-                Unit::Auto => later(0, n / 1e3),
-                // A number is not a date.
-                Unit::Date => {
+            (Some(n), _) => match of_number(rule.unit, n, now) {
+                Some(time) => time,
+                None => {
                     notes.push(Note::Detail(format!("the expiry at {} is not a date", escape(&rule.at))));
                     continue;
                 }
             },
-            (None, Some(text)) if matches!(rule.unit, Unit::Date | Unit::Auto) && date::parse(text).is_some() => {
-                date::parse(text).unwrap_or(now)
-            }
+            (None, Some(text)) if let Some(time) = written(rule.unit, text, now) => time,
             _ => {
                 notes.push(Note::Detail(format!("the expiry at {} is neither a number nor a date", escape(&rule.at))));
                 continue;
@@ -84,6 +82,54 @@ pub(super) fn of(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>
         }
     }
     passed.map_or(Expires::Unknown, Expires::At)
+}
+
+/// The time that a number means; `None` where the unit is none for numbers.
+fn of_number(unit: Unit, n: f64, now: i64) -> Option<i64> {
+    Some(match unit {
+        Unit::Seconds => later(now, n),
+        Unit::Milliseconds => later(now, n / 1e3),
+        Unit::Minutes => later(now, n * 60.0),
+        Unit::Epoch => later(0, n),
+        Unit::EpochMillis => later(0, n / 1e3),
+        Unit::Auto if n < 1e9 => later(now, n),
+        Unit::Auto if n < 1e11 => later(0, n),
+        Unit::Auto => later(0, n / 1e3),
+        Unit::Date | Unit::Day(_) | Unit::DaysHoursMinutes | Unit::HoursMinutesSeconds => return None,
+    })
+}
+
+/// The time that a text means which is no number.
+fn written(unit: Unit, text: &str, now: i64) -> Option<i64> {
+    // Longest first; the parts are digits alone.
+    let parts = |separators: &[char]| {
+        let parts = text.trim().split(separators).map(|part| {
+            let digits = !part.is_empty() && part.len() <= 6 && part.bytes().all(|b| b.is_ascii_digit());
+            part.parse::<i64>().ok().filter(|_| digits)
+        });
+        parts.collect::<Option<Vec<i64>>>()
+    };
+    match unit {
+        Unit::Date | Unit::Auto => date::parse(text),
+        Unit::Day(order) => match (order, parts(&['/', '-', '.'])?.as_slice()) {
+            (DayOrder::MonthFirst, [month, day, year])
+            | (DayOrder::DayFirst, [day, month, year])
+            | (DayOrder::YearFirst, [year, month, day]) => {
+                date::parse(&format!("{year:04}-{month:02}-{day:02}T00:00:00Z"))
+            }
+            _ => None,
+        },
+        Unit::DaysHoursMinutes => match parts(&[':'])?.as_slice() {
+            [days, hours, minutes] => Some(now + days * DAY + hours * 3600 + minutes * 60),
+            [hours, minutes] => Some(now + hours * 3600 + minutes * 60),
+            _ => None,
+        },
+        Unit::HoursMinutesSeconds => match parts(&[':'])?.as_slice() {
+            [hours, minutes, seconds] => Some(now + hours * 3600 + minutes * 60 + seconds),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_too_far(time: i64, now: i64) -> bool {

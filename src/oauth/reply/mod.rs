@@ -10,6 +10,7 @@ pub mod saved;
 mod scope;
 pub mod steps;
 pub mod value;
+mod xml;
 
 pub use body::form_decode;
 pub use refusal::{Class, Failure, clock, redirect};
@@ -19,10 +20,11 @@ use crate::base::error::Kind;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::base::time::Time;
+use crate::oauth::poll::PollReply;
 use crate::oauth::request::Response;
-use crate::provider::{BodyFormat, Find, Rules, Test};
+use crate::provider::{BodyFormat, Device, Expiry, Find, Rules, Test};
 use crate::token::{Expires, is_token};
-use body::Body;
+use body::{Body, Damaged};
 use refusal::{beside_success, holds, refusal, refused, reports_error, said};
 use serde_json::{Map, Value};
 use value::{first, found};
@@ -67,34 +69,16 @@ pub enum Note {
 /// If it has no token: [`Failure`] says why.
 pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued, Failure> {
     let now = response.received.secs();
-    let status = response.status;
     let (value, text) = match opened(rules, dead, response, rules.format)? {
         Body::Text(text) => (Value::Null, Some(text)),
         Body::Parsed(value) => (value, None),
         Body::Unreadable(_) => (Value::Null, None),
     };
     let refused = |words: &str| refused(rules, dead, response, &value, words);
-    for test in &rules.success {
-        match holds(test, status, Some(&value)) {
-            Some(true) => {}
-            Some(false) => return Err(refused("it reports a failure")),
-            None if said(rules, &value, &[]).is_some() => return Err(refused("")),
-            None => {
-                let place = match test {
-                    Test::Status(_) => "status",
-                    Test::At(place, _) => place,
-                };
-                let there = value.as_object().map(instead).unwrap_or_default();
-                let missing = format!("it does not say whether it succeeded: {} is missing", escape(place));
-                return Err(misread(missing + &there));
-            }
-        }
-    }
-    if reports_error(&value) {
-        return Err(refused("it reports an error"));
-    }
+    succeeds(rules, dead, response, &value)?;
     let token = match (&rules.access_token, text) {
         (Find::Header(name), _) => response.header(name).map(str::to_string),
+        (Find::Cookie(name), _) => response.cookie(name).map(str::to_string),
         (Find::At(_), Some(text)) => Some(text),
         (Find::At(places), None) => match found(&value, places) {
             None => None,
@@ -119,6 +103,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         Some((_, Value::String(text))) => Some(Secret::new(text.clone())),
         Some((place, _)) => return Err(misread(not_text("refresh token", place, &value))),
     };
+    let refresh_token = refresh_token.or_else(|| rules.renews_itself.then(|| Secret::new(token.as_str())));
     let mut notes = Vec::new();
     let expires = expiry::access(rules, &value, &token, now, &mut notes);
     let refresh_expires = expiry::of(&rules.refresh_expires, &value, now, &mut notes);
@@ -140,6 +125,68 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         notes,
         received: response.received,
     })
+}
+
+/// What the answer to a poll of a login on another device means by the provider's own tests (`[grants.NAME.device]`);
+/// `None` where none of them holds.
+pub fn polled(device: &Device, response: &Response) -> Option<PollReply> {
+    let value = Damaged::parse(&response.body).value;
+    let holds = |tests: &[Test]| tests.iter().any(|test| holds(test, response.status, value.as_ref()) == Some(true));
+    let answers = [
+        (&device.denied, PollReply::Denied),
+        (&device.expired, PollReply::Expired),
+        (&device.slow_down, PollReply::SlowDown),
+        (&device.pending, PollReply::Pending),
+    ];
+    answers.into_iter().find(|(tests, _)| holds(tests)).map(|(_, answer)| answer)
+}
+
+/// The reply to a step on the way to a token: what its body is, if it is no failure. An empty one may have what is
+/// needed in its header.
+///
+/// # Errors
+/// As [`read`].
+pub fn step(rules: &Rules, response: &Response) -> Result<Value, Failure> {
+    if Class::of(response.status) == Class::Success && response.body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    let value = match opened(rules, &[], response, rules.format)? {
+        Body::Text(text) => return Ok(Value::String(text)),
+        Body::Parsed(value) => value,
+        Body::Unreadable(_) => Value::Null,
+    };
+    succeeds(rules, &[], response, &value)?;
+    Ok(value)
+}
+
+/// Whether a 2xx reply reports success, by the provider's tests.
+fn succeeds(rules: &Rules, dead: &[Test], response: &Response, value: &Value) -> Result<(), Failure> {
+    let refused = |words: &str| refused(rules, dead, response, value, words);
+    for test in &rules.success {
+        match holds(test, response.status, Some(value)) {
+            Some(true) => {}
+            Some(false) => return Err(refused("it reports a failure")),
+            None if said(rules, value, &[]).is_some() => return Err(refused("")),
+            None => {
+                let place = match test {
+                    Test::Status(_) => "status",
+                    Test::At(place, _) => place,
+                };
+                let there = value.as_object().map(instead).unwrap_or_default();
+                let missing = format!("it does not say whether it succeeded: {} is missing", escape(place));
+                return Err(misread(missing + &there));
+            }
+        }
+    }
+    match reports_error(value) {
+        true => Err(refused("it reports an error")),
+        false => Ok(()),
+    }
+}
+
+/// When what a reply names ends, as `list` says; it arrived at `now`.
+pub fn expires(list: &[Expiry], value: &Value, now: i64) -> Expires {
+    expiry::of(list, value, now, &mut Vec::new())
 }
 
 /// A reply that is an object instead of a token: the start of a flow, data about a token, a registration. It is JSON or
@@ -184,7 +231,11 @@ fn opened(rules: &Rules, dead: &[Test], response: &Response, format: BodyFormat)
     if let Some(failure) = beside_success(rules, dead, response) {
         return Err(failure);
     }
-    let in_header = matches!(&rules.access_token, Find::Header(name) if response.header(name).is_some());
+    let in_header = match &rules.access_token {
+        Find::Header(name) => response.header(name).is_some(),
+        Find::Cookie(name) => response.cookie(name).is_some(),
+        Find::At(_) => false,
+    };
     match why {
         Some(why) if !in_header => {
             let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
@@ -203,6 +254,7 @@ fn misread(why: impl Into<String>) -> Failure {
 fn without_token(rules: &Rules, value: &Value) -> String {
     let places = match &rules.access_token {
         Find::Header(name) => format!("in the header {name}"),
+        Find::Cookie(name) => format!("in the cookie {name}"),
         Find::At(places) => format!("at {}", escape(&places.join(" or "))),
     };
     let empty = Map::new();

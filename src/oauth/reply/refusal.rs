@@ -67,22 +67,35 @@ pub fn clock(response: &Response) -> Option<i64> {
     Some(date.saturating_sub(response.received.secs()))
 }
 
+/// What a reply means: its status, unless the provider says otherwise of such a reply.
+pub(super) fn class(rules: &Rules, status: u16, value: Option<&Value>) -> Class {
+    let any = |tests: &[Test]| tests.iter().any(|test| holds(test, status, value) == Some(true));
+    match Class::of(status) {
+        Class::Success | Class::Redirect => Class::of(status),
+        _ if any(&rules.refused) => Class::Refused,
+        _ if any(&rules.unavailable) => Class::Unavailable,
+        class => class,
+    }
+}
+
 /// A status other than 2xx.
 pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Failure {
     let status = response.status;
     let mut words = ServerMessage::of(response);
+    let class = class(rules, status, words.value.as_ref());
     if Class::of(status) != Class::Refused {
         // What a server that fails writes as plain text may be a stack trace, with whatever it contained.
         words.text = None;
     }
     let said = words.said(rules);
     let with = |kind, why: String| Failure { kind, why, dead: false, code: words.code(rules) };
-    match Class::of(status) {
+    match class {
         Class::Redirect => with(Kind::Reply, redirect(response)),
         Class::Unavailable => {
             let word = match status {
                 408 => "the server timed out waiting for the request",
                 429 => "too many requests",
+                400..500 => "not available for now",
                 _ => "server error",
             };
             let quoted = said.map(|said| format!(": {said}")).unwrap_or_default();
@@ -107,13 +120,15 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
 pub(super) fn beside_success(rules: &Rules, dead: &[Test], response: &Response) -> Option<Failure> {
     let value = ServerMessage::of(response).value?;
     let has_token = matches!(&rules.access_token, Find::At(places) if first(&value, places).is_some());
-    (reports_error(&value) && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
+    let reports = reports_error(&value) || value.pointer("/error").is_some_and(|error| error.as_i64() > Some(0));
+    (reports && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
 }
 
 /// A refusal by a complete body of a 2xx.
 pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: &Value, else_: &str) -> Failure {
+    let later = rules.unavailable.iter().any(|test| holds(test, response.status, Some(value)) == Some(true));
     Failure {
-        kind: Kind::Refused,
+        kind: if later { Kind::Unavailable } else { Kind::Refused },
         why: said(rules, value, &[]).unwrap_or_else(|| else_.into()),
         dead: dead.iter().any(|test| holds(test, response.status, Some(value)) == Some(true)),
         code: code(rules, value),

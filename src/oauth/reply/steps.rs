@@ -5,7 +5,7 @@ use super::refusal::{Class, holds};
 use super::value::is_empty;
 use crate::base::text::escape_to;
 use crate::oauth::request::Response;
-use crate::provider::{BodyFormat, Condition, Expiry, Find, Rules, Test, Unit};
+use crate::provider::{BodyFormat, Condition, DayOrder, Expiry, Find, Rules, Test, Unit};
 use serde_json::Value;
 
 /// One place that was looked at.
@@ -55,7 +55,16 @@ pub fn steps(rules: &Rules, dead: &[Test], response: &Response) -> Vec<Step> {
     for test in &rules.success {
         step("success", &test_text(test), outcome(test, status, &value));
     }
+    for (key, tests) in [("refused", &rules.refused), ("unavailable", &rules.unavailable)] {
+        for test in tests {
+            step(key, &test_text(test), outcome(test, status, &value));
+        }
+    }
     match (&rules.access_token, text) {
+        (Find::Cookie(name), _) => {
+            let found = response.cookie(name).map_or("-".into(), shortened);
+            step("access_token", &format!("cookie {name}"), found);
+        }
         (Find::Header(name), _) => {
             let found = response.header(name).map_or("-".into(), shortened);
             step("access_token", &format!("header {name}"), found);
@@ -164,6 +173,11 @@ fn expiry_text(expiry: &Expiry) -> String {
         Unit::Epoch => "epoch",
         Unit::EpochMillis => "epoch-millis",
         Unit::Date => "date",
+        Unit::Day(DayOrder::MonthFirst) => "mm/dd/yyyy",
+        Unit::Day(DayOrder::DayFirst) => "dd/mm/yyyy",
+        Unit::Day(DayOrder::YearFirst) => "yyyy-mm-dd",
+        Unit::DaysHoursMinutes => "d:hh:mm",
+        Unit::HoursMinutesSeconds => "hh:mm:ss",
         Unit::Auto => "auto",
     };
     format!("{} as {unit}", expiry.at)
@@ -175,6 +189,9 @@ fn format_name(format: BodyFormat) -> &'static str {
         BodyFormat::Json => "json",
         BodyFormat::Form => "form",
         BodyFormat::Text => "text",
+        BodyFormat::JsonString => "json-string",
+        BodyFormat::Jsonp => "jsonp",
+        BodyFormat::Xml => "xml",
     }
 }
 

@@ -407,3 +407,133 @@ fn the_clocks_are_compared_by_the_date_of_the_reply() {
     assert_eq!(ahead("Friday, 15-Jan-27 07:59:00 GMT"), Some(-60));
     assert_eq!(ahead("now"), None);
 }
+
+/// Magento: the whole body is a JSON string.
+#[test]
+fn a_json_string_is_the_token() {
+    let read = |body: &str| read_with("format = \"json-string\"", body);
+    assert_eq!(read("\"abc123\"\n").expect("a token").access_token.expose(), "abc123");
+    for wrong in ["abc", "{}", "\"\"", "\"a b\"", "<html>no</html>", ""] {
+        assert!(read(wrong).is_err_and(|failure| failure.kind == Kind::Reply), "{wrong}");
+    }
+    let refusal = answer(401, "{\"message\":\"The account sign-in was incorrect\"}");
+    let refused = super::read(&rules("format = \"json-string\""), &[], &refusal).expect_err("a refusal");
+    assert_eq!((refused.kind, refused.why.as_str()), (Kind::Refused, "The account sign-in was incorrect (status 401)"));
+}
+
+/// QQ: a form for a token, JSONP for a failure, both with 200; others have JSONP for both.
+#[test]
+fn jsonp_is_json_in_a_call() {
+    let rules = "error = { code = [\"/error\"], message = [\"/error_description\"] }";
+    let refused = read_with(rules, "callback( {\"error\":100020,\"error_description\":\"code is reused error\"} );\n");
+    let refused = refused.expect_err("a refusal");
+    assert_eq!((refused.kind, refused.why.as_str()), (Kind::Refused, "100020: code is reused error"));
+    assert!(read_with(rules, "access_token=abc&expires_in=7776000&refresh_token=r").is_ok());
+    let read = |body: &str| read_with("format = \"jsonp\"", body);
+    assert_eq!(read("cb._x({\"access_token\":\"abc\"});").expect("a token").access_token.expose(), "abc");
+    for wrong in ["{\"access_token\":\"abc\"}", "callback(", "callback()", "1+1({})x", "callback([1]);"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Sage Intacct and Tableau without Accept: pointers over elements.
+#[test]
+fn xml_is_read_by_pointers_over_elements() {
+    let rules = "format = \"xml\"\naccess_token = \"/response/operation/result/data/api/sessionid\"\n\
+                 success = [{ at = \"/response/operation/result/status\", in = [\"success\"] }]\n\
+                 error = { code = [\"/response/operation/result/errormessage/error/errorno\"], \
+                 message = [\"/response/operation/result/errormessage/error/description2\"] }";
+    let reply = |status: &str, inner: &str| {
+        format!(
+            "<?xml version=\"1.0\"?><response><operation><result><status>{status}</status>{inner}</result></operation></response>"
+        )
+    };
+    let good = reply("success", "<data><api><sessionid>abc..</sessionid></api></data>");
+    assert_eq!(read_with(rules, &good).expect("a token").access_token.expose(), "abc..");
+    let error = "<errormessage><error><errorno>XL03000006</errorno><description2>Sign-in information is incorrect</description2></error></errormessage>";
+    let refused = read_with(rules, &reply("failure", error)).expect_err("a refusal");
+    assert_eq!((refused.kind, refused.why.as_str()), (Kind::Refused, "XL03000006: Sign-in information is incorrect"));
+    let tableau = "format = \"xml\"\naccess_token = \"/tsResponse/credentials/@token\"\n\
+                   expires = [{ at = \"/tsResponse/credentials/@estimatedTimeToExpiration\", as = \"d:hh:mm\" }]\n\
+                   error = { code = [\"/tsResponse/error/@code\"], message = [\"/tsResponse/error/detail\"] }";
+    let good = "<tsResponse xmlns=\"http://tableau.com/api\"><credentials token=\"x|y\" estimatedTimeToExpiration=\"173:21:12\"/></tsResponse>";
+    let issued = read_with(tableau, good).expect("a token");
+    assert_eq!(
+        (issued.access_token.expose(), issued.expires),
+        ("x|y", Expires::At(NOW + 173 * 86_400 + 21 * 3600 + 720))
+    );
+    let error = "<tsResponse><error code=\"401001\"><summary>Signin Error</summary><detail>Error signing in</detail></error></tsResponse>";
+    let refused = read(&self::rules(tableau), &[], &answer(401, error)).expect_err("a refusal");
+    assert_eq!((refused.kind, refused.why.as_str()), (Kind::Refused, "401001: Error signing in (status 401)"));
+    assert_eq!(read_with(tableau, "<html><body>no</body></html>").expect_err("no token").kind, Kind::Reply);
+}
+
+#[test]
+fn odd_expiries_are_read() {
+    let of = |rule: &str, wire: &str| {
+        expires(&format!("expires = [{{ at = \"/x\", {rule} }}]"), &format!("{{\"access_token\":\"t\",\"x\":{wire}}}"))
+    };
+    // NOW is 2027-01-15 08:00:00 UTC.
+    for (rule, wire, expected) in [
+        ("as = \"d:hh:mm\"", "\"1:02:03\"", Expires::At(NOW + 86_400 + 7_380)),
+        ("as = \"d:hh:mm\"", "\"04:00\"", Expires::At(NOW + 14_400)),
+        ("as = \"hh:mm:ss\"", "\"240:00:30\"", Expires::At(NOW + 864_030)),
+        ("as = \"mm/dd/yyyy\"", "\"01/16/2027\"", Expires::At(NOW + 57_600)),
+        ("as = \"dd/mm/yyyy\"", "\"16.01.2027\"", Expires::At(NOW + 57_600)),
+        ("as = \"yyyy-mm-dd\"", "\"2027-01-16\"", Expires::At(NOW + 57_600)),
+        ("as = \"mm/dd/yyyy\"", "\"16/01/2027\"", Expires::Unknown),
+        ("as = \"d:hh:mm\"", "\"soon\"", Expires::Unknown),
+        ("as = \"d:hh:mm\"", "\"-1:00:00\"", Expires::Unknown),
+        ("as = \"d:hh:mm\"", "60", Expires::Unknown),
+        ("as = \"seconds\", negative = \"never\"", "-1", Expires::Never),
+        ("as = \"seconds\", negative = \"unknown\"", "\"-1\"", Expires::Unknown),
+        ("as = \"seconds\"", "-1", Expires::At(NOW - 1)),
+    ] {
+        assert_eq!(of(rule, wire), expected, "{rule} {wire}");
+    }
+    let until = |text: &str| expires(&format!("lifetime = \"{text}\""), "{\"access_token\":\"t\"}");
+    assert_eq!(until("until 06:00 +05:30"), Expires::At(NOW + 59_400));
+    assert_eq!(until("until 08:00 +00:00"), Expires::At(NOW + 86_400));
+    assert_eq!(until("until 00:00 -09:00"), Expires::At(NOW + 3_600));
+    for wrong in ["until 06:00", "until 25:00 +00:00", "until 6:00 +05:30", "until +6:00 +05:30", "until noon"] {
+        let file = format!("[grants.a]\nurl = \"https://a.example\"\n[response]\nlifetime = \"{wrong}\"");
+        assert!(
+            Provider::parse("t", "t.toml", &file).is_err_and(|e| e.to_string().contains("until 06:00 +05:30")),
+            "{wrong}"
+        );
+    }
+}
+
+/// CyberSource answers every refusal with 500; Withings says in a 200, others in a 400, that it is busy.
+#[test]
+fn a_status_may_mean_the_other_thing() {
+    let rules = "refused = [{ status = [500] }, { at = \"/error\", in = [\"server_error\"] }]\n\
+                 unavailable = [{ at = \"/status\", in = [601, 503] }]\nsuccess = [{ at = \"/status\", in = [0] }]";
+    let of = |status: u16, body: &str| {
+        let failure = read(&self::rules(rules), &[], &answer(status, body)).expect_err("no token");
+        (failure.kind, failure.why)
+    };
+    let refused = |why: &str| (Kind::Refused, why.to_string());
+    assert_eq!(of(500, "{}"), refused("status 500 without a readable reason"));
+    assert_eq!(of(503, "{\"error\":\"server_error\"}"), refused("server_error (status 503)"));
+    assert_eq!(of(503, "{}").0, Kind::Unavailable);
+    assert_eq!(
+        of(400, "{\"status\":601,\"error\":\"busy\"}"),
+        (Kind::Unavailable, "not available for now (status 400): busy".into())
+    );
+    assert_eq!(of(200, "{\"status\":503,\"error\":\"busy\"}"), (Kind::Unavailable, "busy".into()));
+    assert_eq!(of(200, "{\"status\":342,\"error\":\"no\"}"), refused("no"));
+    assert_eq!(of(302, "{\"status\":503}").0, Kind::Reply);
+}
+
+/// SAP Business One and Zscaler's old API: the token is a cookie.
+#[test]
+fn a_cookie_is_the_token() {
+    let rules = self::rules("access_token = { cookie = \"B1SESSION\" }\nlifetime = \"30m\"");
+    let mut response = answer(200, "{\"SessionId\":\"x\"}");
+    assert!(read(&rules, &[], &response).is_err_and(|failure| failure.why.contains("in the cookie B1SESSION")));
+    response.headers.push(("Set-Cookie".into(), "B1SESSION=abc-1; path=/; HttpOnly".into()));
+    assert_eq!(read(&rules, &[], &response).expect("a token").access_token.expose(), "abc-1");
+    response.body = Vec::new().into();
+    assert_eq!(read(&rules, &[], &response).expect("a token").access_token.expose(), "abc-1");
+}

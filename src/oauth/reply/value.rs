@@ -70,6 +70,11 @@ pub fn whole(object: &Map<String, Value>, name: &str) -> Option<i64> {
     Some(number(member(object, name)?)?.ceil() as i64)
 }
 
+/// The value at the first of `places` that is there, as a whole number, rounded up.
+pub fn whole_at(value: &Value, places: &[String]) -> Option<i64> {
+    Some(number(first(value, places)?)?.ceil() as i64)
+}
+
 /// A list of names: a JSON list of strings, or one string of them with spaces or commas between.
 pub fn names(value: &Value) -> Option<Vec<String>> {
     match value {

@@ -42,6 +42,9 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
             ("form", Encode::Form),
             ("json", Encode::Json),
             ("query", Encode::Query),
+            ("multipart", Encode::Multipart),
+            ("text", Encode::Text),
+            ("xml", Encode::Xml),
             ("none", Encode::None),
         ])
     };
@@ -114,6 +117,10 @@ pub(super) fn templates(value: TomlValue) -> Vec<(String, Template)> {
 }
 
 fn fields(value: TomlValue) -> Vec<(String, Field)> {
+    // The body is one text, as `encode` says: it has no name.
+    if let DeValue::String(_) = value.raw() {
+        return value.keep(field(value)).map(|text| (String::new(), text)).into_iter().collect();
+    }
     entries(value, field)
 }
 

@@ -1,17 +1,22 @@
 //! A provider file, from TOML to types. It is read to its end whatever is wrong with it, so that all of that can be told.
 
+mod assertion;
 mod call;
+mod login;
 mod params;
 mod response;
 mod shapes;
 
+use self::assertion::assertion;
 use self::call::{call, call_keys, header_name, header_text, headers, scalar, templates};
+use self::login::{device, redirect, steps};
 use self::params::params;
 use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
-    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, Discover, Encode, Expiry, Field,
-    Find, Flow, Grant, Inside, Lifetime, Param, Pkce, Provider, Refresh, Rules, Template, Test, Unit, Use, Zero, check,
+    AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, DayOrder, Device, Discover, Encode,
+    Expiry, Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Pkce, Provider, Redirect, Refresh, Rules, Shape,
+    State, Step, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -69,6 +74,8 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
     let base = base.as_ref();
     let same = |of: fn(&Provider) -> &Option<Call>| base.and_then(|b| of(b).clone());
     let text = |v: TomlValue| v.text().map(str::to_string);
+    let from = base.map_or((Discover::Nothing, None), |b| (b.discover, b.metadata_path.clone()));
+    let (discover, metadata_path) = root.read("discover", from, discover);
     let mut provider = Provider {
         name: name.into(),
         title: root.read("title", name.to_string(), text),
@@ -81,8 +88,10 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         revoke: same(|b| &b.revoke),
         introspect: same(|b| &b.introspect),
         userinfo: same(|b| &b.userinfo),
-        discover: root.read("discover", base.map_or(Discover::Nothing, |b| b.discover), discover),
+        discover,
+        metadata_path,
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
+        sites: root.read("sites", base.map(|b| b.sites.clone()).unwrap_or_default(), login::sites),
         // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[doc.text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
@@ -100,7 +109,12 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
     };
     rules.iter().for_each(Table::finish);
     if let Some(table) = root.read("refresh", None, |v| v.table().map(Some)) {
-        provider.refresh = refresh(&table).or(provider.refresh);
+        let before = provider.refresh.take();
+        provider.refresh = refresh(&table).map(|new| Refresh {
+            renews_itself: before.as_ref().is_some_and(|old| old.renews_itself && old.grant == new.grant),
+            ..new
+        });
+        provider.refresh = provider.refresh.or(before);
     }
     let is_named = root.look("grants").is_some();
     let named = root.read("grants", None, |v| v.table().map(Some));
@@ -187,6 +201,7 @@ fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
         provider.usage = usage(&table, provider.usage.clone());
     }
     root.finish();
+    provider.let_tokens_renew_themselves();
     check::mark_urls(provider);
     if check == Check::Whole {
         check::provider(doc, root, provider);
@@ -235,12 +250,16 @@ fn like(value: TomlValue) -> Result<Provider> {
 }
 
 /// Where the endpoints come from: `true`, `false` or `"resource"`.
-fn discover(value: TomlValue) -> Result<Discover> {
+fn discover(value: TomlValue) -> Result<(Discover, Option<String>)> {
     match value.raw() {
-        DeValue::Boolean(true) => Ok(Discover::Issuer),
-        DeValue::Boolean(false) => Ok(Discover::Nothing),
-        DeValue::String(text) if text == "resource" => Ok(Discover::Resource),
-        _ => Err(value.error("expected true (from the issuer), \"resource\" (from the API) or false")),
+        DeValue::Boolean(true) => Ok((Discover::Issuer, None)),
+        DeValue::Boolean(false) => Ok((Discover::Nothing, None)),
+        DeValue::String(text) if text == "resource" => Ok((Discover::Resource, None)),
+        DeValue::String(text) if text.starts_with('/') && !text.contains(['?', '#', ' ']) => {
+            Ok((Discover::Issuer, Some(text.to_string())))
+        }
+        _ => Err(value
+            .error("expected true (from the issuer), a path behind the issuer, \"resource\" (from the API) or false")),
     }
 }
 
@@ -286,6 +305,9 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
         help: text("help").or(base.map(|b| b.help.clone())).unwrap_or_default(),
         flow,
         begin,
+        device: device(table("device").as_ref(), flow, base.map(|b| &b.device)),
+        steps: steps(own, shared, base),
+        redirect: redirect(table("redirect").as_ref(), flow, base.map(|b| &b.redirect)),
         push: own.read("push", base.and_then(|b| b.push.clone()), |v| template(v).map(Some)),
         call: call(Some(own), shared.call, own, base.map(|b| &b.call)),
         response: rules_of(reply.as_ref(), shared, base.map(|b| &b.response)),
@@ -309,33 +331,6 @@ fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Gr
         [Some(&mut grant.call), grant.begin.as_mut()].into_iter().flatten().for_each(|call| pkce.put_into(call));
     }
     grant
-}
-
-/// How an assertion is made: RFC 7523 §3 requires `iss`, `sub`, `aud` and `exp`.
-fn assertion(table: &Table, base: Option<&Assertion>) -> Assertion {
-    let seconds = |key: &'static str, default: i64| table.read(key, default, |v| duration(v, v.text()?));
-    let algorithm = |value: TomlValue| {
-        Algorithm::parse(value.text()?)
-            .filter(|a| !a.is_symmetric())
-            .map(Some)
-            .ok_or_else(|| value.error("not an algorithm for a private key: expected RS256 or similar (RFC 7518 §3.1)"))
-    };
-    let assertion = Assertion {
-        claims: match (table.get("claims"), base) {
-            (Some(value), _) => templates(value),
-            (None, Some(base)) => base.claims.clone(),
-            (None, None) => {
-                table.note("missing `claims`: the content of the assertion");
-                Vec::new()
-            }
-        },
-        jti: table.read("jti", base.is_none_or(|b| b.jti), |v| v.flag()),
-        algorithm: table.read("algorithm", base.and_then(|b| b.algorithm), algorithm),
-        lifetime: seconds("lifetime", base.map_or(300, |b| b.lifetime)),
-        backdate: seconds("backdate", base.map_or(30, |b| b.backdate)),
-    };
-    table.finish();
-    assertion
 }
 
 fn template(value: TomlValue) -> Result<Template> {
@@ -374,6 +369,8 @@ fn refresh(table: &Table) -> Option<Refresh> {
     let text = |value: TomlValue| value.text().map(|text| Some(text.to_string()));
     let refresh = Refresh {
         grant: table.read("grant", None, text).unwrap_or_default(),
+        renews_itself: false,
+        early: table.read("early", None, |v| duration(v, v.text()?).map(Some)),
         dead: match table.get("dead") {
             Some(value) => tests(value),
             // RFC 6749 §5.2
@@ -386,7 +383,7 @@ fn refresh(table: &Table) -> Option<Refresh> {
         }),
     };
     if table.look("grant").is_none() {
-        table.note("missing `grant`: the one that uses {refresh_token}");
+        table.note("missing `grant`: the one that uses {refresh_token} or {access_token}");
     }
     table.finish();
     (!refresh.grant.is_empty()).then_some(refresh)

@@ -35,11 +35,15 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
             ("json", BodyFormat::Json),
             ("form", BodyFormat::Form),
             ("text", BodyFormat::Text),
+            ("json-string", BodyFormat::JsonString),
+            ("jsonp", BodyFormat::Jsonp),
+            ("xml", BodyFormat::Xml),
         ])
     };
     let lifetime = |value: TomlValue| {
         Ok(match value.text()? {
             "unlimited" => Lifetime::Unlimited,
+            text if let Some(time) = text.strip_prefix("until ") => Lifetime::TimeOfDay(time_of_day(value, time)?),
             text => Lifetime::Seconds(duration(value, text)?),
         })
     };
@@ -51,6 +55,8 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
     let rules = Rules {
         format: taken(get("format"), format).unwrap_or(base.format),
         success: get("success").map_or_else(|| base.success.clone(), tests),
+        refused: get("refused").map_or_else(|| base.refused.clone(), tests),
+        unavailable: get("unavailable").map_or_else(|| base.unavailable.clone(), tests),
         access_token: taken(get("access_token"), find).unwrap_or_else(|| base.access_token.clone()),
         refresh_token: list("refresh_token", &base.refresh_token),
         token_type: list("token_type", &base.token_type),
@@ -60,6 +66,7 @@ pub(super) fn rules(own: Option<&Table>, shared: Option<&Table>, base: Option<&R
         refresh_expires: expiries("refresh_expires", &base.refresh_expires),
         lifetime: taken(get("lifetime"), lifetime).or(base.lifetime),
         refresh_lifetime: taken(get("refresh_lifetime"), |v| duration(v, v.text()?)).or(base.refresh_lifetime),
+        renews_itself: base.renews_itself,
         error_code: error_list("code", &base.error_code),
         error_message: error_list("message", &base.error_message),
         extra: taken(get("extra"), extra).unwrap_or_else(|| base.extra.clone()),
@@ -76,7 +83,7 @@ fn taken<'d, 't, T>(value: Option<TomlValue<'d, 't>>, read: impl FnOnce(TomlValu
 }
 
 /// A list whose items `read` takes, each for itself.
-fn items<'d, 't, T>(value: TomlValue<'d, 't>, read: impl Fn(TomlValue<'d, 't>) -> Result<T>) -> Vec<T> {
+pub(super) fn items<'d, 't, T>(value: TomlValue<'d, 't>, read: impl Fn(TomlValue<'d, 't>) -> Result<T>) -> Vec<T> {
     let list = value.keep(value.list()).unwrap_or_default();
     list.into_iter().filter_map(|item| value.keep(read(item))).collect()
 }
@@ -93,15 +100,18 @@ pub(super) fn usual_rules() -> Rules {
     Rules {
         format: BodyFormat::Auto,
         success: Vec::new(),
+        refused: Vec::new(),
+        unavailable: Vec::new(),
         access_token: Find::At(strings(&["/access_token"])),
         refresh_token: strings(&["/refresh_token"]),
         token_type: strings(&["/token_type"]),
         scope: strings(&["/scope"]),
         id_token: strings(&["/id_token"]),
-        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now }],
+        expires: vec![Expiry { at: "/expires_in".into(), unit: Unit::Seconds, zero: Zero::Now, negative: Zero::Now }],
         refresh_expires: Vec::new(),
         lifetime: None,
         refresh_lifetime: None,
+        renews_itself: false,
         error_code: strings(&["/error", "/error/code", "/errors/0/status"]),
         error_message: strings(&[
             "/error_description",
@@ -118,17 +128,53 @@ pub(super) fn duration(value: TomlValue, text: &str) -> Result<i64> {
     crate::base::duration::parse(text).map_err(|why| value.error(why))
 }
 
+/// `header = "…"` or `cookie = "…"`; `None` if the table has neither, or both.
+pub(super) fn named(table: &Table) -> Result<Option<Find>> {
+    let name = |value: TomlValue| {
+        header_name(value, value.text()?)?;
+        Ok(value.text()?.to_string())
+    };
+    Ok(match (table.get("header"), table.get("cookie")) {
+        (Some(header), None) => Some(Find::Header(name(header)?)),
+        (None, Some(cookie)) => Some(Find::Cookie(name(cookie)?)),
+        _ => None,
+    })
+}
+
 pub(super) fn find(value: TomlValue) -> Result<Find> {
     if let DeValue::Table(_) = value.raw() {
         let table = value.table()?;
-        let Some(header) = table.get("header") else {
-            return Err(value.error("expected a list of JSON Pointers, or { header = \"…\" }"));
-        };
-        header_name(header, header.text()?)?;
+        let found = named(&table)?
+            .ok_or_else(|| value.error("expected a list of JSON Pointers, { header = \"…\" } or { cookie = \"…\" }"))?;
         table.done()?;
-        return Ok(Find::Header(header.text()?.into()));
+        return Ok(found);
     }
     Ok(Find::At(pointers(value)?))
+}
+
+/// What an odd number means.
+const ZEROS: &[(&str, Zero)] = &[("unknown", Zero::Unknown), ("never", Zero::Never), ("now", Zero::Now)];
+
+/// `until 06:00 +05:30`: when that time of day comes, in seconds since midnight in UTC.
+fn time_of_day(value: TomlValue, text: &str) -> Result<i64> {
+    const SHAPE: &str = "expected a duration, `unlimited`, or a time of day with its offset: `until 06:00 +05:30`";
+    let clock = |text: &str| {
+        let (hours, minutes) = text.split_once(':')?;
+        let number = |text: &str, below: i64| {
+            let number = text.parse::<i64>().ok().filter(|_| text.len() == 2 && !text.starts_with(['+', '-']))?;
+            (number < below).then_some(number)
+        };
+        Some(number(hours, 24)? * 3600 + number(minutes, 60)? * 60)
+    };
+    let seconds = || {
+        let (time, offset) = text.split_once(' ')?;
+        let (sign, offset) = match offset.strip_prefix('-') {
+            Some(offset) => (-1, offset),
+            None => (1, offset.strip_prefix('+')?),
+        };
+        Some((clock(time)? - sign * clock(offset)?).rem_euclid(86_400))
+    };
+    seconds().ok_or_else(|| value.error(SHAPE))
 }
 
 pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
@@ -146,12 +192,16 @@ pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
                 ("epoch", Unit::Epoch),
                 ("epoch-millis", Unit::EpochMillis),
                 ("date", Unit::Date),
+                ("mm/dd/yyyy", Unit::Day(DayOrder::MonthFirst)),
+                ("dd/mm/yyyy", Unit::Day(DayOrder::DayFirst)),
+                ("yyyy-mm-dd", Unit::Day(DayOrder::YearFirst)),
+                ("d:hh:mm", Unit::DaysHoursMinutes),
+                ("hh:mm:ss", Unit::HoursMinutesSeconds),
                 ("auto", Unit::Auto),
             ])
         })?,
-        zero: table.get("zero").map_or(Ok(Zero::Now), |v| {
-            v.choice(&[("unknown", Zero::Unknown), ("never", Zero::Never), ("now", Zero::Now)])
-        })?,
+        zero: table.get("zero").map_or(Ok(Zero::Now), |v| v.choice(ZEROS))?,
+        negative: table.get("negative").map_or(Ok(Zero::Now), |v| v.choice(ZEROS))?,
     };
     table.done()?;
     Ok(expiry)

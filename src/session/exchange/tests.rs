@@ -42,7 +42,7 @@ impl Case {
         let mut inputs = fill(&mut self.world.host, &self.profile, For::Grant(&grant), &self.kept, &[])?;
         inputs.bind(&grant, &Default::default())?;
         let dead = self.profile.provider.refresh.as_ref().map(|refresh| refresh.dead.as_slice()).unwrap_or_default();
-        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead };
+        let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead, device: None };
         ask(&mut self.world.host, &self.profile, &asking, &inputs)
     }
 
