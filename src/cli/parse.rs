@@ -109,6 +109,7 @@ fn login(matches: &ArgMatches, catalog: &Catalog) -> LoginArgs {
         login.no_browser |= level.get_flag("no_browser");
         login.keep_as = level.get_one::<String>("as").cloned().or(login.keep_as);
         login.store = level.get_one::<String>("store").cloned().or(login.store);
+        login.move_to = level.get_one::<String>("move_to").cloned().or(login.move_to);
         login.timeout = level.get_one::<i64>("timeout").copied().or(login.timeout);
         login.values.extend(values(level, &rows));
         login.client.read(level);

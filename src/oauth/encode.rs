@@ -1,7 +1,7 @@
 //! How the fields of a body are written: as a form, in parts, as text of XML.
 
-use crate::oauth::request::{Pair, Unready};
-use crate::provider::Param;
+use crate::oauth::request::{Pair, Unready, Values};
+use crate::provider::{Call, Param, Provider};
 use zeroize::Zeroizing;
 
 /// `application/x-www-form-urlencoded` as browsers write it (WHATWG URL §5.2): a space is `+`.
@@ -69,4 +69,23 @@ pub(super) fn parts(fields: &[Pair]) -> (String, Zeroizing<Vec<u8>>) {
     }
     body.extend(format!("--{boundary}--\r\n").bytes());
     (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+/// The parameters that a person adds, `NAME=VALUE` each.
+pub(super) fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, Unready> {
+    let Some(list) = &call.more else { return Ok(Vec::new()) };
+    let (Some(param), Some(text)) = (provider.param(list), values.get(list)) else { return Ok(Vec::new()) };
+    let mut more = Vec::new();
+    for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
+        let wrong = |why: String| Unready::Wrong(list.clone(), why);
+        let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(wrong("is not in the form NAME=VALUE".into()));
+        };
+        let has = call.body.iter().map(|(n, _)| n).chain(call.query.iter().map(|(n, _)| n)).any(|n| n == name);
+        if has || ["client_id", "client_secret", "client_assertion", "client_assertion_type"].contains(&name) {
+            return Err(wrong(format!("sets `{}`, which this request already has", crate::base::text::escape(name))));
+        }
+        more.push((name.to_string(), Zeroizing::new(value.to_string())));
+    }
+    Ok(more)
 }

@@ -2,7 +2,7 @@
 
 use crate::base::secret::Secret;
 use crate::base::time::Time;
-use crate::oauth::encode::{form, parts, table, xml_escape};
+use crate::oauth::encode::{form, more, parts, table, xml_escape};
 use crate::provider::template::{Gap, Piece, Template};
 use crate::provider::{Call, Encode, Field, Method, Provider};
 use std::collections::BTreeMap;
@@ -410,25 +410,6 @@ pub fn get(url: &str, accept: &str, ca_file: Option<&Path>) -> Request {
         ca_pem: None,
         link_local: false,
     }
-}
-
-/// The parameters that a person adds, `NAME=VALUE` each.
-fn more(provider: &Provider, call: &Call, values: &Values) -> Result<Vec<Pair>, Unready> {
-    let Some(list) = &call.more else { return Ok(Vec::new()) };
-    let (Some(param), Some(text)) = (provider.param(list), values.get(list)) else { return Ok(Vec::new()) };
-    let mut more = Vec::new();
-    for item in text.split(&param.separator).filter(|item| !item.is_empty()) {
-        let wrong = |why: String| Unready::Wrong(list.clone(), why);
-        let Some((name, value)) = item.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(wrong("is not in the form NAME=VALUE".into()));
-        };
-        let has = call.body.iter().map(|(n, _)| n).chain(call.query.iter().map(|(n, _)| n)).any(|n| n == name);
-        if has || ["client_id", "client_secret", "client_assertion", "client_assertion_type"].contains(&name) {
-            return Err(wrong(format!("sets `{}`, which this request already has", crate::base::text::escape(name))));
-        }
-        more.push((name.to_string(), Zeroizing::new(value.to_string())));
-    }
-    Ok(more)
 }
 
 /// A name and its text.

@@ -42,11 +42,11 @@ pub enum Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DayOrder {
     /// `12/31/2027`
-    MonthFirst,
+    MonthDayYear,
     /// `31/12/2027`
-    DayFirst,
+    DayMonthYear,
     /// `2027-12-31`
-    YearFirst,
+    YearMonthDay,
 }
 
 /// What a zero in an expiry means.

@@ -59,7 +59,10 @@ pub fn look(host: &mut Host, profile: &mut Profile, elsewhere: bool) -> Result<S
     host.clock.deadline = whole.min(Instant::now() + LIMIT);
     ask(host, profile, &mut opened, cache.as_ref(), &mut seen);
     host.clock.deadline = whole;
-    seen.noted = Index::of(host.folders().ok(), &profile.name).read().or(seen.noted);
+    // Who is renewing it is not kept in the index.
+    let renewing = seen.noted.as_ref().and_then(|noted| noted.renewing.clone());
+    let noted = Index::of(host.folders().ok(), &profile.name).read();
+    seen.noted = noted.map(|noted| IndexEntry { renewing, ..noted }).or(seen.noted);
     Ok(seen)
 }
 

@@ -3,7 +3,6 @@
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
-use crate::base::text::escape_to;
 use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
@@ -13,9 +12,8 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
 use crate::storage::journal;
-use crate::storage::secrets::shared::{Over, Put, SharedStore};
+use crate::storage::secrets::shared::SharedStore;
 use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
-use crate::system::machine;
 use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
 use crate::token::shared::{Ended, Lease, SharedEntry, SharedToken};
 use std::collections::BTreeMap;
@@ -250,59 +248,6 @@ impl OpenStore {
         Ok(())
     }
 
-    /// [`OpenStore::write`] to a store that many machines share: a new login, whatever stands there.
-    fn write_shared(&mut self, profile: &str, credentials: Credentials) -> std::result::Result<(), StoreError> {
-        let Some(store) = &mut self.store else { return Ok(()) };
-        if credentials.is_empty() {
-            self.end_shared(profile)?;
-        } else {
-            let entry = SharedEntry::begin(credentials, digest::random(16), digest::random(16));
-            store.set(profile, &entry.text())?;
-            self.credentials = entry.credentials;
-        }
-        self.is_read = true;
-        Ok(())
-    }
-
-    /// Ends the session for all machines: what is left says so, and holds no secret.
-    fn end_shared(&mut self, profile: &str) -> std::result::Result<(), StoreError> {
-        let Some(store) = &mut self.store else { return Ok(()) };
-        let is_ended = self.ended.is_some() && self.credentials.is_empty();
-        if is_ended || store.get(profile).is_ok_and(|entry| entry.is_none()) {
-            return Ok(());
-        }
-        store.set(profile, &ended("logged out", self.now).text())?;
-        self.read(profile);
-        self.shared().map_or(Ok(()), |store| store.end(profile))
-    }
-
-    /// Empties the entry, if it still is what was read last, and says `why` where many machines share it; else reads it
-    /// again: `false`.
-    ///
-    /// # Errors
-    /// As the store; [`StoreErrorKind::Unreachable`] while another machine renews the session.
-    pub fn leave(&mut self, profile: &str, why: &str) -> std::result::Result<bool, StoreError> {
-        if !self.is_shared {
-            return self.forget(profile).map(|_| true);
-        }
-        let (was, text) = (self.credentials.write(), ended(why, self.now).text());
-        let Some(store) = self.shared() else { return Ok(true) };
-        let held = store.read(profile)?;
-        let entry = held.entry.as_ref().and_then(|entry| SharedEntry::parse(entry).ok()).unwrap_or_default();
-        if let Some(lease) = &entry.lease {
-            let why = format!("{} is renewing the session; try again when it has", escape_to(&lease.host, 80));
-            return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
-        }
-        let is_left = entry.credentials.write() == was
-            && matches!(store.write(profile, &text, Over::This(held.version.as_deref()))?, Put::Done(_));
-        if is_left {
-            store.end(profile)?;
-        }
-        self.read(profile);
-        // A write whose reply was lost may have been made.
-        Ok(is_left || self.ended.is_some())
-    }
-
     /// The state folder whose lock guards the entry.
     pub fn guarding_state(&self) -> Option<&Path> {
         self.elsewhere.as_ref().map(|held| Path::new(&held.folder.path)).or(self.state.as_deref())
@@ -367,12 +312,6 @@ impl OpenStore {
     pub fn secrets_for(&self, url: Option<&str>, client: Option<&str>) -> BTreeMap<String, Value> {
         secrets_for(&self.credentials, url, client)
     }
-}
-
-/// The entry of a session that has ended. As of another login: a reply that is still on its way belongs to none any more.
-fn ended(why: &str, at: i64) -> SharedEntry {
-    let entry = SharedEntry::begin(Credentials::default(), digest::random(16), digest::random(16));
-    SharedEntry { ended: Some(Ended { why: why.into(), host: machine::name(), at }), ..entry }
 }
 
 /// [`OpenStore::secrets_for`] of an entry.
@@ -515,5 +454,6 @@ impl OpenStore {
         }
     }
 }
+mod of_many;
 #[cfg(test)]
 mod tests;

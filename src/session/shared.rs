@@ -17,6 +17,7 @@ use crate::session::kept;
 use crate::session::lease::{Asked, Caller, Held, Outcome, Renewal, Seen, Step, Told, Written};
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::refresh::{asks_for_more, same_person};
+use crate::session::status;
 use crate::storage::index::Refusal;
 use crate::storage::secrets::shared::{Over, Put, SharedStore, Version, Versioned};
 use crate::storage::secrets::{StoreError, StoreErrorKind};
@@ -415,6 +416,8 @@ fn finish(
             let Some(token) = sought.token(&entry, seen) else { return Err(Undone::Failed) };
             host.terminal.detail(&format!("{}: the {} store has a token that will do", profile.name, profile.store));
             put(host, wanted, grant, &token);
+            // From here on this machine's index knows the session too.
+            status::note_looked(host, profile, opened);
             Ok(Some((token, TokenSource::Cache)))
         }
         Outcome::Renewed { is_kept } => {

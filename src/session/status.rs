@@ -348,7 +348,7 @@ pub fn note_looked(host: &Host, profile: &Profile, opened: &OpenStore) -> Option
     }
     if opened.trouble.is_none() {
         let Credentials { session, secrets, .. } = &opened.credentials;
-        if index.read().is_some() || session.is_some() || !secrets.is_empty() {
+        if index.read().is_some() || session.is_some() || !secrets.is_empty() || opened.ended.is_some() {
             let at = host.clock.now().secs();
             index.update(|entry| {
                 fill(entry, profile);

@@ -20,7 +20,7 @@ type Failed = (Error, Option<String>);
 pub fn before(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs) -> Result<()> {
     for step in grant.steps(true) {
         if step.keep.is_empty() || step.keep.iter().any(|kept| inputs.get(&kept.name).is_none()) {
-            run(host, profile, grant, step, None, inputs)?.map_err(|(error, _)| error)?;
+            run(host, profile, grant, (step, None), inputs)?.map_err(|(error, _)| error)?;
         }
     }
     Ok(())
@@ -32,7 +32,7 @@ pub fn before(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut In
 /// What keeps a request from being sent; what comes after it is the outcome.
 pub fn after(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs) -> Result<Option<Outcome>> {
     for step in grant.steps(false) {
-        if let Err((error, code)) = run(host, profile, grant, step, None, inputs)? {
+        if let Err((error, code)) = run(host, profile, grant, (step, None), inputs)? {
             return Ok(Some(Outcome::Failed(error, code)));
         }
     }
@@ -53,11 +53,11 @@ pub fn polled(
 ) -> Result<Option<Outcome>> {
     let mut steps = grant.steps(false);
     let Some(first) = steps.next() else { return Ok(None) };
-    if let Err((error, code)) = run(host, profile, grant, first, device, inputs)? {
+    if let Err((error, code)) = run(host, profile, grant, (first, device), inputs)? {
         return Ok(Some(Outcome::Failed(error, code)));
     }
     for step in steps {
-        run(host, profile, grant, step, None, inputs)?.map_err(|(error, _)| error)?;
+        run(host, profile, grant, (step, None), inputs)?.map_err(|(error, _)| error)?;
     }
     Ok(None)
 }
@@ -66,8 +66,7 @@ fn run(
     host: &mut Host,
     profile: &Profile,
     grant: &Grant,
-    step: &Step,
-    device: Option<&Device>,
+    (step, device): (&Step, Option<&Device>),
     inputs: &mut Inputs,
 ) -> Result<std::result::Result<(), Failed>> {
     let asking = Asking { name: &grant.name, call: &step.call, rules: &step.response, dead: &[], device };

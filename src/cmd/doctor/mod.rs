@@ -182,6 +182,7 @@ impl<'h> Visit<'h> {
     fn new(host: &'h mut Host, global: &Global, args: &Doctor) -> Visit<'h> {
         let mut setup = Setup { library: Library::new(host), ..Setup::default() };
         let config_error = load(host, global, &mut setup).err();
+        host.set_store_settings(crate::profile::stores::settings(host, &setup.config));
         let names = used_names(host, &setup);
         let subjects = names.into_iter().map(|name| subject(host, &setup, name)).collect();
         Visit { host, online: args.online, config_error, setup, subjects }

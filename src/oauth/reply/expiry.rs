@@ -112,9 +112,9 @@ fn written(unit: Unit, text: &str, now: i64) -> Option<i64> {
     match unit {
         Unit::Date | Unit::Auto => date::parse(text),
         Unit::Day(order) => match (order, parts(&['/', '-', '.'])?.as_slice()) {
-            (DayOrder::MonthFirst, [month, day, year])
-            | (DayOrder::DayFirst, [day, month, year])
-            | (DayOrder::YearFirst, [year, month, day]) => {
+            (DayOrder::MonthDayYear, [month, day, year])
+            | (DayOrder::DayMonthYear, [day, month, year])
+            | (DayOrder::YearMonthDay, [year, month, day]) => {
                 date::parse(&format!("{year:04}-{month:02}-{day:02}T00:00:00Z"))
             }
             _ => None,

@@ -28,7 +28,7 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
     }
     for step in grant.steps(true) {
         call(at, &steps, provider, &step.call, &known);
-        kept(at, &steps, provider, grant, &step.keep, &mut known);
+        kept(at, &steps, (provider, grant), &step.keep, &mut known);
     }
     let mut found: Vec<&str> = grant.flow.finds().to_vec();
     if let Some(begin) = &grant.begin {
@@ -42,14 +42,14 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
     if grant.device.verification_uri.is_empty() && grant.device.page.is_none() {
         at.note(&device, "missing `verification_uri` or `page`: the page that a person opens");
     }
-    kept(at, &[&device[..], &["keep"]].concat(), provider, grant, &grant.device.keep, &mut known);
+    kept(at, &[&device[..], &["keep"]].concat(), (provider, grant), &grant.device.keep, &mut known);
     if let Some(page) = &grant.device.page {
         names(at, &[&device[..], &["page"]].concat(), provider, page, &known);
     }
-    kept(at, &[&here("redirect")[..], &["keep"]].concat(), provider, grant, &grant.redirect.keep, &mut known);
+    kept(at, &[&here("redirect")[..], &["keep"]].concat(), (provider, grant), &grant.redirect.keep, &mut known);
     for step in grant.steps(false) {
         call(at, &steps, provider, &step.call, &known);
-        kept(at, &steps, provider, grant, &step.keep, &mut known);
+        kept(at, &steps, (provider, grant), &step.keep, &mut known);
     }
     call(at, &place, provider, &grant.call, &known);
 }
@@ -58,8 +58,7 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
 fn kept<'g>(
     at: &Places,
     place: &[&str],
-    provider: &Provider,
-    grant: &Grant,
+    (provider, grant): (&Provider, &Grant),
     keep: &'g [Kept],
     known: &mut Vec<&'g str>,
 ) {

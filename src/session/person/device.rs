@@ -38,7 +38,7 @@ pub(super) fn begin(host: &mut Host, run: &Run, inputs: &mut Inputs) -> Result<P
     let text = |places: &[String]| first(reply, places).and_then(Value::as_str).map(str::to_string);
     let need = |places: &[String]| {
         text(places).ok_or_else(|| {
-            found::lacks(profile, &answer, &places.first().map_or("page", |place| place.trim_start_matches('/')))
+            found::lacks(profile, &answer, places.first().map_or("page", |place| place.trim_start_matches('/')))
         })
     };
     let user_code = match device.user_code.is_empty() {
