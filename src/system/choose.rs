@@ -19,6 +19,8 @@ pub struct Choice {
 
 /// How many are shown at a time.
 const PAGE: usize = 12;
+/// The longest text that is searched for, in bytes.
+const LONGEST_SEARCH: usize = 200;
 /// How often an answer may be none of those offered.
 const TRIES: usize = 3;
 
@@ -104,6 +106,10 @@ impl Terminal {
 
 /// How well `choice`, which stands at `at`, is what was `typed`: each of its words is somewhere in it. `None`: not at all.
 fn score(choice: &Choice, typed: &str, at: usize) -> Option<i64> {
+    // What is pasted is looked at anew for each of its characters.
+    if typed.len() > LONGEST_SEARCH {
+        return None;
+    }
     let typed = typed.to_lowercase();
     let (name, all) = (choice.name.to_lowercase(), format!("{} {} {}", choice.name, choice.about, choice.also));
     let all = all.to_lowercase();

@@ -232,7 +232,7 @@ fn a_provider_file_is_refused_with_file_line_and_the_nearest_name() {
         ("grant = \"refresh\"\n", "grant = \"refresh\"\n[response]\nsuccess = [{ at = \"/x\" }]\n", &["plain.toml:"]),
         ("grant = \"refresh\"\n", "grant = \"refresh\"\n[use]\nheader = \"X Token\"\n", &["plain.toml:"]),
         ("url = \"{base_url}/token\"", "url = \"{base_url}/token\"\nmethod = \"PATCH\"", &["PATCH", "POST"]),
-        ("url = \"{base_url}/token\"", "url = \"{base_url}/token\"\nencode = \"xml\"", &["xml", "form"]),
+        ("url = \"{base_url}/token\"", "url = \"{base_url}/token\"\nencode = \"yaml\"", &["yaml", "form"]),
         ("[grants.refresh]", "[grants.Refresh]", &["Refresh"]),
         ("[params.scope]", "[params.provider]", &["provider"]),
         ("[params.scope]", "[params.x_file]", &["x_file"]),
