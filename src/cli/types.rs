@@ -113,8 +113,8 @@ pub enum Verb {
     Curl(Curl),
     /// Log in and remember the session
     ///
-    /// PROFILE is a profile, a provider, or the https address of an API that publishes how to log in (RFC 9728), such as an
-    /// MCP server. Without PROFILE, asks on a terminal what to log in to and how.
+    /// PROFILE is a profile, a provider (`tok providers` lists them all), or the https address of an API that publishes how
+    /// to log in (RFC 9728), such as an MCP server. Without PROFILE, asks on a terminal what to log in to and how.
     ///
     /// Without GRANT, runs the profile's grant, else the provider's first; `browser` and `device` are short names of the
     /// grants that a person takes part in. A secret is never an argument: it comes from

@@ -8,12 +8,12 @@ use crate::host::Host;
 use crate::oauth::resource::check_address;
 use crate::profile::config::Config;
 use crate::profile::{self, Library, Profile, Setup, Wishes};
-use crate::provider::{BY_ADDRESS, Discover, Grant, Provider};
+use crate::provider::{BY_ADDRESS, Discover, Grant, Provider, built_in};
 use anyhow::Result;
 use std::collections::BTreeSet;
 
 /// Reads the command line of this run. The catalog is made only where it cannot be read without one: first of what is
-/// named; then of everything, as what was mistyped may be the name, and help may list all.
+/// named; then of what is common too, as what was mistyped may be the name, and help lists it.
 ///
 /// # Errors
 /// Help that was asked for, or what is wrong.
@@ -28,9 +28,9 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
     host.settle(&look.global);
     let has = |word: &str| look.words.iter().any(|typed| typed == word);
     let finders: &[fn(&Setup, &FirstLook, &Host) -> Catalog] = match (has("help"), has("login")) {
-        (true, _) => &[of_all],
-        (_, true) => &[of_named, of_all],
-        _ if ["get", "header", "exec", "curl"].into_iter().any(has) => &[of_named_or_all],
+        (true, _) => &[of_common],
+        (_, true) => &[of_named, of_common],
+        _ if ["get", "header", "exec", "curl"].into_iter().any(has) => &[of_named_or_common],
         _ => &[],
     };
     let mut catalog = Catalog::default();
@@ -84,14 +84,26 @@ pub fn is_address(target: &str) -> bool {
         || target.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"))
 }
 
-/// The same; where none is named, what all bring.
-fn of_named_or_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+/// The same; where none is named, what is common.
+fn of_named_or_common(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     let catalog = of_named(setup, look, host);
-    if catalog.targets.is_empty() { of_all(setup, look, host) } else { catalog }
+    if catalog.targets.is_empty() { of_common(setup, look, host) } else { catalog }
 }
 
-fn of_all(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
-    let mut catalog = catalog(host, &setup.library, &setup.config);
+/// What is named, the user's own profiles and provider files, the featured providers, and those for any server of a
+/// standard. All of them would be pages of help; `tok providers` lists them.
+fn of_common(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
+    let Setup { library, config, .. } = setup;
+    let is_common = |name: &&str| match Provider::built_in(name) {
+        Some(Ok(provider)) => provider.featured.is_some() || provider.about.kind == Some("standard"),
+        _ => false,
+    };
+    let named = look.words.iter().skip(1).filter(|word| is_name(word)).map(String::as_str);
+    let own = config.profiles.keys().chain(library.own_names()).map(String::as_str);
+    let common = built_in().map(|(name, _)| name).filter(is_common);
+    let names: BTreeSet<&str> = named.chain(own).chain(common).collect();
+    let mut catalog = Catalog::default();
+    names.into_iter().for_each(|name| add_named(&mut catalog, host, library, config, name));
     add_address(&mut catalog, setup, look, host);
     catalog
 }

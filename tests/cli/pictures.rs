@@ -68,7 +68,7 @@ fn lines(output: &str) -> Vec<Vec<(&'static str, String)>> {
     lines
 }
 
-/// What differs from run to run, as one thing: tokens, times of the day, times left.
+/// What differs from run to run, as one thing: tokens, days and times of the day, times left.
 fn settled(output: &str, token: &str) -> String {
     let words = output.replace(token, TOKEN);
     let mut text = String::new();
@@ -76,6 +76,11 @@ fn settled(output: &str, token: &str) -> String {
         let bare = word.trim_end_matches([' ', '\n', '\r', ',', ';', ')']);
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let is_time = bare.split_once(':').is_some_and(|(hour, minute)| digits(hour) && digits(minute));
+        // Where the time is one of tomorrow, its day stands before it.
+        let is_day = bare.len() == 10 && bare.split('-').count() == 3 && bare.split('-').all(digits);
+        if is_day {
+            continue;
+        }
         let is_left = bare.strip_suffix('m').is_some_and(|minutes| digits(minutes) && minutes.len() == 2);
         let settled = if is_time { "11:52" } else { "59m" };
         let kept = if is_time || is_left { word.replacen(bare, settled, 1) } else { word.to_string() };

@@ -26,7 +26,7 @@ fn each_mistake_in_a_provider_file_has_its_place_and_words() {
     };
     for (more, says) in [
         (format!("{refresh}fallback = \"r\""), "15:12: `fallback` must not be the same grant as `grant`"),
-        ("[refresh]\ngrant = \"a\"".into(), "11:9: this grant does not use {refresh_token}"),
+        ("[refresh]\ngrant = \"a\"".into(), "11:9: this grant uses neither {refresh_token} nor {access_token}"),
         ("[refresh]\nfallback = \"a\"".into(), "10:1: missing `grant`: the one that uses {refresh_token}"),
         (grant("encode = \"none\"\nbody = { t = \"x\" }"), "13:8: a body is not allowed with `encode = \"none\"`"),
         (grant("body = { t = [\"x\"] }"), "12:14: a list or a table can only be sent as JSON"),
