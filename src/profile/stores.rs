@@ -74,7 +74,7 @@ impl World<'_> {
     fn file(&self, path: &Path) -> Result<Option<Secret>, String> {
         let bytes = files::read_user_file(path, LIMIT, self.deadline).map(Zeroizing::new);
         let bytes = bytes.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+            std::io::ErrorKind::NotFound => format!("no such file: {}", path.display()),
             _ => format!("the file {} cannot be read", path.display()),
         })?;
         Secret::read(&bytes, Lines::One).map(Some)

@@ -79,7 +79,7 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
         return elsewhere(profile, kept, home, &to);
     }
     let mut why = match missing {
-        [] => format!("the grant {} needs a person, and there is no session", grant.name),
+        [] => hints::needs_person(grant),
         [one] if one == "refresh_token" => "none is stored".to_string(),
         _ => format!("{} neither given nor stored", hints::they_are(missing)),
     };

@@ -56,6 +56,16 @@ pub fn free_name(host: &Host, name: &str) -> String {
     (2..100).map(|n| format!("{}-{n}", &name[..end])).find(is_free).unwrap_or_else(|| "other".into())
 }
 
+/// Why a grant that a person takes part in gives no token by itself.
+pub fn needs_person(grant: &Grant) -> String {
+    format!("the grant {} needs a person to log in", grant.name)
+}
+
+/// These values as a subject with its verb: `a is`, `a and b are`.
+pub fn listed(values: &[String]) -> String {
+    format!("{} {}", values.join(" and "), if values.len() > 1 { "are" } else { "is" })
+}
+
 /// "it is" for one value, "they are" for several.
 pub fn they_are(values: &[String]) -> &'static str {
     if values.len() > 1 { "they are" } else { "it is" }

@@ -245,18 +245,11 @@ fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry
                 (_, Some(was), Some(now)) if stored && !is_home => {
                     format!("its stored secrets go to {was} only, not to {now}")
                 }
-                ([], ..) => format!("the grant {} needs a person, and there is no session", grant.name),
-                (missing, ..) => format!("no session, and {} neither given nor stored", list(missing)),
+                ([], ..) => hints::needs_person(grant),
+                (missing, ..) => format!("no session, and {} neither given nor stored", hints::listed(missing)),
             };
             Renewal::not(reason)
         }
-    }
-}
-
-fn list(names: &[String]) -> String {
-    match names {
-        [one] => format!("{one} is"),
-        several => format!("{} are", several.join(" and ")),
     }
 }
 

@@ -130,3 +130,13 @@ fn doctor_takes_nothing_for_known_of_a_config_that_it_cannot_read() {
     assert!(out.code == 1 && out.stdout.contains("chmod go-w"), "{out}");
     assert!(!out.stdout.contains("not logged in"), "{out}");
 }
+
+#[test]
+fn a_login_that_lacks_a_client_says_where_one_is_registered() {
+    let sandbox = Sandbox::with_file_store();
+    let page = "register a client at https://github.com/settings/applications/new";
+    sandbox.run("login github --no-input").fails(4).says(page).says("--client-id VALUE").hints();
+    let mut terminal = sandbox.tok(["login", "github"]).on_terminal();
+    terminal.expect(&format!("Client ID ({page}): "));
+    terminal.control('c');
+}

@@ -2,6 +2,7 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::secret::{Lines, Secret};
+use crate::base::text::escape;
 use crate::host::{Host, Stdin};
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Auth, Grant, Param};
@@ -42,10 +43,14 @@ pub(super) fn cannot_ask(
         () if grant.call.auth == Auth::Auto && lacks("client_secret") => "give a key with --private-key-file PATH, or ",
         () => "",
     };
+    let register = match &profile.provider.about.register {
+        Some(page) if lacks("client_id") => format!("register a client at {}; then ", escape(page)),
+        _ => String::new(),
+    };
     let variables: Vec<String> = missing.iter().map(|name| profile.ways(name)).collect();
     let flags: String = missing.iter().map(|name| flag(profile, name)).collect();
     Error::new(Kind::LoginNeeded, format!("{} needs {}", profile.provider.name, missing.join(" and ")), why)
-        .hint(format!("{other}set {}, or run: {again}{flags}", variables.join(" and ")))
+        .hint(format!("{register}{other}set {}, or run: {again}{flags}", variables.join(" and ")))
 }
 
 /// The flag that gives the value `name`, as it follows a command.
@@ -89,7 +94,10 @@ pub(super) fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<G
         return Err(Error::new(Kind::Config, format!("{} has no value {name}", profile.provider.name), "").into());
     };
     let choices = if param.choices.is_empty() { String::new() } else { format!(" ({})", param.choices.join(", ")) };
-    let label = label(param);
+    let label = match &profile.provider.about.register {
+        Some(page) if name == "client_id" => format!("{} (register a client at {})", label(param), escape(page)),
+        _ => label(param),
+    };
     if param.lines {
         return prompt_file(host, profile, param, &label);
     }

@@ -220,9 +220,8 @@ fn about(found: &Loaded) -> Vec<(&'static str, String)> {
 fn one_provider(found: &Loaded, columns: Option<usize>) -> String {
     let provider = &found.provider;
     let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
-    for (what, value) in about(found) {
-        text.push_str(&format!("{:<11}{value}\n", format!("{what}:")));
-    }
+    let rows = about(found).into_iter().map(|(what, value)| [format!("{what}:"), value]);
+    text.push_str(&table(rows.collect(), columns));
     text.push_str("\ngrants, the first is the default:\n");
     let rows = provider.grants.iter().map(|g| {
         let takes: Vec<String> =

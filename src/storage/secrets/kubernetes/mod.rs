@@ -219,7 +219,7 @@ impl SharedStore for KubernetesStore {
             Ok(Answer::NotFound) if over.is_some() => Ok(Put::Lost),
             Ok(Answer::NotFound) => Err(StoreError {
                 trouble: StoreErrorKind::Missing,
-                why: format!("there is no namespace {}", self.namespace),
+                why: format!("the namespace {} does not exist", self.namespace),
             }),
             Err(error) if error.trouble == StoreErrorKind::Unreachable => Ok(Put::Unknown(error)),
             Err(error) => Err(error),
