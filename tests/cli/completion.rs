@@ -86,7 +86,8 @@ fn the_first_tab_of_a_zsh_completes() {
         with_default_signals(&mut command);
         let mut zsh = rexpect::session::spawn_command(command, Some(SOON.as_millis() as u64)).expect("a terminal");
         // The words are put together, so that the echo is not taken for the answer.
-        zsh.send_line(&format!("unsetopt zle_bracketed_paste; PS1='> '; {prepare}; echo rea''dy")).expect("typed");
+        zsh.send_line(&format!("unsetopt zle_bracketed_paste; LISTMAX=10000; PS1='> '; {prepare}; echo rea''dy"))
+            .expect("typed");
         zsh.exp_string("ready").unwrap_or_else(|e| panic!("{how}: {e}"));
         zsh.exp_string("> ").unwrap_or_else(|e| panic!("{how}: {e}"));
         zsh.send("tok comple\t").expect("typed");
@@ -127,7 +128,7 @@ fn zsh(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     let out = sandbox.work().join("offers");
     let _ = std::fs::remove_file(&out);
     let script = format!(
-        "unsetopt zle_bracketed_paste; PS1='> '; autoload -U compinit; compinit -u -D; \
+        "unsetopt zle_bracketed_paste; LISTMAX=10000; PS1='> '; autoload -U compinit; compinit -u -D; \
          source <(tok completions zsh); compadd () {{ builtin compadd \"$@\"; local -a found; \
          builtin compadd -O found \"$@\"; print -l -- $found >> {} }}; echo rea''dy",
         out.display()
