@@ -184,7 +184,11 @@ impl SharedStore for ProgramStore {
         self.read(profile).map(|_| ())
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(ProgramStore { deadline, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(ProgramStore { deadline, ..self.clone() }))
     }
 }

@@ -314,8 +314,12 @@ impl SharedStore for VaultStore {
         }
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(VaultStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.network.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(VaultStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() }))
     }
 }
 

@@ -261,7 +261,11 @@ impl SharedStore for KubernetesStore {
         Ok(())
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(KubernetesStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.network.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(KubernetesStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() }))
     }
 }
