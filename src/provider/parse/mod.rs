@@ -8,7 +8,7 @@ mod response;
 mod shapes;
 
 use self::assertion::assertion;
-use self::call::{call, call_keys, header_name, header_text, headers, scalar, templates};
+use self::call::{call, call_keys, header_name, header_text, headers, object, scalar, templates};
 use self::login::{device, redirect, steps};
 use self::params::params;
 use self::response::{duration, rules_of, tests};
