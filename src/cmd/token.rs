@@ -125,15 +125,20 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
     let is_early = asked.is_some_and(|asked| {
         args.min_ttl.is_none() && profile.provider.refresh.as_ref().and_then(|refresh| refresh.early) == Some(asked)
     });
-    let (token, source) = match obtained {
-        Err(error) if is_early && !args.fresh && matches!(kind(&error), Kind::Unavailable | Kind::Refused) => {
-            let cached = look(&cache).filter(|(_, token)| good(token, now, MinTtl::Default).is_ok());
+    // Where requests are counted, what is cached is given as long as it is good at all.
+    let least = match !profile.provider.limits.is_empty() && args.min_ttl.is_none() {
+        true => Some(MinTtl::Asked(0)),
+        false => is_early.then_some(MinTtl::Default),
+    };
+    let (token, source) = match (obtained, least.filter(|_| !args.fresh)) {
+        (Err(error), Some(least)) if matches!(kind(&error), Kind::Unavailable | Kind::Refused) => {
+            let cached = look(&cache).filter(|(_, token)| good(token, now, least).is_ok());
             let Some((_, token)) = cached else { return Err(error) };
             context.host.terminal.release_messages();
-            context.host.terminal.warn(&format!("{}: not renewed early: {error:#}", profile.name));
+            context.host.terminal.warn(&format!("{}: not renewed yet: {error:#}", profile.name));
             (token, TokenSource::Cache)
         }
-        obtained => obtained?,
+        (obtained, _) => obtained?,
     };
     if let Some((file, waiting)) = look(&cache)
         && waiting.received == token.received

@@ -54,6 +54,7 @@ mod journal;
 mod json;
 mod keyring;
 mod kubernetes_store;
+mod limits;
 mod load;
 mod login;
 mod mail;
