@@ -30,6 +30,7 @@ mod crash;
 mod credential;
 mod curl;
 mod doctor;
+mod etcd_store;
 mod exec;
 mod exit_status;
 mod faults;
