@@ -79,6 +79,7 @@ mod replies;
 mod schema;
 mod settings_in_force;
 mod setup;
+mod shared_faults;
 mod shared_stores;
 mod shell;
 mod signals;
