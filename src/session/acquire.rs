@@ -14,6 +14,7 @@ use crate::session::explain::{Lack, login_needed};
 use crate::session::grant;
 use crate::session::inputs::Inputs;
 use crate::session::journal;
+use crate::session::limits;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
@@ -101,6 +102,9 @@ pub fn obtain(
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
     let obtained = obtain_with(host, &wanted, &grant, &mut opened, answers);
+    if matches!(&obtained, Ok((_, source)) if *source != TokenSource::Cache) {
+        limits::forget_refusals(host, profile, &opened.indexes(host, &profile.name));
+    }
     if let (Ok((token, source)), false) = (&obtained, no_store)
         && *source != TokenSource::Cache
     {

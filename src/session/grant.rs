@@ -10,6 +10,7 @@ use crate::session::exchange::{Asking, Outcome, ask};
 use crate::session::inputs::{For, fill, is_of_this_call};
 use crate::session::issued::cached;
 use crate::session::kept;
+use crate::session::limits;
 use crate::session::open_store::{OpenStore, store_error};
 use crate::session::refresh;
 use crate::session::shared;
@@ -105,6 +106,9 @@ pub fn request(
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
     }
+    if grant.flow != Flow::Signed {
+        limits::take(host, profile, grant, &opened.indexes(host, &profile.name))?;
+    }
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
     let outcome = match grant.flow {
         Flow::Signed => signed::signed(profile, &inputs, host.clock.now()),
@@ -116,6 +120,9 @@ pub fn request(
     let issued = match outcome {
         Outcome::Issued(issued) => issued,
         Outcome::Dead(error) | Outcome::Failed(error, _) => {
+            if error.kind == Kind::Refused {
+                limits::count_refusal(host, profile, &opened.indexes(host, &profile.name));
+            }
             if is_kept_personal && error.kind == Kind::Refused {
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refused = Some(grant.name.clone()));

@@ -176,12 +176,12 @@ impl<V: Clone + PartialEq> Renewal<V> {
 
     fn judge(&mut self, held: Option<Box<Held<V>>>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         let Some(held) = held else { return Step::Done(Outcome::NoSession) };
-        let Held { entry, version, age } = *held;
+        let Held { entry, version, age: told } = *held;
         let read = match self.read.take() {
             Some((same, since)) if same == version => (same, since),
             _ => (version.clone(), now),
         };
-        let age = age.unwrap_or(Duration::ZERO).max(now.saturating_sub(read.1));
+        let age = told.unwrap_or(Duration::ZERO).max(now.saturating_sub(read.1));
         self.read = Some(read);
         let counts = Counts { login: entry.login.clone(), generation: entry.generation, grants: entry.grants };
         let first = self.first.get_or_insert_with(|| counts.clone());
@@ -189,7 +189,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
         // Another machine has begun a session, or got tokens that will not do, or none.
         let is_another = first.login != counts.login && entry.credentials.session.is_some();
         let is_over = is_another || counts.grants.saturating_sub(first.grants) >= TURNS.0;
-        let seen = Seen { age, is_new };
+        let seen = Seen { age, is_timed: told.is_some(), is_new };
         if asked.is_served(&entry, seen) {
             return Step::Done(Outcome::Served { entry: Box::new(entry), seen });
         }

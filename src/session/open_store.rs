@@ -112,7 +112,7 @@ impl OpenStore {
     /// What was read last of an entry that many machines share, once, as it is by now.
     pub fn take_read(&mut self) -> Option<Versioned> {
         let (read, at) = self.held.take()?;
-        Some(Versioned { age: Some(read.age.unwrap_or_default() + at.elapsed()), ..read })
+        Some(Versioned { age: read.age.map(|age| age + at.elapsed()), ..read })
     }
 
     /// Takes the lock of the state folder that guards what is kept, where that is another than this call's own, and

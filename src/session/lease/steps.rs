@@ -91,6 +91,8 @@ pub enum Told<V> {
 pub struct Seen {
     /// How long ago it was written.
     pub age: Duration,
+    /// Whether the store told; else it is at least as old.
+    pub is_timed: bool,
     /// Whether it brought a newer token than the entry that this call saw first.
     pub is_new: bool,
 }

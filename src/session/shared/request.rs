@@ -15,8 +15,10 @@ use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
 use crate::session::kept;
 use crate::session::lease::Told;
+use crate::session::limits;
 use crate::session::open_store::{OpenStore, refresh_token};
 use crate::session::refresh::{asks_for_more, same_person};
+use crate::storage::index::Index;
 use crate::storage::secrets::shared::{Over, Put, SharedStore, Version};
 use crate::system::http::{Events, Head};
 use crate::token::Token;
@@ -183,6 +185,8 @@ fn refresh(
     let Some(session) = held.credentials.session.clone() else {
         return Err(Error::new(Kind::Other, "the session could not be renewed", "").into());
     };
+    // Counted on this machine alone: nothing in a store of many is anybody's to count in.
+    limits::take(host, profile, grant, &[Index::of(host.folders().ok(), &profile.name)])?;
     let extra = [("refresh_token", refresh_token(&session))];
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &extra)?;
     kept::insert(&mut inputs, &session);
