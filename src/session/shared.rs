@@ -139,6 +139,12 @@ pub fn renew(
     let mut told = Told::Begin;
     let mut failure: Option<anyhow::Error> = None;
     let mut trouble: Option<StoreError> = None;
+    // Once the time is over, nothing is answered any more: what was wrong before says more.
+    let note = |trouble: &mut Option<StoreError>, error: StoreError| {
+        if trouble.is_none() || clock.instant() < clock.deadline {
+            *trouble = Some(error);
+        }
+    };
     let mut own: Option<Own> = None;
     let mut holds = None;
     // The entry that was read last, while the store could be read.
@@ -160,12 +166,12 @@ pub fn renew(
                         && clock.instant() >= clock.deadline
                         && last.is_some() =>
                 {
-                    trouble = Some(error);
+                    note(&mut trouble, error);
                     Told::Read(last.take().map(Box::new))
                 }
                 Err(error) if error.trouble == StoreErrorKind::Unreachable => {
                     last = None;
-                    trouble = Some(error);
+                    note(&mut trouble, error);
                     Told::Unreadable
                 }
                 Err(error) => return Err(store_error(profile, &error).into()),
@@ -182,13 +188,13 @@ pub fn renew(
                     Ok(Put::Done(version)) => Told::Written(Written::Done(version)),
                     Ok(Put::Lost) => Told::Written(Written::Lost),
                     Ok(Put::Unknown(error)) => {
-                        trouble = Some(error);
+                        note(&mut trouble, error);
                         Told::Written(Written::Unknown)
                     }
                     // The store takes no lease, and so would take no new token.
                     Err(error) if own.is_none() => return Err(store_error(profile, &error).into()),
                     Err(error) => {
-                        trouble = Some(error);
+                        note(&mut trouble, error);
                         Told::Written(Written::Unknown)
                     }
                 }

@@ -128,12 +128,12 @@ impl OpenBao {
             let (api, cluster) = (free_port(), free_port());
             let config = json!({
                 "storage": {"raft": {
-                    "path": folder.path().join("raft"), "node_id": format!("n{number}"), "max_entry_size": (100 << 20).to_string(),
+                    "path": folder.path().join("raft"), "node_id": format!("n{number}"), "max_entry_size": (100 << 20).to_string(), "max_transaction_size": (200 << 20).to_string(),
                 }},
                 "listener": [{"tcp": {
                     "address": format!("{host}:{api}"), "cluster_address": format!("{host}:{cluster}"),
                     "tls_cert_file": file("cert.pem", &certified.pem.0), "tls_key_file": file("key.pem", &certified.pem.1),
-                    "max_request_size": 100 << 20,
+                    "max_request_size": 100 << 20, "max_request_json_memory": 1 << 30,
                 }}],
                 "api_addr": format!("https://{host}:{api}"), "cluster_addr": format!("https://{host}:{cluster}"),
             });
@@ -293,6 +293,18 @@ impl OpenBao {
         let (_, body) = self.call("GET", &format!("secret/data/ci/tok/{profile}"), Value::Null);
         let entry = body["data"]["data"]["entry"].as_str().unwrap_or("null");
         (serde_json::from_str(entry).expect("JSON"), body["data"]["metadata"]["version"].as_u64().unwrap_or(0))
+    }
+
+    /// The entry's version alone.
+    #[track_caller]
+    pub fn entry_version(&self, profile: &str) -> Value {
+        self.call("GET", &format!("secret/metadata/ci/tok/{profile}"), Value::Null).1["data"]["current_version"].clone()
+    }
+
+    /// What it answers to whoever reads the entry.
+    #[track_caller]
+    pub fn read_reply(&self, profile: &str) -> Value {
+        self.call("GET", &format!("secret/data/ci/tok/{profile}"), Value::Null).1
     }
 
     /// The entry as text.
