@@ -22,12 +22,12 @@ pub const LEASE_WITHIN_GRACE: Duration = Duration::from_secs(8);
 /// How long a reply is waited for at least: the token may be spent.
 pub const REPLY: Duration = Duration::from_secs(60);
 /// How long a reply that is in is tried to be stored.
-const KEEP: Duration = Duration::from_secs(60);
+pub const KEEP: Duration = Duration::from_secs(60);
 /// How long a refusal waits for a late result of the machine that the lease was taken from, and how long a token that
 /// can be had again is tried to be shared.
-const LATE: Duration = Duration::from_secs(4);
+pub const LATE: Duration = Duration::from_secs(4);
 /// How long the store is left alone between two looks for the same, or after it failed.
-const AGAIN: Duration = Duration::from_millis(500);
+pub const AGAIN: Duration = Duration::from_millis(500);
 /// How many grants of other machines a call waits for that bring no token for it, and how often it asks for the lease.
 const TURNS: (u64, usize) = (4, 8);
 /// The first wait for another machine's lease, and the longest.

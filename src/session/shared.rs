@@ -12,18 +12,19 @@ use crate::oauth::reply::Issued;
 use crate::profile::{Profile, Value};
 use crate::provider::Grant;
 use crate::session::acquire::{TokenSource, Wanted, index, put};
-use crate::session::lease::{Caller, Held, Outcome, Renewal, Step, Told, Written};
+use crate::session::lease::{Caller, Held, KEEP, LATE, Outcome, Renewal, Step, Told, Written};
 use crate::session::open_store::{OpenStore, store_error};
 use crate::session::status;
 use crate::storage::index::Refusal;
 use crate::storage::secrets::shared::{Over, Put, Version};
-use crate::storage::secrets::{GRACE, StoreError, StoreErrorKind};
+use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::signals::{Stake, hold};
 use crate::token::Token;
+use crate::token::credentials::Credentials;
 use crate::token::shared::{Ended, Lease};
 use anyhow::Result;
 use entry::{Sought, held, held_or_new};
-use request::{Beat, Came, Times, beside, send};
+use request::{Beat, Came, Times, send};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -73,8 +74,16 @@ pub fn renew(
     let mut told = Told::Begin;
     let mut failure: Option<anyhow::Error> = None;
     let mut trouble: Option<StoreError> = None;
-    let mut own: Option<(Token, Issued)> = None;
+    // Once the time is over, nothing is answered any more: what was wrong before says more.
+    let note = |trouble: &mut Option<StoreError>, error: StoreError| {
+        if trouble.is_none() || clock.instant() < clock.deadline {
+            *trouble = Some(error);
+        }
+    };
+    let mut own: Option<Own> = None;
     let mut holds = None;
+    // What a reply leads to has time beyond the deadline of the call.
+    let mut until = clock.deadline;
     // The entry that was read last, while the store could be read.
     let mut last: Option<Held<Option<Version>>> = None;
     // Who was seen to renew the session, until that is said.
@@ -85,12 +94,7 @@ pub fn renew(
         // What was read when the store was opened is not asked for again.
         let first = opened.take_read();
         let Some(store) = opened.shared() else { return Ok(None) };
-        let now = clock.instant();
-        store.set_deadline(match (&own, spends) {
-            (Some(_), _) => clock.deadline.max(now + GRACE),
-            (None, true) => clock.deadline,
-            (None, false) => clock.deadline.min(now + PATIENCE),
-        });
+        store.set_deadline(if spends { until } else { until.min(clock.instant() + PATIENCE) });
         told = match step {
             Step::Read => match first.map_or_else(|| store.read(&profile.name), Ok).and_then(match by {
                 By::Refresh(_) => held,
@@ -106,12 +110,12 @@ pub fn renew(
                         && clock.instant() >= clock.deadline
                         && last.is_some() =>
                 {
-                    trouble = Some(error);
+                    note(&mut trouble, error);
                     Told::Read(last.take().map(Box::new))
                 }
                 Err(error) if error.trouble == StoreErrorKind::Unreachable => {
                     last = None;
-                    trouble = Some(error);
+                    note(&mut trouble, error);
                     Told::Unreadable
                 }
                 Err(error) if !spends => {
@@ -133,7 +137,7 @@ pub fn renew(
                     Ok(Put::Done(version)) => Told::Written(Written::Done(Some(version))),
                     Ok(Put::Lost) => Told::Written(Written::Lost),
                     Ok(Put::Unknown(error)) => {
-                        trouble = Some(error);
+                        note(&mut trouble, error);
                         Told::Written(Written::Unknown)
                     }
                     Err(error) if own.is_none() && !spends => {
@@ -143,7 +147,7 @@ pub fn renew(
                     // The store takes no lease, and so would take no new token.
                     Err(error) if own.is_none() => return Err(store_error(profile, &error).into()),
                     Err(error) => {
-                        trouble = Some(error);
+                        note(&mut trouble, error);
                         Told::Written(Written::Unknown)
                     }
                 }
@@ -160,17 +164,19 @@ pub fn renew(
                 Told::Slept
             }
             Step::Send { held, over, not_after, reply } => {
-                let store = store.another(now + reply * 2).map_err(|error| store_error(profile, &error))?;
-                let beat = Beat { store, every: renewal.lease() / 3, over };
+                let store = store.another(clock.deadline).map_err(|error| store_error(profile, &error))?;
+                let (profile, entry) = (profile.name.clone(), (*held).clone());
+                let beat = Beat { store, profile, held: entry, every: renewal.lease() / 3 };
                 let times = Times { not_after: begun + not_after, reply };
-                let (came, version) =
-                    beside(beat, &profile.name, &held, || send(host, wanted, by, opened, &held, secrets, times));
-                if version.is_some() {
-                    renewal.renewed(version);
-                }
+                let (came, version) = beat.beside(over, || send(host, wanted, by, opened, &held, secrets, times));
+                renewal.renewed(version);
+                let least = if matches!(came, Came::Token(..)) && spends { KEEP } else { LATE };
+                until = clock.deadline.max(clock.instant() + least);
                 match came {
                     Came::Token(token, issued, entry) => {
-                        own = Some((*token, *issued));
+                        let is_begun = spends || entry.login != held.login;
+                        let credentials = is_begun.then(|| entry.credentials.clone());
+                        own = Some(Own { token: *token, issued: *issued, credentials });
                         Told::Issued(entry)
                     }
                     Came::Not(told, error) => {
@@ -207,6 +213,14 @@ pub fn renew(
     }
 }
 
+/// What this call's own request brought.
+struct Own {
+    token: Token,
+    issued: Issued,
+    /// What the entry is to hold, if the session is another than before.
+    credentials: Option<Credentials>,
+}
+
 /// Why a renewal brought nothing.
 enum Undone {
     /// The request failed.
@@ -223,7 +237,7 @@ fn finish(
     opened: &mut OpenStore,
     sought: &Sought,
     outcome: Outcome,
-    own: Option<(Token, Issued)>,
+    own: Option<Own>,
     by: By,
 ) -> std::result::Result<Option<(Token, TokenSource)>, Undone> {
     let wanted = sought.wanted;
@@ -243,15 +257,14 @@ fn finish(
             Ok(Some((token, TokenSource::Cache)))
         }
         Outcome::Renewed { is_kept } => {
-            let Some((token, issued)) = own else { return Err(Undone::Failed) };
-            if !is_kept {
-                host.terminal.insist(&format!("{}: the new refresh token could not be stored", profile.name));
-                host.terminal
-                    .insist(&format!("when this access token expires, log in again: tok login {}", profile.name));
-            }
-            // A grant that began no session leaves nothing to note.
-            if source == TokenSource::Refresh || issued.refresh_token.is_some() {
-                opened.read(&profile.name);
+            let Some(Own { token, issued, credentials }) = own else { return Err(Undone::Failed) };
+            if let Some(credentials) = credentials {
+                if !is_kept {
+                    host.terminal.insist(&format!("{}: the new refresh token could not be stored", profile.name));
+                    host.terminal
+                        .insist(&format!("when this access token expires, log in again: tok login {}", profile.name));
+                }
+                opened.credentials = credentials;
                 index(host, profile, opened, &issued);
             }
             put(host, wanted, grant, &token);

@@ -1,7 +1,7 @@
 //! The request that a lease is for, and the lease that is renewed meanwhile.
 
 use super::By;
-use super::entry::take_in;
+use super::entry::{held, take_in};
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::host::Host;
@@ -14,7 +14,7 @@ use crate::session::grant::{self, Brought};
 use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
 use crate::session::kept;
-use crate::session::lease::Told;
+use crate::session::lease::{AGAIN, Told};
 use crate::session::limits;
 use crate::session::open_store::{OpenStore, refresh_token};
 use crate::session::refresh::{asks_for_more, same_person};
@@ -26,7 +26,8 @@ use crate::token::credentials::{Credentials, Session};
 use crate::token::shared::SharedEntry;
 use anyhow::Result;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is seen of a request while it is on its way.
@@ -84,39 +85,54 @@ impl Watch {
 /// A lease that is renewed while something else is waited for.
 pub(super) struct Beat {
     pub(super) store: Box<dyn SharedStore + Send>,
+    pub(super) profile: String,
+    /// The entry with the lease.
+    pub(super) held: SharedEntry,
     pub(super) every: Duration,
-    pub(super) over: Option<Version>,
 }
 
-/// Does `work`, and meanwhile writes `entry` again and again over the version that is known, until that fails. The version
-/// that was written last, if any was.
-pub(super) fn beside<T>(
-    beat: Beat,
-    profile: &str,
-    entry: &SharedEntry,
-    work: impl FnOnce() -> T,
-) -> (T, Option<Version>) {
-    let Beat { mut store, every, mut over } = beat;
-    let (done, wait) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let renewing = scope.spawn(move || {
-            let (mut last, began) = (None, Instant::now());
-            while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(every) {
-                let renewed = SharedEntry { write: digest::random(16), ..entry.aged(began.elapsed()) };
-                match store.write(profile, &renewed.text(), Over::This(over.as_deref())) {
-                    Ok(Put::Done(version)) => {
-                        over = Some(version.clone());
-                        last = Some(version);
-                    }
-                    _ => break,
-                }
-            }
-            last
-        });
+impl Beat {
+    /// Does `work`, and meanwhile writes the entry again and again, first over `over`, until the lease is another's. The
+    /// version that is known when the work is done. A write that hangs is not waited for: it is over a version, so that it
+    /// changes nothing that comes later.
+    pub(super) fn beside<T>(self, over: Option<Version>, work: impl FnOnce() -> T) -> (T, Option<Version>) {
+        let known = Arc::new(Mutex::new(over));
+        let (done, wait) = mpsc::channel::<()>();
+        let theirs = known.clone();
+        // Without it the lease lasts as long as it does.
+        let _ = std::thread::Builder::new().spawn(move || self.renew(&theirs, &wait));
         let result = work();
         drop(done);
-        (result, renewing.join().unwrap_or_default())
-    })
+        let version = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (result, version)
+    }
+
+    fn renew(mut self, known: &Mutex<Option<Version>>, wait: &Receiver<()>) {
+        let (began, mut pause) = (Instant::now(), self.every);
+        while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(pause) {
+            let over = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let entry = SharedEntry { write: digest::random(16), ..self.held.aged(began.elapsed()) };
+            self.store.set_deadline(Instant::now() + self.every);
+            let written = self.store.write(&self.profile, &entry.text(), Over::This(over.as_deref()));
+            pause = self.every;
+            let version = match written {
+                Ok(Put::Done(version)) => Some(version),
+                // It may be an earlier write of this lease whose reply was lost.
+                _ => match self.store.read(&self.profile).and_then(held) {
+                    Ok(Some(held)) if held.entry.lease == self.held.lease => {
+                        pause = AGAIN;
+                        held.version
+                    }
+                    Ok(_) => return,
+                    Err(_) => {
+                        pause = AGAIN;
+                        over
+                    }
+                },
+            };
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        }
+    }
 }
 
 /// What came of a request.
