@@ -321,7 +321,12 @@ impl SharedStore for VaultStore {
         if list.is_none() || has("root") {
             return Ok(());
         }
-        let missing: Vec<&str> = ["create", "read", "update"].into_iter().filter(|name| !has(name)).collect();
+        // What is there need not be created.
+        let needed = match has("create") || self.read(profile)?.version.is_none() {
+            true => ["create", "read", "update"].as_slice(),
+            false => &["read", "update"],
+        };
+        let missing: Vec<&str> = needed.iter().copied().filter(|name| !has(name)).collect();
         match missing.is_empty() {
             true => Ok(()),
             false => {
