@@ -94,7 +94,8 @@ pub fn request(
     let is_kept_personal = profile.provider.is_personal(grant)
         && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
     let was_refused = |index: &Index| index.read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name));
-    if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
+    let is_refused = opened.refused.as_ref() == Some(&grant.name);
+    if is_kept_personal && (is_refused || opened.indexes(host, &profile.name).iter().any(was_refused)) {
         return Err(Error::new(
             Kind::LoginNeeded,
             "not logged in",
@@ -124,6 +125,7 @@ pub fn request(
                 limits::count_refusal(host, profile, &opened.indexes(host, &profile.name));
             }
             if is_kept_personal && error.kind == Kind::Refused {
+                opened.refused = Some(grant.name.clone());
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refused = Some(grant.name.clone()));
                 }

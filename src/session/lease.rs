@@ -290,7 +290,12 @@ impl<V: Clone + PartialEq> Renewal<V> {
                 Step::Read
             }
             Told::Late => self.give_back(own, Then::Again, asked),
-            Told::NotSent | Told::Refused => self.give_back(own, Then::Fail, asked),
+            Told::NotSent => self.give_back(own, Then::Fail, asked),
+            Told::Refused(grant) => {
+                let refused = grant.or_else(|| own.held.refused.clone());
+                let held = Box::new(SharedEntry { refused, ..*own.held });
+                self.give_back(Own { held, ..own }, Then::Fail, asked)
+            }
             _ if !self.caller.spends => self.give_back(own, Then::Fail, asked),
             // The lease runs out by itself: no one knows what became of the token.
             _ => match &self.sent {

@@ -37,6 +37,8 @@ pub struct OpenStore {
     is_shared: bool,
     /// Why the session has ended, and who is renewing it, where many machines share the store.
     pub ended: Option<Ended>,
+    /// The grant that no machine is to run again by itself, where many share the store.
+    pub refused: Option<String>,
     /// What was read of it last, and when, until that is taken.
     held: Option<(Versioned, Instant)>,
     /// Who is renewing the session.
@@ -64,6 +66,7 @@ impl OpenStore {
             elsewhere: None,
             is_shared: false,
             ended: None,
+            refused: None,
             held: None,
             lease: None,
             access: Vec::new(),
@@ -215,6 +218,7 @@ impl OpenStore {
         };
         self.is_read = entry.is_ok();
         (self.ended, self.lease, self.access) = (of_all.ended, of_all.lease, of_all.access);
+        self.refused = of_all.refused;
         match entry {
             Ok(credentials) => (self.credentials, self.trouble) = (credentials, None),
             Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),

@@ -190,6 +190,9 @@ pub fn renew(
                     let why = store_error(profile, trouble);
                     host.terminal.detail(&format!("{}: {why}; this token is not shared", profile.name));
                 }
+                if let (Outcome::Alone, Some(held)) = (&outcome, &last) {
+                    (opened.credentials, opened.refused) = (held.entry.credentials.clone(), held.entry.refused.clone());
+                }
                 let done = finish(host, opened, &sought, outcome, own, by);
                 drop(holds);
                 return match done {

@@ -30,6 +30,8 @@ pub struct SharedEntry {
     pub access: Vec<SharedToken>,
     /// Why the session has ended, if it has.
     pub ended: Option<Ended>,
+    /// The grant that the provider refused with the stored values of a person: no machine runs it again by itself.
+    pub refused: Option<String>,
 }
 
 /// Who is renewing a session.
@@ -101,13 +103,14 @@ impl SharedEntry {
             lease: take(&mut credentials, "lease")?,
             access: take(&mut credentials, "access")?,
             ended: take(&mut credentials, "ended")?,
+            refused: take(&mut credentials, "refused")?,
             credentials,
         })
     }
 
     /// The entry of a new login; nothing of an earlier session stays.
     pub fn begin(mut credentials: Credentials, login: String, write: String) -> SharedEntry {
-        for name in ["login", "generation", "grants", "write", "lease", "access", "ended"] {
+        for name in ["login", "generation", "grants", "write", "lease", "access", "ended", "refused"] {
             credentials.others.remove(name);
         }
         SharedEntry { credentials, login, write, ..SharedEntry::default() }
@@ -132,6 +135,9 @@ impl SharedEntry {
         }
         if let Some(ended) = &self.ended {
             put(&mut credentials, "ended", ended);
+        }
+        if let Some(refused) = &self.refused {
+            put(&mut credentials, "refused", refused);
         }
         credentials.write()
     }

@@ -4,6 +4,7 @@
 use crate::shared_stores::Sqlite;
 use crate::skip::needs;
 use crate::support::api::{self, Api, PROFILE};
+use crate::support::apiax::{self, Apiax};
 use crate::support::openbao::OpenBao;
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::{Reply, Server};
@@ -192,6 +193,35 @@ fn a_provider_that_refuses_or_a_machine_that_dies_holds_nobody_up() {
     let second = good.run("get xcover --fresh -v").ok().says("runner-7 (process 5)").line();
     assert_ne!(first, second);
     assert_eq!(vault.entry("xcover").0.get("lease"), None);
+}
+
+#[test]
+fn a_stored_password_that_is_refused_is_sent_by_no_other_machine() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let machines: Vec<Sandbox> = (0..3)
+        .map(|_| {
+            let mut sandbox = apiax.sandbox();
+            vault.keeps(&mut sandbox);
+            sandbox.set("TOK_APIAX_USERNAME", apiax::USERNAME);
+            sandbox
+        })
+        .collect();
+    let log_in = || {
+        let password = machines[0].file_arg("password", apiax::password());
+        let login = ["login", "apiax", "password", "--keep", "--password-file", &password];
+        machines[0].tok(login).run().prints("");
+    };
+    log_in();
+    let refusal = || Reply::json(400, json!({"error": "invalid_grant", "error_description": "no"}));
+    apiax.server.next(refusal()).next(refusal());
+    machines[0].run("get apiax --fresh").fails(5);
+    assert_eq!(apiax.grants().len(), 3, "login, refresh, password");
+    for machine in &machines {
+        machine.run("get apiax --fresh").fails(4).says("does not send them twice");
+    }
+    assert_eq!(apiax.grants().len(), 3);
+    log_in();
+    machines[2].run("get apiax --fresh").silent().line();
 }
 
 // Registered clients

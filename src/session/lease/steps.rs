@@ -76,8 +76,9 @@ pub enum Told<V> {
     Issued(Box<SharedEntry>),
     /// The provider refused the refresh token as dead, in these words.
     Dead(String),
-    /// The provider refused for another reason: the refresh token is not spent.
-    Refused,
+    /// The provider refused for another reason: the refresh token is not spent. Or it refused this grant, which no machine
+    /// is to run again by itself.
+    Refused(Option<String>),
     /// Nothing was sent, or nothing of it counts: no connection, 429, 503.
     NotSent,
     /// The time to send had passed before the connection stood.

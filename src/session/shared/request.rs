@@ -76,7 +76,7 @@ impl Watch {
             _ if self.is_late => Told::Late,
             _ if !self.is_sent => Told::NotSent,
             Some(429 | 503) => Told::NotSent,
-            Some(status) if kind == Kind::Refused && status < 500 => Told::Refused,
+            Some(status) if kind == Kind::Refused && status < 500 => Told::Refused(None),
             _ => Told::NoReply,
         }
     }
@@ -156,12 +156,12 @@ pub(super) fn send(
     let came = match by {
         By::Refresh(grant) => refresh(host, wanted, grant, held, secrets, times),
         By::Grant(grant) => {
-            opened.credentials = held.credentials.clone();
+            (opened.credentials, opened.refused) = (held.credentials.clone(), held.refused.clone());
             run(host, wanted, grant, opened, held, secrets)
         }
     };
     // Nothing was sent, or nothing of it counts: the lease is of no more use.
-    came.unwrap_or_else(|error| Came::Not(Told::Refused, error))
+    came.unwrap_or_else(|error| Came::Not(Told::Refused(opened.refused.clone()), error))
 }
 
 /// Runs `grant`.
@@ -245,7 +245,7 @@ fn refresh(
             Some(name) => {
                 let text = format!("{}: keeping the session: the refusal may be about {name}", profile.name);
                 host.terminal.detail(&text);
-                Came::Not(Told::Refused, error.into())
+                Came::Not(Told::Refused(None), error.into())
             }
             None => Came::Not(Told::Dead(error.to_string()), error.into()),
         },
