@@ -15,10 +15,11 @@ use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
 use crate::session::kept;
 use crate::session::lease::{Asked, Caller, Held, Outcome, Renewal, Seen, Step, Told, Written};
+use crate::session::limits;
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::refresh::{asks_for_more, same_person};
 use crate::session::status;
-use crate::storage::index::Refusal;
+use crate::storage::index::{Index, Refusal};
 use crate::storage::secrets::shared::{Over, Put, SharedStore, Version, Versioned};
 use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::http::{Events, Head};
@@ -314,6 +315,11 @@ fn send(
     let (Some(session), Some(grant)) = (held.credentials.session.clone(), profile.provider.refresh_grant()) else {
         return Ok(Came::Not(Told::NotSent, internal().into()));
     };
+    // Counted on this machine alone: nothing in a store of many is anybody's to count in.
+    let counted = [Index::of(host.folders().ok(), &profile.name)];
+    if let Err(error) = limits::take(host, profile, grant, &counted) {
+        return Ok(Came::Not(Told::NotSent, error.into()));
+    }
     let extra = [("refresh_token", refresh_token(&session))];
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &extra)?;
     kept::insert(&mut inputs, &session);
