@@ -379,6 +379,12 @@ fn a_place_that_answers_oddly_gets_no_token_sent_for() {
         Reply::new(307, "text/plain", "").header("Location", "http://127.0.0.1:9/v1/x"),
         Reply::json(200, json!([])),
         Reply::json(400, json!({"errors": ["odd"]})),
+        Reply::json(200, json!({})),
+        Reply::json(200, json!({"data": {}})),
+        Reply::json(200, json!({"data": {"data": {"entry": 5}, "metadata": {"version": 3}}})),
+        Reply::json(200, json!({"data": {"data": {"entry": "{}"}, "metadata": {"version": "3"}}})),
+        Reply::json(404, json!({"message": "no route matched with those values"})),
+        Reply::new(204, "text/plain", ""),
         Reply::nothing(),
     ];
     at_once(reads, |reply| {
@@ -621,6 +627,9 @@ fn a_program_that_does_not_keep_to_the_protocol_gets_no_token_sent_for() {
         ("locked", "{\"error\":{\"kind\":\"locked\",\"message\":\"unlock it\"}}", 7),
         ("unknown kind", "{\"error\":{\"kind\":\"other\",\"message\":\"no\"}}", 7),
         ("no version", "{\"entry\":\"{}\"}", 7),
+        ("a list", "[]", 7),
+        ("a list of what it should name", "[\"{}\",1]", 7),
+        ("two answers", "{} {}", 7),
         ("another entry", "{\"entry\":\"[]\",\"version\":1}", 7),
     ] {
         put(&program, format!("#!/bin/sh\ncat >/dev/null\necho '{text}'\n").as_bytes());

@@ -2,10 +2,13 @@
 //! with that is decided in `session/lease.rs`.
 
 use super::{Store, StoreError, StoreErrorKind};
+use crate::base::redact::Redactor;
 use crate::base::secret::Secret;
 use crate::oauth::request::{Request, Response};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Sends a request before the given instant; the error says in words why there is no reply.
 pub type Send = Arc<dyn Fn(&Request, Instant) -> Result<Response, String> + std::marker::Send + Sync>;
@@ -38,8 +41,8 @@ impl Network {
         let mut wait = Duration::from_millis(100);
         loop {
             let (why, is_over) = match (self.send)(request, self.deadline) {
-                Ok(reply) if !is_for_now(&reply) => return Ok(reply),
-                Ok(reply) => (why(&reply), false),
+                Ok(reply) if !is_for_now(&reply) => return Ok(without_quotes(request, reply)),
+                Ok(reply) => (why(&without_quotes(request, reply)), false),
                 // It was tried until the deadline.
                 Err(why) => (why, true),
             };
@@ -50,6 +53,19 @@ impl Network {
             wait = (wait * 2).min(Duration::from_secs(1));
         }
     }
+}
+
+/// An error's reply without what it quotes of the secrets in `request`.
+fn without_quotes(request: &Request, reply: Response) -> Response {
+    let body = serde_json::from_slice::<Value>(&reply.body);
+    let (true, Ok(mut body)) = (reply.status >= 300, body) else { return reply };
+    let sent = request.body.as_ref().and_then(|body| serde_json::from_slice::<Value>(body).ok()).unwrap_or_default();
+    let fields = ["/secret_id", "/jwt", "/data/entry"].map(|at| sent.pointer(at).and_then(Value::as_str));
+    let headers =
+        request.headers.iter().filter(|(name, _)| ["X-Vault-Token", "Authorization"].contains(&name.as_str()));
+    let headers = headers.map(|(_, value)| value.rsplit(' ').next().unwrap_or_default());
+    Redactor::new(headers.chain(fields.into_iter().flatten())).hide_in(&mut body);
+    Response { body: Zeroizing::new(body.to_string().into_bytes()), ..reply }
 }
 
 /// The version of an entry; only the store knows what it says.
