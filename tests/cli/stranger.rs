@@ -268,3 +268,39 @@ fn a_vault_that_quotes_what_it_was_sent_is_not_quoted() {
     }
     assert_eq!(apiax.state(|s| s.reused), 0);
 }
+
+#[test]
+fn the_doctor_does_not_send_to_the_doctor() {
+    let mut sandbox = Sandbox::new();
+    let bin = sandbox.work().join("bin");
+    let program = bin.join("tok-store-odd");
+    std::fs::create_dir_all(&bin).unwrap();
+    crate::support::put(&program, b"#!/bin/sh\ncat >/dev/null\necho odd\n");
+    crate::support::chmod(&program, 0o755);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    sandbox.set("PATH", &path).set("VAULT_TOKEN", "x");
+    let refusing = Server::always(Reply::json(403, json!({"errors": ["permission denied"]})));
+    sandbox.set("VAULT_ADDR", refusing.url());
+    for (store, command, says) in [
+        ("program:odd", "echo", "odd"),
+        ("program:none", "echo", ""),
+        ("vault:secret/tok", "curl", "permission denied"),
+    ] {
+        sandbox.set("TOK_STORE", store);
+        sandbox.run("get oidc").fails(7).hints_at("tok doctor");
+        let found = sandbox.run("doctor --json");
+        let all: serde_json::Value = serde_json::from_str(&found.stdout).unwrap();
+        let of = |row: &&serde_json::Value| row["what"].as_str().is_some_and(|what| what.contains(store));
+        let row = all.as_array().unwrap().iter().find(of).unwrap_or_else(|| panic!("{found}"));
+        let hint = row["hint"].as_str().unwrap();
+        assert!(!hint.contains("tok doctor") && hint.contains(command), "{row}");
+        let command = &hint[hint.find(&format!("{command} ")).unwrap()..];
+        let out = std::process::Command::new("/bin/sh")
+            .args(["-c", command])
+            .env("PATH", &path)
+            .env("VAULT_ADDR", refusing.url())
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&out.stdout).contains(says), "{command}");
+    }
+}
