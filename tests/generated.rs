@@ -249,6 +249,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("Expiries: an item of `expires` or `refresh_expires`", "[response]\nexpires = [{ at = \"/x\", PROBE = 1 }]"),
     ("Tests: an item of `success` or `dead`", "[response]\nsuccess = [{ at = \"/x\", PROBE = 1 }]"),
     ("Refreshing: `[refresh]`", "[refresh]\ngrant = \"a\"\nPROBE = 1"),
+    ("How often: an item of `limits`", "limits = [{ requests = 1, within = \"1m\", PROBE = 1 }]"),
     ("Using the token: `[use]`", "[grants.a]\nurl = \"https://x.example\"\n[use]\nPROBE = 1"),
 ];
 

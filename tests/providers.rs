@@ -228,7 +228,7 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         let Some(case) = case(file, "values", "toml") else { continue };
         let mut values = values(complaints, provider, grant, &folder.join(file));
         let mut jwts = serde_json::Map::new();
-        sign(grant, &mut values, &mut jwts);
+        sign(provider, grant, &mut values, &mut jwts);
         let mut made = Vec::new();
         for (at, step) in grant.steps(true).chain(grant.steps(false)).enumerate() {
             let text = made_request(provider, &step.call, &values, &mut jwts);
@@ -330,9 +330,9 @@ fn beside(file: &str) -> String {
 }
 
 /// Makes the assertion of `grant` where it makes one, and shows it in `jwts`.
-fn sign(grant: &Grant, values: &mut Values, jwts: &mut serde_json::Map<String, Value>) {
+fn sign(provider: &Provider, grant: &Grant, values: &mut Values, jwts: &mut serde_json::Map<String, Value>) {
     let Some(how) = grant.assertion.as_ref().filter(|_| !values.contains_key("assertion")) else { return };
-    let made = client_auth::assertion(how, values, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
+    let made = client_auth::assertion(provider, how, values, &moment()).unwrap_or_else(|gap| panic!("{gap:?}"));
     jwts.insert("assertion".into(), decoded(made.expose(), values));
     values.insert("assertion".into(), made.expose().to_string().into());
 }

@@ -1,10 +1,11 @@
 //! The token of a call: cached if still good, else by the refresh token, else by a non-interactive grant. Shared by the
 //! verbs that hand one out.
 
-use super::{Context, hooks};
+use super::{Context, hooks, quoted};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
+use crate::host::Host;
 use crate::profile::{Profile, Wishes};
 use crate::provider::Grant;
 use crate::session::acquire::{TokenSource, obtain};
@@ -79,7 +80,7 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
         }
     }
     if args.offline {
-        return Err(offline(&profile, reason, min_ttl.seconds()).into());
+        return Err(offline(context.host, reason, min_ttl.seconds()).into());
     }
 
     profile.check_commands(context.host)?;
@@ -125,15 +126,20 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
     let is_early = asked.is_some_and(|asked| {
         args.min_ttl.is_none() && profile.provider.refresh.as_ref().and_then(|refresh| refresh.early) == Some(asked)
     });
-    let (token, source) = match obtained {
-        Err(error) if is_early && !args.fresh && matches!(kind(&error), Kind::Unavailable | Kind::Refused) => {
-            let cached = look(&cache).filter(|(_, token)| good(token, now, MinTtl::Default).is_ok());
+    // Where requests are counted, what is cached is given as long as it is good at all.
+    let least = match !profile.provider.limits.is_empty() && args.min_ttl.is_none() {
+        true => Some(MinTtl::Asked(0)),
+        false => is_early.then_some(MinTtl::Default),
+    };
+    let (token, source) = match (obtained, least.filter(|_| !args.fresh)) {
+        (Err(error), Some(least)) if matches!(kind(&error), Kind::Unavailable | Kind::Refused) => {
+            let cached = look(&cache).filter(|(_, token)| good(token, now, least).is_ok());
             let Some((_, token)) = cached else { return Err(error) };
             context.host.terminal.release_messages();
-            context.host.terminal.warn(&format!("{}: not renewed early: {error:#}", profile.name));
+            context.host.terminal.warn(&format!("{}: not renewed yet: {error:#}", profile.name));
             (token, TokenSource::Cache)
         }
-        obtained => obtained?,
+        (obtained, _) => obtained?,
     };
     if let Some((file, waiting)) = look(&cache)
         && waiting.received == token.received
@@ -176,7 +182,7 @@ fn needs_person(profile: &Profile, grant: &Grant, other: &Grant) -> Error {
         .hint(format!("use one that takes the job's identity: tok get {} --ci --grant {}", profile.name, other.name))
 }
 
-fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
+fn offline(host: &Host, reason: Option<Stale>, min_ttl: i64) -> Error {
     let why = match reason {
         None => "none for these settings".to_string(),
         Some(Stale::Soon(left)) => {
@@ -188,8 +194,11 @@ fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
         }
         Some(stale) => describe(stale).to_string(),
     };
+    // The same command but for the first such word: a later one may be another program's.
+    let at = host.words.iter().position(|word| word == "--offline");
+    let words = host.words.iter().enumerate().skip(1).filter(|(place, _)| Some(*place) != at);
     Error::new(Kind::LoginNeeded, "no cached token", why)
-        .hint(format!("get one from the provider: tok get {}", profile.name))
+        .hint(format!("get one from the provider: {}", quoted(words.map(|(_, word)| word))))
 }
 
 fn describe(stale: Stale) -> &'static str {

@@ -2,9 +2,9 @@
 
 use crate::base::jose::{Algorithm, Key};
 use crate::base::secret::Secret;
-use crate::oauth::request::{Added, ClientCertificate, Pair, Unready, Values};
+use crate::oauth::request::{self, Added, ClientCertificate, Pair, Unready, Values};
 use crate::provider::template::Gap;
-use crate::provider::{Assertion, Auth, Call, CertificateHeader, SecretEncoding, Template};
+use crate::provider::{Assertion, Auth, Call, CertificateHeader, Provider, SecretEncoding};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use zeroize::Zeroizing;
@@ -182,28 +182,14 @@ fn asserted(values: &Values, key: &Key, of: &str, audience: &str, moment: &Momen
 ///
 /// # Errors
 /// As [`add`].
-pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Secret, Unready> {
+pub fn assertion(provider: &Provider, how: &Assertion, values: &Values, moment: &Moment) -> Result<Secret, Unready> {
     let (key, of) = match &how.secret {
         Some(name) => (shared(name, how.encoding, values)?, name.as_str()),
         None => (key(values)?, "private_key"),
     };
-    let fingerprint = key.fingerprint();
-    let filled = |entries: &[(String, Template)]| {
-        let mut all = Map::new();
-        for (name, template) in entries {
-            let text = template.fill(|name| match name {
-                "key_fingerprint" => fingerprint.as_deref(),
-                _ => values.get(name).map(|v| v.as_str()),
-            });
-            match text {
-                Ok(text) => drop(all.insert(name.clone(), text.into())),
-                Err(Gap::Dropped) => {}
-                Err(Gap::Missing(name)) => return Err(Unready::Missing(name)),
-            }
-        }
-        Ok(all)
-    };
-    let mut claims = filled(&how.claims)?;
+    let mut all = values.clone();
+    all.extend(key.fingerprint().map(|text| ("key_fingerprint".to_string(), text.into())));
+    let mut claims = request::object(provider, &how.claims, &all)?;
     let issued = moment.now - how.backdate;
     claims.insert("iat".into(), issued.into());
     // Servers that limit the lifetime of an assertion count from `iat`.
@@ -211,7 +197,7 @@ pub fn assertion(how: &Assertion, values: &Values, moment: &Moment) -> Result<Se
     if how.jti {
         claims.insert("jti".into(), moment.id.as_str().into());
     }
-    let headers = filled(&how.headers)?;
+    let headers = request::object(provider, &how.headers, &all)?;
     signed(values, (&key, of), &claims, how.algorithm, (how.certificate, &headers))
 }
 
@@ -312,6 +298,7 @@ fn basic(auth: Auth, values: &Values) -> Result<Zeroizing<String>, Unready> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::{Field, Template};
 
     fn values(given: &[(&str, &str)]) -> Values {
         given.iter().map(|(n, v)| (n.to_string(), Zeroizing::new(v.to_string()))).collect()
@@ -332,7 +319,8 @@ mod tests {
     fn an_assertion_says_what_its_file_says_and_no_more() {
         let (_, text) = Key::generate().expect("a key");
         let values = values(&[("private_key", text.expose()), ("client_id", "c")]);
-        let claims = |text: &str| Template::parse(text).expect("a template");
+        let provider = Provider::built_in("oauth2").expect("built in").expect("a provider");
+        let claims = |text: &str| Field::Text(Template::parse(text).expect("a template"));
         let mut how = Assertion {
             claims: vec![("iss".into(), claims("{client_id}")), ("sub".into(), claims("{username?}"))],
             jti: false,
@@ -345,7 +333,7 @@ mod tests {
             backdate: 5,
         };
         let said = |how: &Assertion| {
-            let made = assertion(how, &values, &MOMENT())?;
+            let made = assertion(&provider, how, &values, &MOMENT())?;
             Ok(Value::from(crate::base::jose::jwt::claims(made.expose()).expect("a JWT")))
         };
         assert_eq!(said(&how), Ok(serde_json::json!({"iss": "c", "iat": 995, "exp": 1_055})));
@@ -360,9 +348,9 @@ mod tests {
 
     fn made(file: &str, given: &[(&str, &str)]) -> Result<(Value, Value, String), Unready> {
         let file = format!("[params.assertion]\nsecret = true\n{file}");
-        let provider = crate::provider::Provider::parse("t", "t.toml", &file).unwrap_or_else(|e| panic!("{e}"));
+        let provider = Provider::parse("t", "t.toml", &file).unwrap_or_else(|e| panic!("{e}"));
         let how = provider.grants[0].assertion.as_ref().expect("an assertion");
-        let made = assertion(how, &values(given), &MOMENT())?.expose().to_string();
+        let made = assertion(&provider, how, &values(given), &MOMENT())?.expose().to_string();
         let (header, _) = made.split_once('.').expect("a JWT");
         let part = |text: &str| Value::from(crate::base::jose::jwt::claims(text).expect("a JWT"));
         Ok((part(&format!("{header}.{header}.")), part(&made), made))
@@ -398,6 +386,34 @@ mod tests {
             assert!(matches!(why, Unready::Wrong(name, _) if name == "key"), "{wrong}");
         }
         assert_eq!(made(&file(""), &[("id", "k1")]).map(|_| ()), Err(Unready::Missing("key".into())));
+    }
+
+    /// RFC 7519 §2: a claim is any JSON value. RFC 9396 §2 has the list of tables.
+    #[test]
+    fn a_claim_is_a_text_a_number_a_list_or_a_table() {
+        let (_, key) = Key::generate().expect("a key");
+        let file = "[params.private_key]\nsecret = true\nlines = true\n[params.org]\n[params.more]\n[params.scope]\nlist = true\n\
+                    repeat = true\n[grants.g]\nurl = \"https://a.example\"\nbody = { a = \"{assertion}\" }\n\
+                    [grants.g.assertion]\njti = false\nheaders = { level = 2 }\nclaims = { aud = [\"https://a.example\", \
+                    \"{more?}\"], scope = \"{scope?}\", token_exp = 2592000, flag = true, authorization_details = [{ type = \
+                    \"org\", org = { id = \"0192:{org}\", more = \"{more?}\" } }] }\n";
+        let claims = |given: &[(&str, &str)]| {
+            let key = ("private_key", key.expose());
+            made(file, &[given, &[key]].concat()).map(|(header, claims, _)| {
+                assert_eq!(header["level"], 2);
+                claims
+            })
+        };
+        let expected = serde_json::json!({
+            "aud": ["https://a.example"], "token_exp": 2_592_000, "flag": true, "iat": 970, "exp": 1_270,
+            "authorization_details": [{"type": "org", "org": {"id": "0192:1"}}],
+        });
+        assert_eq!(claims(&[("org", "1")]), Ok(expected));
+        let all = claims(&[("org", "1"), ("more", "m"), ("scope", "a b")]).expect("claims");
+        assert_eq!(all["aud"], serde_json::json!(["https://a.example", "m"]));
+        assert_eq!(all["scope"], serde_json::json!(["a", "b"]));
+        assert_eq!(all["authorization_details"][0]["org"]["more"], "m");
+        assert_eq!(claims(&[]), Err(Unready::Missing("org".into())));
     }
 
     /// Maskinporten wants the chain, Entra the thumbprint.

@@ -328,12 +328,7 @@ pub fn build(
             Some(Zeroizing::new(form(&fields).as_bytes().to_vec()))
         }
         Encode::Json => {
-            let mut object = serde_json::Map::new();
-            for (name, field) in &call.body {
-                if let Some(value) = json(provider, field, values)? {
-                    object.insert(name.clone(), value);
-                }
-            }
+            let mut object = object(provider, &call.body, values)?;
             for (name, value) in added.fields.into_iter().chain(more) {
                 object.insert(name, value.as_str().into());
             }
@@ -469,16 +464,26 @@ fn json(provider: &Provider, field: &Field, values: &Values) -> Result<Option<se
             }
             Some(list.into())
         }
-        Field::Table(entries) => {
-            let mut object = serde_json::Map::new();
-            for (name, inner) in entries {
-                if let Some(value) = json(provider, inner, values)? {
-                    object.insert(name.clone(), value);
-                }
-            }
-            Some(object.into())
-        }
+        Field::Table(entries) => Some(object(provider, entries, values)?.into()),
     })
+}
+
+/// A JSON object: without the entries of which an optional value is missing.
+///
+/// # Errors
+/// A value is missing.
+pub fn object(
+    provider: &Provider,
+    entries: &[(String, Field)],
+    values: &Values,
+) -> Result<serde_json::Map<String, serde_json::Value>, Unready> {
+    let mut object = serde_json::Map::new();
+    for (name, field) in entries {
+        if let Some(value) = json(provider, field, values)? {
+            object.insert(name.clone(), value);
+        }
+    }
+    Ok(object)
 }
 
 #[cfg(test)]

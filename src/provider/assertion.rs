@@ -1,6 +1,6 @@
 //! An assertion that tok signs, as a provider file says it.
 
-use super::template::Template;
+use super::types::Field;
 use crate::base::jose::Algorithm;
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub struct Assertion {
     /// Its claims; `iat` and `exp` are added.
-    pub claims: Vec<(String, Template)>,
+    pub claims: Vec<(String, Field)>,
     /// Whether `jti` is added too (RFC 7519 §4.1.7).
     pub jti: bool,
     /// Its header besides `alg` and `typ`; each replaces one of that name.
-    pub headers: Vec<(String, Template)>,
+    pub headers: Vec<(String, Field)>,
     /// How the value `certificate` stands in its header, if it is given.
     pub certificate: CertificateHeader,
     /// The value with the shared secret that signs it; `None`: `private_key` does.
@@ -50,6 +50,12 @@ pub enum SecretEncoding {
 }
 
 impl Assertion {
+    /// What stands in it: each claim and each entry of the header, by name, and the key that it stands under.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &Field, &'static str)> {
+        let claims = self.claims.iter().map(|(name, field)| (name.as_str(), field, "claims"));
+        claims.chain(self.headers.iter().map(|(name, field)| (name.as_str(), field, "headers")))
+    }
+
     /// The values it uses, and whether each is optional.
     pub fn names(&self) -> BTreeMap<String, bool> {
         let mut all: BTreeMap<String, bool> = BTreeMap::new();
@@ -58,10 +64,13 @@ impl Assertion {
             None => vec![("private_key", false), ("certificate", true)],
         };
         let fixed = signed.into_iter().chain([("key_id", true), ("algorithm", true)]);
-        let templates = self.claims.iter().chain(&self.headers);
-        for (name, optional) in templates.flat_map(|(_, t)| t.names()).chain(fixed) {
+        let mut add = |name: &str, optional: bool| {
             let known = all.entry(name.into()).or_insert(optional);
             *known = *known && optional;
+        };
+        fixed.for_each(|(name, optional)| add(name, optional));
+        for (_, field, _) in self.fields() {
+            field.each_template(&mut |template| template.names().for_each(|(name, optional)| add(name, optional)));
         }
         all.remove("key_fingerprint");
         all

@@ -4,7 +4,7 @@ mod choices;
 mod login;
 
 use super::template::Piece;
-use super::{Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
+use super::{Assertion, Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
 use crate::base::toml::{Document, Table, unknown};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,19 +53,16 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
-        for (name, template) in grant.assertion.iter().flat_map(|a| &a.headers) {
-            let place = ["grants", grant.name.as_str(), "assertion", "headers", name];
-            if name == "alg" {
-                at.note(&place, "tok sets `alg` itself; use `algorithm`");
+        for (key, field, part) in grant.assertion.iter().flat_map(Assertion::fields) {
+            let place = ["grants", grant.name.as_str(), "assertion", part, key];
+            match (part, key) {
+                ("headers", "alg") => at.note(&place, "tok sets `alg` itself; use `algorithm`"),
+                ("claims", "iat" | "exp" | "jti") => {
+                    at.note(&place, "tok sets this claim itself; use `lifetime`, `backdate` and `jti`");
+                }
+                _ => {}
             }
-            names(&at, &place, provider, template, &["key_fingerprint"]);
-        }
-        for (claim, template) in grant.assertion.iter().flat_map(|a| &a.claims) {
-            let place = ["grants", grant.name.as_str(), "assertion", "claims", claim];
-            if matches!(claim.as_str(), "iat" | "exp" | "jti") {
-                at.note(&place, "tok sets this claim itself; use `lifetime`, `backdate` and `jti`");
-            }
-            names(&at, &place, provider, template, &["key_fingerprint"]);
+            field.each_template(&mut |template| names(&at, &place, provider, template, &["key_fingerprint"]));
         }
         for (name, template) in &grant.defaults {
             let place = ["grants", &grant.name, "defaults"];

@@ -3,6 +3,7 @@
 use super::assertion::Assertion;
 use super::client::{Auth, ClientNames, Pkce};
 use super::expiry::{Expiry, Lifetime};
+use super::limit::Limit;
 use super::login::{Device, Redirect, Step};
 use super::template::Template;
 use super::usage::Use;
@@ -40,6 +41,8 @@ pub struct Provider {
     pub metadata_path: Option<String>,
     /// How an API expects the access token.
     pub usage: Use,
+    /// How often it may be asked.
+    pub limits: Vec<Limit>,
     /// The domains whose hosts a URL that a login finds may have, besides the origins that the file names.
     pub sites: Vec<String>,
     /// A digest of the file: a token obtained with another definition is not reused.

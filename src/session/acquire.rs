@@ -16,6 +16,7 @@ use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
 use crate::session::issued::cached;
 use crate::session::journal;
 use crate::session::kept;
+use crate::session::limits;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
@@ -100,6 +101,9 @@ pub fn obtain(
     let known = profile.known()?;
     let wanted = Wanted { profile, known: &known, cache: elsewhere.as_ref().or(cache) };
     let obtained = obtain_with(host, &wanted, &grant, &mut opened, answers);
+    if matches!(&obtained, Ok((_, source)) if *source != TokenSource::Cache) {
+        limits::forget_refusals(host, profile, &opened.indexes(host, &profile.name));
+    }
     if let (Ok((token, source)), false) = (&obtained, no_store)
         && *source != TokenSource::Cache
     {
@@ -246,6 +250,9 @@ fn run(
         .hint(format!("run: tok login {} {}", profile.name, grant.name))
         .into());
     }
+    if grant.flow != Flow::Signed {
+        limits::take(host, profile, grant, &opened.indexes(host, &profile.name))?;
+    }
     let hold = crate::system::signals::hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
     let outcome = match grant.flow {
@@ -258,6 +265,9 @@ fn run(
     let issued = match outcome {
         Outcome::Issued(issued) => issued,
         Outcome::Dead(error) | Outcome::Failed(error, _) => {
+            if error.kind == Kind::Refused {
+                limits::count_refusal(host, profile, &opened.indexes(host, &profile.name));
+            }
             if is_kept_personal && error.kind == Kind::Refused {
                 for index in opened.indexes(host, &profile.name) {
                     index.update(|entry| entry.refused = Some(grant.name.clone()));

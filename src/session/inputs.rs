@@ -93,7 +93,7 @@ pub fn fill(
     if let For::Grant(Grant { assertion: Some(how), .. }) = what
         && !inputs.values.contains_key("assertion")
     {
-        let made = client_auth::assertion(how, &inputs.values, &moment(host));
+        let made = client_auth::assertion(provider, how, &inputs.values, &moment(host));
         let made = made.map_err(|unready| not_ready(profile, unready))?;
         let home = how.names().into_keys().find_map(|name| inputs.homes.get(&name).cloned());
         inputs.insert("assertion", Value { text: made, home });

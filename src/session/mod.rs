@@ -12,6 +12,7 @@ pub mod issued;
 pub mod journal;
 pub mod kept;
 pub mod lease;
+pub mod limits;
 pub mod online;
 pub mod open_store;
 pub mod person;

@@ -8,7 +8,7 @@ use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
 use crate::profile::{Profile, Source};
 use crate::provider::function;
-use crate::provider::{Auth, Call, Flow, Grant, Param, Shape, Step, Template};
+use crate::provider::{Auth, Call, Flow, Grant, Param, Shape, Step};
 use anyhow::Result;
 use zeroize::Zeroizing;
 
@@ -28,19 +28,17 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
     let mut blanks = Blanks::of(profile, grant)?;
     let mut steps = Vec::new();
     if let Some(assertion) = &grant.assertion {
-        let claims = assertion.claims.iter().map(|(name, text)| Ok((name.clone(), blanks.text(text)?)));
-        let mut claims = claims.collect::<Result<Vec<_>>>()?;
-        claims.extend([("iat", "{now}"), ("exp", "{now + lifetime}")].map(|(name, text)| (name.into(), text.into())));
-        if assertion.jti {
-            claims.push(("jti".into(), "{random}".into()));
-        }
-        let object: serde_json::Map<_, _> = claims.into_iter().map(|(name, text)| (name, text.into())).collect();
+        blanks.values.insert("key_fingerprint".into(), "{key_fingerprint}".to_string().into());
+        let mut object = blanks.make(|values| request::object(&profile.provider, &assertion.claims, values))?;
+        let own = [("iat", "{now}"), ("exp", "{now + lifetime}")];
+        let own = own.into_iter().chain(assertion.jti.then_some(("jti", "{random}")));
+        object.extend(own.map(|(name, text)| (name.to_string(), text.into())));
         let key = assertion.secret.as_deref().unwrap_or("private_key");
         let what = match grant.flow {
             Flow::Signed => format!("nothing is sent: these claims, signed with {{{key}}}, are the token"),
             _ => format!("these claims, signed with {{{key}}}, are {{assertion}}"),
         };
-        steps.push(Preview { what, text: serde_json::Value::Object(object).to_string() });
+        steps.push(Preview { what, text: blanks.restore(&serde_json::Value::Object(object).to_string()) });
     }
     for step in grant.steps(true) {
         let request = blanks.request(&step.call)?;
@@ -173,22 +171,6 @@ impl<'p> Blanks<'p> {
                 Err(unready) => return Err(not_ready(self.profile, unready).into()),
             }
         }
-    }
-
-    fn text(&mut self, template: &Template) -> Result<String> {
-        use crate::provider::template::Gap;
-        let text = self.make(|values| {
-            let value = |name: &str| match name {
-                "key_fingerprint" => Some("{key_fingerprint}"),
-                _ => values.get(name).map(|value| value.as_str()),
-            };
-            match template.fill(value) {
-                Ok(text) => Ok(text),
-                Err(Gap::Dropped) => Ok(String::new()),
-                Err(Gap::Missing(name)) => Err(Unready::Missing(name)),
-            }
-        })?;
-        Ok(self.restore(&text))
     }
 
     fn request(&mut self, call: &Call) -> Result<Request> {

@@ -11,6 +11,7 @@ use crate::session::inputs::{For, Inputs, fill};
 use crate::session::issued::cached;
 use crate::session::journal::{self, Record};
 use crate::session::kept;
+use crate::session::limits;
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::status;
 use crate::storage::index::Refusal;
@@ -53,6 +54,7 @@ pub fn refresh(
         let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
         let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
         let entry = Credentials { dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
+        limits::take(host, profile, grant, &opened.indexes(host, &profile.name))?;
         let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
         let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
         let asking =
@@ -86,6 +88,9 @@ pub fn refresh(
             }
             Outcome::Failed(error, _) => {
                 let is_own = asks_for_more(profile, grant, &inputs, wanted.known, &session.identity).is_none();
+                if error.kind == Kind::Refused {
+                    limits::count_refusal(host, profile, &opened.indexes(host, &profile.name));
+                }
                 if error.kind == Kind::Refused && is_own {
                     let refusal = refused(host, grant, &error, &session);
                     status::note_refusal(host, profile, opened, refusal);

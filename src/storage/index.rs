@@ -47,6 +47,8 @@ pub struct IndexEntry {
     /// Which machine was seen to renew the session just now; not kept.
     #[serde(skip)]
     pub renewing: Option<String>,
+    /// The settings of a session whose refresh token the server has called active: it can tell of refresh tokens.
+    pub known_active: Option<TokenIdentity>,
     /// When a person last had the store looked at (`status --online`), in seconds since 1970.
     pub looked_at: Option<i64>,
 }
@@ -91,6 +93,16 @@ pub struct StoreTrouble {
     pub at: i64,
 }
 
+/// When a provider was asked for a token, and when it refused one: in seconds since 1970, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Requests {
+    /// Requests that were sent.
+    pub sent: Vec<i64>,
+    /// Requests that were refused.
+    pub refused: Vec<i64>,
+}
+
 /// The index file of one profile.
 pub struct Index(Option<PathBuf>);
 
@@ -131,10 +143,37 @@ impl Index {
         }
     }
 
+    /// Where its requests are counted: a file of its own, as a profile of which nothing is kept is none of the list.
+    fn place_of_requests(&self) -> Option<(&Path, String)> {
+        let (folder, name) = self.place()?;
+        Some((folder, format!("{}.requests", name.strip_suffix(".json")?)))
+    }
+
+    /// What its provider was asked, as far as that is counted.
+    pub fn requests(&self) -> Requests {
+        let read = || {
+            let (folder, name) = self.place_of_requests()?;
+            serde_json::from_slice(&Dir::open(folder, BELOW).ok()?.read(&name, 1 << 20).ok()??).ok()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Changes that. Where it cannot be written, nothing is counted.
+    pub fn note_requests(&self, change: impl FnOnce(&mut Requests)) {
+        let Some((folder, name)) = self.place_of_requests() else { return };
+        let old = self.requests();
+        let mut new = old.clone();
+        change(&mut new);
+        if let (true, Ok(text), Ok(dir)) = (new != old, serde_json::to_vec(&new), Dir::make(folder, BELOW)) {
+            let _ = dir.write(&name, &text, Durable::No);
+        }
+    }
+
     /// Deletes it.
     pub fn forget(&self) {
-        if let Some((folder, name)) = self.place() {
-            let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(name));
+        let places = [self.place().map(|(folder, name)| (folder, name.to_string())), self.place_of_requests()];
+        for (folder, name) in places.into_iter().flatten() {
+            let _ = Dir::open(folder, BELOW).and_then(|dir| dir.remove(&name));
         }
     }
 

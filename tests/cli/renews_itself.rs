@@ -87,7 +87,7 @@ fn it_is_renewed_before_its_end_and_stays_good_where_that_fails() {
     let (server, sandbox) = logged_in(9);
     let says = "it is too young";
     server.next(Reply::json(400, json!({"error": {"code": 100, "message": says}})));
-    let out = sandbox.run("get photos").says("not renewed early").says(says);
+    let out = sandbox.run("get photos").says("not renewed yet").says(says);
     assert_eq!(out.line(), token("long"));
     // Nothing of that is for a call that asks for more than there is.
     server.next(Reply::json(400, json!({"error": {"code": 100, "message": says}})));

@@ -2,7 +2,7 @@
 
 use super::command::try_again;
 use super::{keep, open, usable_secrets};
-use crate::base::error::Kind;
+use crate::base::error::{Kind, kind};
 use crate::base::secret::Secret;
 use crate::cmd::Context;
 use crate::oauth::reply::Issued;
@@ -11,6 +11,7 @@ use crate::provider::{Flow, Grant};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::inputs::{self, For, Inputs};
 use crate::session::journal::Record;
+use crate::session::limits;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::person;
 use crate::session::signed;
@@ -62,6 +63,10 @@ pub(super) fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
     inputs.bind(grant, &opened.credentials)?;
     let hold = crate::system::signals::hold(if is_refresh { Stake::Session } else { Stake::Time });
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
+    let indexes = opened.indexes(context.host, &profile.name);
+    if grant.flow != Flow::Signed {
+        limits::count(context.host, profile, &indexes);
+    }
     let used = refresh_token.filter(|_| is_refresh).map(|token| token.text);
     let mut record = None;
     let outcome = match grant.flow {
@@ -84,7 +89,12 @@ pub(super) fn ask(context: &mut Context, attempt: &Attempt) -> Result<Asked> {
         }
         .and_then(|outcome| attempt.granted(outcome)),
     };
-    let issued = outcome.inspect_err(|_| opened.drop_key(&profile.name))?;
+    let issued = outcome.inspect_err(|error| {
+        if kind(error) == Kind::Refused {
+            limits::count_refusal(context.host, profile, &indexes);
+        }
+        opened.drop_key(&profile.name);
+    })?;
     Ok(Asked { lock, opened, inputs, issued, used, record, hold })
 }
 

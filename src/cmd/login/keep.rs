@@ -10,6 +10,7 @@ use crate::provider::Grant;
 use crate::session::acquire::{self, Wanted};
 use crate::session::inputs::Inputs;
 use crate::session::journal::{self, Record};
+use crate::session::limits;
 use crate::session::open_store::{self, OpenStore};
 use crate::session::refresh;
 use crate::session::status;
@@ -141,6 +142,7 @@ impl Login<'_> {
         }
         let before = Index::of(context.host.folders().ok(), &profile.name).read().map(|entry| entry.store);
         acquire::index(context.host, profile, opened, &self.issued);
+        limits::forget_refusals(context.host, profile, &opened.indexes(context.host, &profile.name));
         // What an earlier login kept in another store is nobody's any more.
         if let Some(before) = before.filter(|b| !b.is_empty() && *b != profile.store.to_string())
             && let Ok(choice) = StoreChoice::parse(&before)

@@ -11,7 +11,7 @@ use crate::cli::{Global, Providers, ProvidersCommand};
 use crate::cmd::Missing;
 use crate::host::Host;
 use crate::profile::{Library, Loaded, Setup, read_trusted, variable};
-use crate::provider::{About, Param, Provider, Template, built_in};
+use crate::provider::{About, Counted, Limit, Param, Provider, Template, built_in};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -172,12 +172,25 @@ fn object(found: &Loaded) -> Value {
         "verified_on": provider.about.verified_on,
         "register": provider.about.register,
         "redirect": provider.about.redirect,
+        "limits": provider.limits.iter().map(limit_object).collect::<Vec<_>>(),
         "built_in": file.is_none(),
         "file": file.as_ref().map(|p| p.display().to_string()),
         "grants": grants(provider),
         "grant_details": details,
         "values": values,
     })
+}
+
+/// A limit as it stands in the file.
+fn limit_object(limit: &Limit) -> Value {
+    json!({ counted(limit): limit.count, "within": limit.within })
+}
+
+fn counted(limit: &Limit) -> &'static str {
+    match limit.of {
+        Counted::Requests => "requests",
+        Counted::Refusals => "refusals",
+    }
 }
 
 /// What each choice of a value sets, if it does.
@@ -214,6 +227,10 @@ fn about(found: &Loaded) -> Vec<(&'static str, String)> {
         _ => None,
     });
     lines.extend(takes.map(|takes| ("redirect", takes.to_owned())));
+    lines.extend(provider.limits.iter().map(|limit| {
+        let within = crate::base::duration::show(limit.within);
+        ("limit", format!("{} {} for a token in {within}", limit.count, counted(limit)))
+    }));
     lines
 }
 

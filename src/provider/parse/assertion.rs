@@ -19,14 +19,14 @@ pub(super) fn assertion(table: &Table, base: Option<&Assertion>) -> Assertion {
     };
     let assertion = Assertion {
         claims: match (table.get("claims"), base) {
-            (Some(value), _) => templates(value),
+            (Some(value), _) => object(value),
             (None, Some(base)) => base.claims.clone(),
             (None, None) => {
                 table.note("missing `claims`: the content of the assertion");
                 Vec::new()
             }
         },
-        headers: table.get("headers").map_or_else(|| base.map(|b| b.headers.clone()).unwrap_or_default(), templates),
+        headers: table.get("headers").map_or_else(|| base.map(|b| b.headers.clone()).unwrap_or_default(), object),
         certificate: table.read("certificate", base.map_or(CertificateHeader::Thumbprint, |b| b.certificate), |v| {
             v.choice(&[
                 ("x5t#S256", CertificateHeader::Thumbprint),

@@ -121,6 +121,11 @@ fn fields(value: TomlValue) -> Vec<(String, Field)> {
     if let DeValue::String(_) = value.raw() {
         return value.keep(field(value)).map(|text| (String::new(), text)).into_iter().collect();
     }
+    object(value)
+}
+
+/// The fields of a JSON object.
+pub(super) fn object(value: TomlValue) -> Vec<(String, Field)> {
     entries(value, field)
 }
 

@@ -2,13 +2,14 @@
 
 mod assertion;
 mod call;
+mod limits;
 mod login;
 mod params;
 mod response;
 mod shapes;
 
 use self::assertion::assertion;
-use self::call::{call, call_keys, header_name, header_text, headers, scalar, templates};
+use self::call::{call, call_keys, header_name, header_text, headers, object, scalar, templates};
 use self::login::{device, redirect, steps};
 use self::params::params;
 use self::response::{duration, rules_of, tests};
@@ -91,6 +92,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         discover,
         metadata_path,
         usage: base.map_or_else(usual_use, |b| b.usage.clone()),
+        limits: root.get("limits").map_or_else(|| base.map(|b| b.limits.clone()).unwrap_or_default(), limits::limits),
         sites: root.read("sites", base.map(|b| b.sites.clone()).unwrap_or_default(), login::sites),
         // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[doc.text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),

@@ -25,6 +25,7 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
     ("id_token", "id_token = [\"/id_token\"]"),
     ("expires", "expires = [{ at = \"/expires_in\", as = \"seconds\" }]"),
     ("refresh_expires", "refresh_expires = [{ at = \"/refresh_expires_in\", as = \"seconds\" }]"),
+    ("limits", "limits = [{ requests = 10, within = \"10m\" }]"),
     ("early", "early = \"10d\""),
     ("lifetime", "lifetime = \"1h\""),
     ("refresh_lifetime", "refresh_lifetime = \"14d\""),
