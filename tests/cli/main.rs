@@ -71,6 +71,7 @@ mod provider_use;
 mod races;
 mod readme;
 mod recipes;
+mod redirects;
 mod refresh;
 mod registries;
 mod renews_itself;
