@@ -141,7 +141,8 @@ impl<T> InProfile for anyhow::Result<T> {
         self.map_err(|error| {
             let what = error.downcast_ref::<Error>().map_or("", |error| error.what.as_str());
             let mut words = what.split(' ');
-            let is_said = words.next() == Some(name) || words.next_back() == Some(name);
+            let is_it = |word: Option<&str>| word.is_some_and(|word| word.trim_matches('`') == name);
+            let is_said = is_it(words.next()) || is_it(words.next_back());
             if is_said { error } else { error.context(name.to_string()) }
         })
     }
@@ -161,6 +162,7 @@ mod tests {
         assert_eq!(said("the keyring is locked"), "shop: the keyring is locked: why");
         assert_eq!(said("shop needs secret_key"), "shop needs secret_key: why");
         assert_eq!(said("not logged in to shop"), "not logged in to shop: why");
+        assert_eq!(said("no profile or provider `shop`"), "no profile or provider `shop`: why");
         assert_eq!(said("shops need a key"), "shop: shops need a key: why");
     }
 

@@ -7,6 +7,7 @@ pub mod env;
 pub mod error;
 pub mod header;
 pub mod jose;
+pub mod json;
 pub mod name;
 pub mod secret;
 pub mod text;

@@ -235,6 +235,7 @@ fn is_taken(name: &str) -> bool {
         "as",
         "keep",
         "replace",
+        "move_to",
         "config",
         "store",
         "grant",

@@ -36,22 +36,35 @@ pub fn check(context: &Context, change: Change) -> Result<()> {
     ready.map(drop).map_err(|error| cannot_write(&path, &error).into())
 }
 
-/// Writes the config, one call at a time: the change is made to the text of now. Whether anything changed.
+/// While this lives, no other call changes the config.
+pub struct Held {
+    _lock: Lock,
+    _shared: Option<Lock>,
+}
+
+/// Keeps other calls from changing the config.
 ///
 /// # Errors
-/// As [`check`].
-pub fn write(context: &mut Context, change: Change) -> Result<bool> {
+/// As [`Context::lock`].
+pub fn hold(context: &mut Context) -> Result<Held> {
     let lock = context.lock("_config")?;
     // Calls with other state folders have another lock and the same config; where a folder cannot be locked, they go on
     // without.
     let path = std::fs::canonicalize(&context.setup.config_path).unwrap_or(context.setup.config_path.clone());
     let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
     let shared = folder.and_then(|folder| Lock::on_folder(&folder, context.host.clock.deadline).ok());
+    Ok(Held { _lock: lock, _shared: shared })
+}
+
+/// Writes the config: the change is made to the text of now. Whether anything changed.
+///
+/// # Errors
+/// As [`check`].
+pub fn write(context: &Context, _held: &Held, change: Change) -> Result<bool> {
     let changed = changed(context, change)?;
     if let Some((path, text)) = &changed {
         let written = Target::config(path, text.len() as u64).and_then(|to| to.put(text.as_bytes(), Durable::Yes));
         written.map_err(|error| cannot_write(path, &error))?;
     }
-    drop((shared, lock));
     Ok(changed.is_some())
 }

@@ -63,7 +63,8 @@ fn one_and_config(context: &mut Context, name: &str, args: &Logout) -> Result<()
     }
     // Before the config forgets which one it is.
     let released = release(context, name, noted.as_ref().map(|noted| noted.provider.as_str()));
-    if config_file::write(context, &change)? {
+    let held = config_file::hold(context)?;
+    if config_file::write(context, &held, &change)? {
         context.host.terminal.tell(&format!("{name}: removed from the config"));
     }
     ended.and(released)

@@ -32,6 +32,7 @@ use crate::storage::lock::Lock;
 use crate::system::signals;
 use anyhow::Result;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -187,6 +188,15 @@ pub fn dispatch(cli: &Cli, setup: Option<Setup>, host: &mut Host) -> Result<()> 
             Ok(host.terminal.print(&text)?)
         }
     }
+}
+
+/// These words of a command line, quoted for a shell.
+pub fn quoted<'w>(words: impl Iterator<Item = &'w OsString>) -> String {
+    let quoted = words.map(|word| {
+        let word = word.to_string_lossy();
+        shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or_default()
+    });
+    std::iter::once("tok".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Readies a call that may take time and change what is kept.

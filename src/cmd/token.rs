@@ -1,10 +1,11 @@
 //! The token of a call: cached if still good, else by the refresh token, else by a non-interactive grant. Shared by the
 //! verbs that hand one out.
 
-use super::{Context, hooks};
+use super::{Context, hooks, quoted};
 use crate::base::error::{Error, InProfile, Kind, kind};
 use crate::cli::{Flag, TokenArgs};
 use crate::cmd::output::Answer;
+use crate::host::Host;
 use crate::profile::{Profile, Wishes};
 use crate::provider::Grant;
 use crate::session::acquire::{TokenSource, obtain};
@@ -79,7 +80,7 @@ fn find(context: &mut Context, args: &TokenArgs, mut profile: Profile) -> Result
         }
     }
     if args.offline {
-        return Err(offline(&profile, reason, min_ttl.seconds()).into());
+        return Err(offline(context.host, reason, min_ttl.seconds()).into());
     }
 
     profile.check_commands(context.host)?;
@@ -181,7 +182,7 @@ fn needs_person(profile: &Profile, grant: &Grant, other: &Grant) -> Error {
         .hint(format!("use one that takes the job's identity: tok get {} --ci --grant {}", profile.name, other.name))
 }
 
-fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
+fn offline(host: &Host, reason: Option<Stale>, min_ttl: i64) -> Error {
     let why = match reason {
         None => "none for these settings".to_string(),
         Some(Stale::Soon(left)) => {
@@ -193,8 +194,11 @@ fn offline(profile: &Profile, reason: Option<Stale>, min_ttl: i64) -> Error {
         }
         Some(stale) => describe(stale).to_string(),
     };
+    // The same command but for the first such word: a later one may be another program's.
+    let at = host.words.iter().position(|word| word == "--offline");
+    let words = host.words.iter().enumerate().skip(1).filter(|(place, _)| Some(*place) != at);
     Error::new(Kind::LoginNeeded, "no cached token", why)
-        .hint(format!("get one from the provider: tok get {}", profile.name))
+        .hint(format!("get one from the provider: {}", quoted(words.map(|(_, word)| word))))
 }
 
 fn describe(stale: Stale) -> &'static str {

@@ -110,6 +110,8 @@ pub enum Told<V> {
 pub struct Seen {
     /// How long ago it was written.
     pub age: Duration,
+    /// Whether the store told; else it is at least as old.
+    pub is_timed: bool,
     /// Whether it brought a newer token than the entry that this call saw first.
     pub is_new: bool,
 }
@@ -295,16 +297,16 @@ impl<V: Clone + PartialEq> Renewal<V> {
 
     fn judge(&mut self, held: Option<Box<Held<V>>>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         let Some(held) = held else { return Step::Done(Outcome::NoSession) };
-        let Held { entry, version, age } = *held;
+        let Held { entry, version, age: told } = *held;
         let read = match self.read.take() {
             Some((same, since)) if same == version => (same, since),
             _ => (version.clone(), now),
         };
-        let age = age.unwrap_or(Duration::ZERO).max(now.saturating_sub(read.1));
+        let age = told.unwrap_or(Duration::ZERO).max(now.saturating_sub(read.1));
         self.read = Some(read);
         let first = self.first.get_or_insert_with(|| (entry.login.clone(), entry.generation));
         let is_new = (first.0.as_str(), first.1) != (entry.login.as_str(), entry.generation);
-        let seen = Seen { age, is_new };
+        let seen = Seen { age, is_timed: told.is_some(), is_new };
         if asked.is_served(&entry, seen) {
             return Step::Done(Outcome::Served { entry: Box::new(entry), seen });
         }

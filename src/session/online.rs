@@ -105,7 +105,8 @@ fn ask(host: &mut Host, profile: &mut Profile, opened: &mut OpenStore, cache: Op
     }
 }
 
-/// Notes whether the server calls the refresh token of `session` active. The session stays: only a refusal ends it.
+/// Notes whether the server calls the refresh token of `session` active. The session stays: only a refusal ends it, and
+/// many servers call each refresh token inactive, as they look at access tokens alone (RFC 7662 §2.1 leaves it to them).
 fn note_active(host: &Host, profile: &Profile, opened: &OpenStore, session: &Session, active: bool) {
     let grant = profile.provider.refresh_grant().filter(|_| !active);
     let refusal = grant.map(|grant| Refusal {
@@ -119,6 +120,9 @@ fn note_active(host: &Host, profile: &Profile, opened: &OpenStore, session: &Ses
         index.update(|entry| {
             let before = entry.refusal.take().filter(|refusal| refusal.why != status::INACTIVE);
             entry.refusal = refusal.clone().or(before);
+            if active {
+                entry.known_active = Some(session.identity.clone());
+            }
         });
     }
 }

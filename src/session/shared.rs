@@ -45,15 +45,18 @@ struct Sought<'a> {
 
 impl Sought<'_> {
     /// The token of `entry`, written `age` ago, that will do; its times are those of this machine's clock.
-    fn token(&self, entry: &SharedEntry, Seen { age, is_new }: Seen) -> Option<Token> {
+    fn token(&self, entry: &SharedEntry, Seen { age, is_timed, is_new }: Seen) -> Option<Token> {
         let (now, before) = (self.now, Time(self.started.0 - 1));
         entry.access.iter().find_map(|shared| {
             let mut token = Token::parse(shared.token.expose().as_bytes())?;
             // The times in it are another machine's. One that was there when this call began was not issued since.
             token.received = if is_new { now } else { Time::from_secs(now.secs() - age.as_secs() as i64).min(before) };
-            token.expires = match shared.left {
-                Some(left) => Expires::At(now.secs().saturating_add(left.saturating_sub(age.as_secs()) as i64)),
-                None => Expires::Never,
+            let by_age = |left: u64| now.secs().saturating_add(left.saturating_sub(age.as_secs()) as i64);
+            token.expires = match (shared.left, token.expires) {
+                // Nobody knows how old the entry is: then another machine's clock is better than none.
+                (Some(left), Expires::At(at)) if !is_timed && !is_new => Expires::At(by_age(left).min(at)),
+                (Some(left), _) => Expires::At(by_age(left)),
+                (None, _) => Expires::Never,
             };
             let is_of_these = token.identity.contradiction(self.wanted.known).is_none();
             (is_of_these && (self.answers)(&token, now.secs())).then_some(token)

@@ -167,9 +167,13 @@ impl Renewal {
         Renewal { readiness: Readiness::LoginNeeded, reason: Some(reason.into()), at: None }
     }
 
-    fn refused(refusal: &Refusal) -> Renewal {
+    fn refused(entry: &IndexEntry, refusal: &Refusal) -> Renewal {
         if refusal.why == INACTIVE {
-            return Renewal { at: Some(refusal.at), ..Renewal::not(INACTIVE) };
+            let (readiness, reason) = match entry.known_active.is_some() && entry.known_active == refusal.identity {
+                true => (Readiness::LoginNeeded, INACTIVE.to_string()),
+                false => (Readiness::Renews, format!("{INACTIVE}, or does not tell of refresh tokens")),
+            };
+            return Renewal { readiness, reason: Some(reason), at: Some(refusal.at) };
         }
         let what = match refusal.ended {
             true => "the session has ended".to_string(),
@@ -223,7 +227,7 @@ fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry
     // Refused were the settings of then.
     let refusal = refusal.filter(|r| r.identity.as_ref().is_none_or(|then| then.contradiction(known).is_none()));
     let renews = |grant: &Grant| match refusal.filter(|refusal| refusal.grant == grant.name && !refusal.ended) {
-        Some(refusal) => Renewal::refused(refusal),
+        Some(refusal) => Renewal::refused(entry, refusal),
         None => Renewal { readiness: Readiness::Renews, reason: None, at: None },
     };
     match plan::next(&situation) {
@@ -235,7 +239,7 @@ fn renewal(profile: &Profile, known: &CurrentIdentity, noted: Option<&IndexEntry
             Renewal::not(format!("the grant {} was refused with the stored values", grant.name))
         }
         plan::Step::Run(grant) => renews(grant),
-        plan::Step::LoginNeeded(..) if let Some(refusal) = refusal => Renewal::refused(refusal),
+        plan::Step::LoginNeeded(..) if let Some(refusal) = refusal => Renewal::refused(entry, refusal),
         plan::Step::LoginNeeded(..) if let Some(differs) = &contradiction => {
             Renewal::not(format!("the session differs in {differs}"))
         }

@@ -47,6 +47,8 @@ pub struct IndexEntry {
     /// Which machine was seen to renew the session just now; not kept.
     #[serde(skip)]
     pub renewing: Option<String>,
+    /// The settings of a session whose refresh token the server has called active: it can tell of refresh tokens.
+    pub known_active: Option<TokenIdentity>,
     /// When a person last had the store looked at (`status --online`), in seconds since 1970.
     pub looked_at: Option<i64>,
 }

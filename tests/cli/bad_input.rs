@@ -75,6 +75,10 @@ fn replies_that_are_no_token_are_8() {
         ("a token under another name", says(&good.replace("access_token", "accessToken"))),
         ("a 204", Reply::text(204, "")),
         ("a 202 without a token", Reply::text(202, "{\"status\":\"pending\"}")),
+        ("two tokens", says(&good.replacen('{', "{\"access_token\":\"other\",", 1))),
+        ("two tokens, one escaped", says(&good.replacen('{', "{\"access\\u005ftoken\":\"other\",", 1))),
+        ("two expiries", says(&good.replacen('{', "{\"expires_in\":5,", 1))),
+        ("two names further down", says(&good.replacen('{', "{\"x\":[{\"a\":1,\"a\":2}],", 1))),
         ("a lone surrogate", says("{\"access_token\":\"at\\ud800\"}")),
     ];
     for (name, reply) in cases {

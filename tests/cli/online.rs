@@ -53,6 +53,8 @@ fn the_server_is_asked_about_both_tokens_and_nothing_is_renewed() {
 fn a_session_that_the_server_calls_inactive_needs_a_login_until_a_token_is_issued() {
     let (issuer, sandbox) = logged_in(600);
     sandbox.forget_cache();
+    // It tells of refresh tokens.
+    assert_eq!(row(&sandbox.run("status oidc --online --json").silent(), 0)["status"], "renews");
     issuer.script("/introspect", [inactive()]);
     for online in [" --online", ""] {
         let row = row(&sandbox.run(&format!("status oidc --json{online}")).silent(), 4);
@@ -60,7 +62,7 @@ fn a_session_that_the_server_calls_inactive_needs_a_login_until_a_token_is_issue
         assert_eq!(row["reason"], "the server says that the refresh token is not active");
         assert!(row["as_of"].is_string(), "{row}");
     }
-    assert_eq!(issuer.asked("/introspect").len(), 1);
+    assert_eq!(issuer.asked("/introspect").len(), 2);
     // It says otherwise when it is asked again.
     assert_eq!(row(&sandbox.run("status oidc --online --json").silent(), 0)["status"], "renews");
     assert_eq!(row(&sandbox.run("status oidc --json").silent(), 0)["status"], "renews");
@@ -69,6 +71,24 @@ fn a_session_that_the_server_calls_inactive_needs_a_login_until_a_token_is_issue
     sandbox.run("status oidc --online").silent();
     sandbox.run("get oidc").line();
     assert_eq!(row(&sandbox.run("status oidc --json").silent(), 0)["status"], "ready");
+}
+
+#[test]
+fn a_server_that_has_called_no_refresh_token_active_may_not_tell_of_them() {
+    let (issuer, sandbox) = logged_in(600);
+    sandbox.forget_cache();
+    issuer.script("/introspect", [inactive()]);
+    for online in [" --online", ""] {
+        let row = row(&sandbox.run(&format!("status oidc --json{online}")).silent(), 0);
+        assert_eq!((&row["status"], &row["refresh_token"]), (&json!("renews"), &json!(true)), "{row}");
+        let why = "the server says that the refresh token is not active, or does not tell of refresh tokens";
+        assert_eq!(row["reason"], why);
+        assert!(row["as_of"].is_string(), "{row}");
+    }
+    // Once it has refused it, nothing is open any more.
+    issuer.script("/token", [Reply::json(400, json!({"error": "invalid_grant"}))]);
+    sandbox.run("get oidc").fails(4);
+    assert_eq!(row(&sandbox.run("status oidc --json").silent(), 4)["status"], "login_needed");
 }
 
 #[test]

@@ -38,20 +38,21 @@ fn machines(apiax: &Apiax, vault: &OpenBao, count: usize) -> Vec<Sandbox> {
     all
 }
 
-fn at(number: usize) -> String {
+/// The access token that is issued as the `number`th.
+pub fn at(number: usize) -> String {
     format!("at-{CANARY}-{number}")
 }
 
 /// The provider has seen only these grants, and no refresh token twice.
 #[track_caller]
-fn saw(apiax: &Apiax, grants: &[&str]) {
+pub fn saw(apiax: &Apiax, grants: &[&str]) {
     assert_eq!(apiax.grants(), grants);
     assert_eq!(apiax.state(|state| state.reused), 0);
 }
 
 /// The store is the trouble, and the provider has heard nothing of it.
 #[track_caller]
-fn refused(apiax: &Apiax, run: impl FnOnce() -> Output) -> Output {
+pub fn refused(apiax: &Apiax, run: impl FnOnce() -> Output) -> Output {
     let heard = apiax.server.count();
     let output = run().fails(7);
     assert_eq!(apiax.server.count(), heard, "something was sent: {output}");
@@ -88,7 +89,7 @@ fn a_session_in_a_vault_serves_every_machine_that_may_read_it() {
 }
 
 /// `count` processes on four machines find that the token has expired.
-fn renewed_once_by(count: usize, begin: impl FnOnce(&Apiax) -> Vec<Sandbox>) {
+pub fn renewed_once_by(count: usize, begin: impl FnOnce(&Apiax) -> Vec<Sandbox>) {
     let apiax = Apiax::start();
     apiax.state(|state| state.life = 1);
     let machines = begin(&apiax);

@@ -2,6 +2,7 @@
 
 use super::prompt;
 use crate::base::error::Error;
+use crate::cmd::quoted;
 use crate::host::Host;
 use crate::profile::{Profile, Source};
 use crate::provider::Grant;
@@ -27,14 +28,6 @@ pub(super) fn without_name(host: &Host) -> String {
         let was_name = std::mem::replace(&mut is_name, *word == "--as");
         !(was_name || is_name || word.to_str().is_some_and(|word| word.starts_with("--as=")))
     }))
-}
-
-fn quoted<'w>(words: impl Iterator<Item = &'w OsString>) -> String {
-    let quoted = words.map(|word| {
-        let word = word.to_string_lossy();
-        shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or_default()
-    });
-    std::iter::once("tok".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// `error` with the command of this login as its hint, where it has none.

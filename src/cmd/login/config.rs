@@ -1,6 +1,7 @@
 //! What a login writes into the config.
 
-use crate::cmd::{Context, config_file};
+use crate::cmd::Context;
+use crate::cmd::config_file::{self, Held};
 use crate::oauth::resource::config_host;
 use crate::profile::config::{self, Edit, PlainValue};
 use crate::profile::{Profile, Source};
@@ -37,7 +38,14 @@ pub(super) fn check_config(context: &Context, name: &str, edit: &Edit) -> Result
     config_file::check(context, &|path, text| config::edit(path, text, name, edit))
 }
 
-/// Writes the config, one login at a time: the change is made to the text of now.
-pub(super) fn write_config(context: &mut Context, name: &str, edit: &Edit) -> Result<()> {
-    config_file::write(context, &|path, text| config::edit(path, text, name, edit)).map(drop)
+/// Finds out the same again where the config may have changed since, and keeps other calls from changing it.
+pub(super) fn hold_config(context: &mut Context, name: &str, edit: &Edit) -> Result<Held> {
+    let held = config_file::hold(context)?;
+    check_config(context, name, edit)?;
+    Ok(held)
+}
+
+/// Writes the config: the change is made to the text of now.
+pub(super) fn write_config(context: &Context, held: &Held, name: &str, edit: &Edit) -> Result<()> {
+    config_file::write(context, held, &|path, text| config::edit(path, text, name, edit)).map(drop)
 }

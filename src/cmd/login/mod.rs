@@ -35,13 +35,14 @@ use crate::session::plan;
 use crate::session::refresh;
 use crate::session::shared;
 use crate::storage::choice::StoreChoice;
+use crate::system::signals::Stake;
 use crate::token::credentials::{Credentials, Session};
 use account::{Replaced, Wish};
 use anyhow::Result;
 use ask::{Asked, Attempt, ask, ask_with};
 use client::{Client, Situation};
 use command::{or_again, same_command, with_target, without_name};
-use config::{check_config, edit, write_config};
+use config::{check_config, edit, hold_config, write_config};
 use keep::Login;
 use poll::wait;
 use prompt::{cannot_ask, prompt, prompt_again};
@@ -340,6 +341,14 @@ fn with_client(
         token => token,
     };
     opened.follow_newcomer(context.host, &name)?;
+    // What would end the login between the store and the config is met before: a person may have been away for minutes. A
+    // refresh token that was spent is not lost to it.
+    let config = match hold_config(context, &name, &edit) {
+        Err(error) if !is_refresh => return Err(error),
+        config => config,
+    };
+    // Both or neither of them.
+    let whole = crate::system::signals::hold(Stake::Session);
     let obsolete = client::keep(context, profile, client)?;
     let credentials = login.credentials(&opened.credentials);
     if let Err(trouble) = opened.write(&name, credentials) {
@@ -350,7 +359,8 @@ fn with_client(
     }
     drop(record);
     let token = token?;
-    write_config(context, &name, &edit)?;
+    write_config(context, &config?, &name, &edit)?;
+    drop(whole);
     login.cache_and_index(context, &opened, &token)?;
     client::note(context.host, &opened, profile, client);
     shared::share(&mut opened, profile, &login.known, &token);

@@ -1,6 +1,6 @@
 //! `tok login NAME --move-to STORE`: carries a session over to another store, without a new login.
 
-use super::config::{check_config, write_config};
+use super::config::{check_config, hold_config, write_config};
 use crate::base::error::{Error, Kind};
 use crate::cmd::Context;
 use crate::profile::config::Edit;
@@ -55,6 +55,7 @@ pub(super) fn run(context: &mut Context, name: &str, to: &str) -> Result<()> {
             .hint(format!("remove that one first: TOK_STORE={to} tok logout {name}"))
             .into());
     }
+    let config = hold_config(context, name, &edit)?;
     let hold = hold(Stake::Session);
     let of = |store: &StoreChoice, trouble: StoreError| store_error_of(store, name, &trouble);
     let mut tries = 0;
@@ -72,7 +73,7 @@ pub(super) fn run(context: &mut Context, name: &str, to: &str) -> Result<()> {
             return Err(of(&from, StoreError { trouble: StoreErrorKind::Unreachable, why }).into());
         }
     }
-    write_config(context, name, &edit)?;
+    write_config(context, &config, name, &edit)?;
     for index in old.indexes(context.host, name) {
         index.update(|entry| entry.store = to.to_string());
     }

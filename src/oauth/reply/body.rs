@@ -2,6 +2,7 @@
 //! [`Damaged`] recovers what it can, for the message of a refusal.
 
 use super::xml;
+use crate::base::json::has_repeated_names;
 use crate::provider::BodyFormat;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -17,8 +18,18 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// Reads `bytes` as `format` says.
+    /// Reads `bytes` as `format` says. Of two fields with one name, it would be anyone's guess which is the token.
     pub(super) fn parse(format: BodyFormat, bytes: &[u8]) -> Body {
+        match (Body::lenient(format, bytes), std::str::from_utf8(bytes)) {
+            (Body::Parsed(_), Ok(text)) if has_repeated_names(called_with(text.trim()).unwrap_or(text)) => {
+                Body::Unreadable("a name appears twice in one of its objects".into())
+            }
+            (body, _) => body,
+        }
+    }
+
+    /// The same for what is no token: of two fields with one name, the last is taken.
+    pub(super) fn lenient(format: BodyFormat, bytes: &[u8]) -> Body {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Body::Unreadable("it is not UTF-8".into());
         };

@@ -210,7 +210,7 @@ pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, 
 /// # Errors
 /// What it is instead.
 pub fn document(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    match Body::parse(BodyFormat::Json, bytes) {
+    match Body::lenient(BodyFormat::Json, bytes) {
         Body::Parsed(Value::Object(object)) => Ok(object),
         Body::Parsed(_) | Body::Text(_) => Err("it is not a JSON object".into()),
         Body::Unreadable(why) => Err(why),

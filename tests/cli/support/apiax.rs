@@ -70,6 +70,11 @@ pub struct Apiax {
 impl Apiax {
     /// Starts it: strict rotation, half an hour, in seconds.
     pub fn start() -> Apiax {
+        Apiax::start_as(|answer| Server::new(answer))
+    }
+
+    /// The same as a server of another kind.
+    pub fn start_as(serve: impl FnOnce(Box<dyn Fn(&Received) -> Reply + Send + Sync>) -> Server) -> Apiax {
         let state = Arc::new(Mutex::new(State {
             client_id: "integration-api".into(),
             expiry: Expiry::Seconds,
@@ -82,7 +87,7 @@ impl Apiax {
         }));
         let breaches = Arc::new(Breaches::default());
         let (its_state, its_breaches) = (state.clone(), breaches.clone());
-        let server = Server::new(move |request| answer(&mut lock(&its_state), &its_breaches, request));
+        let server = serve(Box::new(move |request| answer(&mut lock(&its_state), &its_breaches, request)));
         Apiax { server, state, breaches }
     }
 

@@ -13,6 +13,7 @@ pub mod keyring;
 mod messages;
 pub mod openbao;
 pub mod purewl;
+pub mod relay;
 pub mod server;
 pub mod terminal;
 pub mod xcover;

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -127,6 +127,9 @@ pub fn members(bytes: &[u8]) -> Result<Vec<(String, Value)>, String> {
     Ok(members.0)
 }
 
+/// Where a server stands, unless a test has others in mind.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// How the bytes of a reply go out.
 #[derive(Clone, Debug)]
 enum Manner {
@@ -140,6 +143,8 @@ enum Manner {
     Raw(Vec<u8>),
     /// Nothing: the connection is closed.
     Nothing,
+    /// Nothing: the connection is reset.
+    Reset,
 }
 
 /// A reply.
@@ -204,6 +209,13 @@ impl Reply {
         reply
     }
 
+    /// The connection is reset without a word, as by a host that was started anew.
+    pub fn reset() -> Reply {
+        let mut reply = Reply::new(200, "text/plain", "");
+        reply.manner = Manner::Reset;
+        reply
+    }
+
     /// Adds a header line.
     pub fn header(mut self, name: &str, value: &str) -> Reply {
         self.headers.push((name.into(), value.into()));
@@ -242,7 +254,7 @@ impl Reply {
         }
         let length = self.length.unwrap_or(self.body.len());
         match self.manner {
-            Manner::Nothing => return Ok(()),
+            Manner::Nothing | Manner::Reset => return Ok(()),
             Manner::Endless => head.push_str("Connection: close\r\n\r\n"),
             _ => head.push_str(&format!("Content-Length: {length}\r\nConnection: close\r\n\r\n")),
         }
@@ -290,7 +302,8 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    fn pass(&self) {
+    /// Waits until it is open.
+    pub fn pass(&self) {
         let guard = lock(&self.0.0);
         drop(self.0.1.wait_timeout_while(guard, LIMIT, |open| !*open));
     }
@@ -320,6 +333,7 @@ struct Shared {
 /// A server on loopback, on a port of its own, until it is dropped.
 pub struct Server {
     shared: Arc<Shared>,
+    address: IpAddr,
     port: u16,
     scheme: &'static str,
     ca: Option<tempfile::NamedTempFile>,
@@ -328,7 +342,7 @@ pub struct Server {
 impl Server {
     /// Answers with what the handler says.
     pub fn new(handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Server {
-        Server::start(Box::new(handler), None)
+        Server::start(LOOPBACK, Box::new(handler), None)
     }
 
     /// Answers everything in the same way.
@@ -366,15 +380,24 @@ impl Server {
 
     /// The same with another certificate.
     pub fn tls_as(certified: Certified, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Server {
+        Server::tls_at(LOOPBACK, certified, handler)
+    }
+
+    /// The same at another address of this network namespace.
+    pub fn tls_at(
+        address: IpAddr,
+        certified: Certified,
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Server {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(certified.ca.as_bytes()).expect("the CA");
-        let mut server = Server::start(Box::new(handler), Some(certified.config));
+        let mut server = Server::start(address, Box::new(handler), Some(certified.config));
         server.ca = Some(file);
         server
     }
 
-    fn start(handler: Handler, tls: Option<Arc<rustls::ServerConfig>>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+    fn start(address: IpAddr, handler: Handler, tls: Option<Arc<rustls::ServerConfig>>) -> Server {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
         let port = listener.local_addr().expect("its address").port();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
@@ -400,12 +423,12 @@ impl Server {
                 std::thread::spawn(move || shared.connection(stream));
             }
         });
-        Server { shared, port, scheme, ca: None }
+        Server { shared, address, port, scheme, ca: None }
     }
 
     /// Where it stands.
     pub fn url(&self) -> String {
-        format!("{}://127.0.0.1:{}", self.scheme, self.port)
+        format!("{}://{}:{}", self.scheme, self.address, self.port)
     }
 
     /// Its port.
@@ -489,7 +512,7 @@ impl Drop for Server {
         if let Some(gate) = lock(&self.shared.gate).as_ref() {
             gate.open();
         }
-        let _ = TcpStream::connect(("127.0.0.1", self.port)); // wakes the thread that accepts
+        let _ = TcpStream::connect((self.address, self.port)); // wakes the thread that accepts
     }
 }
 
@@ -522,6 +545,11 @@ impl Shared {
         }
         lock(&self.sent).push(Instant::now());
         self.answered.notify_all();
+        if let Manner::Reset = reply.manner {
+            // Closed with nothing lingering, it ends with a reset.
+            let _ = rustix::net::sockopt::set_socket_linger(&raw, Some(Duration::ZERO));
+            return;
+        }
         let _ = reply.send(&mut stream, &self.stop);
         drop(stream);
         let _ = raw.shutdown(Shutdown::Both);
@@ -565,7 +593,10 @@ fn read_request(stream: &mut dyn Stream) -> Option<Received> {
 
 /// A certificate with its key, and the CA behind it.
 pub struct Certified {
-    ca: String,
+    /// The CA, PEM.
+    pub ca: String,
+    /// The certificate and its key, PEM: for a server that is a program of its own.
+    pub pem: (String, String),
     config: Arc<rustls::ServerConfig>,
 }
 
@@ -591,13 +622,14 @@ impl Certified {
         params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &issuer).expect("a certificate");
-        Certified { ca: ca.pem(), config: config(leaf.der(), &key) }
+        Certified { ca: ca.pem(), pem: (leaf.pem(), key.serialize_pem()), config: config(leaf.der(), &key) }
     }
 
     /// For these names, and nobody is let in who does not show the certificate `client`, which vouches for itself.
     pub fn demanding(names: &[&str], client: &CertificateDer<'_>) -> Certified {
         let key = KeyPair::generate().expect("a key");
         let leaf = leaf(names).self_signed(&key).expect("a certificate");
+        let pem = (leaf.pem(), key.serialize_pem());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(OneClient { client: client.to_vec(), provider: provider.clone() });
         let chain = vec![CertificateDer::from(leaf.der().to_vec())];
@@ -608,14 +640,14 @@ impl Certified {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .expect("a server");
-        Certified { ca: leaf.pem(), config: Arc::new(config) }
+        Certified { ca: leaf.pem(), pem, config: Arc::new(config) }
     }
 
     /// For these names, signed by nobody else.
     pub fn self_signed(names: &[&str]) -> Certified {
         let key = KeyPair::generate().expect("a key");
         let leaf = leaf(names).self_signed(&key).expect("a certificate");
-        Certified { ca: leaf.pem(), config: config(leaf.der(), &key) }
+        Certified { ca: leaf.pem(), pem: (leaf.pem(), key.serialize_pem()), config: config(leaf.der(), &key) }
     }
 }
 
