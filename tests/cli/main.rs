@@ -79,6 +79,7 @@ mod registries;
 mod renews_itself;
 mod replies;
 mod schema;
+mod scope_lists;
 mod settings_in_force;
 mod setup;
 mod shared_faults;

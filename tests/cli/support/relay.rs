@@ -277,7 +277,8 @@ impl State {
             _ => return Act::Other,
         }
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let entry: Value = body["data"]["entry"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let entry: Value =
+            body["data"]["entry"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
         let write = text(&entry["write"]);
         let is_new = self.generations.insert((text(&entry["login"]), entry["generation"].as_u64().unwrap_or(0)));
