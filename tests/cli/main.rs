@@ -36,6 +36,7 @@ mod exit_status;
 mod faults;
 mod files_of_others;
 mod first_hour;
+mod fleet;
 mod flows;
 mod flows_clients;
 mod flows_device;

@@ -111,17 +111,26 @@ impl VaultStore {
 
     /// Sends it with this call's token.
     fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, StoreError> {
-        if self.token.is_none() {
+        let is_new = self.token.is_none();
+        if is_new {
             self.token = Some(self.log_in()?);
         }
-        let request = self.request(method, path, body)?;
-        self.send(&request, path)
+        let mut reply = self.ask(&self.request(method, path, body)?)?;
+        // A token may run out while the provider is waited for; a login brings another, or its file has one.
+        if reply.status == 403
+            && !is_new
+            && let Ok(another) = self.log_in()
+            && self.token.as_ref().is_none_or(|(token, _)| token.expose() != another.0.expose())
+        {
+            self.token = Some(another);
+            reply = self.ask(&self.request(method, path, body)?)?;
+        }
+        self.read_reply(&reply, path)
     }
 
-    /// Sends it, as often as the vault asks for another try; `path` is what it is about.
-    fn send(&self, request: &Request, path: &str) -> Result<Answer, StoreError> {
-        let reply = self.network.ask(request, &|reply| is_for_now(reply.status), &trouble_for_now)?;
-        self.read_reply(&reply, path)
+    /// Sends it, as often as the vault asks for another try.
+    fn ask(&self, request: &Request) -> Result<Response, StoreError> {
+        self.network.ask(request, &|reply| is_for_now(reply.status), &trouble_for_now)
     }
 
     fn read_reply(&self, reply: &Response, path: &str) -> Result<Answer, StoreError> {
@@ -176,10 +185,16 @@ impl VaultStore {
         let body = json!({ role: first.expose(), names[1]: second.expose() });
         let login = format!("auth/{}/login", path(&mount));
         let request = self.request(Method::Post, &login, Some(&body))?;
-        let answer = self.send(&request, &login).map_err(|error| match error.trouble {
-            StoreErrorKind::Unreachable => error,
-            _ => StoreError { why: format!("login by {auth} failed (role, {}): {}", names[1], error.why), ..error },
-        })?;
+        let answer =
+            self.ask(&request).and_then(|reply| self.read_reply(&reply, &login)).map_err(|error| {
+                match error.trouble {
+                    StoreErrorKind::Unreachable => error,
+                    _ => StoreError {
+                        why: format!("login by {auth} failed (role, {}): {}", names[1], error.why),
+                        ..error
+                    },
+                }
+            })?;
         let token = match &answer {
             Answer::Body(body, _) => body.pointer("/auth/client_token").and_then(Value::as_str),
             _ => None,
@@ -274,7 +289,9 @@ impl SharedStore for VaultStore {
                 _ => Ok(Put::Unknown(self.error(StoreErrorKind::Refused, "the reply to a write names no version"))),
             },
             Ok(Answer::NotFound(_)) => Err(self.error(StoreErrorKind::Missing, "no such mount")),
-            Err(error) if error.trouble == StoreErrorKind::Unreachable => Ok(Put::Unknown(error)),
+            Err(error) if matches!(error.trouble, StoreErrorKind::Unreachable | StoreErrorKind::Corrupt) => {
+                Ok(Put::Unknown(error))
+            }
             Err(error) => Err(error),
         }
     }
