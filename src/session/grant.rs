@@ -161,8 +161,10 @@ pub fn request(
     identity.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, identity, &inputs)?;
-    // A session for scopes of this call alone would answer calls that ask for others.
-    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
+    // A session for scopes of this call alone, in whichever list, would answer calls that ask for others.
+    let is_list = |name: &str| profile.param(name).is_some_and(|param| param.list);
+    let for_this_call =
+        profile.given.iter().any(|(name, given)| given.source == profile::Source::Flag && is_list(name));
     let is_kept = !apart && !for_this_call && opened.is_usable() && profile.provider.refresh.is_some();
     let session = issued.refresh_token.clone().filter(|_| is_kept).map(|refresh_token| Session {
         refresh_token,

@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// What the API server holds, and whom it lets do what.
-struct State {
+pub struct State {
     secrets: BTreeMap<String, Value>,
     version: u64,
     /// Of the one who is let in; empty: by a certificate alone.
-    token: String,
+    pub token: String,
     /// What may be done with a Secret that is there.
-    verbs: Vec<&'static str>,
+    pub verbs: Vec<String>,
     /// In the place of the replies to writes.
     odd: Option<Reply>,
     /// In the place of all replies.
@@ -28,8 +28,9 @@ struct State {
     has_namespace: bool,
 }
 
-struct Cluster {
-    server: Server,
+/// A cluster's API server.
+pub struct Cluster {
+    pub server: Server,
     state: Arc<Mutex<State>>,
 }
 
@@ -53,7 +54,7 @@ fn answer(state: &mut State, request: &Received) -> Reply {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     if request.path().ends_with("/selfsubjectaccessreviews") {
         let verb = body["spec"]["resourceAttributes"]["verb"].as_str().unwrap();
-        let allowed = state.verbs.contains(&verb);
+        let allowed = state.verbs.iter().any(|one| one == verb);
         return Reply::json(201, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}));
     }
     let name = request.path().strip_prefix(SECRETS).expect("a Secret").trim_start_matches('/').to_string();
@@ -63,7 +64,7 @@ fn answer(state: &mut State, request: &Received) -> Reply {
         "POST" => "create",
         _ => "delete",
     };
-    if !state.verbs.contains(&verb) {
+    if !state.verbs.iter().any(|one| one == verb) {
         return status(403, "Forbidden", &format!("secrets \"{name}\" is forbidden: User \"job\" cannot {verb} it"));
     }
     if let (Some(odd), true) = (&state.odd, verb != "get") {
@@ -110,7 +111,7 @@ fn stamp(state: &mut State, new: &mut Value) {
 }
 
 impl Cluster {
-    fn start() -> Cluster {
+    pub fn start() -> Cluster {
         Cluster::start_as(Certified::new(&["localhost", "127.0.0.1"], false))
     }
 
@@ -119,7 +120,7 @@ impl Cluster {
             secrets: BTreeMap::new(),
             version: 40,
             token: format!("k8s-{CANARY}"),
-            verbs: vec!["get", "update", "create", "delete"],
+            verbs: verbs(&["get", "update", "create", "delete"]),
             odd: None,
             page: None,
             has_namespace: true,
@@ -128,7 +129,7 @@ impl Cluster {
         Cluster { server: Server::tls_as(certified, move |request| answer(&mut lock(&theirs), request)), state }
     }
 
-    fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+    pub fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
         with(&mut lock(&self.state))
     }
 
@@ -141,7 +142,7 @@ impl Cluster {
     }
 
     /// A machine whose kubectl has this user.
-    fn machine(&self, apiax: &Apiax, user: &Value) -> Sandbox {
+    pub fn machine(&self, apiax: &Apiax, user: &Value) -> Sandbox {
         let mut sandbox = apiax.sandbox();
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
@@ -155,9 +156,13 @@ impl Cluster {
         sandbox
     }
 
-    fn token(&self) -> Value {
+    pub fn token(&self) -> Value {
         json!({"token": self.state(|state| state.token.clone())})
     }
+}
+
+fn verbs(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
 }
 
 fn at(number: usize) -> String {
@@ -221,14 +226,14 @@ fn what_rights_do_not_allow_is_found_out_before_anything_is_sent() {
     let sandbox = cluster.machine(&apiax, &cluster.token());
     let password = sandbox.file_arg("password", apiax::password());
     let login = ["login", "apiax", "password", "--username", apiax::USERNAME, "--password-file", &password];
-    cluster.state(|state| state.verbs = vec!["get", "update"]);
+    cluster.state(|state| state.verbs = verbs(&["get", "update"]));
     refused(&apiax, || sandbox.tok(login).run()).says("create");
-    cluster.state(|state| state.verbs.push("create"));
+    cluster.state(|state| state.verbs.push("create".into()));
     sandbox.tok(login).run().prints("");
     // From here on the rights to this one Secret are enough.
-    cluster.state(|state| state.verbs = vec!["get", "update"]);
+    cluster.state(|state| state.verbs = verbs(&["get", "update"]));
     sandbox.run("get apiax --fresh").silent().prints(&at(2));
-    cluster.state(|state| state.verbs = vec!["get"]);
+    cluster.state(|state| state.verbs = verbs(&["get"]));
     refused(&apiax, || sandbox.run("get apiax --fresh")).says("cannot update");
     cluster.state(|state| state.token = "another".into());
     refused(&apiax, || sandbox.run("get apiax --fresh")).says("the context test of kubectl");

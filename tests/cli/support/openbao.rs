@@ -53,7 +53,7 @@ impl OpenBao {
         // A port that was free may be taken by another test's server.
         let mut last = String::new();
         for _ in 0..5 {
-            match OpenBao::try_start(&program) {
+            match OpenBao::try_start(&program, "", &[]) {
                 Ok(started) => return Ok(started),
                 Err(why) => last = why,
             }
@@ -61,15 +61,19 @@ impl OpenBao {
         panic!("OpenBao does not start: {last}")
     }
 
-    fn try_start(program: &Path) -> Result<OpenBao, String> {
+    /// The same with a config beside what dev mode has, and variables, at one port that may be taken.
+    pub fn try_start(program: &Path, config: &str, env: &[(&str, &str)]) -> Result<OpenBao, String> {
         let folder = tempfile::Builder::new().prefix("bao-").tempdir().expect("a folder");
         let (tls, port) = (folder.path().join("tls"), free_port());
         std::fs::create_dir(&tls).expect("a folder");
         let log = std::fs::File::create(folder.path().join("log")).expect("a file");
+        std::fs::write(folder.path().join("config.hcl"), config).expect("a file");
         let mut command = Command::new(program);
         command.args(["server", "-dev", "-dev-no-store-token", "-dev-tls"]);
         command.arg(format!("-dev-root-token-id={}", root())).arg(format!("-dev-tls-cert-dir={}", tls.display()));
-        command.arg(format!("-dev-listen-address=127.0.0.1:{port}")).env_clear().env("HOME", folder.path());
+        command.arg(format!("-dev-listen-address=127.0.0.1:{port}"));
+        command.arg(format!("-config={}", folder.path().join("config.hcl").display()));
+        command.env_clear().env("HOME", folder.path()).envs(env.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let started = OpenBao {
             address: format!("https://127.0.0.1:{port}"),
