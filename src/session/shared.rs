@@ -21,7 +21,7 @@ use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::signals::{Stake, hold};
 use crate::token::Token;
 use crate::token::credentials::Credentials;
-use crate::token::shared::{Ended, Lease};
+use crate::token::shared::Ended;
 use anyhow::Result;
 use entry::{Sought, held, held_or_new};
 use request::{Beat, Came, Times, send};
@@ -86,8 +86,9 @@ pub fn renew(
     let mut until = clock.deadline;
     // The entry that was read last, while the store could be read.
     let mut last: Option<Held<Option<Version>>> = None;
-    // Who was seen to renew the session, until that is said.
-    let mut holder: Option<Lease> = opened.lease.clone();
+    // Whether it was said which machine is waited for.
+    let mut is_said = false;
+    let busy = if spends { "is renewing the session" } else { "is getting a token" };
     loop {
         let mut sought = Sought { wanted, answers, now: clock.now(), started: clock.started };
         let step = renewal.next(told, since(clock.instant()), &mut sought);
@@ -153,11 +154,17 @@ pub fn renew(
                 }
             }
             Step::Sleep(wait) => {
-                if let Some(lease) = holder.take() {
+                if own.is_none() {
+                    // Whoever waits has nothing that a signal could lose.
+                    holds = None;
+                }
+                let other = last.as_ref().and_then(|held| held.entry.lease.as_ref()).filter(|_| own.is_none());
+                if let (Some(lease), false) = (other, is_said) {
                     let who = format!("{} (process {})", escape_to(&lease.host, 80), lease.pid);
+                    is_said = true;
                     match host.terminal.verbose {
                         0 => host.terminal.tell(&format!("{}: waiting for {who}…", profile.name)),
-                        _ => host.terminal.detail(&format!("{}: {who} is renewing the session; waiting", profile.name)),
+                        _ => host.terminal.detail(&format!("{}: {who} {busy}; waiting", profile.name)),
                     }
                 }
                 clock.sleep(wait);
@@ -202,13 +209,11 @@ pub fn renew(
                             StoreError { trouble: StoreErrorKind::Unreachable, why: "no answer in time".into() };
                         Err(store_error(profile, &trouble.unwrap_or(unknown)).into())
                     }
-                    Err(Undone::Busy(who)) => Err(Error::new(
-                        Kind::Unavailable,
-                        format!("{who} is renewing the session"),
-                        "it did not finish in time",
-                    )
-                    .hint("try again later, or wait longer with --timeout")
-                    .into()),
+                    Err(Undone::Busy(who)) => {
+                        Err(Error::new(Kind::Unavailable, format!("{who} {busy}"), "it did not finish in time")
+                            .hint("try again later, or wait longer with --timeout")
+                            .into())
+                    }
                     Ok(found) => Ok(found),
                 };
             }

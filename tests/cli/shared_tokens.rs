@@ -190,6 +190,12 @@ fn a_provider_that_refuses_or_a_machine_that_dies_holds_nobody_up() {
     let (mut entry, _) = vault.entry("xcover");
     entry["lease"] = json!({"id": "l", "host": "runner-7", "pid": 5, "seconds": 1});
     vault.put("xcover", &entry.to_string());
+    let running = json!({"id": "l", "host": "runner-7", "pid": 5, "seconds": 60});
+    let (mut other, _) = vault.entry("xcover");
+    other["lease"] = running;
+    vault.put("xcover", &other.to_string());
+    good.run("get xcover --fresh --timeout 2s").fails(6).says("runner-7 is getting a token");
+    vault.put("xcover", &entry.to_string());
     let second = good.run("get xcover --fresh -v").ok().says("runner-7 (process 5)").line();
     assert_ne!(first, second);
     assert_eq!(vault.entry("xcover").0.get("lease"), None);

@@ -302,5 +302,5 @@ fn a_grant_is_run_once_and_again_only_after_a_crash() {
     }
     assert_eq!(grants(2, Faults { crashes: 0, lost: 2 }), 1);
     assert_eq!(grants(2, Faults { crashes: 1, lost: 0 }), 2);
-    assert_eq!(grants(3, Faults { crashes: 1, lost: 1 }), 2);
+    assert_eq!(grants(2, Faults { crashes: 1, lost: 1 }), 2);
 }
