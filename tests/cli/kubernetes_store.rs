@@ -38,6 +38,10 @@ fn status(code: u16, reason: &str, message: &str) -> Reply {
 }
 
 fn answer(state: &mut State, request: &Received) -> Reply {
+    // Some a kubectl asks first, to be as old as the server.
+    if request.path() == "/version" {
+        return Reply::json(200, json!({"major": "1", "minor": "20", "gitVersion": "v1.20.2"}));
+    }
     if request.header("authorization") != Some(&format!("Bearer {}", state.token)) {
         return status(401, "Unauthorized", "Unauthorized");
     }
@@ -47,7 +51,7 @@ fn answer(state: &mut State, request: &Received) -> Reply {
         let allowed = state.verbs.iter().any(|one| one == verb);
         return Reply::json(201, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}));
     }
-    let name = request.path().strip_prefix(SECRETS).expect("a Secret").trim_start_matches('/').to_string();
+    let name = request.path().strip_prefix(SECRETS).unwrap_or_else(|| panic!("not a Secret: {} {}", request.method, request.target)).trim_start_matches('/').to_string();
     let verb = match request.method.as_str() {
         "GET" => "get",
         "PUT" => "update",

@@ -3,7 +3,7 @@
 
 use super::server::lock;
 use super::{CANARY, Sandbox, full_sweeps, until};
-use crate::child::{Program, Start};
+use crate::child::{LIMIT_OF_A_SERVICE, Program};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl OpenBao {
         let started = OpenBao {
             address: format!("https://127.0.0.1:{port}"),
             ca: Some(tls.join("vault-ca.pem")),
-            program: Mutex::new(command.start().map_err(|error| error.to_string())?),
+            program: Mutex::new(Program::start(&mut command, LIMIT_OF_A_SERVICE).map_err(|error| error.to_string())?),
             folder,
         };
         let mut ended = None;
