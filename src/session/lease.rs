@@ -17,11 +17,11 @@ pub const LEASE_WITHIN_GRACE: Duration = Duration::from_secs(8);
 /// How long a reply is waited for at least: the token may be spent.
 pub const REPLY: Duration = Duration::from_secs(60);
 /// How long a reply that is in is tried to be stored.
-const KEEP: Duration = Duration::from_secs(60);
+pub const KEEP: Duration = Duration::from_secs(60);
 /// How long a refusal waits for a late result of the machine that the lease was taken from.
-const LATE: Duration = Duration::from_secs(4);
+pub const LATE: Duration = Duration::from_secs(4);
 /// How long the store is left alone between two looks for the same, or after it failed.
-const AGAIN: Duration = Duration::from_millis(500);
+pub const AGAIN: Duration = Duration::from_millis(500);
 /// The first wait for another machine's lease, and the longest.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -63,7 +63,7 @@ pub enum Step<V> {
     Sleep(Duration),
     /// Send the session's refresh token, unless that begins after `not_after` ([`Told::NotSent`]); wait for the reply for
     /// `reply`, and meanwhile write `held` again over `over` each third of the lease, each time with another
-    /// [`SharedEntry::write`], until such a write fails.
+    /// [`SharedEntry::write`], until the lease is another's.
     Send {
         /// The entry that holds the session and this call's lease.
         held: Box<SharedEntry>,

@@ -14,7 +14,7 @@ use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
 use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
 use crate::session::kept;
-use crate::session::lease::{Asked, Caller, Held, Outcome, Renewal, Seen, Step, Told, Written};
+use crate::session::lease::{AGAIN, Asked, Caller, Held, KEEP, LATE, Outcome, Renewal, Seen, Step, Told, Written};
 use crate::session::limits;
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::refresh::{asks_for_more, same_person};
@@ -24,13 +24,14 @@ use crate::storage::secrets::shared::{Over, Put, SharedStore, Version, Versioned
 use crate::storage::secrets::{StoreError, StoreErrorKind};
 use crate::system::http::{Events, Head};
 use crate::system::signals::{Stake, hold};
-use crate::token::credentials::Session;
+use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::CurrentIdentity;
 use crate::token::shared::{Ended, Lease, MOST_TOKENS, SharedEntry, SharedToken};
 use crate::token::{Expires, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is wanted of a token in the entry.
@@ -130,6 +131,7 @@ pub fn renew(
     let Some(rules) = &profile.provider.refresh else { return Ok(None) };
     let begun = host.clock.instant();
     let clock = host.clock.clone();
+    let Some(mut store) = opened.shared().map(|store| store.another(clock.deadline)) else { return Ok(None) };
     let since = |at: Instant| at.saturating_duration_since(begun);
     let caller = Caller {
         host: crate::system::machine::name(),
@@ -141,7 +143,13 @@ pub fn renew(
     let mut told = Told::Begin;
     let mut failure: Option<anyhow::Error> = None;
     let mut trouble: Option<StoreError> = None;
-    let mut own: Option<(Token, Issued)> = None;
+    // Once the time is over, nothing is answered any more: what was wrong before says more.
+    let note = |trouble: &mut Option<StoreError>, error: StoreError| {
+        if trouble.is_none() || clock.instant() < clock.deadline {
+            *trouble = Some(error);
+        }
+    };
+    let mut own: Option<Own> = None;
     let mut holds = None;
     // The entry that was read last, while the store could be read.
     let mut last: Option<Held<Version>> = None;
@@ -150,7 +158,6 @@ pub fn renew(
     loop {
         let mut sought = Sought { wanted, answers, now: clock.now(), started: clock.started };
         let step = renewal.next(told, since(clock.instant()), &mut sought);
-        let Some(store) = opened.shared() else { return Ok(None) };
         told = match step {
             Step::Read => match store.read(&profile.name).and_then(held) {
                 Ok(held) => {
@@ -163,12 +170,12 @@ pub fn renew(
                         && clock.instant() >= clock.deadline
                         && last.is_some() =>
                 {
-                    trouble = Some(error);
+                    note(&mut trouble, error);
                     Told::Read(last.take().map(Box::new))
                 }
                 Err(error) if error.trouble == StoreErrorKind::Unreachable => {
                     last = None;
-                    trouble = Some(error);
+                    note(&mut trouble, error);
                     Told::Unreadable
                 }
                 Err(error) => return Err(store_error(profile, &error).into()),
@@ -185,13 +192,13 @@ pub fn renew(
                     Ok(Put::Done(version)) => Told::Written(Written::Done(version)),
                     Ok(Put::Lost) => Told::Written(Written::Lost),
                     Ok(Put::Unknown(error)) => {
-                        trouble = Some(error);
+                        note(&mut trouble, error);
                         Told::Written(Written::Unknown)
                     }
                     // The store takes no lease, and so would take no new token.
                     Err(error) if own.is_none() => return Err(store_error(profile, &error).into()),
                     Err(error) => {
-                        trouble = Some(error);
+                        note(&mut trouble, error);
                         Told::Written(Written::Unknown)
                     }
                 }
@@ -213,15 +220,20 @@ pub fn renew(
                     is_sent: false,
                     status: None,
                 };
-                let lease =
-                    Beat { store: store.another(clock.instant() + reply * 2), every: renewal.lease() / 3, over };
-                let (came, version) = beside(lease, &profile.name, &held, || send(host, wanted, &held, secrets, watch));
-                if let Some(version) = version {
-                    renewal.renewed(version);
-                }
+                let lease = Beat {
+                    store: store.another(clock.deadline),
+                    profile: profile.name.clone(),
+                    held: (*held).clone(),
+                    every: renewal.lease() / 3,
+                };
+                let (came, version) = lease.beside(over, || send(host, wanted, &held, secrets, watch));
+                renewal.renewed(version);
+                let least = if matches!(came, Ok(Came::Token(..))) { KEEP } else { LATE };
+                // What the reply leads to has time beyond the deadline of the call.
+                store = store.another(clock.deadline.max(clock.instant() + least));
                 match came? {
                     Came::Token(token, issued, entry) => {
-                        own = Some((*token, *issued));
+                        own = Some(Own { token: *token, issued: *issued, credentials: entry.credentials.clone() });
                         Told::Issued(entry)
                     }
                     Came::Not(told, error) => {
@@ -265,34 +277,54 @@ fn held(read: Versioned) -> Result<Option<Held<Version>>, StoreError> {
 /// A lease that is renewed while something else is waited for.
 struct Beat {
     store: Box<dyn SharedStore>,
+    profile: String,
+    /// The entry with the lease.
+    held: SharedEntry,
     every: Duration,
-    over: Version,
 }
 
-/// Does `work`, and meanwhile writes `entry` again and again over the version that is known, until that fails. The version
-/// that was written last, if any was.
-fn beside<T>(beat: Beat, profile: &str, entry: &SharedEntry, work: impl FnOnce() -> T) -> (T, Option<Version>) {
-    let Beat { mut store, every, mut over } = beat;
-    let (done, wait) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let renewing = scope.spawn(move || {
-            let (mut last, began) = (None, Instant::now());
-            while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(every) {
-                let renewed = SharedEntry { write: digest::random(16), ..entry.aged(began.elapsed()) };
-                match store.write(profile, &renewed.text(), Over::This(Some(&over))) {
-                    Ok(Put::Done(version)) => {
-                        over.clone_from(&version);
-                        last = Some(version);
-                    }
-                    _ => break,
-                }
-            }
-            last
-        });
+impl Beat {
+    /// Does `work`, and meanwhile writes the entry again and again, first over `over`, until the lease is another's. The
+    /// version that is known when the work is done. A write that hangs is not waited for: it is over a version, so that it
+    /// changes nothing that comes later.
+    fn beside<T>(self, over: Version, work: impl FnOnce() -> T) -> (T, Version) {
+        let known = Arc::new(Mutex::new(over));
+        let (done, wait) = mpsc::channel::<()>();
+        let theirs = known.clone();
+        // Without it the lease lasts as long as it does.
+        let _ = std::thread::Builder::new().spawn(move || self.renew(&theirs, &wait));
         let result = work();
         drop(done);
-        (result, renewing.join().unwrap_or_default())
-    })
+        let version = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (result, version)
+    }
+
+    fn renew(mut self, known: &Mutex<Version>, wait: &Receiver<()>) {
+        let (began, mut pause) = (Instant::now(), self.every);
+        while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(pause) {
+            let over = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let entry = SharedEntry { write: digest::random(16), ..self.held.aged(began.elapsed()) };
+            self.store = self.store.another(Instant::now() + self.every);
+            let written = self.store.write(&self.profile, &entry.text(), Over::This(Some(&over)));
+            pause = self.every;
+            let version = match written {
+                Ok(Put::Done(version)) => version,
+                // It may be an earlier write of this lease whose reply was lost.
+                _ => match self.store.read(&self.profile).and_then(held) {
+                    Ok(Some(held)) if held.entry.lease == self.held.lease => {
+                        pause = AGAIN;
+                        held.version
+                    }
+                    Ok(_) => return,
+                    Err(_) => {
+                        pause = AGAIN;
+                        over
+                    }
+                },
+            };
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        }
+    }
 }
 
 /// What came of a request.
@@ -414,6 +446,14 @@ fn take_in(entry: &mut SharedEntry, known: &CurrentIdentity, token: &Token) {
     }
 }
 
+/// What this call's own request brought.
+struct Own {
+    token: Token,
+    issued: Issued,
+    /// What the entry is to hold.
+    credentials: Credentials,
+}
+
 /// Why a renewal brought nothing.
 enum Undone {
     /// The request failed.
@@ -430,7 +470,7 @@ fn finish(
     opened: &mut OpenStore,
     sought: &Sought,
     outcome: Outcome,
-    own: Option<(Token, Issued)>,
+    own: Option<Own>,
 ) -> std::result::Result<Option<(Token, TokenSource)>, Undone> {
     let wanted = sought.wanted;
     let profile = wanted.profile;
@@ -445,13 +485,13 @@ fn finish(
             Ok(Some((token, TokenSource::Cache)))
         }
         Outcome::Renewed { is_kept } => {
-            let Some((token, issued)) = own else { return Err(Undone::Failed) };
+            let Some(Own { token, issued, credentials }) = own else { return Err(Undone::Failed) };
             if !is_kept {
                 host.terminal.insist(&format!("{}: the new refresh token could not be stored", profile.name));
                 host.terminal
                     .insist(&format!("when this access token expires, log in again: tok login {}", profile.name));
             }
-            opened.read(&profile.name);
+            opened.credentials = credentials;
             put(host, wanted, grant, &token);
             index(host, profile, opened, &issued);
             host.terminal.release_messages();

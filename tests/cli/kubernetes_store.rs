@@ -51,7 +51,12 @@ fn answer(state: &mut State, request: &Received) -> Reply {
         let allowed = state.verbs.iter().any(|one| one == verb);
         return Reply::json(201, json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}));
     }
-    let name = request.path().strip_prefix(SECRETS).unwrap_or_else(|| panic!("not a Secret: {} {}", request.method, request.target)).trim_start_matches('/').to_string();
+    let name = request
+        .path()
+        .strip_prefix(SECRETS)
+        .unwrap_or_else(|| panic!("not a Secret: {} {}", request.method, request.target))
+        .trim_start_matches('/')
+        .to_string();
     let verb = match request.method.as_str() {
         "GET" => "get",
         "PUT" => "update",
