@@ -183,12 +183,9 @@ fn a_session_in_a_real_secret_serves_whom_its_role_names() {
     person.run("get apiax --fresh").silent().prints(&format!("{}\n", at(4)));
     let (secret, entry) = cluster.secret();
     assert_eq!((&secret["metadata"]["labels"]["team"], &entry["generation"]), (&json!("reports"), &json!(3)));
-    // The right to create is not theirs (no name can be given with it), nor is another Secret.
-    let password = machines[0].file_arg("password", apiax::password());
-    let login =
-        ["login", "apiax", "password", "--username", apiax::USERNAME, "--password-file", &password, "--as", "other"];
-    refused(&apiax, || machines[0].tok(login).env("TOK_OTHER_BASE_URL", apiax.server.url()).run()).says("create");
-    let others = machines[0].tok(["get", "apiax", "--fresh"]).env("TOK_STORE", "kubernetes:jobs/other-");
+    // Another Secret is not theirs.
+    let others = cluster.machine(&apiax, &cluster.account());
+    let others = others.tok(["get", "apiax"]).env("TOK_STORE", "kubernetes:jobs/other-");
     refused(&apiax, || others.run()).says("other-apiax");
     // One that others may only read is found out before anything is sent.
     cluster.kubectl(&["create", "role", "reads", "-n", "jobs", "--verb=get", "--resource=secrets"]);
@@ -200,7 +197,11 @@ fn a_session_in_a_real_secret_serves_whom_its_role_names() {
     let made: Value = serde_json::from_str(&made).unwrap();
     let reader = cluster.machine(&apiax, made["status"]["token"].as_str().unwrap());
     reader.run("get apiax").silent().prints(&format!("{}\n", at(4)));
-    refused(&apiax, || reader.run("get apiax --fresh")).says("update");
+    refused(&apiax, || reader.run("get apiax --fresh")).says("cannot update");
+    let password = reader.file_arg("password", apiax::password());
+    let login = ["login", "apiax", "password", "--username", apiax::USERNAME, "--password-file", &password];
+    let login = reader.tok(login).args(["--as", "other"]).env("TOK_OTHER_BASE_URL", apiax.server.url());
+    refused(&apiax, || login.run()).says("create");
     refused(&apiax, || cluster.machine(&apiax, "wrong").run("get apiax")).says("the context test of kubectl");
     // The end is everybody's.
     apiax.state(|state| state.alive.clear());
