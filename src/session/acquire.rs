@@ -304,8 +304,10 @@ fn run(
     identity.apart = apart || given_beside_kept(host, profile, opened);
     // Before anything is kept: a token that cannot be used leaves nothing behind.
     let token = cached(profile, grant, &issued, identity, &inputs)?;
-    // A session for scopes of this call alone would answer calls that ask for others.
-    let for_this_call = profile.given.get("scope").is_some_and(|given| given.source == profile::Source::Flag);
+    // A session for scopes of this call alone, in whichever list, would answer calls that ask for others.
+    let is_list = |name: &str| profile.param(name).is_some_and(|param| param.list);
+    let for_this_call =
+        profile.given.iter().any(|(name, given)| given.source == profile::Source::Flag && is_list(name));
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let is_usable = opened.is_usable();
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);

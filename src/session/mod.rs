@@ -19,7 +19,6 @@ pub mod person;
 pub mod plan;
 pub mod preview;
 pub mod question;
-pub mod redact;
 pub mod redirect;
 pub mod refresh;
 pub mod registration;

@@ -379,9 +379,8 @@ pub fn store_error_of(store: &StoreChoice, name: &str, trouble: &StoreError) -> 
         StoreErrorKind::Unreachable => format!("the {store} store cannot be reached"),
         StoreErrorKind::Entry => format!("the entry of {} in the {store} store cannot be read", name),
     };
-    let is_of_entry = matches!(trouble.trouble, StoreErrorKind::Corrupt | StoreErrorKind::Entry);
-    if store.is_shared() && !is_of_entry {
-        // No other store is what its machines have in common.
+    if store.is_shared() && trouble.trouble != StoreErrorKind::Entry {
+        // No other store is what its machines have in common, and no login mends a store that breaks its protocol.
         return Error::new(Kind::Store, what, trouble.why.clone()).hint(match trouble.trouble {
             StoreErrorKind::Unreachable => "try again later, or find out more: tok doctor",
             _ => "find out more: tok doctor",

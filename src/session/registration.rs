@@ -2,6 +2,7 @@
 //! their own, and deleted with the last profile that uses them (RFC 7592).
 
 use crate::base::error::{self, Error, Kind};
+use crate::base::redact::Redactor;
 use crate::base::secret::Secret;
 use crate::base::text::escape;
 use crate::base::url::Url;
@@ -12,7 +13,6 @@ use crate::profile::Profile;
 use crate::profile::config::Config;
 use crate::profile::{Given, Source};
 use crate::session::open_store::store_error;
-use crate::session::redact::Redactor;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::{Store, StoreError};

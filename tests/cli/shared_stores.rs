@@ -380,6 +380,12 @@ fn a_place_that_answers_oddly_gets_no_token_sent_for() {
         Reply::new(307, "text/plain", "").header("Location", "http://127.0.0.1:9/v1/x"),
         Reply::json(200, json!([])),
         Reply::json(400, json!({"errors": ["odd"]})),
+        Reply::json(200, json!({})),
+        Reply::json(200, json!({"data": {}})),
+        Reply::json(200, json!({"data": {"data": {"entry": 5}, "metadata": {"version": 3}}})),
+        Reply::json(200, json!({"data": {"data": {"entry": "{}"}, "metadata": {"version": "3"}}})),
+        Reply::json(404, json!({"message": "no route matched with those values"})),
+        Reply::new(204, "text/plain", ""),
         Reply::nothing(),
     ];
     at_once(reads, |reply| {
@@ -622,12 +628,16 @@ fn a_program_that_does_not_keep_to_the_protocol_gets_no_token_sent_for() {
         ("locked", "{\"error\":{\"kind\":\"locked\",\"message\":\"unlock it\"}}", 7),
         ("unknown kind", "{\"error\":{\"kind\":\"other\",\"message\":\"no\"}}", 7),
         ("no version", "{\"entry\":\"{}\"}", 7),
+        ("a list", "[]", 7),
+        ("a list of what it should name", "[\"{}\",1]", 7),
+        ("two answers", "{} {}", 7),
         ("another entry", "{\"entry\":\"[]\",\"version\":1}", 7),
     ] {
         put(&program, format!("#!/bin/sh\ncat >/dev/null\necho '{text}'\n").as_bytes());
         chmod(&program, 0o700);
         let heard = apiax.server.count();
         let output = machines[1].run("get apiax --fresh --timeout 4s").fails(status);
+        let output = if what == "another entry" { output } else { output.hints_at("tok doctor") };
         assert_eq!(apiax.server.count(), heard, "{what}: {output}");
     }
     std::fs::rename(&real, &program).unwrap();

@@ -249,7 +249,7 @@ fn with_client(
     }
 
     let limit = args.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    let person = Person { browser: !args.no_browser, limit };
+    let person = Person::of(profile, client::browser(args), limit);
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {

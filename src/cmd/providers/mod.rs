@@ -11,7 +11,7 @@ use crate::cli::{Global, Providers, ProvidersCommand};
 use crate::cmd::Missing;
 use crate::host::Host;
 use crate::profile::{Library, Loaded, Setup, read_trusted, variable};
-use crate::provider::{About, Counted, Limit, Param, Provider, Template, built_in};
+use crate::provider::{About, Counted, Limit, Param, Provider, RedirectUris, Template, built_in};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -171,7 +171,8 @@ fn object(found: &Loaded) -> Value {
         "verified": provider.about.verified,
         "verified_on": provider.about.verified_on,
         "register": provider.about.register,
-        "redirect": provider.about.redirect,
+        "redirect": provider.about.redirect.map(RedirectUris::name),
+        "redirect_uri": redirect_uri(provider),
         "limits": provider.limits.iter().map(limit_object).collect::<Vec<_>>(),
         "built_in": file.is_none(),
         "file": file.as_ref().map(|p| p.display().to_string()),
@@ -179,6 +180,12 @@ fn object(found: &Loaded) -> Value {
         "grant_details": details,
         "values": values,
     })
+}
+
+/// The redirect URI that a client is registered with, where no other values are given.
+fn redirect_uri(provider: &Provider) -> Option<String> {
+    let default = |name: &str| provider.param(name)?.default.as_ref()?.literal().map(str::to_string);
+    provider.redirect_uri(&default)
 }
 
 /// A limit as it stands in the file.
@@ -218,15 +225,14 @@ fn about(found: &Loaded) -> Vec<(&'static str, String)> {
     let on = verified_on.as_ref().map(|day| format!(", {}", escape(day))).unwrap_or_default();
     lines.extend(known.map(|known| ("verified", format!("{known}{on}"))));
     lines.extend(register.as_ref().map(|url| ("register", escape(url))));
-    let takes = redirect.and_then(|redirect| match redirect {
-        "any-port" => Some("http://127.0.0.1 with any port"),
-        "localhost" => Some("http://localhost with any port"),
-        "exact" => Some("a loopback address, exactly as registered"),
-        "exact-localhost" => Some("http://localhost, exactly as registered"),
-        "https" => Some("https only: none on this machine"),
-        _ => None,
-    });
-    lines.extend(takes.map(|takes| ("redirect", takes.to_owned())));
+    lines.extend(redirect.map(|takes| {
+        let text = match (redirect_uri(provider), takes.is_exact()) {
+            (Some(uri), true) => format!("{}, exactly as registered", escape(&uri)),
+            (Some(uri), false) => format!("{}, with any port", escape(&uri)),
+            (None, _) => "https only, none on this machine: --redirect-url; where the login ended is pasted".into(),
+        };
+        ("redirect", text)
+    }));
     lines.extend(provider.limits.iter().map(|limit| {
         let within = crate::base::duration::show(limit.within);
         ("limit", format!("{} {} for a token in {within}", limit.count, counted(limit)))

@@ -100,8 +100,8 @@ impl ProgramStore {
                 End::Late => return Err(self.error(StoreErrorKind::Unreachable, "no answer in time")),
             };
         // Its words may hold a piece of what it was given.
-        let reply: Result<Reply, _> = serde_json::from_slice(&stdout);
-        match reply {
+        let is_object = stdout.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        match serde_json::from_slice::<Reply>(if is_object { &stdout } else { &[] }) {
             Ok(Reply { error: Some(trouble), .. }) => Err(self.said(&trouble, question.entry)),
             _ if !status.success() => Err(self.error(StoreErrorKind::Unreachable, format!("it failed ({status})"))),
             Ok(reply) => Ok(reply),

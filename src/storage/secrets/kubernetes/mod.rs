@@ -167,6 +167,10 @@ impl SharedStore for KubernetesStore {
         self.last = None;
         let Answer::Body(body, now) = self.call(Method::Get, &path, None)? else { return Ok(Versioned::default()) };
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_string);
+        if version.is_none() {
+            let why = "the reply is not a Secret with a resourceVersion".into();
+            return Err(StoreError { trouble: StoreErrorKind::Refused, why });
+        }
         let foreign = || StoreError {
             trouble: StoreErrorKind::Entry,
             why: format!("the Secret {} was not written by tok", self.name(profile)),
