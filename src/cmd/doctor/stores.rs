@@ -29,6 +29,10 @@ pub(super) fn stores(visit: &mut Visit) -> Vec<Finding> {
         }
     }
     if used.is_empty() {
+        // Where the config cannot be read, it may name a store that answers.
+        if visit.config_error.is_some() && !visit.host.env.has("TOK_STORE") {
+            return Vec::new();
+        }
         match usual(visit) {
             Ok(choice) => drop(used.insert(choice.to_string(), (choice, Vec::new()))),
             Err(finding) => return vec![finding],
