@@ -260,6 +260,66 @@ fn the_holder_killed_at_each_step_leaves_what_the_protocol_says() {
     }
 }
 
+#[test]
+fn the_holder_killed_at_any_instant_loses_the_session_in_the_one_window_alone() {
+    let world = World::new(openbao!(), 2);
+    world.log_in();
+    let started = Instant::now();
+    world.get(0, "").wait().silent().line();
+    let course = started.elapsed();
+    let rounds = if full_sweeps() { 300 } else { 20 };
+    let (mut killed, mut renewed, mut taken, mut lost) = (0, 0, 0, 0);
+    for round in 0..rounds {
+        world.log_in();
+        let (started, heard) = (Instant::now(), world.apiax.server.count());
+        let holder = world.get(0, "");
+        let part = (f64::from(round) + random()) / f64::from(rounds);
+        // All of it, and closer what follows the provider's answer: there a session can be lost.
+        if round % 2 == 0 {
+            std::thread::sleep(course.mul_f64(1.1 * part).saturating_sub(started.elapsed()));
+        } else {
+            world.apiax.server.until(heard + 1);
+            std::thread::sleep(course.mul_f64(0.2 * part));
+        }
+        holder.signal(Signal::KILL);
+        let ended = holder.wait();
+        killed += usize::from(ended.code == 137);
+        // What it has sent comes to the provider before the lease is over.
+        let mut quiet = 0;
+        until("what was sent has come", || {
+            quiet = if world.apiax.server.is_idle() { quiet + 1 } else { 0 };
+            quiet > 10
+        });
+        let (is_renewed, is_kept) = (world.apiax.state(|state| state.issued) == 2, world.generation() == 1);
+        world.lease_runs_out();
+        let other = world.get(1, "--timeout 200s").wait();
+        match (is_renewed, is_kept) {
+            (true, false) => {
+                assert_eq!(ended.code, 137, "{ended}");
+                has_ended(other);
+                lost += 1;
+            }
+            (_, is_kept) => {
+                let number = 1 + usize::from(is_renewed) + usize::from(!is_kept);
+                other.silent().prints(&format!("{}\n", at(number)));
+                (renewed, taken) = if is_kept { (renewed, taken + 1) } else { (renewed + 1, taken) };
+                assert_eq!(world.reused(), 0);
+            }
+        }
+    }
+    assert!(killed > 0 && renewed > 0, "no run was hit in time: {killed}, {renewed}");
+    figures(&format!(
+        "kill -9 of the holder at {rounds} instants, a refresh of {course:?}: {killed} killed; another machine renewed {renewed}, \
+         took the dead one's token {taken}, lost with the machine between the provider's answer and the store {lost}, elsewhere 0"
+    ));
+}
+
+/// A number from 0 to 1.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}
+
 // A store that cannot be reached for a while
 
 /// The session is that of the provider's answer `number`, and everybody gets its token.

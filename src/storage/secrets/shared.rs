@@ -2,10 +2,13 @@
 //! with that is decided in `session/lease.rs`.
 
 use super::{Store, StoreError, StoreErrorKind};
+use crate::base::redact::Redactor;
 use crate::base::secret::Secret;
 use crate::oauth::request::{Request, Response};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Sends a request before the given instant.
 pub type Send = Arc<dyn Fn(&Request, Instant) -> Result<Response, Unanswered> + std::marker::Send + Sync>;
@@ -55,7 +58,7 @@ impl Network {
         loop {
             let attempt = self.left() / 8;
             let until = self.deadline.min(Instant::now() + attempt.max(ATTEMPT));
-            let (why, asked) = match (self.send)(request, until) {
+            let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, reply)) {
                 Ok(reply) if !is_for_now(&reply) => return Ok(reply),
                 Ok(reply) => (why(&reply), reply.header("retry-after").and_then(|value| value.trim().parse().ok())),
                 Err(Unanswered { why, is_reply: true, .. }) => {
@@ -75,6 +78,19 @@ impl Network {
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+}
+
+/// An error's reply without what it quotes of the secrets in `request`.
+fn without_quotes(request: &Request, reply: Response) -> Response {
+    let body = serde_json::from_slice::<Value>(&reply.body);
+    let (true, Ok(mut body)) = (reply.status >= 300, body) else { return reply };
+    let sent = request.body.as_ref().and_then(|body| serde_json::from_slice::<Value>(body).ok()).unwrap_or_default();
+    let fields = ["/secret_id", "/jwt", "/data/entry"].map(|at| sent.pointer(at).and_then(Value::as_str));
+    let headers =
+        request.headers.iter().filter(|(name, _)| ["X-Vault-Token", "Authorization"].contains(&name.as_str()));
+    let headers = headers.map(|(_, value)| value.rsplit(' ').next().unwrap_or_default());
+    Redactor::new(headers.chain(fields.into_iter().flatten())).hide_in(&mut body);
+    Response { body: Zeroizing::new(body.to_string().into_bytes()), ..reply }
 }
 
 /// The version of an entry; only the store knows what it says.
@@ -112,7 +128,7 @@ pub enum Put {
 }
 
 /// A store with compare-and-set.
-pub trait SharedStore: std::marker::Send {
+pub trait SharedStore {
     /// The entry of `profile`.
     ///
     /// # Errors
@@ -152,8 +168,13 @@ pub trait SharedStore: std::marker::Send {
     /// # Errors
     /// What is missing.
     fn check(&mut self, profile: &str) -> Result<(), StoreError>;
+    /// From now on each call ends at `deadline`.
+    fn set_deadline(&mut self, deadline: Instant);
     /// The same store for another thread, until `deadline`.
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore>;
+    ///
+    /// # Errors
+    /// Where no other machine shares it.
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + std::marker::Send>, StoreError>;
 }
 
 /// A shared store where any store will do: a login replaces what is there, whoever has put it there.
