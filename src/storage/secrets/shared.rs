@@ -55,29 +55,25 @@ impl Network {
         why: &dyn Fn(&Response) -> String,
     ) -> Result<Response, StoreError> {
         let mut wait = Duration::from_millis(100);
-        let mut said: Option<String> = None;
+        // What the last reply meant: more than that the time was too short for another.
+        let mut said = None;
         loop {
             let attempt = self.left() / 8;
             let until = self.deadline.min(Instant::now() + attempt.max(ATTEMPT));
-            let is_last = until == self.deadline;
             let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, reply)) {
                 Ok(reply) if !is_for_now(&reply) => return Ok(reply),
                 Ok(reply) => {
-                    let why = why(&reply);
-                    said = Some(why.clone());
-                    (why, reply.header("retry-after").and_then(|value| value.trim().parse().ok()))
+                    said = Some(why(&reply));
+                    (why(&reply), reply.header("retry-after").and_then(|value| value.trim().parse().ok()))
                 }
                 Err(Unanswered { why, is_reply: true, .. }) => {
                     return Err(StoreError { trouble: StoreErrorKind::Corrupt, why });
                 }
-                // Once the time is over nothing is answered: what was answered before says more.
-                Err(Unanswered { why, may_pass, .. }) => {
-                    let why = said.take().filter(|_| is_last && may_pass).unwrap_or(why);
-                    (why, (!may_pass).then_some(u64::MAX))
-                }
+                Err(Unanswered { why, may_pass, .. }) => (why, (!may_pass).then_some(u64::MAX)),
             };
             let pause = wait.max(Duration::from_secs(asked.unwrap_or(0)));
             if self.left() < pause {
+                let why = said.filter(|_| self.left().is_zero()).unwrap_or(why);
                 return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
             }
             std::thread::sleep(pause);
