@@ -38,6 +38,19 @@ fn at_once(machines: &[Sandbox], count: usize, line: &str) -> BTreeSet<String> {
     running.into_iter().map(|run| run.wait().silent().line()).collect()
 }
 
+/// The same with `--fresh`: all have begun before the first reply comes.
+#[track_caller]
+fn fresh_at_once(server: &Server, machines: &[Sandbox], profile: &str) -> BTreeSet<String> {
+    let gate = server.hold();
+    let mut running: Vec<_> = (0..8)
+        .map(|number| &machines[number % machines.len()])
+        .map(|machine| (machine, machine.tok(["get", profile, "--fresh", "--timeout", "280s"]).spawn()))
+        .collect();
+    running.iter_mut().for_each(|(machine, run)| run.until_open_below(&machine.state_dir()));
+    gate.open();
+    running.into_iter().map(|(_, run)| run.wait().silent().line()).collect()
+}
+
 fn asked_once_by(count: usize, machine: impl Fn(&XCover) -> Sandbox) {
     let xcover = XCover::start();
     let machines: Vec<Sandbox> = (0..4).map(|_| machine(&xcover)).collect();
@@ -53,7 +66,7 @@ fn asked_once_by(count: usize, machine: impl Fn(&XCover) -> Sandbox) {
     later.tok(["exec", "xcover", "--", "sh", "-c", "echo $ACCESS_TOKEN"]).run().silent().prints(&format!("{token}\n"));
     assert_eq!(xcover.server.count(), 1);
     // A new one is made once too, and is everybody's.
-    let fresh = at_once(&machines, 8, "get xcover --fresh");
+    let fresh = fresh_at_once(&xcover.server, &machines, "xcover");
     assert_eq!((fresh.len(), xcover.server.count()), (1, 2), "{fresh:?}");
     later.forget_cache();
     later.run("get xcover").silent().prints(&format!("{}\n", fresh.first().unwrap()));
@@ -111,11 +124,11 @@ fn a_session_that_a_grant_begins_is_begun_once_for_all_machines() {
     for number in 0..4 {
         machines[number].run("get purewl --fresh").silent().line();
     }
-    assert_eq!(at_once(&machines, 8, "get purewl --fresh").len(), 1);
+    assert_eq!(fresh_at_once(&purewl.server, &machines, "purewl").len(), 1);
     assert_eq!((purewl.server.count(), purewl.state(|state| state.reused)), (6, 0));
     // A session that has ended is begun again once, by the grant that needs nobody.
     purewl.state(|state| state.alive.clear());
-    assert_eq!(at_once(&machines, 8, "get purewl --fresh").len(), 1);
+    assert_eq!(fresh_at_once(&purewl.server, &machines, "purewl").len(), 1);
     assert_eq!(purewl.server.count(), 8, "one refusal, one new session");
     machines[0].run("get purewl --fresh").silent().line();
     assert_eq!((purewl.server.count(), purewl.state(|state| state.reused)), (9, 0));
