@@ -86,6 +86,7 @@ mod settings_in_force;
 mod setup;
 mod shared_faults;
 mod shared_stores;
+mod shared_tokens;
 mod shell;
 mod signals;
 mod signing;

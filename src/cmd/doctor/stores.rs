@@ -66,6 +66,12 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
         return vec![failed(choice, &users, &trouble)];
     }
     let mut findings = Vec::new();
+    // Rights are given for each entry.
+    if let Some(shared) = store.shared() {
+        for user in users.iter().skip(1) {
+            findings.extend(shared.check(&user.name).err().map(|trouble| failed(choice, &[user], &trouble)));
+        }
+    }
     for user in &users {
         let noted = user.noted.as_ref().filter(|noted| holds(noted));
         match store.get(&user.name) {
