@@ -57,6 +57,7 @@ mod interrupted;
 mod journal;
 mod json;
 mod keyring;
+mod kube_apiserver;
 mod kubernetes_store;
 mod limits;
 mod load;
