@@ -488,7 +488,7 @@ mod completion {
             assert_eq!(home.offers(&["tok", verb, "shop-"]), ["shop-eu"], "{verb}");
         }
         let all = home.offers(&["tok", "get", ""]);
-        for name in tok::testing::provider::built_in().map(|(name, _)| name).chain(["own", "pub", "shop-eu"]) {
+        for name in tok::testing::provider::built_in().map(|one| one.name).chain(["own", "pub", "shop-eu"]) {
             assert!(all.iter().any(|offer| offer == name), "{name} is not in {all:?}");
         }
     }

@@ -65,9 +65,11 @@ pub struct About {
 }
 
 impl About {
+    /// The kind of those that are for any server of a standard.
+    pub const STANDARD: &str = "standard";
     /// What a provider may be for.
     pub const KINDS: &[&str] = &[
-        "standard",
+        Self::STANDARD,
         "identity",
         "developer",
         "cloud",
@@ -113,6 +115,8 @@ pub struct Param {
     pub secret: bool,
     /// A person's own secret: never stored without `--keep`, its grant never repeated automatically.
     pub personal: bool,
+    /// The provider that the file is like has it, and the file itself says at most its default.
+    pub inherited: bool,
     /// The default; may refer to other values.
     pub default: Option<Template>,
     /// The allowed values; empty: any.
