@@ -147,8 +147,8 @@ mod tests {
                 ("two".to_string(), vec![row(["  b", "y"])]),
             ]
         };
-        assert_eq!(grouped(groups(), None), "one\n  a         x\n  longer    some words\n\ntwo\n  b         y\n");
-        let narrow = "one\n  a\n    x\n  longer\n    some\n    words\n\ntwo\n  b\n    y\n";
+        assert_eq!(grouped(groups(), None), "one\n  a       x\n  longer  some words\n\ntwo\n  b       y\n");
+        let narrow = "one\n  a\n    x\n  longer\n    some\n      words\n\ntwo\n  b\n    y\n";
         assert_eq!(grouped(groups(), Some(11)), narrow);
         assert_eq!(grouped::<2>(Vec::new(), None), "");
     }

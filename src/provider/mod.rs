@@ -12,6 +12,8 @@ mod login;
 mod methods;
 mod parse;
 pub mod template;
+#[cfg(test)]
+pub mod testing;
 mod types;
 mod usage;
 

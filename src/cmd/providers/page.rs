@@ -100,7 +100,7 @@ pub(super) fn counted(limit: &Limit) -> &'static str {
     }
 }
 
-/// The flag of a value and what it is.
+/// A value: its name, what it is, and what else gives it.
 fn value(provider: &Provider, param: &Param) -> [String; 2] {
     let sort = match (param.secret, param.personal, param.list) {
         (_, true, _) => " (secret, personal)",
@@ -118,13 +118,9 @@ fn value(provider: &Provider, param: &Param) -> [String; 2] {
         (Some(default), None) => format!(" [default: {default}]"),
         (None, None) => String::new(),
     };
-    let variable = variable(&provider.name, &param.name);
-    let help = escape(&format!("{}{sort}{one_of}{default} [env: {variable}]", param.help));
-    [format!("  {}", flag(param)), help.trim_start().to_string()]
-}
-
-/// How a value is given on the command line.
-fn flag(param: &Param) -> String {
     let dashed = param.name.replace('_', "-");
-    if param.secret { format!("--{dashed}-file PATH") } else { format!("--{dashed} VALUE") }
+    let flag = if param.secret { format!("--{dashed}-file") } else { format!("--{dashed}") };
+    let variable = variable(&provider.name, &param.name);
+    let help = escape(&format!("{}{sort}{one_of}{default} [{flag}, {variable}]", param.help));
+    [format!("  {}", param.name), help.trim_start().to_string()]
 }
