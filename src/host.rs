@@ -15,7 +15,7 @@ use crate::cli::{Color, Global};
 use crate::oauth::request::ClientCertificate;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
-use crate::storage::secrets::shared::{Network, Setting};
+use crate::storage::secrets::shared::{Network, Setting, Unanswered};
 use crate::storage::secrets::{Opening, Patience, RealStores, Store, StoreError, Stores};
 use crate::system::choose::Choice;
 use crate::system::clock::{self, Clock};
@@ -233,7 +233,14 @@ impl Host {
         let network = || {
             let http = self.http();
             Network {
-                send: Arc::new(move |request, deadline| http(request, deadline, &mut ()).map_err(|e| e.to_string())),
+                send: Arc::new(move |request, deadline| {
+                    let mut failure = sending::Failure::default();
+                    http(request, deadline, &mut failure).map_err(|error| Unanswered {
+                        may_pass: failure.may_pass,
+                        is_reply: error.kind == Kind::Reply,
+                        why: error.to_string(),
+                    })
+                }),
                 setting: self.store_settings.clone(),
                 deadline: self.clock.deadline,
             }

@@ -9,6 +9,7 @@ pub mod header;
 pub mod jose;
 pub mod json;
 pub mod name;
+pub mod redact;
 pub mod secret;
 pub mod text;
 pub mod time;

@@ -110,9 +110,27 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// `new`, the text of a file that was `old`, with its line ends: `\r\n` where each of them was that.
+pub fn with_line_ends_of(old: &str, new: String) -> String {
+    let count = old.matches("\r\n").count();
+    match count > 0 && count == old.matches('\n').count() {
+        true => new.replace("\r\n", "\n").replace('\n', "\r\n"),
+        false => new,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_keeps_its_line_ends() {
+        let new = || "a\r\nb\nc".to_string();
+        assert_eq!(with_line_ends_of("x\r\ny", new()), "a\r\nb\r\nc");
+        for old in ["", "x", "x\n", "x\r\ny\n", "x\ry"] {
+            assert_eq!(with_line_ends_of(old, new()), new(), "{old:?}");
+        }
+    }
 
     #[test]
     fn remote_text_cannot_reach_the_terminal() {

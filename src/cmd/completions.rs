@@ -146,7 +146,10 @@ fn command(catalog: &Catalog, providers: Vec<String>, words: &Words) -> clap::Co
         ("move_to", STORES.map(str::to_string).to_vec()),
         ("providers", providers),
     ];
-    let mut command = crate::cli::command(catalog, None);
+    // A subcommand for each of them takes time, and completes nothing elsewhere.
+    let is_login = words.before.iter().any(|word| ["login", "help"].contains(&word.as_str()));
+    let targets = if is_login { catalog.targets.clone() } else { Vec::new() };
+    let mut command = crate::cli::command(&Catalog { values: catalog.values.clone(), targets }, None);
     // The arguments are made.
     command.build();
     let command = completed(command, &names, words);

@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::base::error::{Error, Kind};
+use crate::base::text::with_line_ends_of;
 use crate::profile::read_trusted;
 use crate::storage::lock::Lock;
 use crate::system::files::{self, Durable, Target};
@@ -16,7 +17,7 @@ fn changed(context: &Context, change: Change) -> Result<Option<(PathBuf, String)
     let path = &context.setup.config_path;
     let text = read_trusted(context.host, path)?.unwrap_or_default();
     let Some(new) = change(path, &text)? else { return Ok(None) };
-    Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), new)))
+    Ok(Some((std::fs::canonicalize(path).unwrap_or(path.clone()), with_line_ends_of(&text, new))))
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Error {

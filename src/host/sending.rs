@@ -23,6 +23,18 @@ impl Elsewhere {
     }
 }
 
+/// Whether a request failed for trouble of the network that may pass.
+#[derive(Default)]
+pub(super) struct Failure {
+    pub(super) may_pass: bool,
+}
+
+impl Events for Failure {
+    fn failed(&mut self, may_pass: bool) {
+        self.may_pass = may_pass;
+    }
+}
+
 /// Keeps the notes until the reply is there: a terminal that takes no more for now must not hold up a new token.
 struct Notes<'a> {
     events: &'a mut dyn Events,
@@ -49,6 +61,10 @@ impl Events for Notes<'_> {
 
     fn reply_by(&self, deadline: Instant) -> Instant {
         self.events.reply_by(deadline)
+    }
+
+    fn failed(&mut self, may_pass: bool) {
+        self.events.failed(may_pass);
     }
 
     fn received(&mut self, head: &Head, body: &[u8]) {

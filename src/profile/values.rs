@@ -207,7 +207,8 @@ impl Profile {
             (None, None) => None,
             (Some(_), Some(_)) => {
                 let what = format!("{name} and {file} are both set");
-                return Err(Error::new(Kind::Usage, what, "they mean the same value").into());
+                let hint = format!("keep one of them: unset {file}");
+                return Err(Error::new(Kind::Usage, what, "they mean the same value").hint(hint).into());
             }
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {

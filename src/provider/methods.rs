@@ -100,7 +100,7 @@ impl Provider {
     /// for.
     pub fn by_issuer() -> Option<&'static str> {
         let is_it = |provider: Result<Provider>| provider.is_ok_and(|it| it.discover == Discover::Issuer);
-        let mut standards = built_in().filter(|one| one.kind() == About::STANDARD).map(|one| one.name);
+        let mut standards = built_in().filter(|one| one.kind() == super::About::STANDARD).map(|one| one.name);
         standards.find(|name| Provider::built_in(name).is_some_and(is_it))
     }
 

@@ -1,5 +1,6 @@
 //! The provider file: what a token endpoint takes and how its reply is read. All quirks are data in this format.
 
+mod about;
 mod assertion;
 mod built_in;
 mod check;
@@ -17,6 +18,7 @@ pub mod testing;
 mod types;
 mod usage;
 
+pub use about::{About, RedirectUris};
 pub use assertion::*;
 pub use built_in::{BY_ADDRESS, built_in};
 pub use client::*;

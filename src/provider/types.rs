@@ -1,5 +1,6 @@
 //! What a provider file says, as types.
 
+use super::about::About;
 use super::assertion::Assertion;
 use super::client::{Auth, ClientNames, Pkce};
 use super::expiry::{Expiry, Lifetime};
@@ -47,51 +48,6 @@ pub struct Provider {
     pub sites: Vec<String>,
     /// A digest of the file: a token obtained with another definition is not reused.
     pub digest: String,
-}
-
-/// What is known of a provider that changes no request.
-#[derive(Clone, Debug, Default)]
-pub struct About {
-    /// What it is for: it is listed with others of its kind.
-    pub kind: Option<&'static str>,
-    /// How sure its facts are.
-    pub verified: Option<&'static str>,
-    /// The day on which they were looked up: `2026-11-28`.
-    pub verified_on: Option<String>,
-    /// The page on which a client is registered.
-    pub register: Option<String>,
-    /// The redirect URIs that a client may have.
-    pub redirect: Option<&'static str>,
-}
-
-impl About {
-    /// The kind of those that are for any server of a standard.
-    pub const STANDARD: &str = "standard";
-    /// What a provider may be for.
-    pub const KINDS: &[&str] = &[
-        Self::STANDARD,
-        "identity",
-        "developer",
-        "cloud",
-        "security",
-        "work",
-        "mail",
-        "social",
-        "commerce",
-        "money",
-        "media",
-        "health",
-        "home",
-        "travel",
-        "data",
-        "government",
-    ];
-    /// `wire`: requests or replies were seen; `docs`: its own documents say so; `list`: others' lists say so.
-    pub const VERIFIED: &[&str] = &["wire", "docs", "list"];
-    /// `any-port`: `http://127.0.0.1` with any port; `localhost`: `http://localhost` with any port; `exact`: a loopback
-    /// address exactly as registered; `exact-localhost`: likewise, by the name `localhost` alone; `https`: none on this
-    /// machine.
-    pub const REDIRECTS: &[&str] = &["any-port", "localhost", "exact", "exact-localhost", "https"];
 }
 
 /// Where a provider's endpoints come from.

@@ -1,6 +1,7 @@
 //! A request is sent with what proves the client, and its reply read: a token, an object, or why not.
 
 use crate::base::error::{self, Error, Kind};
+use crate::base::redact::Redactor;
 use crate::base::text::escape;
 use crate::host::Host;
 use crate::oauth::client_auth;
@@ -13,7 +14,6 @@ use crate::profile::{Profile, Source, discovery};
 use crate::provider::{Auth, Call, Device, Discover, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
-use crate::session::redact::Redactor;
 use crate::system::http::Events;
 use anyhow::Result;
 

@@ -46,6 +46,22 @@ pub struct Person {
     pub limit: Option<Duration>,
 }
 
+impl Person {
+    /// For a login of `profile`: one that ends elsewhere than on this machine is pasted.
+    pub fn of(profile: &Profile, browser: Browser, limit: Option<Duration>) -> Person {
+        Person { browser: browser == Browser::Here && profile.value("redirect_url").is_none(), limit }
+    }
+}
+
+/// Whether there is a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Browser {
+    /// On this machine.
+    Here,
+    /// On another, or none.
+    Elsewhere,
+}
+
 /// How a flow ended.
 pub enum Begun {
     /// The token can be asked for.

@@ -74,6 +74,9 @@ pub fn missing(provider: &Provider, grant: &Grant, known: &dyn Fn(&str) -> bool)
     let mut check: Vec<(String, bool)> = grant.needs(known).into_iter().collect();
     let used = provider.usage.names().into_iter().filter(|(name, _)| provider.param(name).is_some());
     check.extend(used);
+    if provider.ends_elsewhere(grant, known) {
+        check.push(("redirect_url".into(), false));
+    }
     let mut seen = Vec::new();
     while let Some((name, optional)) = check.pop() {
         if optional || seen.contains(&name) || known(&name) {

@@ -23,7 +23,7 @@ pub struct Redirect {
 /// # Errors
 /// For a value that cannot be; where nothing can listen there.
 pub fn redirect(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, person: Person) -> Result<Redirect> {
-    let place = Place::of(profile, value, person)?;
+    let place = Place::of(profile, value)?;
     place.take(place.port, person)
 }
 
@@ -38,7 +38,7 @@ pub fn redirect_at(
     person: Person,
     uri: &str,
 ) -> Result<Option<Redirect>> {
-    let place = Place::of(profile, value, person)?;
+    let place = Place::of(profile, value)?;
     if place.elsewhere.is_some() {
         return Ok((place.elsewhere.as_deref() == Some(uri)).then(|| Redirect {
             uri: uri.into(),
@@ -66,7 +66,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(profile: &Profile, value: &dyn Fn(&str) -> Option<String>, person: Person) -> Result<Place> {
+    fn of(profile: &Profile, value: &dyn Fn(&str) -> Option<String>) -> Result<Place> {
         let loopback = match value("redirect_host").as_deref() {
             Some("[::1]") => Loopback::V6,
             Some("localhost") => Loopback::Name,
@@ -74,11 +74,6 @@ impl Place {
         };
         let wrong = |name: &str, why: &str| -> Error { profile.unready(Unready::Wrong(name.into(), why.into())) };
         let elsewhere = value("redirect_url");
-        if elsewhere.is_some() && person.browser {
-            return Err(wrong("redirect_url", "is not an address that tok listens on")
-                .hint("add --no-browser and paste the URL that the browser ends at")
-                .into());
-        }
         let path = match &elsewhere {
             Some(url) => path_of(url),
             None => value("redirect_path").unwrap_or_else(|| "/".into()),

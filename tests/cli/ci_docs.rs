@@ -18,7 +18,7 @@ const ACTION: &str = include_str!("../../action.yml");
 /// Not one that holds the canary: a runner that masks is shown it.
 const TOKEN: &str = "access-token.of-the-pages";
 /// What stands in the pages for the checksum.
-const CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub const CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 fn identity() -> String {
     let part = |value: Value| base64url(value.to_string().as_bytes());
@@ -36,7 +36,7 @@ fn blocks(heading: &str, language: &str) -> Vec<String> {
 }
 
 /// Reads YAML as the runners do, with a parser that others wrote; `None` where it cannot be had.
-fn yaml(text: &str) -> Option<Value> {
+pub fn yaml(text: &str) -> Option<Value> {
     let script = "import sys, json\ntry:\n import yaml\nexcept ImportError:\n sys.exit(77)\n\
                   json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
     let mut python = Command::new("python3");
@@ -65,6 +65,20 @@ fn is_exchange(request: &Received) -> bool {
     ["subject_token", "client_assertion"].iter().any(|name| request.field(name) == identity())
 }
 
+/// An archive with a program that is as small as can be and runs the real one, and its checksum.
+pub fn archive(sandbox: &Sandbox) -> (Vec<u8>, String) {
+    let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_tok"));
+    let tok = sandbox.file("release/tok", script);
+    chmod(&tok, 0o755);
+    let archive = tok.with_file_name("tok.tar.gz");
+    let tar = Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(tok.parent().unwrap()).arg("tok").status();
+    assert!(tar.expect("tar").success());
+    let archive = fs::read(archive).unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &archive);
+    let checksum = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    (archive, checksum)
+}
+
 /// The hosts of the pages, and a repository with the config of the page.
 struct World {
     front: Server,
@@ -78,17 +92,7 @@ struct World {
 impl World {
     fn new() -> World {
         let mut sandbox = Sandbox::new();
-        // A program of its own, as small as can be, that is the real one.
-        let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_tok"));
-        let tok = sandbox.file("release/tok", script);
-        chmod(&tok, 0o755);
-        let archive = tok.with_file_name("tok.tar.gz");
-        let tar =
-            Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(tok.parent().unwrap()).arg("tok").status();
-        assert!(tar.expect("tar").success());
-        let archive = fs::read(archive).unwrap();
-        let digest = ring::digest::digest(&ring::digest::SHA256, &archive);
-        let checksum = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (archive, checksum) = archive(&sandbox);
         let names = [
             "id.example.com",
             "api.example.com",
@@ -191,7 +195,7 @@ impl World {
 }
 
 /// How each runner starts its shell, by its documentation.
-const GITHUB: &[&str] = &["--noprofile", "--norc", "-e", "-c"];
+pub const GITHUB: &[&str] = &["--noprofile", "--norc", "-e", "-c"];
 const GITHUB_BASH: &[&str] = &["--noprofile", "--norc", "-eo", "pipefail", "-c"];
 const CIRCLECI: &[&str] = &["-eo", "pipefail", "-c"];
 const BUILDKITE: &[&str] = &["-e", "-c"];

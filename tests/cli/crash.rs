@@ -450,7 +450,7 @@ fn a_stderr_that_takes_no_more_does_not_stand_between_the_reply_and_the_store() 
 }
 
 /// Fills a pipe to the last byte.
-fn fill(mut pipe: &std::io::PipeWriter) {
+pub(crate) fn fill(mut pipe: &std::io::PipeWriter) {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     use std::io::Write;
     let flags = fcntl_getfl(pipe).unwrap();

@@ -418,7 +418,8 @@ fn variables_that_nothing_reads_or_that_are_empty() {
     sandbox.unset("TOK_STOER").set("TOK_PUREWL_SECRET_KEY", "");
     doctor(&sandbox).error("TOK_PUREWL_SECRET_KEY: it is set but empty", "unset TOK_PUREWL_SECRET_KEY");
     sandbox.set("TOK_PUREWL_SECRET_KEY", format!("s-{CANARY}")).set("TOK_PUREWL_SECRET_KEY_FILE", "/no/such");
-    doctor(&sandbox).error("TOK_PUREWL_SECRET_KEY and TOK_PUREWL_SECRET_KEY_FILE are both set", "");
+    let both = "TOK_PUREWL_SECRET_KEY and TOK_PUREWL_SECRET_KEY_FILE are both set";
+    doctor(&sandbox).error(both, "unset TOK_PUREWL_SECRET_KEY_FILE");
     sandbox.unset("TOK_PUREWL_SECRET_KEY");
     doctor(&sandbox).error("the file that TOK_PUREWL_SECRET_KEY_FILE names: no such file", "tok show purewl");
     sandbox
@@ -481,6 +482,22 @@ fn a_key_that_others_can_read() {
     doctor(&sandbox).never("others can read");
     chmod(&file, 0o644);
     doctor(&sandbox).warning("is in a file that others can read or change", "chmod 600");
+    // The secret itself, in the config.
+    sandbox.config(&format!("[profile.a]\nprovider = \"xcover\"\nclient_id = \"x\"\nclient_secret = \"s-{CANARY}\"\n"));
+    chmod(&sandbox.config_file(), 0o600);
+    doctor(&sandbox).never("others can read");
+    chmod(&sandbox.config_file(), 0o644);
+    doctor(&sandbox).warning("client_secret is in a file that others can read or change", "chmod 600");
+}
+
+#[test]
+fn a_cron_job_is_not_advised_what_is_wrong_here() {
+    let mut sandbox = Sandbox::with_file_store();
+    sandbox.config("[profile.a]\nprovider = \"xcover\"\nclient_id = \"x\"\nclient_secret = \"x\"\n");
+    sandbox.set("TOK_STORE", "bogus");
+    doctor(&sandbox).error("`bogus` is not a store", "unset it").never("TOK_STORE=bogus");
+    sandbox.set("TOK_STORE", "file");
+    doctor(&sandbox).warning("TOK_STORE: a cron job does not have it", "TOK_STORE=file");
 }
 
 #[test]

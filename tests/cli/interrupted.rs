@@ -1,7 +1,7 @@
 //! A login that ends too early, at each of its steps: nothing half done, and the terminal as it was.
 
 use crate::support::apiax::Apiax;
-use crate::support::issuer::{Issuer, Visit};
+use crate::support::issuer::{CLIENT, Issuer, Visit};
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::Reply;
 use crate::support::terminal::Terminal;
@@ -254,10 +254,11 @@ fn while_the_store_writes() {
 #[test]
 fn what_another_program_writes_meanwhile_is_not_lost() {
     let issuer = Issuer::start();
+    issuer.state(|s| s.token = json!({"id_token": null}));
     let theirs = "# theirs\n[profile.other]\nprovider = \"xcover\" # kept\n";
     let login_of = |sandbox: &Sandbox| {
-        let line = format!("login oidc browser --as mine --issuer {} --client-id our-cli --no-browser", issuer.url());
-        let mut terminal = sandbox.tok(line.split(' ')).env("TERM", "dumb").on_terminal();
+        let line = format!("login oidc browser --as mine --issuer {} --client-id {CLIENT}", issuer.url());
+        let mut terminal = sandbox.tok(line.split(' ')).env("TERM", "dumb").env("BROWSER", "true").on_terminal();
         let before = terminal.expect_like("(?i)paste[^\n]*: ");
         let address =
             before.split_whitespace().find(|word| word.contains("/authorize?")).expect("an address").to_string();

@@ -183,17 +183,24 @@ fn answer(ports: &BTreeMap<&'static str, u16>, request: &Received) -> Reply {
 
 /// A proxy that joins every CONNECT to this port, for as long as the test runs.
 pub fn tunnel(port: u16) -> u16 {
+    tunnel_to(move |_| port)
+}
+
+/// The same, to the port that `route` has for the name and port that it is asked for.
+pub fn tunnel_to(route: impl Fn(&str) -> u16 + Send + Sync + 'static) -> u16 {
+    let route = Arc::new(route);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
     let own = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || join(stream, port));
+            let route = route.clone();
+            std::thread::spawn(move || join(stream, &*route));
         }
     });
     own
 }
 
-fn join(mut client: TcpStream, port: u16) {
+fn join(mut client: TcpStream, route: &dyn Fn(&str) -> u16) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -202,6 +209,8 @@ fn join(mut client: TcpStream, port: u16) {
         }
         head.push(byte[0]);
     }
+    let head = String::from_utf8_lossy(&head);
+    let port = route(head.split_whitespace().nth(1).unwrap_or_default());
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
     let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
     let (client, server) = (Arc::new(client), Arc::new(server));

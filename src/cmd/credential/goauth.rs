@@ -1,7 +1,7 @@
 //! go's GOAUTH: `go help goauth`, and cmd/go/internal/auth/userauth.go. go asks once without a URL, and again with each
 //! URL that was refused; the server's reply is on stdin then, and not needed.
 
-use super::{Asking, Credential, credential, malformed, origin, own_origins, owner};
+use super::{Asking, Credential, credential, malformed, must_exist, origin, own_origins, owner};
 use crate::cmd::Context;
 use anyhow::Result;
 use zeroize::Zeroizing;
@@ -16,7 +16,10 @@ pub fn run(context: &mut Context, asking: &Asking, url: Option<&str>) -> Result<
             Some(origin) => owner(context, asking, &origin)?.map(|name| (name, vec![origin])),
             None => None,
         },
-        (None, Some(name)) => Some((name.to_string(), own_origins(context, name).to_vec())),
+        (None, Some(name)) => {
+            must_exist(context, name)?;
+            Some((name.to_string(), own_origins(context, name).to_vec()))
+        }
         // Which profile go will need is not known yet.
         (None, None) => None,
     };

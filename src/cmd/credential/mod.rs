@@ -121,9 +121,7 @@ fn own_origins<'c>(context: &'c Context, profile: &str) -> &'c [String] {
 fn owners(context: &Context, asking: &Asking, origin: &str) -> Result<Vec<String>> {
     let names: Vec<String> = match asking.profile {
         Some(name) => {
-            if !context.setup.config.profiles.contains_key(name) {
-                Profile::resolve(context.host, &context.setup, name, &Wishes::default())?;
-            }
+            must_exist(context, name)?;
             vec![name.to_string()]
         }
         None => context.setup.config.profiles.keys().cloned().collect(),
@@ -131,6 +129,17 @@ fn owners(context: &Context, asking: &Asking, origin: &str) -> Result<Vec<String
     let profiles = &context.setup.config.profiles;
     let has = |name: &String| profiles.get(name).is_some_and(|own| own.answers_for(origin));
     Ok(names.into_iter().filter(has).collect())
+}
+
+/// Refuses a name that neither a profile nor a provider has.
+///
+/// # Errors
+/// As [`Profile::resolve`].
+fn must_exist(context: &Context, name: &str) -> Result<()> {
+    if !context.setup.config.profiles.contains_key(name) {
+        Profile::resolve(context.host, &context.setup, name, &Wishes::default())?;
+    }
+    Ok(())
 }
 
 /// The one profile that answers for `origin`. With two there is none: whose token it is to be is not for tok to guess.

@@ -4,6 +4,7 @@ use super::profiles::CRON_PATH;
 use super::{Finding, Level, Visit, quoted, values_of};
 use crate::base::text::{escape, nearest};
 use crate::profile::{Source, variable};
+use crate::storage::choice::StoreChoice;
 #[cfg(all(unix, not(target_os = "macos")))]
 use crate::system::bus;
 use crate::system::{machine, program};
@@ -132,6 +133,9 @@ pub(super) fn cron(visit: &mut Visit) -> Vec<Finding> {
     let mut findings = cron_folders(visit);
     for name in SETTINGS.iter().filter(|name| visit.host.env.has(name)) {
         let value = visit.host.env.get(name).unwrap_or_default().to_string_lossy();
+        if *name == "TOK_STORE" && StoreChoice::parse(&value).is_err() {
+            continue;
+        }
         let value = shlex::try_quote(&value).unwrap_or_default();
         let hint = format!("write it into the crontab too: {name}={value}");
         findings.push(Finding::warning(*name, "a cron job does not have it", hint));

@@ -9,6 +9,7 @@ use crate::session::plan::{self, Situation, Step};
 use crate::session::status::{self, Readiness};
 use crate::storage::cache::Cache;
 use crate::storage::index::IndexEntry;
+use crate::system::files;
 use crate::system::program;
 use crate::token::Expires;
 use std::ffi::OsStr;
@@ -218,9 +219,23 @@ pub(super) fn commands(visit: &mut Visit) -> Vec<Finding> {
     findings
 }
 
-/// Files with a key that others can read.
+/// Files with a key that others can read, and the config where a secret itself stands in it.
 pub(super) fn exposed(visit: &mut Visit) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let config = &visit.setup.config_path;
+    let holds = |profile: &Profile| {
+        let secrets = profile.provider.params.iter().filter(|param| param.secret).map(|param| param.name.as_str());
+        secrets.chain(["refresh_token"]).find_map(|name| match profile.config.values.get(name) {
+            Some((ConfigValue::Text(text), at)) if !text.expose().is_empty() => Some((name.to_string(), at.clone())),
+            _ => None,
+        })
+    };
+    if let Some((name, at)) = visit.profiles().find_map(|(_, profile)| holds(profile))
+        && files::is_open_to_others(config)
+    {
+        let why = format!("{name} is in a file that others can read or change");
+        findings.push(Finding::warning(at, why, format!("chmod 600 {}", quoted(config))));
+    }
     for (subject, own) in visit.profiles() {
         for (name, file) in &own.exposed {
             let said = profile::exposed(name, file);

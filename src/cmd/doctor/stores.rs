@@ -66,6 +66,12 @@ fn store(visit: &mut Visit, choice: &StoreChoice, users: &[usize]) -> Vec<Findin
         return vec![failed(choice, &users, &trouble)];
     }
     let mut findings = Vec::new();
+    // Rights are given for each entry.
+    if let Some(shared) = store.shared() {
+        for user in users.iter().skip(1) {
+            findings.extend(shared.check(&user.name).err().map(|trouble| failed(choice, &[user], &trouble)));
+        }
+    }
     for user in &users {
         let noted = user.noted.as_ref().filter(|noted| holds(noted));
         match store.get(&user.name) {
@@ -143,5 +149,27 @@ fn failed(choice: &StoreChoice, users: &[&Subject], trouble: &StoreError) -> Fin
     };
     let name = users.first().map_or("PROVIDER", |user| user.name.as_str());
     let error = store_error_of(choice, name, trouble);
-    Finding::new(level, error.what, error.why, error.hint.unwrap_or_default())
+    let hint = match trouble.trouble {
+        StoreErrorKind::Entry => None,
+        _ => see(choice, name),
+    };
+    Finding::new(level, error.what, error.why, hint.or(error.hint).unwrap_or_default())
+}
+
+/// How to see for oneself what a store that many machines share says of the entry `name`.
+fn see(choice: &StoreChoice, name: &str) -> Option<String> {
+    match choice {
+        StoreChoice::Program(program) => {
+            Some(format!("see what it answers: echo '{{\"v\":1,\"profile\":\"{name}\"}}' | tok-store-{program} get"))
+        }
+        StoreChoice::Vault { .. } => Some(
+            "check [vault] in the config, VAULT_ADDR and the login; see what the vault says: \
+             curl -sS \"$VAULT_ADDR/v1/sys/health\""
+                .into(),
+        ),
+        StoreChoice::Kubernetes { namespace, .. } => {
+            Some(format!("see what this login may do: kubectl auth can-i --list --namespace={namespace}"))
+        }
+        StoreChoice::Keyring | StoreChoice::File | StoreChoice::None | StoreChoice::Helper(_) => None,
+    }
 }

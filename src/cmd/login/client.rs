@@ -16,7 +16,7 @@ use crate::profile::discovery::resource::Api;
 use crate::profile::{Given, Profile, Source};
 use crate::provider::{Discover, Flow, Grant};
 use crate::session::open_store::{self, OpenStore};
-use crate::session::person::Person;
+use crate::session::person::{Browser, Person};
 use crate::session::redirect::{self, Redirect};
 use crate::session::registration::{self, Clients, Place};
 use crate::storage::index::{IndexEntry, RegisteredClient};
@@ -175,10 +175,15 @@ fn settle_scopes(
     Ok(())
 }
 
+/// Where `args` say that the browser is.
+pub(super) fn browser(args: &LoginArgs) -> Browser {
+    if args.no_browser { Browser::Elsewhere } else { Browser::Here }
+}
+
 /// Where a login of `profile` in a browser ends, at the registered `uri` or at a place that is free now.
 fn place(profile: &Profile, args: &LoginArgs, uri: Option<&str>) -> Result<Option<Redirect>> {
     let value = |name: &str| profile.value(name);
-    let person = Person { browser: !args.no_browser, limit: None };
+    let person = Person::of(profile, browser(args), None);
     match uri {
         Some(uri) => redirect::redirect_at(profile, &value, person, uri),
         None => redirect::redirect(profile, &value, person).map(Some),

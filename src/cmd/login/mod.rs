@@ -249,7 +249,7 @@ fn with_client(
     }
 
     let limit = args.timeout.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    let person = Person { browser: !args.no_browser, limit };
+    let person = Person::of(profile, client::browser(args), limit);
     // A person takes their time before anybody has to wait for it.
     let begun = match grant.flow.needs_person() {
         true => {
@@ -363,7 +363,7 @@ fn with_client(
     drop(whole);
     login.cache_and_index(context, &opened, &token)?;
     client::note(context.host, &opened, profile, client);
-    shared::share(&mut opened, profile, &login.known, &token);
+    shared::entry::share(&mut opened, profile, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }

@@ -5,7 +5,7 @@ use crate::base::secret::{Lines, Secret};
 use crate::base::text::escape;
 use crate::host::{Host, Stdin};
 use crate::profile::{Given, Profile, Source};
-use crate::provider::{Auth, Grant, Param};
+use crate::provider::{Auth, Flow, Grant, Param};
 use crate::session::hints;
 use crate::session::open_store::OpenStore;
 use crate::system::terminal::Echo;
@@ -43,10 +43,8 @@ pub(super) fn cannot_ask(
         () if grant.call.auth == Auth::Auto && lacks("client_secret") => "give a key with --private-key-file PATH, or ",
         () => "",
     };
-    let register = match &profile.provider.about.register {
-        Some(page) if lacks("client_id") => format!("register a client at {}; then ", escape(page)),
-        _ => String::new(),
-    };
+    let register = lacks("client_id").then(|| registration(profile)).flatten();
+    let register = register.map(|text| format!("{text}; then ")).unwrap_or_default();
     let variables: Vec<String> = missing.iter().map(|name| profile.ways(name)).collect();
     let flags: String = missing.iter().map(|name| flag(profile, name)).collect();
     Error::new(Kind::LoginNeeded, format!("{} needs {}", profile.provider.name, missing.join(" and ")), why)
@@ -94,9 +92,9 @@ pub(super) fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<G
         return Err(Error::new(Kind::Config, format!("{} has no value {name}", profile.provider.name), "").into());
     };
     let choices = if param.choices.is_empty() { String::new() } else { format!(" ({})", param.choices.join(", ")) };
-    let label = match &profile.provider.about.register {
-        Some(page) if name == "client_id" => format!("{} (register a client at {})", label(param), escape(page)),
-        _ => label(param),
+    let label = match registration(profile).filter(|_| name == "client_id") {
+        Some(text) => format!("{} ({text})", label(param)),
+        None => label(param),
     };
     if param.lines {
         return prompt_file(host, profile, param, &label);
@@ -112,6 +110,20 @@ pub(super) fn prompt(host: &mut Host, profile: &Profile, name: &str) -> Result<G
     let given = Given { text: Some(vec![answer]), source: Source::Asked };
     profile.check_value(param, &given)?;
     Ok(given)
+}
+
+/// Where a client is registered, and with which redirect URI if this login has one, as far as that is known.
+fn registration(profile: &Profile) -> Option<String> {
+    let is_here = profile.default_grant().flow == Flow::AuthorizationCode;
+    let uri = profile.provider.redirect_uri(&|name| profile.value(name)).filter(|_| is_here);
+    match (&profile.provider.about.register, uri) {
+        (Some(page), Some(uri)) => {
+            Some(format!("register a client at {} with the redirect URI {}", escape(page), escape(&uri)))
+        }
+        (Some(page), None) => Some(format!("register a client at {}", escape(page))),
+        (None, Some(uri)) => Some(format!("register a client with the redirect URI {}", escape(&uri))),
+        (None, None) => None,
+    }
 }
 
 /// A prompt without an answer.

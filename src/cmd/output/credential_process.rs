@@ -3,9 +3,9 @@
 
 use super::{Answer, Wish, identity_token};
 use crate::base::error::{Error, Kind};
+use crate::base::redact::Redactor;
 use crate::host::Host;
 use crate::oauth::web_identity::{self, Asked, Refusal};
-use crate::session::redact::Redactor;
 use anyhow::Result;
 use serde_json::json;
 

@@ -1,10 +1,10 @@
 //! A provider as `tok providers --json` prints it: all that its file says and a program may want.
 
 use super::grants;
-use super::page::{counted, needs};
+use super::page::{counted, needs, redirect_uri};
 use crate::profile::{Loaded, variable};
 use crate::provider::template::Piece;
-use crate::provider::{Call, Discover, Find, Grant, Limit, Param, Provider, Template};
+use crate::provider::{Call, Discover, Find, Grant, Limit, Param, Provider, RedirectUris, Template};
 use serde_json::{Map, Value, json};
 
 /// The object of one provider, which the user's profile of its name, of the provider `hidden_by`, may hide.
@@ -18,7 +18,8 @@ pub(super) fn object(found: &Loaded, hidden_by: Option<&str>) -> Value {
         "verified": provider.about.verified,
         "verified_on": provider.about.verified_on,
         "register": provider.about.register,
-        "redirect": provider.about.redirect,
+        "redirect": provider.about.redirect.map(RedirectUris::name),
+        "redirect_uri": redirect_uri(provider),
         "limits": provider.limits.iter().map(limit).collect::<Vec<_>>(),
         "built_in": file.is_none(),
         "hides_built_in": found.hides(),

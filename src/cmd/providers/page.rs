@@ -76,20 +76,25 @@ fn about(found: &Loaded) -> Vec<(&'static str, String)> {
     let on = verified_on.as_ref().map(|day| format!(", {}", escape(day))).unwrap_or_default();
     lines.extend(known.map(|known| ("verified", format!("{known}{on}"))));
     lines.extend(register.as_ref().map(|url| ("register", escape(url))));
-    let takes = redirect.and_then(|redirect| match redirect {
-        "any-port" => Some("http://127.0.0.1 with any port"),
-        "localhost" => Some("http://localhost with any port"),
-        "exact" => Some("a loopback address, exactly as registered"),
-        "exact-localhost" => Some("http://localhost, exactly as registered"),
-        "https" => Some("https only: none on this machine"),
-        _ => None,
-    });
-    lines.extend(takes.map(|takes| ("redirect", takes.to_owned())));
+    lines.extend(redirect.map(|takes| {
+        let text = match (redirect_uri(provider), takes.is_exact()) {
+            (Some(uri), true) => format!("{}, exactly as registered", escape(&uri)),
+            (Some(uri), false) => format!("{}, with any port", escape(&uri)),
+            (None, _) => "https only, none on this machine: --redirect-url; where the login ended is pasted".into(),
+        };
+        ("redirect", text)
+    }));
     lines.extend(provider.limits.iter().map(|limit| {
         let within = crate::base::duration::show(limit.within);
         ("limit", format!("{} {} for a token in {within}", limit.count, counted(limit)))
     }));
     lines
+}
+
+/// The redirect URI that a client is registered with, where no other values are given.
+pub(super) fn redirect_uri(provider: &Provider) -> Option<String> {
+    let default = |name: &str| provider.param(name)?.default.as_ref()?.literal().map(str::to_string);
+    provider.redirect_uri(&default)
 }
 
 /// What a limit counts, as a provider file calls it.

@@ -43,7 +43,13 @@ fn edited(path: &Path, old: &str, command: &str) -> Result<Option<String>, Error
     if list.iter().any(|one| one.as_str() == Some(command)) {
         return Ok(None);
     }
-    list.push(command);
+    // From before tok was moved: cargo would end with a program that is not there.
+    let end = command.find(' ').map_or(command, |at| &command[at..]);
+    let old = list.iter().position(|one| one.as_str().is_some_and(|one| one.ends_with(end)));
+    match old {
+        Some(at) => drop(list.replace(at, command)),
+        None => list.push(command),
+    }
     Ok(Some(doc.to_string()))
 }
 
@@ -65,6 +71,7 @@ mod tests {
         let old = "# mine\n[build]\njobs = 2 # two\n\n[registry]\ndefault = \"x\"\nglobal-credential-providers = [\"cargo:libsecret\"]\n";
         let new = old.replace("\"cargo:libsecret\"", "\"cargo:libsecret\", \"tok credential cargo\"");
         assert_eq!(edited(old).unwrap(), Some(new));
+        assert_eq!(edited(&fresh.replace("\"tok ", "\"/old/tok ")).unwrap().as_deref(), Some(fresh));
         assert!(edited("registry = 1").is_err() && edited("[").is_err());
         assert!(edited("[registry]\nglobal-credential-providers = 1\n").is_err());
     }

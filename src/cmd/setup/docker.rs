@@ -30,7 +30,10 @@ fn edited(path: &Path, old: &str, hosts: &[&str]) -> Result<Option<String>, Erro
         "" => Map::new(),
         text => serde_json::from_str(text).map_err(|_| wrong("it is not a JSON object"))?,
     };
-    let helpers = config.entry("credHelpers").or_insert_with(|| Value::Object(Map::new()));
+    let helpers = config.entry("credHelpers").or_insert(Value::Null);
+    if helpers.is_null() {
+        *helpers = Value::Object(Map::new());
+    }
     let helpers = helpers.as_object_mut().ok_or_else(|| wrong("credHelpers is not an object"))?;
     let mut is_new = false;
     for host in hosts {
@@ -74,6 +77,7 @@ mod tests {
         ));
         assert!(new.contains("\"z\": {},\n\t\t\"y\": {}"), "{new}");
         assert!(edited("{\"credHelpers\":{\"a.example\":\"pass\"}}").unwrap_err().to_string().contains("pass"));
+        assert_eq!(edited("{\"credHelpers\":null}").unwrap().unwrap(), fresh);
         assert!(edited("[]").is_err() && edited("{").is_err() && edited("{\"credHelpers\":[]}").is_err());
     }
 }

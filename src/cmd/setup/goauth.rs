@@ -47,7 +47,12 @@ fn edited(path: &Path, old: &str, command: &str) -> Result<Option<String>, Error
         None | Some("") => format!("{DEFAULT}; {command}"),
         Some(value) if value.split(';').any(|one| one.trim() == command) => return Ok(None),
         Some("off") => return Err(taken(path, "GOAUTH is off")),
-        Some(value) => format!("{value}; {command}"),
+        Some(value) => {
+            // From before tok was moved.
+            let end = &command[command.find(" credential ").unwrap_or(0)..];
+            let others = value.split(';').map(str::trim).filter(|one| !one.ends_with(end));
+            others.chain([command]).collect::<Vec<_>>().join("; ")
+        }
     };
     let others = old.lines().filter(|line| !line.starts_with("GOAUTH="));
     let lines = others.map(str::to_string).chain([format!("GOAUTH={value}")]);
@@ -68,6 +73,7 @@ mod tests {
             edited("GOPROXY=x\nGOAUTH=git /d\nGOPRIVATE=y").unwrap().as_deref(),
             Some("GOPROXY=x\nGOPRIVATE=y\nGOAUTH=git /d; tok credential goauth\n")
         );
+        assert_eq!(edited("GOAUTH=netrc; '/old tok' credential goauth\n").unwrap().as_deref(), Some(fresh));
         assert!(edited("GOAUTH=off\n").is_err());
     }
 }

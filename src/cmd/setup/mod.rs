@@ -10,7 +10,8 @@ mod kubernetes;
 mod terraform;
 
 use super::Context;
-use crate::base::error::{Error, Kind};
+use crate::base::error::{Error, Kind, kind};
+use crate::base::text::with_line_ends_of;
 use crate::cli::{Setup as Arguments, SetupProgram};
 use crate::host::{Host, LIMIT};
 use crate::profile::{Profile, Wishes};
@@ -42,6 +43,13 @@ struct Plan {
 /// something else already.
 pub fn run(context: &mut Context, args: &Arguments) -> Result<()> {
     let plan = plan(context, args)?;
+    // Two at once would each write what the other has not seen.
+    let lock = if args.write { Some(context.lock("_setup")) } else { None };
+    let _lock = match lock {
+        // Where no lock can be made, the other program's file may be written all the same.
+        Some(Err(error)) if kind(&error) != Kind::Other => return Err(error),
+        lock => lock,
+    };
     let text = match args.program {
         SetupProgram::Git => git::run(context, &plan)?,
         SetupProgram::Docker => docker::run(context, &plan)?,
@@ -144,7 +152,12 @@ fn helper_program(context: &mut Context, plan: &Plan, name: &str) -> Result<()> 
 /// Makes `at` a link to `tok`, if it is to be written; else says how, and `why`.
 fn link(context: &mut Context, plan: &Plan, tok: &Path, at: &Path, why: &str) -> Result<()> {
     let words = ["ln", "-s", &tok.to_string_lossy(), &at.to_string_lossy()].map(str::to_string);
-    let command = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+    let mut command = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+    // Of a tok that is no longer there.
+    let is_dangling = is_dangling(at);
+    if is_dangling {
+        command = command.replacen("ln -s", "ln -sf", 1);
+    }
     if !plan.write {
         context.host.terminal.warn(&format!("{why}; create it with: {command}"));
         return Ok(());
@@ -152,9 +165,17 @@ fn link(context: &mut Context, plan: &Plan, tok: &Path, at: &Path, why: &str) ->
     if let Some(folder) = at.parent().filter(|folder| !folder.is_dir()) {
         files::private_dir(folder).map_err(|error| cannot_write(folder, &error))?;
     }
-    files::link(tok, at).map_err(|error| cannot_write(at, &error).hint(format!("create it with: {command}")))?;
+    let removed = if is_dangling { std::fs::remove_file(at) } else { Ok(()) };
+    removed
+        .and_then(|()| files::link(tok, at))
+        .map_err(|error| cannot_write(at, &error).hint(format!("create it with: {command}")))?;
     context.host.terminal.tell(&format!("created {}", at.display()));
     Ok(())
+}
+
+/// Whether `path` is a link to nothing.
+fn is_dangling(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
@@ -167,11 +188,21 @@ fn taken(path: &Path, what: impl Into<String>) -> Error {
 }
 
 /// Changes the text file `path`, or makes it: `edit` gets its text and returns the new one, `None` where it says so
-/// already. A link is followed; mode and all that is not changed stay.
+/// already. A link is followed; mode, line ends and all that is not changed stay.
 ///
 /// # Errors
 /// Those of `edit`, and where the file cannot be read or written.
 fn edit(context: &mut Context, path: &Path, edit: impl Fn(&str) -> Result<Option<String>, Error>) -> Result<()> {
+    if is_dangling(path) {
+        let what = format!("{} cannot be written", path.display());
+        let error = Error::new(Kind::Other, what, "it is a dangling symbolic link");
+        let to = std::fs::read_link(path).map(|to| path.with_file_name(to)).unwrap_or_default();
+        let quoted =
+            |path: &Path| shlex::try_quote(&path.to_string_lossy()).map(|path| path.into_owned()).unwrap_or_default();
+        let folder = to.parent().filter(|folder| !folder.exists());
+        let folder = folder.map(|folder| format!("mkdir -p {} && ", quoted(folder))).unwrap_or_default();
+        return Err(error.hint(format!("make the file that it leads to: {folder}touch {}", quoted(&to))).into());
+    }
     let path = std::fs::canonicalize(path).unwrap_or(path.to_path_buf());
     let old = match files::read_user_file(&path, LIMIT, context.host.clock.deadline) {
         Ok(bytes) => String::from_utf8(bytes)
@@ -186,6 +217,7 @@ fn edit(context: &mut Context, path: &Path, edit: impl Fn(&str) -> Result<Option
         context.host.terminal.tell(&format!("{} is set up already", path.display()));
         return Ok(());
     };
+    let new = with_line_ends_of(&old, new);
     if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
         files::private_dir(folder).map_err(|error| cannot_write(folder, &error))?;
     }

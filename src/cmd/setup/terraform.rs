@@ -34,7 +34,11 @@ fn block(plan: &Plan) -> String {
 }
 
 fn edited(path: &Path, old: &str, block: &str) -> Result<Option<String>, Error> {
-    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_comment = |line: &&str| ["#", "//"].iter().any(|mark| line.trim_start().starts_with(mark));
+    let words = |text: &str| {
+        let lines = text.lines().filter(|line| !is_comment(line));
+        lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+    };
     if words(old).contains(&words(block)) {
         return Ok(None);
     }
@@ -61,6 +65,8 @@ mod tests {
         assert_eq!(edited("x = 1\n").unwrap(), Some(format!("x = 1\n\n{block}")));
         assert_eq!(edited("x = 1").unwrap(), Some(format!("x = 1\n\n{block}")));
         assert_eq!(edited("credentials_helper \"tok\" {\n\targs = []\n}"), Ok(None));
+        let old = "# credentials_helper \"tok\" { args = [] }\n";
+        assert_eq!(edited(old).unwrap(), Some(format!("{old}\n{block}")));
         assert!(edited("credentials_helper \"other\" {\n}\n").is_err());
     }
 }

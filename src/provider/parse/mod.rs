@@ -16,8 +16,8 @@ use self::response::{duration, rules_of, tests};
 use self::shapes::SHAPES;
 use super::{
     AUTHS, About, Assertion, Auth, BodyFormat, Call, ClientRequirement, Condition, DayOrder, Device, Discover, Encode,
-    Expiry, Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Pkce, Provider, Redirect, Refresh, Rules, Shape,
-    State, Step, Template, Test, Unit, Use, Zero, check,
+    Expiry, Field, Find, Flow, Grant, Inside, Kept, Lifetime, Param, Pkce, Provider, Redirect, RedirectUris, Refresh,
+    Rules, Shape, State, Step, Template, Test, Unit, Use, Zero, check,
 };
 use crate::base::error::{Error, Result};
 use crate::base::jose::Algorithm;
@@ -81,7 +81,7 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         name: name.into(),
         title: root.read("title", name.to_string(), text),
         docs: root.read("docs", None, |v| text(v).map(Some)),
-        about: about(&root),
+        about: about(&root, base),
         featured: root.read("featured", None, |v| v.integer().map(Some)),
         params: params(root.read("params", None, |v| v.table().map(Some)).as_ref(), base),
         grants: Vec::new(),
@@ -97,6 +97,15 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
         // The provider it is like determines a token as much as the file itself.
         digest: crate::base::digest::hex(&[doc.text.as_bytes(), base.map_or("", |b| &b.digest).as_bytes()]),
     };
+    if let Some(takes) = provider.about.redirect {
+        let has_default = |param: &Param| {
+            let own = root.look("params")?.table().ok()?.look(&param.name)?;
+            own.table().ok()?.look("default").map(drop)
+        };
+        for param in provider.params.iter_mut().filter(|param| has_default(param).is_none()) {
+            param.default = takes.default_of(param).or(param.default.take());
+        }
+    }
     let shared = root.read("request", None, |v| v.table().map(Some));
     let rules = root.read("response", None, |v| v.table().map(Some));
     // Checked first: a mistyped key there must not be reported as missing in each grant.
@@ -210,8 +219,8 @@ fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
     }
 }
 
-/// What is known of it besides; a file that is like another is another's work.
-fn about(root: &Table) -> About {
+/// What is known of it besides. A file that is like another is another's work, and is about a server that takes the same.
+fn about(root: &Table, base: Option<&Provider>) -> About {
     let text = |key: &'static str| root.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
     let one_of = |key: &'static str, all: &[&'static str]| {
         let all: Vec<_> = all.iter().map(|word| (*word, Some(*word))).collect();
@@ -222,7 +231,7 @@ fn about(root: &Table) -> About {
         verified: one_of("verified", About::VERIFIED),
         verified_on: text("verified_on"),
         register: text("register"),
-        redirect: one_of("redirect", About::REDIRECTS),
+        redirect: root.read("redirect", base.and_then(|b| b.about.redirect), |v| v.choice(RedirectUris::ALL)),
     }
 }
 

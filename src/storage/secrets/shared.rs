@@ -2,16 +2,34 @@
 //! with that is decided in `session/lease.rs`.
 
 use super::{Store, StoreError, StoreErrorKind};
+use crate::base::redact::Redactor;
 use crate::base::secret::Secret;
 use crate::oauth::request::{Request, Response};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
-/// Sends a request before the given instant; the error says in words why there is no reply.
-pub type Send = Arc<dyn Fn(&Request, Instant) -> Result<Response, String> + std::marker::Send + Sync>;
+/// Sends a request before the given instant.
+pub type Send = Arc<dyn Fn(&Request, Instant) -> Result<Response, Unanswered> + std::marker::Send + Sync>;
 /// A setting of the store by its name (`address`), or a variable of the environment by its own (`VAULT_ADDR`); read when
 /// it is asked for, and each time anew.
 pub type Setting = Arc<dyn Fn(&str) -> Result<Option<Secret>, String> + std::marker::Send + Sync>;
+
+/// Why a request has no reply.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// In words.
+    pub why: String,
+    /// Whether it is trouble of the network, which may pass.
+    pub may_pass: bool,
+    /// Whether there was a reply that could not be read.
+    pub is_reply: bool,
+}
+
+/// How long an attempt may take at least. More where the call has much time; never all of it, for what is lost on the way
+/// is never answered, and the next attempt may be.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// What a store on the network works with.
 #[derive(Clone)]
@@ -25,10 +43,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// Sends `request`, and again where the reply `is_for_now`, until the deadline; `why` says what such a reply means.
+    /// Sends `request`, and again where the reply `is_for_now` or the network is in trouble, until the deadline; `why` says
+    /// what such a reply means.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Unreachable`].
+    /// [`StoreErrorKind::Unreachable`]; [`StoreErrorKind::Corrupt`] where the reply is none.
     pub fn ask(
         &self,
         request: &Request,
@@ -37,19 +56,41 @@ impl Network {
     ) -> Result<Response, StoreError> {
         let mut wait = Duration::from_millis(100);
         loop {
-            let (why, is_over) = match (self.send)(request, self.deadline) {
+            let attempt = self.left() / 8;
+            let until = self.deadline.min(Instant::now() + attempt.max(ATTEMPT));
+            let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, reply)) {
                 Ok(reply) if !is_for_now(&reply) => return Ok(reply),
-                Ok(reply) => (why(&reply), false),
-                // It was tried until the deadline.
-                Err(why) => (why, true),
+                Ok(reply) => (why(&reply), reply.header("retry-after").and_then(|value| value.trim().parse().ok())),
+                Err(Unanswered { why, is_reply: true, .. }) => {
+                    return Err(StoreError { trouble: StoreErrorKind::Corrupt, why });
+                }
+                Err(Unanswered { why, may_pass, .. }) => (why, (!may_pass).then_some(u64::MAX)),
             };
-            if is_over || self.deadline.saturating_duration_since(Instant::now()) < wait {
+            let pause = wait.max(Duration::from_secs(asked.unwrap_or(0)));
+            if self.left() < pause {
                 return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
             }
-            std::thread::sleep(wait);
+            std::thread::sleep(pause);
             wait = (wait * 2).min(Duration::from_secs(1));
         }
     }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// An error's reply without what it quotes of the secrets in `request`.
+fn without_quotes(request: &Request, reply: Response) -> Response {
+    let body = serde_json::from_slice::<Value>(&reply.body);
+    let (true, Ok(mut body)) = (reply.status >= 300, body) else { return reply };
+    let sent = request.body.as_ref().and_then(|body| serde_json::from_slice::<Value>(body).ok()).unwrap_or_default();
+    let fields = ["/secret_id", "/jwt", "/data/entry"].map(|at| sent.pointer(at).and_then(Value::as_str));
+    let headers =
+        request.headers.iter().filter(|(name, _)| ["X-Vault-Token", "Authorization"].contains(&name.as_str()));
+    let headers = headers.map(|(_, value)| value.rsplit(' ').next().unwrap_or_default());
+    Redactor::new(headers.chain(fields.into_iter().flatten())).hide_in(&mut body);
+    Response { body: Zeroizing::new(body.to_string().into_bytes()), ..reply }
 }
 
 /// The version of an entry; only the store knows what it says.
@@ -87,7 +128,7 @@ pub enum Put {
 }
 
 /// A store with compare-and-set.
-pub trait SharedStore: std::marker::Send {
+pub trait SharedStore {
     /// The entry of `profile`.
     ///
     /// # Errors
@@ -127,8 +168,13 @@ pub trait SharedStore: std::marker::Send {
     /// # Errors
     /// What is missing.
     fn check(&mut self, profile: &str) -> Result<(), StoreError>;
+    /// From now on each call ends at `deadline`.
+    fn set_deadline(&mut self, deadline: Instant);
     /// The same store for another thread, until `deadline`.
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore>;
+    ///
+    /// # Errors
+    /// Where no other machine shares it.
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + std::marker::Send>, StoreError>;
 }
 
 /// A shared store where any store will do: a login replaces what is there, whoever has put it there.

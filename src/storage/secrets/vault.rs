@@ -111,17 +111,26 @@ impl VaultStore {
 
     /// Sends it with this call's token.
     fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, StoreError> {
-        if self.token.is_none() {
+        let is_new = self.token.is_none();
+        if is_new {
             self.token = Some(self.log_in()?);
         }
-        let request = self.request(method, path, body)?;
-        self.send(&request, path)
+        let mut reply = self.ask(&self.request(method, path, body)?)?;
+        // A token may run out while the provider is waited for; a login brings another, or its file has one.
+        if reply.status == 403
+            && !is_new
+            && let Ok(another) = self.log_in()
+            && self.token.as_ref().is_none_or(|(token, _)| token.expose() != another.0.expose())
+        {
+            self.token = Some(another);
+            reply = self.ask(&self.request(method, path, body)?)?;
+        }
+        self.read_reply(&reply, path)
     }
 
-    /// Sends it, as often as the vault asks for another try; `path` is what it is about.
-    fn send(&self, request: &Request, path: &str) -> Result<Answer, StoreError> {
-        let reply = self.network.ask(request, &|reply| is_for_now(reply.status), &trouble_for_now)?;
-        self.read_reply(&reply, path)
+    /// Sends it, as often as the vault asks for another try.
+    fn ask(&self, request: &Request) -> Result<Response, StoreError> {
+        self.network.ask(request, &|reply| is_for_now(reply.status), &trouble_for_now)
     }
 
     fn read_reply(&self, reply: &Response, path: &str) -> Result<Answer, StoreError> {
@@ -130,8 +139,9 @@ impl VaultStore {
         match (reply.status, body) {
             (200, Some(body)) => Ok(Answer::Body(body, reply.header("date").and_then(date::parse))),
             (204, _) => Ok(Answer::Body(Value::Null, None)),
-            (404, Some(body)) if errors.is_empty() => Ok(Answer::NotFound(body)),
-            (404, Some(_)) => {
+            // Else it is what stands before the vault that does not know the way.
+            (404, Some(body)) if errors.is_empty() && is_of_vault(&body) => Ok(Answer::NotFound(body)),
+            (404, Some(_)) if !errors.is_empty() => {
                 let why = format!("nothing is mounted at {} ({errors})", escape_to(&self.mount, 80));
                 Err(self.error(StoreErrorKind::Missing, why))
             }
@@ -140,11 +150,15 @@ impl VaultStore {
                 let with = self.token.as_ref().map(|(_, source)| format!(" with {source}")).unwrap_or_default();
                 Err(self.error(StoreErrorKind::Refused, format!("permission denied for {path}{with}")))
             }
-            (status, Some(_)) => Err(self.error(StoreErrorKind::Refused, format!("status {status}: {errors}"))),
-            (status, None) => {
-                Err(self.error(StoreErrorKind::Refused, format!("status {status}, and the reply is not a vault's")))
+            (status, Some(_)) if !errors.is_empty() => {
+                Err(self.error(StoreErrorKind::Refused, format!("status {status}: {errors}")))
             }
+            (status, _) => Err(self.not_of_vault(status)),
         }
+    }
+
+    fn not_of_vault(&self, status: u16) -> StoreError {
+        self.error(StoreErrorKind::Refused, format!("status {status}, and the reply is not a vault's"))
     }
 
     /// A token for this call, and where it came from.
@@ -176,10 +190,16 @@ impl VaultStore {
         let body = json!({ role: first.expose(), names[1]: second.expose() });
         let login = format!("auth/{}/login", path(&mount));
         let request = self.request(Method::Post, &login, Some(&body))?;
-        let answer = self.send(&request, &login).map_err(|error| match error.trouble {
-            StoreErrorKind::Unreachable => error,
-            _ => StoreError { why: format!("login by {auth} failed (role, {}): {}", names[1], error.why), ..error },
-        })?;
+        let answer =
+            self.ask(&request).and_then(|reply| self.read_reply(&reply, &login)).map_err(|error| {
+                match error.trouble {
+                    StoreErrorKind::Unreachable => error,
+                    _ => StoreError {
+                        why: format!("login by {auth} failed (role, {}): {}", names[1], error.why),
+                        ..error
+                    },
+                }
+            })?;
         let token = match &answer {
             Answer::Body(body, _) => body.pointer("/auth/client_token").and_then(Value::as_str),
             _ => None,
@@ -222,6 +242,9 @@ impl VaultStore {
         let Answer::Body(body, _) = self.call(Method::Get, &ask, None)? else {
             return Err(self.error(StoreErrorKind::Missing, format!("nothing is mounted at {}", self.mount)));
         };
+        if !is_of_vault(&body) {
+            return Err(self.not_of_vault(200));
+        }
         let version = body.pointer("/data/options/version").and_then(Value::as_str).unwrap_or("1");
         if version != "2" {
             let why = format!(
@@ -238,14 +261,17 @@ impl VaultStore {
 impl SharedStore for VaultStore {
     fn read(&mut self, profile: &str) -> Result<Versioned, StoreError> {
         let data = self.data(profile);
+        let version_of = |body: &Value| body.pointer("/data/metadata/version").and_then(Value::as_u64);
         let (body, now) = match self.call(Method::Get, &data, None)? {
+            // What has no version is no entry, and not the lack of one either.
+            Answer::Body(body, _) if version_of(&body).is_none() => return Err(self.not_of_vault(200)),
             Answer::Body(body, now) => (body, now),
             // One that was deleted or destroyed is not found too, and its version goes on.
             Answer::NotFound(body) => (body, None),
             Answer::Conflict => return Ok(Versioned::default()),
         };
         let text = |at: &str| body.pointer(at).and_then(Value::as_str);
-        let version = body.pointer("/data/metadata/version").and_then(Value::as_u64).map(|version| version.to_string());
+        let version = version_of(&body).map(|version| version.to_string());
         let entry = match (text("/data/data/entry"), body.pointer("/data/data")) {
             (Some(entry), _) => Some(Secret::new(entry)),
             (None, None | Some(Value::Null)) => None,
@@ -274,7 +300,9 @@ impl SharedStore for VaultStore {
                 _ => Ok(Put::Unknown(self.error(StoreErrorKind::Refused, "the reply to a write names no version"))),
             },
             Ok(Answer::NotFound(_)) => Err(self.error(StoreErrorKind::Missing, "no such mount")),
-            Err(error) if error.trouble == StoreErrorKind::Unreachable => Ok(Put::Unknown(error)),
+            Err(error) if matches!(error.trouble, StoreErrorKind::Unreachable | StoreErrorKind::Corrupt) => {
+                Ok(Put::Unknown(error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -304,7 +332,12 @@ impl SharedStore for VaultStore {
         if list.is_none() || has("root") {
             return Ok(());
         }
-        let missing: Vec<&str> = ["create", "read", "update"].into_iter().filter(|name| !has(name)).collect();
+        // What is there need not be created.
+        let needed = match has("create") || self.read(profile)?.version.is_none() {
+            true => ["create", "read", "update"].as_slice(),
+            false => &["read", "update"],
+        };
+        let missing: Vec<&str> = needed.iter().copied().filter(|name| !has(name)).collect();
         match missing.is_empty() {
             true => Ok(()),
             false => {
@@ -314,8 +347,12 @@ impl SharedStore for VaultStore {
         }
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(VaultStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.network.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(VaultStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() }))
     }
 }
 
@@ -339,6 +376,11 @@ fn trouble_for_now(reply: &Response) -> String {
 fn errors(body: &Value) -> String {
     let all = body.get("errors").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     escape_to(&all.map(str::trim).collect::<Vec<_>>().join("; "), 200)
+}
+
+/// Whether a reply is one of a vault: it has its data, or its list of errors.
+fn is_of_vault(body: &Value) -> bool {
+    body.get("data").is_some_and(Value::is_object) || body.get("errors").is_some_and(Value::is_array)
 }
 
 /// A path with each of its parts encoded.

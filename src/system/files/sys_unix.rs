@@ -380,6 +380,10 @@ pub fn modified_of(at: &Handle, name: &Path) -> Option<i64> {
 /// Gives `new` the permission bits of the file in whose place it goes.
 pub fn keep_mode(at: &Handle, name: &Path, new: &File) -> io::Result<()> {
     match look(at.as_fd(), name) {
+        // A link's mode is not a file's.
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
+            Err(io::Error::other("it is not a regular file"))
+        }
         Ok(stat) => Ok(rustix::fs::fchmod(new, Mode::from_raw_mode(stat.st_mode))?),
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),

@@ -100,8 +100,8 @@ impl<C: Fn() -> Time> HttpClient<C> {
                     let asked = response.header("retry-after").and_then(|v| retry::retry_after(v, (self.clock)()));
                     (retry::Attempt::Status(response.status, asked), response.status.to_string())
                 }
-                Err(AttemptError { error, again: true }) => (retry::Attempt::NothingSent, error.why.clone()),
-                Err(AttemptError { error, again: false }) => (retry::Attempt::Failed, error.why.clone()),
+                Err(AttemptError { error, again: true, .. }) => (retry::Attempt::NothingSent, error.why.clone()),
+                Err(AttemptError { error, again: false, .. }) => (retry::Attempt::Failed, error.why.clone()),
             };
             let left = deadline.saturating_duration_since(Instant::now());
             match retry::next(outcome, attempt, request.repeat, left, random_byte()) {
@@ -112,7 +112,10 @@ impl<C: Fn() -> Time> HttpClient<C> {
                 }
                 None => {
                     events.note(&format!("{shown}: {said}"));
-                    return result.map_err(|failure| failure.error);
+                    return result.map_err(|failure| {
+                        events.failed(failure.may_pass);
+                        failure.error
+                    });
                 }
             }
         }
@@ -172,7 +175,7 @@ impl<C: Fn() -> Time> HttpClient<C> {
     ) -> std::result::Result<Response, Ended> {
         let headers = headers(request).map_err(AttemptError::for_good)?;
         if deadline.saturating_duration_since(Instant::now()).is_zero() {
-            return Err(AttemptError::for_good(way.timed_out()).into());
+            return Err(AttemptError { error: way.timed_out(), again: false, may_pass: true }.into());
         }
         let seen = Arc::new(Seen::default());
         let connection =

@@ -78,11 +78,18 @@ pub(super) struct AttemptError {
     pub(super) error: Error,
     /// Whether to try again: nothing was sent, and a retry may succeed.
     pub(super) again: bool,
+    /// Whether it is trouble of the network, which may pass, whatever was sent.
+    pub(super) may_pass: bool,
 }
 
 impl AttemptError {
     pub(super) fn for_good(error: Error) -> AttemptError {
-        AttemptError { error, again: false }
+        AttemptError { error, again: false, may_pass: false }
+    }
+
+    /// Trouble of the network; `again`: nothing was sent.
+    fn for_now(error: Error, again: bool) -> AttemptError {
+        AttemptError { error, again, may_pass: true }
     }
 }
 
@@ -111,7 +118,7 @@ impl Way {
             ConnectError::Tls { error, peer } => AttemptError::for_good(self.tls_failure(&error, peer)),
             ConnectError::ProxyAnswered(status) => self.proxy_failure(status),
             ConnectError::ProxyClosed => {
-                AttemptError { error: self.unreachable("it closed the connection without an answer"), again: true }
+                AttemptError::for_now(self.unreachable("it closed the connection without an answer"), true)
             }
             ConnectError::NotAProxy => AttemptError::for_good(self.unreachable("it is not an HTTP proxy")),
             ConnectError::NotAllowed => {
@@ -126,12 +133,10 @@ impl Way {
         let for_good = AttemptError::for_good;
         match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => {
-                AttemptError {
-                    error: self.unreachable(format!("no connection within {}", seconds(CONNECT.min(self.whole)))),
-                    again: true,
-                }
+                let why = format!("no connection within {}", seconds(CONNECT.min(self.whole)));
+                AttemptError::for_now(self.unreachable(why), true)
             }
-            ureq::Error::Timeout(_) => for_good(self.timed_out()),
+            ureq::Error::Timeout(_) => AttemptError::for_now(self.timed_out(), false),
             ureq::Error::HostNotFound => {
                 let hint = match &self.proxy {
                     Some(proxy) => format!("check {}, and this machine's network", proxy.variable),
@@ -140,6 +145,7 @@ impl Way {
                 AttemptError {
                     error: self.unreachable("no such host").hint(hint),
                     again: progress == Progress::NothingSent,
+                    may_pass: false,
                 }
             }
             ureq::Error::Io(error) => self.io_failure(&error, progress),
@@ -155,7 +161,7 @@ impl Way {
             }
             ureq::Error::LargeResponseHeader(..) => for_good(self.unreadable("its header is too long")),
             ureq::Error::BodyExceedsLimit(_) => for_good(self.unreadable("it is longer than 1 MiB")),
-            ureq::Error::BodyStalled => for_good(self.unreachable("the reply was cut short")),
+            ureq::Error::BodyStalled => AttemptError::for_now(self.unreachable("the reply was cut short"), false),
             ureq::Error::InvalidProxyUrl => {
                 let variable = self.proxy.as_ref().map_or("https_proxy", |proxy| proxy.variable);
                 let what = format!("the proxy in {variable} cannot be used");
@@ -204,7 +210,8 @@ impl Way {
         if progress == Progress::Sent && may_pass && self.client_certificate.is_some() {
             error = error.hint(NOT_ACCEPTED);
         }
-        AttemptError { error, again: progress == Progress::NothingSent && may_pass }
+        let again = progress == Progress::NothingSent && may_pass;
+        AttemptError { error, again, may_pass: may_pass || kind == E::UnexpectedEof }
     }
 
     fn proxy_failure(&self, status: u16) -> AttemptError {
@@ -221,7 +228,8 @@ impl Way {
                 .unreachable(format!("it refused the connection ({status})"))
                 .hint(format!("check {variable}; NO_PROXY lists hosts that need no proxy")),
         };
-        AttemptError { error, again: matches!(status, 502..=504) }
+        let may_pass = matches!(status, 502..=504);
+        AttemptError { error, again: may_pass, may_pass }
     }
 
     /// Why TLS failed: with the server, or with the proxy.

@@ -15,6 +15,7 @@ pub mod openbao;
 pub mod purewl;
 pub mod relay;
 pub mod server;
+pub mod spaces;
 pub mod terminal;
 pub mod xcover;
 

@@ -99,9 +99,10 @@ type Rule = Box<dyn FnMut(Act) -> Fault + Send>;
 struct State {
     /// What has come so far.
     acts: Vec<Act>,
+    /// The writes that take a lease: each may come several times, as those that keep what was issued.
+    takes: BTreeSet<String>,
     leases: BTreeSet<String>,
     generations: BTreeSet<(String, u64)>,
-    /// The writes that keep what was issued: each may come several times.
     keeps: BTreeSet<String>,
     rule: Option<Rule>,
     /// While nothing comes through.
@@ -277,13 +278,18 @@ impl State {
             _ => return Act::Other,
         }
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let entry: Value = body["data"]["entry"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let entry: Value =
+            body["data"]["entry"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
         let write = text(&entry["write"]);
         let is_new = self.generations.insert((text(&entry["login"]), entry["generation"].as_u64().unwrap_or(0)));
         match entry["lease"]["id"].as_str() {
             _ if entry["ended"].is_object() => Act::End,
-            Some(id) if self.leases.insert(id.into()) => Act::Take,
+            Some(_) if self.takes.contains(&write) => Act::Take,
+            Some(id) if self.leases.insert(id.into()) => {
+                self.takes.insert(write);
+                Act::Take
+            }
             Some(_) => Act::Renew,
             None if self.keeps.contains(&write) => Act::Keep,
             None if is_new && entry["generation"] != Value::from(0) => {

@@ -324,6 +324,8 @@ struct Shared {
     sent: Mutex<Vec<Instant>>,
     answered: Condvar,
     connections: AtomicUsize,
+    /// How many of them are over.
+    ended: AtomicUsize,
     next: Mutex<VecDeque<Reply>>,
     gate: Mutex<Option<Gate>>,
     stop: AtomicBool,
@@ -407,6 +409,7 @@ impl Server {
             sent: Mutex::default(),
             answered: Condvar::new(),
             connections: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             next: Mutex::default(),
             gate: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -420,7 +423,10 @@ impl Server {
                 }
                 theirs.connections.fetch_add(1, Ordering::Relaxed);
                 let shared = theirs.clone();
-                std::thread::spawn(move || shared.connection(stream));
+                std::thread::spawn(move || {
+                    shared.connection(stream);
+                    shared.ended.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
         Server { shared, address, port, scheme, ca: None }
@@ -454,6 +460,11 @@ impl Server {
     /// How many connections were made, a request on it or not.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether every connection that was made is over.
+    pub fn is_idle(&self) -> bool {
+        self.connections() == self.shared.ended.load(Ordering::Relaxed)
     }
 
     /// The last request.

@@ -240,7 +240,7 @@ impl Simulation {
         let (timeout, grace) = (TIMEOUT, self.world.grace);
         let rate = 1.0 + self.chance.between(-0.02, 0.02);
         let deadline = Duration::from_secs_f64((self.now + timeout) * rate);
-        let caller = Caller { host: "h".into(), pid: 1, deadline, grace: Duration::from_secs_f64(grace) };
+        let caller = Caller { host: "h".into(), pid: 1, deadline, grace: Duration::from_secs_f64(grace), spends: true };
         let dies = self.chance.happens(self.world.crash);
         let dies = dies.then(|| (1 + (self.chance.bits() % 8) as usize, (self.chance.bits() % 3) as usize));
         let renewal = Renewal::new(caller);
