@@ -46,7 +46,8 @@ fn text_of(file: &str, key: &str) -> Option<(usize, usize)> {
 /// The value of `key` above the first table, and where it begins.
 fn value_of<'f>(file: &'f str, key: &str) -> Option<(usize, &'f str)> {
     let top = file.find("\n[").map_or(file, |end| &file[..end]);
-    let line = top.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
+    let line =
+        top.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
     let value = line.split_once('=')?.1.trim();
     // Both are parts of the same text.
     Some((value.as_ptr() as usize - file.as_ptr() as usize, value))

@@ -506,7 +506,9 @@ fn the_catalogue_is_what_the_program_has() {
     let mut kinds: BTreeMap<String, Vec<&serde_json::Value>> = BTreeMap::new();
     all.iter().for_each(|one| kinds.entry(text(one, "kind")).or_default().push(one));
     for (kind, providers) in kinds {
-        page.push_str(&format!("\n## {kind}\n\n| name | title | grants | sureness | source |\n|---|---|---|---|---|\n"));
+        page.push_str(&format!(
+            "\n## {kind}\n\n| name | title | grants | sureness | source |\n|---|---|---|---|---|\n"
+        ));
         for one in providers {
             let grants: Vec<String> =
                 one["grants"].as_array().unwrap().iter().map(|grant| grant.as_str().unwrap().to_string()).collect();

@@ -31,7 +31,8 @@ pub fn grouped<const N: usize>(groups: Vec<(String, Vec<[String; N]>)>, columns:
     let (headings, rows): (Vec<_>, Vec<_>) = groups.into_iter().map(|(name, rows)| ((name, rows.len()), rows)).unzip();
     // The columns are those of all groups.
     let mut texts = each(rows.concat(), columns).into_iter();
-    let group = |(name, len): (String, usize)| format!("{}\n{}", line(&name), texts.by_ref().take(len).collect::<String>());
+    let group =
+        |(name, len): (String, usize)| format!("{}\n{}", line(&name), texts.by_ref().take(len).collect::<String>());
     headings.into_iter().map(group).collect::<Vec<_>>().join("\n")
 }
 

@@ -80,6 +80,12 @@ mod tests {
     }
 
     #[test]
+    fn they_are_a_small_part_of_the_program() {
+        let table = size_of_val(super::PLACES);
+        assert!(super::TEXT.len() + table <= 700_000, "{} bytes and a table of {table}", super::TEXT.len());
+    }
+
+    #[test]
     fn what_a_list_shows_is_what_the_file_says() {
         for built_in in super::built_in() {
             let provider = Provider::built_in(built_in.name).expect("it is one").expect("its file is right");

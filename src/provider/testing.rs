@@ -58,8 +58,9 @@ pub fn values(provider: &str, grant: &str) -> BTreeMap<String, String> {
         read(root().join(provider).join(grant).join("values.toml")).parse().expect("TOML");
     let text = |text: &str| match text.strip_prefix('@') {
         // A whole key file of a cloud would be taken for a leak: its key is put in here.
-        Some(file) => read(root().join(file))
-            .replace(r#""[rsa.pem]""#, &Value::from(read(root().join("rsa.pem"))).to_string()),
+        Some(file) => {
+            read(root().join(file)).replace(r#""[rsa.pem]""#, &Value::from(read(root().join("rsa.pem"))).to_string())
+        }
         None => text.to_string(),
     };
     table.iter().map(|(name, value)| (name.to_string(), text(value.as_str().expect("a string")))).collect()

@@ -100,7 +100,10 @@ fn a_page_shows_what_the_file_is_about_and_names_the_rest() {
         let out = on_terminal(&sandbox, "providers corp", columns);
         let wide = out.lines().find(|line| {
             let is_one_word = line.split_whitespace().count() < 2;
-            line.chars().count() > columns.parse().unwrap() && !is_one_word && !line.contains("://") && !line.contains("tok login")
+            line.chars().count() > columns.parse().unwrap()
+                && !is_one_word
+                && !line.contains("://")
+                && !line.contains("tok login")
         });
         assert!(wide.is_none_or(|line| line.contains('/')), "{columns}: {wide:?}");
     }
@@ -142,7 +145,8 @@ fn what_each_grant_needs_is_an_option_of_its_login() {
         let help = sandbox.run(&format!("login {name} --help")).silent().ok().stdout;
         for need in needs {
             let dashed = need.replace('_', "-");
-            let is_option = [format!("--{dashed} "), format!("--{dashed}-file ")].iter().any(|flag| help.contains(flag));
+            let is_option =
+                [format!("--{dashed} "), format!("--{dashed}-file ")].iter().any(|flag| help.contains(flag));
             assert!(is_option, "{name}: {need} is no option of its login");
         }
     }
@@ -182,9 +186,13 @@ fn json_says_all_of_a_provider() {
         let wanted: Value = serde_json::from_str(wanted).unwrap();
         assert_eq!(*found, wanted, "{shop:#}");
     }
-    let value = |name: &str| shop["values"].as_array().unwrap().iter().find(|value| value["name"] == name).unwrap().clone();
+    let value =
+        |name: &str| shop["values"].as_array().unwrap().iter().find(|value| value["name"] == name).unwrap().clone();
     assert_eq!(value("base_url")["set_by"], "region");
-    assert_eq!((&value("region")["default"], &value("region")["sets"]["us"]["base_url"]), (&"eu".into(), &"https://us.example".into()));
+    assert_eq!(
+        (&value("region")["default"], &value("region")["sets"]["us"]["base_url"]),
+        (&"eu".into(), &"https://us.example".into())
+    );
     let github = sandbox.run("providers oidc --json").json();
     assert_eq!(github["discover"], "issuer");
     assert_eq!(github["grant_details"][0]["flow"], "authorization-code");
@@ -217,7 +225,8 @@ fn a_built_in_provider_changes_nothing_that_a_user_has() {
     assert_eq!(sandbox.run("providers xcover --json").json()["hidden_by"], "plain");
     assert_eq!(server.count(), 2, "each was asked for once");
     // One whose variables a built-in one would have as well: `google` has a service account's `private_key`.
-    let text = plain_provider(&server.url(), "").replace("[params.scope]", "[params.service_account_private_key]\n[params.scope]");
+    let text = plain_provider(&server.url(), "")
+        .replace("[params.scope]", "[params.service_account_private_key]\n[params.scope]");
     sandbox.provider("google", &text);
     sandbox.set("TOK_GOOGLE_CLIENT_SECRET", format!("s-{CANARY}"));
     sandbox.run("get google").silent().line();

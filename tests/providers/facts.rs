@@ -50,15 +50,20 @@ fn every_url_is_https_and_the_facts_have_their_form() {
         let file = file(one.name);
         for (at, text) in strings(one.text) {
             let is_loopback = ["http://127.0.0.1", "http://localhost"].iter().any(|start| text.starts_with(start));
-            if text.contains("http://") && !is_loopback && !is_name(&at, &text) && at != "help" && !at.ends_with(".help") {
+            if text.contains("http://")
+                && !is_loopback
+                && !is_name(&at, &text)
+                && at != "help"
+                && !at.ends_with(".help")
+            {
                 complaints.add(&file, format!("{at} is not https: {text}"));
             }
         }
         let about = &provider.about;
         for (key, url) in [("docs", &provider.docs), ("register", &about.register)] {
-            let is_url = url.as_deref().is_none_or(|url| {
-                tok::testing::base::url::Url::parse(url).is_ok() && url.starts_with("https://")
-            });
+            let is_url = url
+                .as_deref()
+                .is_none_or(|url| tok::testing::base::url::Url::parse(url).is_ok() && url.starts_with("https://"));
             if !is_url {
                 complaints.add(&file, format!("{key} is not the https URL of a page"));
             }
@@ -195,7 +200,8 @@ fn no_two_providers_contradict_each_other_about_a_host() {
     for provider in &all {
         let mut chosen = provider.clone();
         chosen.choose(|_| None);
-        let urls: BTreeSet<String> = provider.grants.iter().filter_map(|grant| url(&chosen, &grant.call).ok()).collect();
+        let urls: BTreeSet<String> =
+            provider.grants.iter().filter_map(|grant| url(&chosen, &grant.call).ok()).collect();
         for url in urls.into_iter().filter(|url| url.starts_with("https://")) {
             by_url.entry(url).or_default().push(provider);
         }
@@ -205,7 +211,8 @@ fn no_two_providers_contradict_each_other_about_a_host() {
             let [one, other] = pair else { continue };
             let uses = |provider: &Provider| {
                 let usage = &provider.usage;
-                let names = |entries: &[(String, Template)]| entries.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+                let names =
+                    |entries: &[(String, Template)]| entries.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
                 (usage.header.clone(), usage.value.to_string(), names(&usage.headers), names(&usage.query))
             };
             if uses(one) != uses(other) {
@@ -228,8 +235,10 @@ fn no_two_providers_contradict_each_other_about_a_host() {
     for (host, providers) in &by_host {
         for pair in providers.windows(2) {
             let [one, other] = pair else { continue };
-            if (&one.usage.header, one.usage.value.to_string()) != (&other.usage.header, other.usage.value.to_string()) {
-                complaints.add(&file(&one.name), format!("{host}: its token is used otherwise than {} says", other.name));
+            if (&one.usage.header, one.usage.value.to_string()) != (&other.usage.header, other.usage.value.to_string())
+            {
+                complaints
+                    .add(&file(&one.name), format!("{host}: its token is used otherwise than {} says", other.name));
             }
         }
     }

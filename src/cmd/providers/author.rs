@@ -236,7 +236,8 @@ mod tests {
             let mut parts = vec![status.to_string()];
             if one.is_token {
                 // It arrives now, not at its own date.
-                let arrives_now = !reply.lines().take_while(|line| !line.is_empty()).any(|line| line.starts_with("Date: "));
+                let arrives_now =
+                    !reply.lines().take_while(|line| !line.is_empty()).any(|line| line.starts_with("Date: "));
                 parts.extend(arrives_now.then(|| expiry(&said("expires_at"))));
                 let name = said("header").split(": ").next().unwrap_or_default().to_string();
                 parts.extend((!name.is_empty()).then(|| format!("header: {name}: ")));
@@ -245,7 +246,10 @@ mod tests {
                     wrong.push(format!("{}: the whole token is shown", one.file.display()));
                 }
             } else {
-                parts.push(format!("no token: {}", if one.read["dead"] == true { "refused; the refresh token counts as dead" } else { "" }));
+                parts.push(format!(
+                    "no token: {}",
+                    if one.read["dead"] == true { "refused; the refresh token counts as dead" } else { "" }
+                ));
                 parts.push(format!("(tok exits with status {})", one.read["exit_status"]));
                 parts.push(escape_to(&said("why"), 60).trim_end_matches('…').to_string());
             }

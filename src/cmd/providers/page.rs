@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 pub(super) fn page(found: &Loaded, hidden_by: Option<&str>, columns: Option<usize>) -> String {
     let provider = &found.provider;
     let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
-    let hidden = hidden_by.map(|of| ("hidden", format!("by the profile {}, which is of {}", provider.name, escape(of))));
+    let hidden =
+        hidden_by.map(|of| ("hidden", format!("by the profile {}, which is of {}", provider.name, escape(of))));
     let rows = about(found).into_iter().chain(hidden).map(|(what, value)| [format!("{what}:"), value]);
     text.push_str(&table(rows.collect(), columns));
     text.push_str("\ngrants, the first is the default:\n");

@@ -101,7 +101,9 @@ fn each_has_its_status_and_the_vendors_words() {
         let text = error.to_string();
         let status = refusal.response.status;
         let mut complain = |why: String| wrong.push(format!("{}: {why}: {text}", refusal.golden.file.display()));
-        if (error.kind as u8, is_dead) != (refusal.golden.read["exit_status"].as_u64().unwrap_or(0) as u8, refusal.golden.read["dead"] == true) {
+        if (error.kind as u8, is_dead)
+            != (refusal.golden.read["exit_status"].as_u64().unwrap_or(0) as u8, refusal.golden.read["dead"] == true)
+        {
             complain(format!("{:?}, dead: {is_dead}", error.kind));
         }
         // What the contract says of a status, but where the file says otherwise.
@@ -170,7 +172,9 @@ fn repeating(body: &[u8], request: &str) -> Vec<u8> {
                 && let Value::Object(entries) = &mut value
             {
                 let texts: Vec<_> = entries.values_mut().filter(|entry| entry.is_string()).collect();
-                texts.into_iter().for_each(|text| *text = format!("{} {request}", text.as_str().unwrap_or_default()).into());
+                texts
+                    .into_iter()
+                    .for_each(|text| *text = format!("{} {request}", text.as_str().unwrap_or_default()).into());
             }
             value.to_string().into_bytes()
         }
@@ -186,7 +190,8 @@ fn none_repeats_what_was_sent() {
         let answered = copy(&refusal.response);
         let (outcome, profile, inputs) = run(refusal, move |request| {
             let headers = request.headers.iter().map(|(name, value)| format!("{name}: {}", value.as_str()));
-            let sent = String::from_utf8_lossy(request.body.as_ref().map_or(&[][..], |body| body.as_slice())).to_string();
+            let sent =
+                String::from_utf8_lossy(request.body.as_ref().map_or(&[][..], |body| body.as_slice())).to_string();
             let all = headers.chain([request.url.to_string(), sent]).collect::<Vec<_>>().join(" ");
             Response { body: repeating(&answered.body, &all).into(), ..copy(&answered) }
         });
