@@ -13,8 +13,6 @@ mod login;
 mod methods;
 mod parse;
 pub mod template;
-#[cfg(test)]
-pub mod testing;
 mod types;
 mod usage;
 

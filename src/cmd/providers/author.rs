@@ -207,7 +207,7 @@ mod tests {
     use crate::base::text::escape_to;
     use crate::cmd::Missing;
     use crate::host::testing::World;
-    use crate::provider::testing as golden;
+    use crate::profile::golden;
 
     /// What stands in `--read` of an expiry that a golden file has as `now+3600`, `never` or `unknown`.
     fn expiry(text: &str) -> String {

@@ -4,7 +4,7 @@
 use super::server::{Certified, lock};
 use super::spaces::{STORE, Spaces};
 use super::{CANARY, Sandbox, full_sweeps, until};
-use crate::child::{LIMIT_OF_A_SERVICE, Program, Start};
+use crate::child::{LIMIT_OF_A_SERVICE, Program};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl OpenBao {
         let started = OpenBao {
             address: format!("https://127.0.0.1:{port}"),
             ca: Some(tls.join("vault-ca.pem")),
-            program: Mutex::new(command.start().map_err(|error| error.to_string())?),
+            program: Mutex::new(Program::start(&mut command, LIMIT_OF_A_SERVICE).map_err(|error| error.to_string())?),
             folder,
             spaces: None,
             unseal: None,

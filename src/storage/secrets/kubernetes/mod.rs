@@ -97,7 +97,8 @@ impl KubernetesStore {
             headers,
             body: body.map(|body| Zeroizing::new(body.to_string().into_bytes())),
             // Comparing makes a repeated write harmless.
-            repeat: Repeat::Freely,
+            // After a reply it is sent again by `Network::ask`: comparing makes a repeated write harmless.
+            repeat: Repeat::Personal,
             client_certificate: cluster.certificate.clone(),
             ca_file: None,
             ca_pem: cluster.ca.clone(),

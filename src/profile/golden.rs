@@ -1,6 +1,6 @@
 //! The golden files of tests/providers, for the tests of those that send requests and read replies.
 
-use super::built_in;
+use crate::provider::built_in;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
