@@ -44,12 +44,12 @@ fn status(code: u16, reason: &str, message: &str) -> Reply {
 }
 
 fn answer(state: &mut State, request: &Received) -> Reply {
+    if let Some(page) = &state.page {
+        return page.clone();
+    }
     // Some a kubectl asks first, to be as old as the server.
     if request.path() == "/version" {
         return Reply::json(200, json!({"major": "1", "minor": "20", "gitVersion": "v1.20.2"}));
-    }
-    if let Some(page) = &state.page {
-        return page.clone();
     }
     let expected = (!state.token.is_empty()).then(|| format!("Bearer {}", state.token));
     if request.header("authorization") != expected.as_deref() {

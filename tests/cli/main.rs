@@ -20,6 +20,7 @@ mod cached;
 mod canary;
 mod ci;
 mod ci_docs;
+mod client_steps;
 mod close_calls;
 mod command_sources;
 mod commands;

@@ -55,12 +55,17 @@ impl Network {
         why: &dyn Fn(&Response) -> String,
     ) -> Result<Response, StoreError> {
         let mut wait = Duration::from_millis(100);
+        // What the last reply meant: more than that the time was too short for another.
+        let mut said = None;
         loop {
             let attempt = self.left() / 8;
             let until = self.deadline.min(Instant::now() + attempt.max(ATTEMPT));
             let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, reply)) {
                 Ok(reply) if !is_for_now(&reply) => return Ok(reply),
-                Ok(reply) => (why(&reply), reply.header("retry-after").and_then(|value| value.trim().parse().ok())),
+                Ok(reply) => {
+                    said = Some(why(&reply));
+                    (why(&reply), reply.header("retry-after").and_then(|value| value.trim().parse().ok()))
+                }
                 Err(Unanswered { why, is_reply: true, .. }) => {
                     return Err(StoreError { trouble: StoreErrorKind::Corrupt, why });
                 }
@@ -68,6 +73,7 @@ impl Network {
             };
             let pause = wait.max(Duration::from_secs(asked.unwrap_or(0)));
             if self.left() < pause {
+                let why = said.filter(|_| self.left().is_zero()).unwrap_or(why);
                 return Err(StoreError { trouble: StoreErrorKind::Unreachable, why });
             }
             std::thread::sleep(pause);

@@ -93,8 +93,8 @@ impl VaultStore {
         }
         let ca_file = self.setting(&["ca_file", "VAULT_CACERT"])?.map(|path| PathBuf::from(path.expose()));
         let body = body.map(|body| Zeroizing::new(body.to_string().into_bytes()));
-        // Comparing makes a repeated write harmless.
-        let repeat = Repeat::Freely;
+        // After a reply it is sent again by `Network::ask`: comparing makes a repeated write harmless.
+        let repeat = Repeat::Personal;
         let url = Zeroizing::new(format!("{address}/v1/{path}"));
         Ok(Request {
             method,
