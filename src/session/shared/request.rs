@@ -10,7 +10,7 @@ use crate::profile::Value;
 use crate::provider::Grant;
 use crate::session::acquire::Wanted;
 use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
-use crate::session::grant::{self, Brought};
+use crate::session::grant::{self, Brought, Lease};
 use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
 use crate::session::kept;
@@ -173,7 +173,7 @@ fn run(
     held: &SharedEntry,
     secrets: &BTreeMap<String, Value>,
 ) -> Result<Came> {
-    let Brought { token, issued, session } = grant::request(host, wanted, grant, opened, secrets, true)?;
+    let Brought { token, issued, session } = grant::request(host, wanted, grant, opened, secrets, Lease::Held)?;
     let mut entry = match session {
         Some(session) => {
             let dpop_key = token.dpop_key.clone();
