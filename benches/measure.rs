@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 mod peers;
+mod vault;
 
 /// A row of the table.
 struct Row {
@@ -218,9 +219,13 @@ fn login(program: &Path, home: &Path, with: impl Fn(&mut Command)) -> Command {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let [static_tok, plain_tok, rounds] = &args[..] else {
-        println!("started by benches/run");
-        return;
+    let (static_tok, plain_tok, rounds) = match &args[..] {
+        [here, rounds] => {
+            let root = tempfile::tempdir().unwrap();
+            return vault::measure(Path::new(here), root.path(), rounds.parse().unwrap());
+        }
+        [static_tok, plain_tok, rounds] => (static_tok, plain_tok, rounds),
+        _ => return println!("started by benches/run"),
     };
     let rounds: usize = rounds.parse().unwrap();
     let here = Path::new(static_tok);

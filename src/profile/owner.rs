@@ -35,8 +35,9 @@ impl Profile {
         in_url.retain(|name, _| self.param(name).is_some_and(|p| p.url));
         for param in &self.provider.params {
             let given = self.given.get(&param.name);
-            // The URL says what its parts are; what the metadata say, the issuer does.
-            if param.personal || in_url.contains_key(&param.name) || param.metadata.is_some() {
+            // The URL says what its parts are; what the metadata say, the issuer does. When a client expires is no part of it.
+            let is_told = param.metadata.is_some() || self.provider.is_end_of_client(&param.name);
+            if param.personal || in_url.contains_key(&param.name) || is_told {
                 continue;
             }
             if param.list {

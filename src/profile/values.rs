@@ -213,8 +213,13 @@ impl Profile {
             (Some(text), None) => Some(Given { text: Some(split(param, &text)), source: Source::Env(name) }),
             (None, Some(path)) => {
                 let read = host.read_secret_file(Path::new(&path), Stdin::Refused, lines(param));
-                let secret =
-                    read.map_err(|failed| unread(Kind::Usage, format!("the file that {file} names"), failed))?;
+                let secret = read.map_err(|failed| {
+                    let error = unread(Kind::Usage, format!("the file that {file} names"), failed);
+                    match error.hint {
+                        Some(_) => error,
+                        None => error.hint(format!("let it name another file, or: unset {file}")),
+                    }
+                })?;
                 Some(Given { text: Some(split(param, secret.expose())), source: Source::EnvFile(file) })
             }
         })

@@ -62,6 +62,8 @@ pub struct Step {
     pub response: Arc<Rules>,
     /// What the reply has.
     pub keep: Vec<Kept>,
+    /// The name of that of it which says until when the rest is good, in seconds since 1970; 0 is for ever.
+    pub until: Option<String>,
 }
 
 /// What the browser brings back from an authorization request (RFC 6749 §4.1.2).
@@ -151,6 +153,11 @@ impl Provider {
     /// Whether a login finds the value `name` and it is used for nothing else.
     pub fn is_found(&self, name: &str) -> bool {
         self.param(name).is_none() && self.grants.iter().any(|grant| grant.keeps().any(|kept| kept.name == name))
+    }
+
+    /// Whether the value `name` says until when a step's client is good.
+    pub fn is_end_of_client(&self, name: &str) -> bool {
+        self.grants.iter().flat_map(|grant| &grant.steps).any(|step| step.until.as_deref() == Some(name))
     }
 
     /// The origins that the file itself names: those of its requests, of the defaults of its values, of its API.

@@ -7,31 +7,24 @@ use crate::base::secret::Secret;
 use crate::host::Host;
 use crate::oauth::id_token;
 use crate::oauth::reply::Issued;
+use crate::profile::Profile;
 use crate::profile::discovery::Copies;
-use crate::profile::{self, Profile, Value};
 use crate::provider::{Flow, Grant};
-use crate::session::exchange::{Asking, Outcome, ask};
 use crate::session::explain::{Lack, login_needed};
-use crate::session::inputs::{For, Inputs, fill, is_of_this_call};
-use crate::session::issued::cached;
+use crate::session::grant;
+use crate::session::inputs::Inputs;
 use crate::session::journal;
-use crate::session::kept;
 use crate::session::limits;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
-use crate::session::shared;
-use crate::session::signed;
+use crate::session::shared::{self, By};
 use crate::session::status;
-use crate::session::steps;
 use crate::storage::cache::Cache;
-use crate::storage::index::{Index, IndexEntry, Refusal};
-use crate::system::signals::Stake;
-use crate::token::credentials::{Credentials, Session};
+use crate::storage::index::IndexEntry;
 use crate::token::identity::CurrentIdentity;
 use crate::token::{Expires, Token};
 use anyhow::Result;
-use std::collections::BTreeMap;
 
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +64,17 @@ pub fn obtain(
     let grant = profile.default_grant().clone();
     // A store that cannot hold anything useful is not opened: no keyring for client credentials from the environment.
     let self_sufficient = profile.provider.refresh.is_none() && lacks(profile, &grant, &|_| false).is_empty();
-    let mut opened = if no_store || self_sufficient { OpenStore::nothing() } else { OpenStore::open(host, profile) };
+    let opens = !no_store && (!self_sufficient || shares(profile, &grant, cache));
+    let mut opened = match opens {
+        false => OpenStore::nothing(),
+        true if lacks(profile, &grant, &|_| false).is_empty() => {
+            OpenStore::open_briefly(host, profile, shared::PATIENCE)
+        }
+        true => OpenStore::open(host, profile),
+    };
     opened.follow(host, &profile.name)?;
-    if !(no_store || self_sufficient) {
+    // One that only shares tokens keeps nothing that is needed.
+    if opens && !self_sufficient {
         status::note_store(host, profile, &opened);
     }
     if let Some(trouble) = &opened.trouble {
@@ -114,6 +115,12 @@ pub fn obtain(
         own.drop_answers(&known, token.received.secs());
     }
     obtained
+}
+
+/// Whether machines share the token that `grant` brings. One that must not wait anywhere is not shared, and one that is
+/// made here costs nobody a request.
+fn shares(profile: &Profile, grant: &Grant, cache: Option<&Cache>) -> bool {
+    profile.store.is_shared() && profile.shares_tokens && cache.is_some() && grant.flow != Flow::Signed
 }
 
 /// What `grant` lacks of the values given, apart from those that `kept` has and from endpoints that the issuer will
@@ -160,7 +167,10 @@ fn obtain_with(
     let mut step = plan::next(&situation);
     if step == plan::Step::Refresh {
         let refreshed = match profile.store.is_shared() {
-            true => shared::renew(host, wanted, opened, &secrets, answers)?,
+            true => match provider.refresh_grant() {
+                Some(refresh) => shared::renew(host, wanted, opened, &secrets, answers, By::Refresh(refresh))?,
+                None => None,
+            },
             false => refresh::refresh(host, wanted, opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
         };
         match refreshed {
@@ -181,7 +191,13 @@ fn obtain_with(
     }
     match step {
         plan::Step::Run(grant) => {
-            let token = run(host, wanted, grant, opened, &secrets)?;
+            if shares(profile, grant, wanted.cache) && opened.is_usable() {
+                let found = shared::renew(host, wanted, opened, &secrets, answers, By::Grant(grant))?;
+                if let Some(found) = found {
+                    return Ok(found);
+                }
+            }
+            let token = grant::run(host, wanted, grant, opened, &secrets)?;
             Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, _) if let Some(ended) = opened.ended.clone() => {
@@ -211,128 +227,8 @@ fn obtain_with(
 }
 
 /// What the session differs in from the settings in force.
-fn contradiction(wanted: &Wanted, opened: &OpenStore) -> Option<String> {
+pub fn contradiction(wanted: &Wanted, opened: &OpenStore) -> Option<String> {
     opened.credentials.session.as_ref().and_then(|session| session.identity.contradiction(wanted.known))
-}
-
-/// Runs a non-interactive grant.
-fn run(
-    host: &mut Host,
-    wanted: &Wanted,
-    grant: &Grant,
-    opened: &mut OpenStore,
-    secrets: &BTreeMap<String, Value>,
-) -> Result<Token> {
-    let profile = wanted.profile;
-    // The stored session is for other settings, and stays as it is.
-    let apart = contradiction(wanted, opened).is_some();
-    let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
-    inputs.bind(grant, &opened.credentials)?;
-    if profile.provider.refresh.is_some() && !apart {
-        opened.prepare();
-    }
-    if let Some(trouble) = &opened.trouble {
-        let text = format!("{}: {}; continuing without it", profile.name, store_error(profile, trouble));
-        if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }
-    }
-    let is_kept_personal = profile.provider.is_personal(grant)
-        && inputs.kept_names().any(|name| profile.provider.param(name).is_some_and(|p| p.personal));
-    let was_refused = |index: &Index| index.read().is_some_and(|e| e.refused.as_ref() == Some(&grant.name));
-    if is_kept_personal && opened.indexes(host, &profile.name).iter().any(was_refused) {
-        return Err(Error::new(
-            Kind::LoginNeeded,
-            "not logged in",
-            format!(
-                "the provider refused the grant {} with the stored values; tok does not send them twice",
-                grant.name
-            ),
-        )
-        .hint(format!("run: tok login {} {}", profile.name, grant.name))
-        .into());
-    }
-    if grant.flow != Flow::Signed {
-        limits::take(host, profile, grant, &opened.indexes(host, &profile.name))?;
-    }
-    let hold = crate::system::signals::hold(Stake::Time);
-    let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
-    let outcome = match grant.flow {
-        Flow::Signed => signed::signed(profile, &inputs, host.clock.now()),
-        _ => match steps::after(host, profile, grant, &mut inputs)? {
-            Some(failed) => failed,
-            None => ask(host, profile, &asking, &inputs)?,
-        },
-    };
-    let issued = match outcome {
-        Outcome::Issued(issued) => issued,
-        Outcome::Dead(error) | Outcome::Failed(error, _) => {
-            if error.kind == Kind::Refused {
-                limits::count_refusal(host, profile, &opened.indexes(host, &profile.name));
-            }
-            if is_kept_personal && error.kind == Kind::Refused {
-                for index in opened.indexes(host, &profile.name) {
-                    index.update(|entry| entry.refused = Some(grant.name.clone()));
-                }
-            }
-            if error.kind == Kind::Refused && !apart {
-                let url = profile.session_url(inputs.values()).unwrap_or_default();
-                let known = inputs.known(profile, wanted.known);
-                let refusal = Refusal {
-                    grant: grant.name.clone(),
-                    ended: false,
-                    why: error.why.clone(),
-                    at: host.clock.now().secs(),
-                    identity: Some(known.identity(&url, Some(&grant.name), Some(&grant.name))),
-                };
-                status::note_refusal(host, profile, opened, refusal);
-            }
-            // What was stored may have been replaced at the provider.
-            let stored = inputs.kept_names().next().filter(|_| error.kind == Kind::Refused && !apart);
-            return Err(match (stored, &error.hint) {
-                (Some(_), Some(hint)) => {
-                    let hint =
-                        format!("{hint}; or log in with a new secret: tok login {} {}", profile.name, grant.name);
-                    error.hint(hint)
-                }
-                _ => error,
-            }
-            .into());
-        }
-    };
-    let url = profile.session_url(inputs.values()).unwrap_or_default();
-    let known = inputs.known(profile, wanted.known);
-    let mut identity = known.identity(&url, Some(&grant.name), Some(&grant.name));
-    identity.apart = apart || given_beside_kept(host, profile, opened);
-    // Before anything is kept: a token that cannot be used leaves nothing behind.
-    let token = cached(profile, grant, &issued, identity, &inputs)?;
-    // A session for scopes of this call alone, in whichever list, would answer calls that ask for others.
-    let is_list = |name: &str| profile.param(name).is_some_and(|param| param.list);
-    let for_this_call =
-        profile.given.iter().any(|(name, given)| given.source == profile::Source::Flag && is_list(name));
-    // A session that began meanwhile is left alone, and its folder's cache takes the token.
-    let is_usable = opened.is_usable();
-    let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
-    let cache = opened.cache_elsewhere(&profile.name).filter(|_| begun && wanted.cache.is_some());
-    let wanted = &Wanted { cache: cache.as_ref().or(wanted.cache), ..*wanted };
-    if let (Some(refresh_token), false, true, Some(_)) =
-        (&issued.refresh_token, apart || begun || for_this_call, is_usable, &profile.provider.refresh)
-    {
-        let session = Session {
-            refresh_token: refresh_token.clone(),
-            identity: known.identity(&url, Some(&grant.name), None),
-            since: issued.received.secs(),
-            subject: issued.id_token.as_ref().and_then(refresh::subject),
-            values: kept::values(&profile.provider, &issued, &inputs),
-        };
-        let credentials =
-            Credentials { session: Some(session), dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
-        refresh::keep_or_insist(host, profile, opened, credentials, None);
-        index(host, profile, opened, &issued);
-    }
-    put(host, wanted, grant, &token);
-    shared::share(opened, profile, wanted.known, &token);
-    drop(hold);
-    host.terminal.release_messages();
-    Ok(token)
 }
 
 /// Verifies the ID token of `issued` against the issuer's keys (OIDC Core §3.1.3.7), and says whether it was: not
@@ -389,19 +285,6 @@ pub fn verify_id_token(
         }
     }
     Ok(false)
-}
-
-/// Whether this call gives its own secret where a login has stored one of that name: the token is then for this
-/// call's settings alone.
-fn given_beside_kept(host: &Host, profile: &Profile, opened: &OpenStore) -> bool {
-    // The store may not have been opened, and the index of this state folder may know nothing.
-    let noted = Index::of(host.folders().ok(), &profile.name).read().map(|entry| entry.secrets).unwrap_or_default();
-    opened
-        .credentials
-        .secrets
-        .keys()
-        .chain(&noted)
-        .any(|name| profile.given.get(name).is_some_and(|given| is_of_this_call(&given.source)))
 }
 
 /// Caches the token, if it may be cached; always removes an older one.

@@ -1,172 +1,37 @@
 //! One session, many machines: who renews it, and what becomes of the reply, as steps over a store with compare-and-set.
 //! Pure: reading, writing, sending and sleeping are the caller's, who tells the outcome of each ([`Renewal::next`]).
+//! A token of a non-interactive grant comes by the same steps; nothing is spent by its request, so whoever cannot have
+//! the lease asks without it.
 //!
 //! Whoever is to renew first writes a lease into the entry (which proves that the store takes writes before the refresh
 //! token is spent), sends only as long as nobody can have taken the lease from them, renews it while the reply is
 //! waited for, and writes the reply over whatever stands there of its own generation. No machine's clock is compared with
 //! another's: a lease is timed from when this process first saw it, or by the store's own clock.
 
+mod steps;
+
 use crate::token::shared::{Ended, Lease, SharedEntry};
 use std::time::Duration;
+pub use steps::{Asked, Caller, Held, Outcome, Seen, Step, Told, Written};
 
 /// How long a lease is valid after its last write.
 pub const LEASE: Duration = Duration::from_secs(20);
-/// The same where the provider takes a spent refresh token again for a while (`[refresh] grace`): whoever takes over
-/// has to be in time for it.
+/// The same where the provider takes a spent refresh token again for a while (`[refresh] grace`), for whoever takes over
+/// has to be in time for it; and where no token is spent.
 pub const LEASE_WITHIN_GRACE: Duration = Duration::from_secs(8);
 /// How long a reply is waited for at least: the token may be spent.
 pub const REPLY: Duration = Duration::from_secs(60);
 /// How long a reply that is in is tried to be stored.
 pub const KEEP: Duration = Duration::from_secs(60);
-/// How long a refusal waits for a late result of the machine that the lease was taken from.
+/// How long a refusal waits for a late result of the machine that the lease was taken from, and how long a token that
+/// can be had again is tried to be shared.
 pub const LATE: Duration = Duration::from_secs(4);
 /// How long the store is left alone between two looks for the same, or after it failed.
 pub const AGAIN: Duration = Duration::from_millis(500);
+/// How many grants of other machines a call waits for that bring no token for it, and how often it asks for the lease.
+const TURNS: (u64, usize) = (4, 8);
 /// The first wait for another machine's lease, and the longest.
 const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// An entry as the store has it.
-#[derive(Clone, Debug)]
-pub struct Held<V> {
-    /// What it says.
-    pub entry: SharedEntry,
-    /// Its version: what a write must be over.
-    pub version: V,
-    /// How long ago it was written, by the store's own clock, if the store tells.
-    pub age: Option<Duration>,
-}
-
-/// The outcome of a write over a version.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Written<V> {
-    /// It was made; the new version.
-    Done(V),
-    /// Another write came first.
-    Lost,
-    /// It was sent, and its reply did not come, or it could not be sent.
-    Unknown,
-}
-
-/// What the caller is to do next.
-#[derive(Clone, Debug)]
-pub enum Step<V> {
-    /// Read the entry: [`Told::Read`] or [`Told::Unreadable`].
-    Read,
-    /// Write `entry` over `over`: [`Told::Written`].
-    Write {
-        /// The entry.
-        entry: Box<SharedEntry>,
-        /// The version it must replace.
-        over: V,
-    },
-    /// Wait: [`Told::Slept`].
-    Sleep(Duration),
-    /// Send the session's refresh token, unless that begins after `not_after` ([`Told::NotSent`]); wait for the reply for
-    /// `reply`, and meanwhile write `held` again over `over` each third of the lease, each time with another
-    /// [`SharedEntry::write`], until the lease is another's.
-    Send {
-        /// The entry that holds the session and this call's lease.
-        held: Box<SharedEntry>,
-        /// Its version.
-        over: V,
-        /// The last moment to send the request at, by the clock of [`Renewal::next`].
-        not_after: Duration,
-        /// How long its reply is waited for.
-        reply: Duration,
-    },
-    /// That was it.
-    Done(Outcome),
-}
-
-/// What came of a step.
-#[derive(Clone, Debug)]
-pub enum Told<V> {
-    /// Nothing was done yet.
-    Begin,
-    /// The entry, or that there is none.
-    Read(Option<Box<Held<V>>>),
-    /// The store could not be read for now.
-    Unreadable,
-    /// Of [`Step::Write`].
-    Written(Written<V>),
-    /// Of [`Step::Sleep`].
-    Slept,
-    /// The provider issued tokens: the entry as it is to be, but for what the protocol writes itself.
-    Issued(Box<SharedEntry>),
-    /// The provider refused the refresh token as dead, in these words.
-    Dead(String),
-    /// The provider refused for another reason: the refresh token is not spent.
-    Refused,
-    /// Nothing was sent, or nothing of it counts: no connection, 429, 503.
-    NotSent,
-    /// The time to send had passed before the connection stood.
-    Late,
-    /// No reply came, or one that says nothing of the refresh token.
-    NoReply,
-}
-
-/// How an entry was seen.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    /// How long ago it was written.
-    pub age: Duration,
-    /// Whether the store told; else it is at least as old.
-    pub is_timed: bool,
-    /// Whether it brought a newer token than the entry that this call saw first.
-    pub is_new: bool,
-}
-
-/// How a renewal ends.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The entry holds an access token that will do.
-    Served {
-        /// The entry.
-        entry: Box<SharedEntry>,
-        /// How it was seen.
-        seen: Seen,
-    },
-    /// This call's own request was answered with tokens. `is_kept`: whether the session is in the store, or a newer one.
-    Renewed {
-        /// Whether it is.
-        is_kept: bool,
-    },
-    /// The session has ended.
-    Ended(Ended),
-    /// There is no session in the store.
-    NoSession,
-    /// Another machine is renewing the session, and the deadline has passed.
-    Busy(Lease),
-    /// The store could not be read before the deadline.
-    Unreadable,
-    /// The store does not take the lease, and the deadline has passed.
-    Unwritable,
-    /// The request failed: the caller knows how.
-    Failed,
-}
-
-/// Who is renewing, and what for.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The machine's name.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
-    /// When the call ends, by the clock of [`Renewal::next`].
-    pub deadline: Duration,
-    /// How long the provider takes a refresh token again after it was renewed.
-    pub grace: Duration,
-}
-
-/// What a renewal asks its caller.
-pub trait Asked {
-    /// Whether the entry, as it was `seen`, holds an access token for this call.
-    fn is_served(&self, entry: &SharedEntry, seen: Seen) -> bool;
-    /// 64 random bits.
-    fn random(&mut self) -> u64;
-    /// The time by this machine's wall clock, in seconds since 1970: shown to people.
-    fn wall_clock(&self) -> i64;
-}
 
 /// A renewal on its way. `V` is a version of the store.
 #[derive(Clone, Debug)]
@@ -179,13 +44,21 @@ pub struct Renewal<V> {
     seen: Option<(String, V, Duration)>,
     /// The version that was read last, and when it was first seen: how old an entry is at least.
     read: Option<(V, Duration)>,
-    /// The login and generation that were there first.
-    first: Option<(String, u64)>,
+    /// What was there first.
+    first: Option<Counts>,
     /// Whether the lease was taken from another machine.
     taken_over: bool,
     wait: Duration,
     /// When the refresh token of this login and generation was first sent.
     sent: Option<(String, u64, Duration)>,
+}
+
+/// What tells whether an entry holds newer tokens.
+#[derive(Clone, Debug, PartialEq)]
+struct Counts {
+    login: String,
+    generation: u64,
+    grants: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -215,6 +88,8 @@ struct Own<V> {
 #[derive(Clone, Debug)]
 struct Keep {
     entry: Box<SharedEntry>,
+    /// The login that was there when it was asked for.
+    login: String,
     since: Duration,
 }
 
@@ -251,7 +126,8 @@ impl<V: Clone + PartialEq> Renewal<V> {
 
     /// How long this caller's leases are valid.
     pub fn lease(&self) -> Duration {
-        if self.caller.grace > LEASE_WITHIN_GRACE { LEASE_WITHIN_GRACE } else { LEASE }
+        let is_short = self.caller.grace > LEASE_WITHIN_GRACE || !self.caller.spends;
+        if is_short { LEASE_WITHIN_GRACE } else { LEASE }
     }
 
     /// Tells that the lease was renewed while the reply was waited for, and that `version` is the entry's since.
@@ -265,6 +141,9 @@ impl<V: Clone + PartialEq> Renewal<V> {
     pub fn next(&mut self, told: Told<V>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         match (std::mem::replace(&mut self.at, At::Reading), told) {
             (At::Reading, Told::Read(held)) => self.judge(held, now, asked),
+            (At::Reading, Told::Unreadable) | (At::Taking { .. }, Told::Unwritable) if !self.caller.spends => {
+                Step::Done(Outcome::Alone)
+            }
             (At::Reading, Told::Unreadable) if now > self.caller.deadline => Step::Done(Outcome::Unreadable),
             (At::Reading, Told::Unreadable) => self.pause(At::Waiting),
             (At::Taking { entry, asked: since }, Told::Written(Written::Done(version))) => {
@@ -304,17 +183,21 @@ impl<V: Clone + PartialEq> Renewal<V> {
         };
         let age = told.unwrap_or(Duration::ZERO).max(now.saturating_sub(read.1));
         self.read = Some(read);
-        let first = self.first.get_or_insert_with(|| (entry.login.clone(), entry.generation));
-        let is_new = (first.0.as_str(), first.1) != (entry.login.as_str(), entry.generation);
+        let counts = Counts { login: entry.login.clone(), generation: entry.generation, grants: entry.grants };
+        let first = self.first.get_or_insert_with(|| counts.clone());
+        let is_new = *first != counts;
+        // Another machine has begun a session, or got tokens that will not do, or none.
+        let is_another = first.login != counts.login && entry.credentials.session.is_some();
+        let is_over = is_another || counts.grants.saturating_sub(first.grants) >= TURNS.0;
         let seen = Seen { age, is_timed: told.is_some(), is_new };
         if asked.is_served(&entry, seen) {
             return Step::Done(Outcome::Served { entry: Box::new(entry), seen });
         }
-        if let Some(ended) = entry.ended {
-            return Step::Done(Outcome::Ended(ended));
-        }
-        if entry.credentials.session.is_none() {
-            return Step::Done(Outcome::NoSession);
+        match (self.caller.spends, &entry.ended) {
+            (true, Some(ended)) => return Step::Done(Outcome::Ended(ended.clone())),
+            (true, None) if entry.credentials.session.is_none() => return Step::Done(Outcome::NoSession),
+            (false, _) if is_over || self.own.len() > TURNS.1 => return Step::Done(Outcome::Alone),
+            _ => {}
         }
         let own = entry.lease.as_ref().and_then(|lease| self.own.iter().find(|(id, _)| *id == lease.id));
         // The reply to the write of this lease was lost.
@@ -352,7 +235,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
 
     /// `since`: when the lease was asked for.
     fn send(&mut self, own: Own<V>, since: Duration, now: Duration, asked: &mut dyn Asked) -> Step<V> {
-        let not_after = since + self.lease() / 3;
+        let not_after = if self.caller.spends { since + self.lease() / 3 } else { self.caller.deadline };
         if now > not_after {
             return self.give_back(own, Then::Again, asked);
         }
@@ -370,7 +253,11 @@ impl<V: Clone + PartialEq> Renewal<V> {
         self.sent = Some((held.login.clone(), held.generation, first));
         self.at = At::Sending(Own { held: held.clone(), over: over.clone() });
         // The last try is waited for as long as any.
-        let reply = if self.may_repeat(first, now + self.lease()) { self.lease() } else { REPLY };
+        let reply = match self.caller.spends {
+            false => self.caller.deadline.saturating_sub(now),
+            true if self.may_repeat(first, now + self.lease()) => self.lease(),
+            true => REPLY,
+        };
         Step::Send { held, over, not_after, reply }
     }
 
@@ -383,26 +270,33 @@ impl<V: Clone + PartialEq> Renewal<V> {
     fn answered(&mut self, own: Own<V>, told: Told<V>, now: Duration, asked: &mut dyn Asked) -> Step<V> {
         match told {
             Told::Issued(entry) => {
-                let entry = SharedEntry {
-                    login: own.held.login,
-                    generation: own.held.generation + 1,
-                    write: text(asked),
-                    lease: None,
-                    ended: None,
-                    ..*entry
+                let login = own.held.login;
+                let issued = match self.caller.spends {
+                    true => {
+                        SharedEntry { login: login.clone(), generation: own.held.generation + 1, ended: None, ..*entry }
+                    }
+                    // The session, if there is one, stays as it is.
+                    false => SharedEntry { grants: own.held.grants + 1, ..*entry },
                 };
-                let keep = Keep { entry: Box::new(entry), since: now };
+                let entry = SharedEntry { write: text(asked), lease: None, ..issued };
+                let keep = Keep { entry: Box::new(entry), login, since: now };
                 let step = Step::Write { entry: keep.entry.clone(), over: own.over };
                 self.at = At::Keeping(keep);
                 step
             }
-            Told::Dead(why) => {
+            Told::Dead(why) if self.caller.spends => {
                 self.at =
                     At::Confirming(Death { why, login: own.held.login, generation: own.held.generation, since: now });
                 Step::Read
             }
             Told::Late => self.give_back(own, Then::Again, asked),
-            Told::NotSent | Told::Refused => self.give_back(own, Then::Fail, asked),
+            Told::NotSent => self.give_back(own, Then::Fail, asked),
+            Told::Refused(grant) => {
+                let refused = grant.or_else(|| own.held.refused.clone());
+                let held = Box::new(SharedEntry { refused, ..*own.held });
+                self.give_back(Own { held, ..own }, Then::Fail, asked)
+            }
+            _ if !self.caller.spends => self.give_back(own, Then::Fail, asked),
             // The lease runs out by itself: no one knows what became of the token.
             _ => match &self.sent {
                 Some((_, _, first)) if self.may_repeat(*first, now) => {
@@ -417,12 +311,14 @@ impl<V: Clone + PartialEq> Renewal<V> {
     fn give_back(&mut self, own: Own<V>, then: Then, asked: &mut dyn Asked) -> Step<V> {
         let Own { held, over } = own;
         self.at = At::GivingBack { then };
-        Step::Write { entry: Box::new(SharedEntry { lease: None, write: text(asked), ..*held }), over }
+        // A grant that brought nothing counts too: it may bring the others nothing either.
+        let grants = held.grants + u64::from(!self.caller.spends);
+        Step::Write { entry: Box::new(SharedEntry { lease: None, write: text(asked), grants, ..*held }), over }
     }
 
     /// After a write of the reply that was not made, or may not have been.
     fn compare(&mut self, keep: Keep, told: Told<V>, now: Duration) -> Step<V> {
-        let is_over = now.saturating_sub(keep.since) > KEEP;
+        let is_over = now.saturating_sub(keep.since) > if self.caller.spends { KEEP } else { LATE };
         let held = match told {
             Told::Read(Some(held)) => held,
             // Logged out, and nothing left of it: what came is the last of a session that nobody wants.
@@ -431,6 +327,9 @@ impl<V: Clone + PartialEq> Renewal<V> {
             _ => return self.pause(At::Pausing(keep)),
         };
         let entry = &held.entry;
+        if !self.caller.spends {
+            return self.compare_grant(keep, *held, is_over);
+        }
         if entry.write == keep.entry.write
             || (entry.login == keep.entry.login && entry.generation >= keep.entry.generation)
         {
@@ -447,6 +346,19 @@ impl<V: Clone + PartialEq> Renewal<V> {
         let step = Step::Write { entry: keep.entry.clone(), over: held.version };
         self.at = At::Keeping(keep);
         step
+    }
+
+    /// The same of a grant: what others have written since stays.
+    fn compare_grant(&mut self, keep: Keep, held: Held<V>, is_over: bool) -> Step<V> {
+        let Held { entry, version, .. } = held;
+        let is_ours = entry.lease.is_some_and(|lease| self.own.iter().any(|(id, _)| *id == lease.id));
+        let begins = keep.entry.login != keep.login;
+        if entry.write != keep.entry.write && entry.login == keep.login && (is_ours || begins) && !is_over {
+            let step = Step::Write { entry: keep.entry.clone(), over: version };
+            self.at = At::Keeping(keep);
+            return step;
+        }
+        Step::Done(Outcome::Renewed { is_kept: entry.login == keep.entry.login || entry.login != keep.login })
     }
 
     fn confirm(&mut self, death: Death, told: Told<V>, now: Duration, asked: &mut dyn Asked) -> Step<V> {

@@ -5,6 +5,7 @@ pub mod api;
 pub mod exchange;
 pub mod explain;
 pub mod found;
+pub mod grant;
 pub mod guard;
 pub mod hints;
 pub mod inputs;

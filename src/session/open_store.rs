@@ -12,12 +12,13 @@ use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
 use crate::storage::index::Index;
 use crate::storage::journal;
-use crate::storage::secrets::shared::SharedStore;
+use crate::storage::secrets::shared::{SharedStore, Versioned};
 use crate::storage::secrets::{Store, StoreError, StoreErrorKind, UNLOCK};
 use crate::token::credentials::{Credentials, Folder, JournalKey, Session};
 use crate::token::shared::{Ended, Lease, SharedEntry, SharedToken};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A store that was opened, or why it was not.
 pub struct OpenStore {
@@ -36,6 +37,10 @@ pub struct OpenStore {
     is_shared: bool,
     /// Why the session has ended, and who is renewing it, where many machines share the store.
     pub ended: Option<Ended>,
+    /// The grant that no machine is to run again by itself, where many share the store.
+    pub refused: Option<String>,
+    /// What was read of it last, and when, until that is taken.
+    held: Option<(Versioned, Instant)>,
     /// Who is renewing the session.
     pub lease: Option<Lease>,
     /// The access tokens that machines share.
@@ -61,6 +66,8 @@ impl OpenStore {
             elsewhere: None,
             is_shared: false,
             ended: None,
+            refused: None,
+            held: None,
             lease: None,
             access: Vec::new(),
             now: 0,
@@ -73,8 +80,18 @@ impl OpenStore {
         OpenStore::open_as(host, &profile.name, &profile.store)
     }
 
+    /// The same where a token can be had without it: one that many machines share may take `patience` at most.
+    pub fn open_briefly(host: &Host, profile: &Profile, patience: Duration) -> OpenStore {
+        let until = host.clock.deadline.min(host.clock.instant() + patience);
+        OpenStore::open_until(host, &profile.name, &profile.store, until)
+    }
+
     /// Opens this store and reads the entry of the profile `name`, which may be unknown or broken.
     pub fn open_as(host: &Host, name: &str, choice: &StoreChoice) -> OpenStore {
+        OpenStore::open_until(host, name, choice, host.clock.deadline)
+    }
+
+    fn open_until(host: &Host, name: &str, choice: &StoreChoice, until: Instant) -> OpenStore {
         let mut opened = OpenStore::nothing();
         opened.state = host.folders().ok().map(|folders| folders.state.clone());
         opened.is_shared = choice.is_shared();
@@ -83,8 +100,22 @@ impl OpenStore {
             Ok(store) => opened.store = store,
             Err(trouble) => opened.trouble = Some(trouble),
         }
+        opened.allow(until);
         opened.read(name);
         opened
+    }
+
+    /// A store that many machines share may take until then for each call from now on.
+    pub fn allow(&mut self, until: Instant) {
+        if let Some(store) = self.shared() {
+            store.set_deadline(until);
+        }
+    }
+
+    /// What was read last of an entry that many machines share, once, as it is by now.
+    pub fn take_read(&mut self) -> Option<Versioned> {
+        let (read, at) = self.held.take()?;
+        Some(Versioned { age: read.age.map(|age| age + at.elapsed()), ..read })
     }
 
     /// Takes the lock of the state folder that guards what is kept, where that is another than this call's own, and
@@ -170,20 +201,24 @@ impl OpenStore {
     /// Reads the entry once more.
     pub fn read(&mut self, name: &str) {
         let Some(store) = &mut self.store else { return };
-        let (is_shared, mut of_all) = (self.is_shared, SharedEntry::default());
-        let entry = store.get(name).and_then(|entry| match entry {
-            Some(entry) if is_shared => SharedEntry::parse(&entry)
-                .map(|entry| {
-                    of_all = entry;
-                    std::mem::take(&mut of_all.credentials)
-                })
-                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.why }),
-            Some(entry) => Credentials::parse(&entry)
-                .map_err(|error| StoreError { trouble: StoreErrorKind::Entry, why: error.to_string() }),
-            None => Ok(Credentials::default()),
-        });
+        let mut of_all = SharedEntry::default();
+        let foreign = |why| StoreError { trouble: StoreErrorKind::Entry, why };
+        let entry = match store.shared() {
+            Some(store) => store.read(name).and_then(|read| {
+                if let Some(entry) = &read.entry {
+                    of_all = SharedEntry::parse(entry).map_err(|error| foreign(error.why))?;
+                }
+                self.held = Some((read, Instant::now()));
+                Ok(std::mem::take(&mut of_all.credentials))
+            }),
+            None => store.get(name).and_then(|entry| match entry {
+                Some(entry) => Credentials::parse(&entry).map_err(|error| foreign(error.to_string())),
+                None => Ok(Credentials::default()),
+            }),
+        };
         self.is_read = entry.is_ok();
         (self.ended, self.lease, self.access) = (of_all.ended, of_all.lease, of_all.access);
+        self.refused = of_all.refused;
         match entry {
             Ok(credentials) => (self.credentials, self.trouble) = (credentials, None),
             Err(trouble) => (self.credentials, self.trouble) = (Credentials::default(), Some(trouble)),

@@ -168,11 +168,8 @@ pub fn release(host: &mut Host, config: &Config, profile: &Profile) -> Result<Op
     let (Some(issuer), Some(id)) = (profile.value("issuer"), profile.value("client_id")) else { return Ok(None) };
     let of_store = |trouble: StoreError| store_error(profile, &trouble);
     let mut clients = Clients::open(host, &profile.store, &issuer).map_err(of_store)?;
-    let is_there =
-        |other: &str| config.profiles.contains_key(other) || Index::of(host.folders().ok(), other).read().is_some();
-    let Some(gone) = clients.all.leave(&issuer, &id, |other| other != profile.name && is_there(other)) else {
-        return Ok(None);
-    };
+    let stays = |other: &str| is_used_beside(host, config, profile, other);
+    let Some(gone) = clients.all.leave(&issuer, &id, stays) else { return Ok(None) };
     clients.keep().map_err(of_store)?;
     let Some(registration) = gone else { return Ok(None) };
     match delete(host, &registration, profile.ca_file.as_deref()) {
@@ -183,6 +180,53 @@ pub fn release(host: &mut Host, config: &Config, profile: &Profile) -> Result<Op
             Err(Error::new(Kind::Unavailable, what, "").hint("delete it in the server's own settings").into())
         }
     }
+}
+
+/// Puts the client that `tok` has registered for `profile`, where it has one, into the store `to` as well, with all the
+/// profiles that use it. The caller holds [`LOCK`].
+///
+/// # Errors
+/// As the stores, with the one that failed.
+pub fn copy(
+    host: &Host,
+    profile: &Profile,
+    from: &StoreChoice,
+    to: &StoreChoice,
+) -> std::result::Result<(), (StoreChoice, StoreError)> {
+    let (Some(issuer), Some(id)) = (profile.value("issuer"), profile.value("client_id")) else { return Ok(()) };
+    let open = |at: &StoreChoice| Clients::open(host, at, &issuer).map_err(|trouble| (at.clone(), trouble));
+    let Some(registration) = open(from)?.all.find(&issuer, &id).cloned() else { return Ok(()) };
+    let mut there = open(to)?;
+    if there.all.find(&issuer, &id).is_none() {
+        there.all.clients.push(registration);
+        there.keep().map_err(|trouble| (to.clone(), trouble))?;
+    }
+    Ok(())
+}
+
+/// Takes the client of `profile` out of the store `from`, unless another profile still uses it there. The caller holds
+/// [`LOCK`].
+///
+/// # Errors
+/// As the store.
+pub fn leave(
+    host: &Host,
+    config: &Config,
+    profile: &Profile,
+    from: &StoreChoice,
+) -> std::result::Result<(), StoreError> {
+    let (Some(issuer), Some(id)) = (profile.value("issuer"), profile.value("client_id")) else { return Ok(()) };
+    let mut clients = Clients::open(host, from, &issuer)?;
+    match clients.all.leave(&issuer, &id, |other| is_used_beside(host, config, profile, other)) {
+        Some(_) => clients.keep(),
+        None => Ok(()),
+    }
+}
+
+/// Whether `other` is another profile that there is.
+fn is_used_beside(host: &Host, config: &Config, profile: &Profile, other: &str) -> bool {
+    let is_there = || config.profiles.contains_key(other) || Index::of(host.folders().ok(), other).read().is_some();
+    other != profile.name && is_there()
 }
 
 /// What is said of a client that stays at its server.

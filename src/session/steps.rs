@@ -3,10 +3,10 @@
 use crate::base::error::Error;
 use crate::host::Host;
 use crate::profile::Profile;
-use crate::provider::{Device, Grant, Step};
+use crate::provider::{Device, Grant, Kept, Step};
 use crate::session::exchange::{self, Asking, Outcome};
 use crate::session::found;
-use crate::session::inputs::Inputs;
+use crate::session::inputs::{Inputs, is_of_this_call};
 use anyhow::Result;
 
 /// Why a step did not succeed: the error, and the provider's code for it.
@@ -19,11 +19,19 @@ type Failed = (Error, Option<String>);
 /// Each kind of the contract.
 pub fn before(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs) -> Result<()> {
     for step in grant.steps(true) {
-        if step.keep.is_empty() || step.keep.iter().any(|kept| inputs.get(&kept.name).is_none()) {
+        let lacks = |kept: &Kept| inputs.get(&kept.name).is_none() && step.until.as_ref() != Some(&kept.name);
+        if step.keep.is_empty() || step.keep.iter().any(lacks) || has_ended(host, profile, step) {
             run(host, profile, grant, (step, None), inputs)?.map_err(|(error, _)| error)?;
         }
     }
     Ok(())
+}
+
+/// Whether what `step` found in an earlier login is good no longer. What this call gives is nothing of that.
+fn has_ended(host: &Host, profile: &Profile, step: &Step) -> bool {
+    let until = step.until.as_ref().and_then(|name| profile.value(name)?.parse::<i64>().ok());
+    let is_given = |kept: &Kept| profile.given.get(&kept.name).is_some_and(|given| is_of_this_call(&given.source));
+    until.is_some_and(|until| until != 0 && until <= host.clock.now().secs()) && !step.keep.iter().any(is_given)
 }
 
 /// Runs the steps behind it.

@@ -20,6 +20,8 @@ pub struct SharedEntry {
     pub login: String,
     /// How often the refresh token has been renewed since.
     pub generation: u64,
+    /// How often a non-interactive grant was run since.
+    pub grants: u64,
     /// Which write this is, another random text each time: tells whether a write whose reply was lost was made.
     pub write: String,
     /// Who is renewing the session.
@@ -28,6 +30,8 @@ pub struct SharedEntry {
     pub access: Vec<SharedToken>,
     /// Why the session has ended, if it has.
     pub ended: Option<Ended>,
+    /// The grant that the provider refused with the stored values of a person: no machine runs it again by itself.
+    pub refused: Option<String>,
 }
 
 /// Who is renewing a session.
@@ -94,17 +98,19 @@ impl SharedEntry {
         Ok(SharedEntry {
             login: take(&mut credentials, "login")?,
             generation: take(&mut credentials, "generation")?,
+            grants: take(&mut credentials, "grants")?,
             write: take(&mut credentials, "write")?,
             lease: take(&mut credentials, "lease")?,
             access: take(&mut credentials, "access")?,
             ended: take(&mut credentials, "ended")?,
+            refused: take(&mut credentials, "refused")?,
             credentials,
         })
     }
 
     /// The entry of a new login; nothing of an earlier session stays.
     pub fn begin(mut credentials: Credentials, login: String, write: String) -> SharedEntry {
-        for name in ["login", "generation", "write", "lease", "access", "ended"] {
+        for name in ["login", "generation", "grants", "write", "lease", "access", "ended", "refused"] {
             credentials.others.remove(name);
         }
         SharedEntry { credentials, login, write, ..SharedEntry::default() }
@@ -117,6 +123,9 @@ impl SharedEntry {
         (credentials.folder, credentials.journal) = (None, None);
         put(&mut credentials, "login", &self.login);
         put(&mut credentials, "generation", &self.generation);
+        if self.grants > 0 {
+            put(&mut credentials, "grants", &self.grants);
+        }
         put(&mut credentials, "write", &self.write);
         if let Some(lease) = &self.lease {
             put(&mut credentials, "lease", lease);
@@ -126,6 +135,9 @@ impl SharedEntry {
         }
         if let Some(ended) = &self.ended {
             put(&mut credentials, "ended", ended);
+        }
+        if let Some(refused) = &self.refused {
+            put(&mut credentials, "refused", refused);
         }
         credentials.write()
     }

@@ -421,7 +421,10 @@ fn variables_that_nothing_reads_or_that_are_empty() {
     let both = "TOK_PUREWL_SECRET_KEY and TOK_PUREWL_SECRET_KEY_FILE are both set";
     doctor(&sandbox).error(both, "unset TOK_PUREWL_SECRET_KEY_FILE");
     sandbox.unset("TOK_PUREWL_SECRET_KEY");
-    doctor(&sandbox).error("the file that TOK_PUREWL_SECRET_KEY_FILE names: no such file", "tok show purewl");
+    doctor(&sandbox).error("the file that TOK_PUREWL_SECRET_KEY_FILE names: no such file", "unset TOK_");
+    sandbox.config("[profile.purewl]\nprovider = \"purewl\"\n");
+    doctor(&sandbox).error("SECRET_KEY_FILE names: no such file", "unset TOK_");
+    sandbox.config("");
     sandbox
         .unset("TOK_PUREWL_SECRET_KEY_FILE")
         .set("TOK_CACHE", "never")

@@ -1,7 +1,7 @@
 //! `docs/stores/tok-store-etcd`, the other example of `docs/stores.md`: with a real etcd, plain, with users, and by TLS
 //! with client certificates.
 
-use crate::child::{Program, Start};
+use crate::child::{LIMIT_OF_A_SERVICE, Program, Start};
 use crate::shared_stores::{at, refused, renewed_once_by, saw};
 use crate::skip::needs;
 use crate::support::apiax::{self, Apiax};
@@ -16,16 +16,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// An etcd of its own, and the program of the documents on a `PATH` of its own.
-struct Etcd {
+pub struct Etcd {
     /// What the program finds it by.
     variables: Vec<(&'static str, String)>,
-    address: String,
+    pub address: String,
     folder: tempfile::TempDir,
     server: Program,
 }
 
 impl Etcd {
-    fn start() -> Etcd {
+    pub fn start() -> Etcd {
         Etcd::with_options(|_| Vec::new())
     }
 
@@ -61,7 +61,8 @@ impl Etcd {
         ] {
             command.arg(format!("--{name}={value}"));
         }
-        let mut server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).start().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut server = Program::start(&mut command, LIMIT_OF_A_SERVICE).unwrap();
         let mut is_ended = false;
         until("etcd is ready", || {
             is_ended = server.try_wait().is_some();

@@ -129,6 +129,8 @@ fn doctor_takes_nothing_for_known_of_a_config_that_it_cannot_read() {
     let out = sandbox.run("doctor");
     assert!(out.code == 1 && out.stdout.contains("chmod go-w"), "{out}");
     assert!(!out.stdout.contains("not logged in"), "{out}");
+    // Nor is the default store of interest, which that config does not name.
+    assert!(!out.stdout.contains("keyring"), "{out}");
 }
 
 #[test]

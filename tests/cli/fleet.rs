@@ -12,14 +12,18 @@ use crate::support::apiax::{self, Apiax};
 use crate::support::issuer::ServerKey;
 use crate::support::openbao::{self, OpenBao, free_port};
 use crate::support::server::{Certified, Received, Reply, Server};
-use crate::support::{CANARY, Sandbox, chmod, now, put, until};
+use crate::support::{CANARY, Sandbox, chmod, figures, full_sweeps, now, put, until};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+const PAGE: &str = include_str!("../../docs/fleet.md");
 /// Where a pod has what is its service account's.
 const POD: &str = "/run/secrets/kubernetes.io/serviceaccount";
 /// Whose tokens the jobs of a repository show to the vault.
@@ -30,12 +34,13 @@ fn file(name: &str) -> String {
     fs::read_to_string(folder().join(name)).unwrap()
 }
 
-fn folder() -> PathBuf {
+/// Where the files are.
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fleet")
 }
 
 /// The documents of a YAML file; `None` where no parser can be had.
-fn documents(name: &str) -> Option<Vec<Value>> {
+pub fn documents(name: &str) -> Option<Vec<Value>> {
     file(name).split("\n---\n").map(yaml).collect()
 }
 
@@ -84,6 +89,11 @@ fn identity(key: &ServerKey, request: &Received) -> Reply {
 impl World {
     /// Starts it, and sets the vault up by its file; says why there is none.
     fn start() -> Result<World, String> {
+        World::with_config("")
+    }
+
+    /// The same with a vault that has `more` in its config.
+    fn with_config(more: &str) -> Result<World, String> {
         let program = openbao::program()?;
         let mut admin = Sandbox::new();
         let (archive, checksum) = archive(&admin);
@@ -125,7 +135,7 @@ impl World {
             let route = move |to: &str| if to == "vault.example.com:8200" { port } else { other };
             let proxy = format!("http://127.0.0.1:{}", tunnel_to(route));
             let config = format!(
-                "listener \"tcp\" {{\n address = \"127.0.0.1:{port}\"\n tls_cert_file = {:?}\n tls_key_file = {:?}\n}}\n",
+                "listener \"tcp\" {{\n address = \"127.0.0.1:{port}\"\n tls_cert_file = {:?}\n tls_key_file = {:?}\n}}\n{more}",
                 files[0], files[1],
             );
             let env = [("HTTPS_PROXY", proxy.as_str()), ("SSL_CERT_FILE", trusted.to_str().unwrap())];
@@ -168,6 +178,17 @@ impl World {
         sandbox
     }
 
+    /// A host of `docs/fleet/cron.sh` with the files that this has left.
+    fn host(&self) -> Sandbox {
+        let machine = self.machine();
+        for file in ["role-id", "secret-id"] {
+            put(&machine.config_dir().join(file), &fs::read(self.admin.work().join(file)).unwrap());
+            chmod(&machine.config_dir().join(file), 0o400);
+        }
+        machine.config(&file("cron.toml"));
+        machine
+    }
+
     /// The person who logs in, with the rights that the page gives to people, and an access token that expires soon.
     fn person(&self) -> Sandbox {
         let made = self.vault.does("POST", "auth/token/create", json!({"policies": ["tok-person"]}));
@@ -206,7 +227,7 @@ fn environment(sandbox: &Sandbox) -> Vec<(String, String)> {
 
 /// Logs `apiax` in at a shared store, and lets the access token expire.
 #[track_caller]
-fn log_in(apiax: &Apiax, person: &Sandbox, store: &str) {
+pub fn log_in(apiax: &Apiax, person: &Sandbox, store: &str) {
     apiax.state(|state| state.life = 1);
     let password = person.file_arg("password", apiax::password());
     let login = ["login", "apiax", "password", "--store", store, "--username", apiax::USERNAME];
@@ -218,7 +239,7 @@ fn log_in(apiax: &Apiax, person: &Sandbox, store: &str) {
 
 /// It went well; what it printed. No secret is in the log.
 #[track_caller]
-fn good(what: &str, out: &Output) -> String {
+pub fn good(what: &str, out: &Output) -> String {
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{what}: {out:?}");
     assert!(!said.contains(CANARY), "a secret on stderr: {said}");
@@ -226,7 +247,7 @@ fn good(what: &str, out: &Output) -> String {
 }
 
 /// Runs all at once.
-fn together<T: Send, R: Send>(all: Vec<T>, run: impl Fn(T) -> R + Sync) -> Vec<R> {
+pub fn together<T: Send, R: Send>(all: Vec<T>, run: impl Fn(T) -> R + Sync) -> Vec<R> {
     std::thread::scope(|scope| {
         let running: Vec<_> = all.into_iter().map(|one| scope.spawn(|| run(one))).collect();
         running.into_iter().map(|one| one.join().unwrap()).collect()
@@ -326,14 +347,8 @@ fn the_crontab_shares_one_session() {
     // cron ends the command at a `%`.
     assert!(!command.contains('%'));
     let host = |name: String| {
-        let machine = world.machine();
         world.administer("cron.sh", &["host", &name]);
-        for file in ["role-id", "secret-id"] {
-            let secret = fs::read(world.admin.work().join(file)).unwrap();
-            put(&machine.config_dir().join(file), &secret);
-            chmod(&machine.config_dir().join(file), 0o400);
-        }
-        machine.config(&file("cron.toml"));
+        let machine = world.host();
         fs::create_dir(machine.home().join("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_tok"), machine.home().join("bin/tok")).unwrap();
         machine
@@ -380,7 +395,7 @@ fn the_crontab_shares_one_session() {
 /// Runs `command` as a container of the manifest: its variables alone, its user, a root folder that is not its own, the
 /// files of the service account, and an empty home that everybody may write to. The folders are mounted, which not every
 /// machine allows: `None`.
-fn in_pod(
+pub fn in_pod(
     container: &Value,
     pod: &Value,
     account: &Path,
@@ -476,4 +491,153 @@ fn the_cronjob_of_kubernetes_shares_one_session() {
     let out = run(0).unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.code() == Some(125) && said.contains("the pod's service account"), "{said}");
+}
+
+/// The config of a vault that writes down what it is asked.
+fn audit(log: &Path) -> String {
+    format!("audit \"file\" \"log\" {{\n options = {{ file_path = {log:?} }}\n}}\n")
+}
+
+/// What a vault was asked, as its own log has it: the time in seconds, and what for.
+fn asked(log: &Path, skip: usize) -> Vec<(String, String)> {
+    let text = fs::read_to_string(log).unwrap();
+    let lines = text.lines().skip(skip).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let requests = lines.filter(|line| line["type"] == "request");
+    let text = |value: &Value| value.as_str().unwrap().to_string();
+    requests
+        .map(|line| {
+            let path = text(&line["request"]["path"]);
+            let what = match text(&line["request"]["operation"]).as_str() {
+                _ if path.ends_with("/login") => "login",
+                "read" if path.starts_with("secret/data/") => "read",
+                "update" | "create" if path.starts_with("secret/data/") => "write",
+                _ => "other",
+            };
+            (text(&line["time"])[..19].to_string(), what.to_string())
+        })
+        .collect()
+}
+
+/// How much of a vault many processes need that log in by AppRole and find that the token has expired. `./test --full`
+/// shows the figures of docs/fleet.md.
+#[test]
+fn many_processes_ask_little_of_a_vault() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let world = match World::with_config(&audit(&log)) {
+        Ok(world) => world,
+        Err(why) => skip!("{why}"),
+    };
+    world.administer("cron.sh", &["once"]);
+    world.administer("cron.sh", &["host", "fleet"]);
+    let counts: &[usize] = if full_sweeps() { &[50, 200, 500] } else { &[16] };
+    for (round, count) in counts.iter().enumerate() {
+        drop(world.person());
+        let machines: Vec<Sandbox> = (0..*count).map(|_| world.host()).collect();
+        let before = fs::read_to_string(&log).unwrap().lines().count();
+        let begun = Instant::now();
+        let running: Vec<_> =
+            machines.iter().map(|machine| machine.tok(["get", "apiax", "--timeout", "280s"]).spawn()).collect();
+        let mut took: Vec<Duration> = Vec::new();
+        for run in running {
+            let out = run.wait().silent();
+            took.push(out.took);
+            out.prints(&format!("{}\n", at(2 * (round + 1))));
+        }
+        let all = begun.elapsed();
+        let asked = asked(&log, before);
+        let of = |what: &str| asked.iter().filter(|(_, one)| one == what).count();
+        let mut seconds = BTreeMap::new();
+        asked.iter().for_each(|(second, _)| *seconds.entry(second).or_insert(0) += 1);
+        took.sort();
+        figures(&format!(
+            "{count} machines: {:.1} s in all, half of them {:.1} s or less; {:.1} calls each: {} logins, {} reads, {} writes, {} others; {} in the busiest second",
+            all.as_secs_f64(),
+            took[count / 2].as_secs_f64(),
+            asked.len() as f64 / *count as f64,
+            of("login"),
+            of("read"),
+            of("write"),
+            of("other"),
+            seconds.values().max().unwrap(),
+        ));
+        assert_eq!(of("login"), *count);
+        assert!(of("read") >= *count && of("write") >= 2, "{asked:?}");
+        saw(&world.apiax, &["password", "refresh_token"].repeat(round + 1));
+    }
+    if full_sweeps() {
+        let read = |name: &str| fs::read_to_string(world.admin.work().join(name)).unwrap().trim().to_string();
+        let login = json!({"role_id": read("role-id"), "secret_id": read("secret-id")});
+        for (what, count) in [("login", 2000), ("read", 4000), ("write", 2000)] {
+            let begun = Instant::now();
+            let done = AtomicUsize::new(0);
+            together((0..8).collect(), |_: usize| {
+                while done.fetch_add(1, Ordering::Relaxed) < count {
+                    match what {
+                        "login" => world.vault.does("POST", "auth/approle/login", login.clone()),
+                        "read" => world.vault.does("GET", "secret/data/ci/tok/apiax", Value::Null),
+                        _ => world.vault.does(
+                            "POST",
+                            "secret/data/ci/tok/probe",
+                            json!({"data": {"entry": "x".repeat(2000)}}),
+                        ),
+                    };
+                }
+            });
+            let rate = count as f64 / begun.elapsed().as_secs_f64();
+            figures(&format!("{what}: {rate:.0} a second, each by a connection of its own"));
+        }
+    }
+}
+
+/// How long it takes from the moment at which the provider begins to send its reply to the one at which the vault has
+/// taken the write of it: the window in which a session can be lost. The log of the vault is what tells.
+#[test]
+fn the_reply_of_the_provider_is_written_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let world = match World::with_config(&audit(&log)) {
+        Ok(world) => world,
+        Err(why) => skip!("{why}"),
+    };
+    world.administer("cron.sh", &["once"]);
+    world.administer("cron.sh", &["host", "fleet"]);
+    drop(world.person());
+    let machine = world.host();
+    let day = 24.0 * 3600.0;
+    let mut all: Vec<f64> = Vec::new();
+    for _ in 0..if full_sweeps() { 50 } else { 5 } {
+        machine.run("get apiax --fresh").silent().line();
+        let sent = world.apiax.server.until_sent(world.apiax.server.sent());
+        let sent = (SystemTime::now() - sent.elapsed()).duration_since(UNIX_EPOCH).unwrap().as_secs_f64() % day;
+        let text = fs::read_to_string(&log).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let calls: Vec<Value> = lines.filter(|line| line["type"] == "response").collect();
+        // The write follows the lease: nothing else is asked between the reply and it.
+        let [.., lease, write, _] = calls.as_slice() else { panic!("{text}") };
+        for call in [lease, write] {
+            assert_eq!(call["request"]["path"], "secret/data/ci/tok/apiax");
+            assert_eq!(call["request"]["operation"], "update");
+        }
+        let time = write["time"].as_str().unwrap().trim_end_matches('Z');
+        let parts: Vec<f64> = time[11..].split(':').map(|part| part.parse().unwrap()).collect();
+        all.push(1000.0 * (parts[0] * 3600.0 + parts[1] * 60.0 + parts[2] - sent).rem_euclid(day));
+    }
+    all.sort_by(f64::total_cmp);
+    let (median, most) = (all[all.len() / 2], all[all.len() - 1]);
+    figures(&format!("from the provider's reply to the write in the vault: {median:.1} ms, at most {most:.1} ms"));
+}
+
+/// The page shows the files as they are.
+#[test]
+fn the_page_shows_the_files() {
+    let mut shown = 0;
+    for entry in fs::read_dir(folder()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        assert!(PAGE.contains(&format!("](fleet/{name})")), "docs/fleet.md does not name {name}");
+        let block = format!("\n{}```\n", file(&name));
+        assert!(PAGE.contains(&block), "docs/fleet.md does not show {name} as it is");
+        shown += 1;
+    }
+    assert!(shown >= 9, "{shown}");
 }

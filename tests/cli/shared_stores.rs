@@ -499,12 +499,14 @@ fn a_session_is_moved_to_a_vault_and_back_without_a_new_login() {
 // A program
 
 /// The program of the documents on a `PATH` of its own, with a database that all machines use.
-struct Sqlite {
-    folder: tempfile::TempDir,
+pub struct Sqlite {
+    /// Where both lie.
+    pub folder: tempfile::TempDir,
 }
 
 impl Sqlite {
-    fn new() -> Sqlite {
+    /// With nothing in it.
+    pub fn new() -> Sqlite {
         let folder = tempfile::Builder::new().prefix("tok-store-").tempdir().unwrap();
         let text = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stores/tok-store-sqlite")).unwrap();
         put(&folder.path().join("tok-store-sqlite"), &text);
@@ -512,7 +514,8 @@ impl Sqlite {
         Sqlite { folder }
     }
 
-    fn keeps(&self, sandbox: &mut Sandbox) {
+    /// Lets `sandbox` keep its sessions there.
+    pub fn keeps(&self, sandbox: &mut Sandbox) {
         let path = std::env::var_os("PATH").unwrap();
         let all = std::iter::once(self.folder.path().to_path_buf()).chain(std::env::split_paths(&path));
         sandbox.set("TOK_STORE", "program:sqlite").set("PATH", std::env::join_paths(all).unwrap());
@@ -644,4 +647,74 @@ fn a_program_that_does_not_keep_to_the_protocol_gets_no_token_sent_for() {
     machines[1].run("get apiax --fresh").silent().prints(&format!("{}\n", at(2)));
     std::fs::remove_file(&program).unwrap();
     refused(&apiax, || machines[1].run("get apiax --fresh")).says("tok-store-sqlite");
+}
+
+#[test]
+fn what_a_program_answers_that_is_not_toks_is_left_alone() {
+    needs!("python3", "bash");
+    let (sqlite, apiax) = (Sqlite::new(), Apiax::start());
+    let machines = sqlite.machines(&apiax, 2);
+    let entry = sqlite.asks("get", json!({"v": 1, "profile": "apiax"}))["entry"].as_str().unwrap().to_string();
+    let real = sqlite.folder.path().join("real");
+    let program = sqlite.folder.path().join("tok-store-sqlite");
+    std::fs::rename(&program, &real).unwrap();
+    for (what, script) in [
+        ("hangs", "cat >/dev/null; sleep 600".to_string()),
+        ("a page", "cat >/dev/null; echo '<html><body>Log in</body></html>'".into()),
+        (
+            "too much",
+            "cat >/dev/null; printf '{\"version\":1,\"entry\":\"'; head -c 40000000 /dev/zero | tr '\\0' x; echo '\"}'"
+                .into(),
+        ),
+        ("a version that is none", "cat >/dev/null; echo '{\"entry\":\"{}\",\"version\":[1]}'".into()),
+        ("plain text", format!("cat >/dev/null; echo '{{\"entry\":\"plain text {CANARY}\",\"version\":1}}'")),
+        // The entry that it holds, as a message: nothing was sent that it could be compared with.
+        (
+            "a secret as an error",
+            format!(
+                "{} \"$@\" | python3 -c 'import json,sys; print(json.dumps({{\"error\": {{\"kind\": \"refused\", \"message\": json.load(sys.stdin)[\"entry\"]}}}}))'",
+                real.display()
+            ),
+        ),
+    ] {
+        put(&program, format!("#!/usr/bin/env bash\n{script}\n").as_bytes());
+        chmod(&program, 0o700);
+        let output = refused(&apiax, || machines[1].run("get apiax --fresh --timeout 4s"));
+        assert!(output.took < SOON, "{what}: {output}");
+    }
+    std::fs::rename(&real, &program).unwrap();
+    // Of a newer tok, with fields that this one does not know.
+    let mut newer: Value = serde_json::from_str(&entry).unwrap();
+    newer["next_decade"] = json!({"deep": [1, 2.50]});
+    sqlite.asks("put", json!({"v": 1, "profile": "apiax", "entry": newer.to_string()}));
+    machines[1].run("get apiax --fresh").silent().prints(&format!("{}\n", at(2)));
+    let held = sqlite.asks("get", json!({"v": 1, "profile": "apiax"}));
+    let held: Value = serde_json::from_str(held["entry"].as_str().unwrap()).unwrap();
+    assert_eq!((&held["next_decade"], &held["generation"]), (&newer["next_decade"], &json!(1)));
+    // Of another program: no session of ours.
+    sqlite.asks("put", json!({"v": 1, "profile": "apiax", "entry": json!({"password": CANARY}).to_string()}));
+    machines[1].run("get apiax --fresh").fails(4);
+    saw(&apiax, &["password", "refresh_token"]);
+}
+
+#[test]
+fn a_store_that_is_slow_to_answer_is_named_on_a_terminal() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let machines = machines(&apiax, &vault, 2);
+    vault.signal(rustix::process::Signal::STOP);
+    let mut terminal = machines[1].tok(["get", "apiax", "--fresh"]).on_terminal();
+    terminal.expect("waiting for the vault:secret/ci/tok store");
+    vault.signal(rustix::process::Signal::CONT);
+    let (screen, code) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    // Nor is a machine that waits for another silent.
+    let gate = apiax.server.hold();
+    let holder = machines[0].tok(["get", "apiax", "--fresh"]).spawn();
+    apiax.server.until(3);
+    let mut terminal = machines[1].tok(["get", "apiax", "--fresh"]).on_terminal();
+    terminal.expect("apiax: waiting for ");
+    gate.open();
+    let (screen, code) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    holder.wait().silent().line();
 }

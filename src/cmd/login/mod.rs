@@ -363,7 +363,7 @@ fn with_client(
     drop(whole);
     login.cache_and_index(context, &opened, &token)?;
     client::note(context.host, &opened, profile, client);
-    shared::share(&mut opened, profile, &login.known, &token);
+    shared::entry::share(&mut opened, profile, &login.known, &token);
     if let Some(replaced) = replaced {
         replaced.revoke(context.host, &opened.credentials);
     }

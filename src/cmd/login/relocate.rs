@@ -7,6 +7,7 @@ use crate::profile::config::Edit;
 use crate::profile::{Profile, Wishes};
 use crate::session::journal;
 use crate::session::open_store::{OpenStore, store_error, store_error_of};
+use crate::session::registration;
 use crate::storage::choice::StoreChoice;
 use crate::storage::index::Index;
 use crate::storage::secrets::{StoreError, StoreErrorKind};
@@ -58,6 +59,8 @@ pub(super) fn run(context: &mut Context, name: &str, to: &str) -> Result<()> {
     let config = hold_config(context, name, &edit)?;
     let hold = hold(Stake::Session);
     let of = |store: &StoreChoice, trouble: StoreError| store_error_of(store, name, &trouble);
+    let of_clients = context.lock(registration::LOCK)?;
+    registration::copy(context.host, &profile, &from, &to).map_err(|(store, trouble)| of(&store, trouble))?;
     let mut tries = 0;
     loop {
         let kept = Credentials { folder: None, journal: None, ..old.credentials.clone() };
@@ -73,6 +76,12 @@ pub(super) fn run(context: &mut Context, name: &str, to: &str) -> Result<()> {
             return Err(of(&from, StoreError { trouble: StoreErrorKind::Unreachable, why }).into());
         }
     }
+    // The session is there: what is left of the client here does no harm.
+    if let Err(trouble) = registration::leave(context.host, &context.setup.config, &profile, &from) {
+        let why = of(&from, trouble);
+        context.host.terminal.warn(&format!("{name}: its registered client stays in the {from} store: {why}"));
+    }
+    drop(of_clients);
     write_config(context, &config, name, &edit)?;
     for index in old.indexes(context.host, name) {
         index.update(|entry| entry.store = to.to_string());

@@ -115,7 +115,13 @@ pub(super) fn steps(own: &Table, shared: &Shared, base: Option<&Grant>) -> Vec<S
             before: table.read("before", false, |v| v.choice(&[("begin", true)])),
             response: response::rules_of(reply.as_ref(), shared, None),
             keep: table.get("keep").map(keep).unwrap_or_default(),
+            until: table.read("until", None, |v| v.text().map(|text| Some(text.to_string()))),
         };
+        if let Some(until) = &step.until
+            && !(step.before && step.keep.iter().any(|kept| kept.name == *until))
+        {
+            table.note("`until` is the name of a value in `keep`, of a step with `before = \"begin\"`");
+        }
         reply.iter().for_each(Table::finish);
         table.finish();
         Some(step)

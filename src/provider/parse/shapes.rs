@@ -44,6 +44,7 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
     ("steps", "[[grants.NAME.steps]]"),
     ("state", "state = \"required\""),
     ("keep", "keep = { name = \"/pointer\" }"),
+    ("until", "until = \"client_expires\""),
     ("pending", "pending = [{ at = \"/error\", in = [\"authorization_pending\"] }]"),
     ("slow_down", "slow_down = [{ status = [429] }]"),
     ("denied", "denied = [{ at = \"/error\", in = [\"access_denied\"] }]"),

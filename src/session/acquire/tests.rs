@@ -4,8 +4,11 @@ use crate::host::testing::{Deed, START, World, field, reply};
 use crate::oauth::request::Response;
 use crate::profile::Wishes;
 use crate::profile::testing::{acme, flags, profile, resolve};
+use crate::storage::index::Index;
 use crate::storage::secrets::StoreErrorKind;
+use crate::token::credentials::{Credentials, Session};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// A password, then refresh tokens; a key that needs nobody.
 const PROVIDER: &str = acme!(

@@ -124,6 +124,13 @@ impl ProgramStore {
             let pieces = trouble.message.split(|c: char| !c.is_ascii_alphanumeric());
             words.into_iter().any(|word| has(word, 8)) || pieces.into_iter().any(|piece| has(piece, 6))
         });
+        // What it holds is not known here: no message has braces or words like those of an entry.
+        let is_like_one = |word: &str| {
+            let has = |of: fn(&u8) -> bool| word.as_bytes().iter().any(of);
+            word.len() >= 20 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+        };
+        let mut words = trouble.message.split(|c: char| !c.is_ascii_alphanumeric() && !"-_~+=".contains(c));
+        let repeats = repeats || trouble.message.contains(['{', '}']) || words.any(is_like_one);
         let why = if trouble.message.is_empty() || repeats { "it refused" } else { trouble.message.as_str() };
         self.error(kind, why)
     }
@@ -184,7 +191,11 @@ impl SharedStore for ProgramStore {
         self.read(profile).map(|_| ())
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(ProgramStore { deadline, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(ProgramStore { deadline, ..self.clone() }))
     }
 }

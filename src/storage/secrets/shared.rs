@@ -134,7 +134,7 @@ pub enum Put {
 }
 
 /// A store with compare-and-set.
-pub trait SharedStore: std::marker::Send {
+pub trait SharedStore {
     /// The entry of `profile`.
     ///
     /// # Errors
@@ -174,8 +174,13 @@ pub trait SharedStore: std::marker::Send {
     /// # Errors
     /// What is missing.
     fn check(&mut self, profile: &str) -> Result<(), StoreError>;
+    /// From now on each call ends at `deadline`.
+    fn set_deadline(&mut self, deadline: Instant);
     /// The same store for another thread, until `deadline`.
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore>;
+    ///
+    /// # Errors
+    /// Where no other machine shares it.
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + std::marker::Send>, StoreError>;
 }
 
 /// A shared store where any store will do: a login replaces what is there, whoever has put it there.

@@ -332,7 +332,12 @@ impl SharedStore for VaultStore {
         if list.is_none() || has("root") {
             return Ok(());
         }
-        let missing: Vec<&str> = ["create", "read", "update"].into_iter().filter(|name| !has(name)).collect();
+        // What is there need not be created.
+        let needed = match has("create") || self.read(profile)?.version.is_none() {
+            true => ["create", "read", "update"].as_slice(),
+            false => &["read", "update"],
+        };
+        let missing: Vec<&str> = needed.iter().copied().filter(|name| !has(name)).collect();
         match missing.is_empty() {
             true => Ok(()),
             false => {
@@ -342,8 +347,12 @@ impl SharedStore for VaultStore {
         }
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(VaultStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.network.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(VaultStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() }))
     }
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::base::secret::Secret;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::TokenIdentity;
+use crate::token::shared::SharedToken;
 use std::collections::{BTreeMap, HashSet};
 
 /// What may go wrong.
@@ -47,6 +48,9 @@ struct State {
     gone: bool,
     faults: Faults,
     reused_alive: bool,
+    /// Whether a session is renewed, else a grant is run, and how often it was.
+    spends: bool,
+    grants: usize,
 }
 
 /// Ids that depend on who asks, and on what it has seen: the same state is reached by many ways.
@@ -54,7 +58,7 @@ struct Ids(u64);
 
 impl Asked for Ids {
     fn is_served(&self, entry: &SharedEntry, _: Seen) -> bool {
-        entry.generation > 0
+        entry.generation > 0 || !entry.access.is_empty()
     }
 
     fn random(&mut self) -> u64 {
@@ -67,7 +71,7 @@ impl Asked for Ids {
 }
 
 impl State {
-    fn new(workers: usize, faults: Faults) -> State {
+    fn new(workers: usize, faults: Faults, spends: bool) -> State {
         let session = Session {
             refresh_token: Secret::new("rt"),
             identity: TokenIdentity::default(),
@@ -75,13 +79,14 @@ impl State {
             subject: None,
             values: Default::default(),
         };
-        let caller = Caller { host: String::new(), pid: 0, deadline: Duration::from_secs(1000), grace: Duration::ZERO };
+        let caller =
+            Caller { host: String::new(), pid: 0, deadline: Duration::from_secs(1000), grace: Duration::ZERO, spends };
         let worker =
             Worker { renewal: Renewal::new(caller), stands: Stands::Asks(Step::Read), hand: None, is_later: false };
         State {
             workers: vec![worker; workers],
             entry: SharedEntry {
-                credentials: Credentials { session: Some(session), ..Credentials::default() },
+                credentials: Credentials { session: spends.then_some(session), ..Credentials::default() },
                 login: "l".into(),
                 ..SharedEntry::default()
             },
@@ -90,6 +95,8 @@ impl State {
             gone: false,
             faults,
             reused_alive: false,
+            spends,
+            grants: 0,
         }
     }
 
@@ -103,7 +110,8 @@ impl State {
             };
             format!("{:?} {stands} {:?} {}", worker.renewal, worker.hand, worker.is_later)
         });
-        let rest = (&self.entry, self.version, self.current, self.gone, self.faults.crashes, self.faults.lost);
+        let rest =
+            (&self.entry, self.version, self.current, self.gone, self.faults.crashes, self.faults.lost, self.grants);
         format!("{:?} {rest:?}", workers.collect::<Vec<_>>())
     }
 
@@ -123,6 +131,11 @@ impl State {
                 Told::Written(Written::Done(self.version))
             }
             Step::Write { .. } => Told::Written(Written::Lost),
+            Step::Send { held, .. } if !self.spends => {
+                self.grants += 1;
+                let access = vec![SharedToken { token: Secret::new("{}"), left: None }];
+                Told::Issued(Box::new(SharedEntry { access, ..*held }))
+            }
             Step::Send { held, .. } if !self.gone && held.generation == self.current => {
                 self.current += 1;
                 self.workers[worker].hand = Some(self.current);
@@ -207,7 +220,7 @@ impl State {
 
 /// Walks all states; how often each end was reached.
 fn walk(workers: usize, faults: Faults) -> (usize, BTreeMap<&'static str, usize>) {
-    let start = State::new(workers, faults);
+    let start = State::new(workers, faults, true);
     let (mut seen, mut to_do) = (HashSet::from([start.key()]), vec![start]);
     let mut ends = BTreeMap::new();
     while let Some(state) = to_do.pop() {
@@ -260,4 +273,34 @@ fn two_workers_keep_the_session_but_for_the_one_that_dies_with_it() {
 fn so_do_three() {
     check(3, 0, 0);
     check(3, 2, 0);
+}
+
+/// How often a grant was run, at most, in any order of the requests of `workers`.
+fn grants(workers: usize, faults: Faults) -> usize {
+    let start = State::new(workers, faults, false);
+    let (mut seen, mut to_do) = (HashSet::from([start.key()]), vec![start]);
+    let mut most = 0;
+    while let Some(state) = to_do.pop() {
+        let next = state.successors();
+        if next.is_empty() {
+            most = most.max(state.grants);
+            for worker in &state.workers {
+                let is_served = matches!(worker.stands, Stands::Done("served" | "renewed") | Stands::Crashed);
+                assert!(is_served, "{}", state.key());
+            }
+        }
+        to_do.extend(next.into_iter().filter(|state| seen.insert(state.key())));
+    }
+    println!("{workers} workers, {} crashes, {} lost replies: {} states", faults.crashes, faults.lost, seen.len());
+    most
+}
+
+#[test]
+fn a_grant_is_run_once_and_again_only_after_a_crash() {
+    for workers in [2, 3] {
+        assert_eq!(grants(workers, Faults { crashes: 0, lost: 0 }), 1);
+    }
+    assert_eq!(grants(2, Faults { crashes: 0, lost: 2 }), 1);
+    assert_eq!(grants(2, Faults { crashes: 1, lost: 0 }), 2);
+    assert_eq!(grants(2, Faults { crashes: 1, lost: 1 }), 2);
 }

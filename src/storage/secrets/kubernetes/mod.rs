@@ -117,8 +117,7 @@ impl KubernetesStore {
         // A proxy's page is no answer of the API.
         let body = serde_json::from_slice::<Value>(&reply.body).ok();
         let Some(body) = body.filter(|body| body.get("kind").is_some_and(Value::is_string)) else {
-            let why = format!("status {}, and the reply is not the Kubernetes API's", reply.status);
-            return error(StoreErrorKind::Refused, why);
+            return Err(not_of_kubernetes(reply.status));
         };
         let said = escape_to(body.get("message").and_then(Value::as_str).unwrap_or_default(), 200);
         match reply.status {
@@ -133,8 +132,7 @@ impl KubernetesStore {
 
     /// Whether this login may do `verb` with the profile's Secret, as far as the API server says.
     fn may(&mut self, verb: &str, profile: &str) -> Result<bool, StoreError> {
-        // The name of what is created is not part of the rights to.
-        let name = if verb == "create" { String::new() } else { self.name(profile) };
+        let name = self.name(profile);
         let attributes = json!({
             "namespace": self.namespace, "verb": verb, "resource": "secrets", "name": name,
         });
@@ -149,6 +147,20 @@ impl KubernetesStore {
         })
     }
 
+    /// Creates the profile's Secret for trial: whatever would keep it from being made says so, an absent namespace and a
+    /// quota too, which rights do not tell of.
+    fn try_create(&mut self, profile: &str) -> Result<(), StoreError> {
+        let path = format!("{}?dryRun=All", self.secrets());
+        match self.call(Method::Post, &path, Some(&new(&self.name(profile))))? {
+            Answer::NotFound => Err(self.no_namespace()),
+            Answer::Body(..) | Answer::Conflict => Ok(()),
+        }
+    }
+
+    fn no_namespace(&self) -> StoreError {
+        StoreError { trouble: StoreErrorKind::Missing, why: format!("the namespace {} does not exist", self.namespace) }
+    }
+
     /// The new version in a reply to a write.
     fn written(&self, body: &Value, over: Option<&str>) -> Put {
         match body.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
@@ -161,6 +173,16 @@ impl KubernetesStore {
     }
 }
 
+/// A Secret of this name that holds nothing yet.
+fn new(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque"})
+}
+
+fn not_of_kubernetes(status: u16) -> StoreError {
+    let why = format!("status {status}, and the reply is not the Kubernetes API's");
+    StoreError { trouble: StoreErrorKind::Refused, why }
+}
+
 impl SharedStore for KubernetesStore {
     fn read(&mut self, profile: &str) -> Result<Versioned, StoreError> {
         let path = format!("{}/{}", self.secrets(), self.name(profile));
@@ -168,8 +190,7 @@ impl SharedStore for KubernetesStore {
         let Answer::Body(body, now) = self.call(Method::Get, &path, None)? else { return Ok(Versioned::default()) };
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_string);
         if version.is_none() {
-            let why = "the reply is not a Secret with a resourceVersion".into();
-            return Err(StoreError { trouble: StoreErrorKind::Refused, why });
+            return Err(not_of_kubernetes(200));
         }
         let foreign = || StoreError {
             trouble: StoreErrorKind::Entry,
@@ -199,10 +220,7 @@ impl SharedStore for KubernetesStore {
         let name = self.name(profile);
         let text = Zeroizing::new(STANDARD.encode(entry.expose()));
         let (method, path, mut body) = match &over {
-            None => {
-                let new = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque"});
-                (Method::Post, self.secrets(), new)
-            }
+            None => (Method::Post, self.secrets(), new(&name)),
             Some(_) => {
                 // What is not sent back is gone.
                 let Some(last) = self.last.clone() else { return Ok(Put::Lost) };
@@ -222,10 +240,7 @@ impl SharedStore for KubernetesStore {
                 Ok(put)
             }
             Ok(Answer::NotFound) if over.is_some() => Ok(Put::Lost),
-            Ok(Answer::NotFound) => Err(StoreError {
-                trouble: StoreErrorKind::Missing,
-                why: format!("the namespace {} does not exist", self.namespace),
-            }),
+            Ok(Answer::NotFound) => Err(self.no_namespace()),
             Err(error) if error.trouble == StoreErrorKind::Unreachable => Ok(Put::Unknown(error)),
             Err(error) => Err(error),
         }
@@ -253,9 +268,10 @@ impl SharedStore for KubernetesStore {
     }
 
     fn check(&mut self, profile: &str) -> Result<(), StoreError> {
-        let held = self.read(profile)?;
-        let verbs = if held.version.is_some() { ["get", "update"] } else { ["get", "create"] };
-        for verb in verbs {
+        if self.read(profile)?.version.is_none() {
+            return self.try_create(profile);
+        }
+        for verb in ["get", "update"] {
             if !self.may(verb, profile)? {
                 let from = self.cluster.as_ref().map_or("", |cluster| cluster.from.as_str());
                 let name = self.name(profile);
@@ -266,7 +282,11 @@ impl SharedStore for KubernetesStore {
         Ok(())
     }
 
-    fn another(&self, deadline: Instant) -> Box<dyn SharedStore> {
-        Box::new(KubernetesStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() })
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.network.deadline = deadline;
+    }
+
+    fn another(&mut self, deadline: Instant) -> Result<Box<dyn SharedStore + Send>, StoreError> {
+        Ok(Box::new(KubernetesStore { network: Network { deadline, ..self.network.clone() }, ..self.clone() }))
     }
 }
