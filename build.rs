@@ -14,20 +14,43 @@ fn main() {
 }
 
 /// Writes what `src/provider/built_in.rs` reads: `providers.txt`, names and files one after another, and
-/// `providers.rs`, their lengths in bytes.
+/// `providers.rs`, where each of them is, and in it what a list shows.
 fn providers(folder: &Path) {
-    let (mut text, mut lengths) = (String::new(), Vec::new());
+    let (mut text, mut places) = (String::new(), String::new());
     for path in entries(folder) {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name of letters");
         let name = name.strip_suffix(".toml").expect("a file of src/providers/ ends in .toml");
         let file = std::fs::read_to_string(&path).expect("a file of src/providers/");
-        lengths.push((name.len(), file.len()));
+        let (title, kind) = (text_of(&file, "title").expect("its title"), text_of(&file, "kind").expect("its kind"));
+        let featured = value_of(&file, "featured").map_or("0", |(_, number)| number);
+        places += &format!(
+            "Place {{ name: {}, file: {}, title: {title:?}, kind: {kind:?}, featured: {featured} }},",
+            name.len(),
+            file.len()
+        );
         text += name;
         text += &file;
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     std::fs::write(out.join("providers.txt"), text).expect("OUT_DIR can be written");
-    std::fs::write(out.join("providers.rs"), format!("&{lengths:?}")).expect("OUT_DIR can be written");
+    std::fs::write(out.join("providers.rs"), format!("&[{places}]")).expect("OUT_DIR can be written");
+}
+
+/// Where in `file` the text of `key` begins and ends. That these are what a reader of TOML finds is tested.
+fn text_of(file: &str, key: &str) -> Option<(usize, usize)> {
+    let (at, value) = value_of(file, key)?;
+    let text = value.strip_prefix('"')?.split('"').next()?;
+    Some((at + 1, at + 1 + text.len()))
+}
+
+/// The value of `key` above the first table, and where it begins.
+fn value_of<'f>(file: &'f str, key: &str) -> Option<(usize, &'f str)> {
+    let top = file.find("\n[").map_or(file, |end| &file[..end]);
+    let line =
+        top.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
+    let value = line.split_once('=')?.1.trim();
+    // Both are parts of the same text.
+    Some((value.as_ptr() as usize - file.as_ptr() as usize, value))
 }
 
 /// What is in the folder, by name.

@@ -475,6 +475,64 @@ impl Home {
     }
 }
 
+/// `docs/catalogue.md`, the table of what is built in.
+#[cfg(unix)]
+#[test]
+fn the_catalogue_is_what_the_program_has() {
+    let home = tempfile::tempdir().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_tok"))
+        .env_clear()
+        .env("HOME", home.path())
+        .args(["providers", "--json"])
+        .finish()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let all: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let all = all.as_array().unwrap();
+    let text = |one: &serde_json::Value, key: &str| one[key].as_str().unwrap_or_default().replace('|', "\\|");
+    let of = |sureness: &str| all.iter().filter(|one| one["verified"] == sureness).count();
+    let mut page = format!(
+        "# Built-in providers\n\n\
+         {} providers are built in: [provider files](providers.md), each with its sources as comments. `tok providers`\n\
+         lists them by kind, `tok providers NAME` shows one, and `tok providers NAME --toml` prints its file. This page is\n\
+         made from `tok providers --json` by `UPDATE=1 cargo test --test generated`.\n\n\
+         How sure the facts of a provider are: `wire`, requests or replies were seen ({}); `docs`, its own documents say so\n\
+         ({}); `list`, only lists that others keep say so ({}).\n",
+        all.len(),
+        of("wire"),
+        of("docs"),
+        of("list"),
+    );
+    let mut kinds: BTreeMap<String, Vec<&serde_json::Value>> = BTreeMap::new();
+    all.iter().for_each(|one| kinds.entry(text(one, "kind")).or_default().push(one));
+    for (kind, providers) in kinds {
+        page.push_str(&format!(
+            "\n## {kind}\n\n| name | title | grants | sureness | source |\n|---|---|---|---|---|\n"
+        ));
+        for one in providers {
+            let grants: Vec<String> =
+                one["grants"].as_array().unwrap().iter().map(|grant| grant.as_str().unwrap().to_string()).collect();
+            let host = text(one, "docs").split('/').nth(2).unwrap_or_default().to_string();
+            page.push_str(&format!(
+                "| `{}` | {} | {} | {}, {} | [{host}]({}) |\n",
+                text(one, "name"),
+                text(one, "title"),
+                grants.join(", "),
+                text(one, "verified"),
+                text(one, "verified_on"),
+                text(one, "docs"),
+            ));
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/catalogue.md");
+    let was = fs::read_to_string(&path).unwrap_or_default();
+    if updating() {
+        fs::write(&path, &page).unwrap();
+        return;
+    }
+    assert_eq!(was, page, "docs/catalogue.md is stale: UPDATE=1 cargo test --test generated makes it anew");
+}
+
 // Where the config lies differs elsewhere, and with it the home that a test can make.
 #[cfg(all(unix, not(target_os = "macos")))]
 mod completion {
@@ -488,7 +546,7 @@ mod completion {
             assert_eq!(home.offers(&["tok", verb, "shop-"]), ["shop-eu"], "{verb}");
         }
         let all = home.offers(&["tok", "get", ""]);
-        for name in tok::testing::provider::built_in().map(|(name, _)| name).chain(["own", "pub", "shop-eu"]) {
+        for name in tok::testing::provider::built_in().map(|one| one.name).chain(["own", "pub", "shop-eu"]) {
             assert!(all.iter().any(|offer| offer == name), "{name} is not in {all:?}");
         }
     }

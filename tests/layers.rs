@@ -426,7 +426,7 @@ fn no_source_knows_a_provider_by_name() {
         let texts: Vec<&str> =
             source.words.iter().filter(|word| word.starts_with('"')).map(|t| t.trim_matches('"')).collect();
         // One has the name of what RFC 9728 is about.
-        for (name, file) in built_in().filter(|(name, _)| *name != "resource") {
+        for (name, file) in built_in().filter(|one| one.name != "resource").map(|one| (one.name, one.text)) {
             if texts.contains(&name) {
                 match NAMESAKES.iter().find(|(path, text)| source.path == *path && name == *text) {
                     Some(namesake) => drop(used.insert(namesake)),

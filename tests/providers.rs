@@ -21,6 +21,9 @@ use tok::testing::provider::Method;
 use tok::testing::provider::{Auth, Call, Flow, Grant, Provider, Template, Test, built_in};
 use tok::testing::token::Expires;
 
+#[path = "providers/facts.rs"]
+mod facts;
+
 /// When a reply arrives that names no `Date`: 2027-01-15 08:00:00 UTC.
 const NOW: i64 = 1_800_000_000;
 
@@ -106,8 +109,7 @@ fn case<'f>(file: &'f str, sort: &str, extension: &str) -> Option<&'f str> {
 
 fn providers() -> Vec<Provider> {
     // Checked as a user's own file is; the program takes it that they are right.
-    let parse = |(name, text): (&str, &str)| Provider::parse(name, name, text).unwrap_or_else(|e| panic!("{e}"));
-    built_in().map(parse).collect()
+    built_in().map(|one| Provider::parse(one.name, one.name, one.text).unwrap_or_else(|e| panic!("{e}"))).collect()
 }
 
 #[test]

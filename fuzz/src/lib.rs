@@ -81,7 +81,7 @@ fn rules() -> &'static Vec<(tok::testing::provider::Rules, Vec<tok::testing::pro
                  [refresh]\ngrant = \"a\"\ndead = [{{ at = \"/a\", in = [1, \"x\"] }}, {{ status = [401] }}]"
             )
         });
-        let files = built_in().map(|(_, text)| text.to_string()).chain(odd);
+        let files = built_in().map(|one| one.text.to_string()).chain(odd);
         let mut all = Vec::new();
         for provider in files.map(|text| Provider::parse("p", "p.toml", &text).unwrap_or_else(|e| panic!("{e}"))) {
             let dead = provider.refresh.as_ref().map_or(Vec::new(), |r| r.dead.clone());

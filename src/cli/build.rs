@@ -72,6 +72,13 @@ pub struct TargetRow {
     pub registers: Registers,
 }
 
+impl TargetRow {
+    /// One whose name alone is looked at.
+    pub fn named(name: String, about: String) -> TargetRow {
+        TargetRow { name, about, grants: Vec::new(), registers: Registers::Never }
+    }
+}
+
 /// What profiles and providers add to the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -103,6 +110,9 @@ pub fn command(catalog: &Catalog, columns: Option<usize>) -> Command {
 }
 
 fn login_command(target: &TargetRow) -> Command {
+    if target.grants.is_empty() {
+        return Command::new(target.name.clone()).about(escape(&target.about));
+    }
     let mut all: Vec<ValueRow> = Vec::new();
     for row in target.grants.iter().flat_map(|grant| &grant.values) {
         if !all.iter().any(|known| known.name == row.name) {

@@ -8,9 +8,9 @@ use crate::host::Host;
 use crate::oauth::resource::check_address;
 use crate::profile::config::Config;
 use crate::profile::{self, Library, Profile, Setup, Wishes};
-use crate::provider::{BY_ADDRESS, Discover, Grant, Provider, built_in};
+use crate::provider::{About, BY_ADDRESS, Discover, Grant, Provider, built_in};
 use anyhow::Result;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads the command line of this run. The catalog is made only where it cannot be read without one: first of what is
 /// named; then of what is common too, as what was mistyped may be the name, and help lists it.
@@ -94,13 +94,9 @@ fn of_named_or_common(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
 /// standard. All of them would be pages of help; `tok providers` lists them.
 fn of_common(setup: &Setup, look: &FirstLook, host: &Host) -> Catalog {
     let Setup { library, config, .. } = setup;
-    let is_common = |name: &&str| match Provider::built_in(name) {
-        Some(Ok(provider)) => provider.featured.is_some() || provider.about.kind == Some("standard"),
-        _ => false,
-    };
     let named = look.words.iter().skip(1).filter(|word| is_name(word)).map(String::as_str);
     let own = config.profiles.keys().chain(library.own_names()).map(String::as_str);
-    let common = built_in().map(|(name, _)| name).filter(is_common);
+    let common = built_in().filter(|one| one.featured().is_some() || one.kind() == About::STANDARD).map(|one| one.name);
     let names: BTreeSet<&str> = named.chain(own).chain(common).collect();
     let mut catalog = Catalog::default();
     names.into_iter().for_each(|name| add_named(&mut catalog, host, library, config, name));
@@ -142,26 +138,37 @@ fn no_login(host: &Host, look: &FirstLook, catalog: &Catalog, typed: &str) -> an
     resolved.err().unwrap_or_else(|| unknown().hint(format!("list them: tok login {name} --help")).into())
 }
 
-/// What all known providers and profiles add; broken files add nothing.
-pub fn catalog(host: &Host, library: &Library, config: &Config) -> Catalog {
+/// All known providers and profiles; broken files add nothing. Of those that are not needed in full, it has name and
+/// title alone.
+pub fn catalog(host: &Host, library: &Library, config: &Config, needs: impl Fn(&str) -> bool) -> Catalog {
     let mut catalog = Catalog::default();
-    let names: BTreeSet<String> = library.names().into_iter().chain(config.profiles.keys().cloned()).collect();
-    for name in names {
-        add_named(&mut catalog, host, library, config, &name);
+    let profiles = config.profiles.iter().map(|(name, own)| {
+        let of = own.provider.as_deref().unwrap_or(name);
+        (name.clone(), library.title(host, of).map(|title| about(name, of, &title)))
+    });
+    let providers = library.summaries(host).into_iter().map(|one| (one.name, Some(one.title)));
+    // A profile hides the provider of its name.
+    let all: BTreeMap<String, Option<String>> = providers.chain(profiles).collect();
+    for (name, about) in all {
+        match about {
+            _ if needs(&name) => add_named(&mut catalog, host, library, config, &name),
+            Some(about) => catalog.targets.push(TargetRow::named(name, about)),
+            None => {}
+        }
     }
     catalog
 }
 
+/// The title of `provider`, as that of the profile `name`.
+fn about(name: &str, provider: &str, title: &str) -> String {
+    if provider == name { title.to_string() } else { format!("{title} (a profile of {provider})") }
+}
+
 /// What the profile or provider `name` brings; nothing where there is none, or its file is broken.
 fn add_named(catalog: &mut Catalog, host: &Host, library: &Library, config: &Config, name: &str) {
-    let own = config.profiles.get(name).and_then(|p| p.provider.as_deref());
-    let Ok(Some(loaded)) = library.provider(host, own.unwrap_or(name)) else { return };
-    let provider = &loaded.provider;
-    let about = match own.filter(|of| *of != name) {
-        Some(of) => format!("{} (a profile of {of})", provider.title),
-        None => provider.title.clone(),
-    };
-    add(catalog, name, &about, provider);
+    let of = config.profiles.get(name).and_then(|p| p.provider.as_deref()).unwrap_or(name);
+    let Ok(Some(loaded)) = library.provider(host, of) else { return };
+    add(catalog, name, &about(name, of, &loaded.provider.title), &loaded.provider);
 }
 
 /// What one provider adds, under the name of a profile.

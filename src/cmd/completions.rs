@@ -53,7 +53,7 @@ pub fn answer(args: &[OsString], host: &Host) -> Result<bool> {
     let config = config_path(host, None).and_then(|path| load_config(host, &path)).unwrap_or_default();
     let library = Library::new(host);
     let words = Words::of(args, host);
-    let mut catalog = super::arguments::catalog(host, &library, &config);
+    let mut catalog = super::arguments::catalog(host, &library, &config, |name| words.needs(name));
     // A provider's flags stand behind its name, and no other's.
     catalog.values = words.named(&catalog).map(row_values).unwrap_or_default();
     let providers = library.names();
@@ -84,6 +84,8 @@ struct Words {
     before: Vec<String>,
     /// Whether that one begins with `-`.
     is_flag: bool,
+    /// Whether it is the name of a grant behind an option, so that all there are may be meant.
+    is_grant: bool,
 }
 
 /// The variable in which the scripts of some shells say which word is completed; with the others it is the last.
@@ -95,8 +97,15 @@ impl Words {
         let typed: Vec<String> = args[behind..].iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let index = host.env.get(INDEX).and_then(|text| text.to_str()?.parse::<usize>().ok());
         let index = index.unwrap_or(typed.len().saturating_sub(1)).min(typed.len());
-        let is_flag = typed.get(index).is_some_and(|word| word.starts_with('-'));
-        Words { before: typed[..index].to_vec(), is_flag }
+        let word = typed.get(index).map(String::as_str).unwrap_or_default();
+        let is_flag = word.starts_with('-');
+        let is_grant = word.starts_with("--grant=") || typed[..index].last().is_some_and(|last| last == "--grant");
+        Words { before: typed[..index].to_vec(), is_flag, is_grant }
+    }
+
+    /// Whether more than the name of the profile or provider `name` is looked at.
+    fn needs(&self, name: &str) -> bool {
+        self.is_grant || self.before.iter().skip(2).any(|word| word == name)
     }
 
     /// The profile or provider that is named behind the command.
@@ -137,7 +146,10 @@ fn command(catalog: &Catalog, providers: Vec<String>, words: &Words) -> clap::Co
         ("move_to", STORES.map(str::to_string).to_vec()),
         ("providers", providers),
     ];
-    let mut command = crate::cli::command(catalog, None);
+    // A subcommand for each of them takes time, and completes nothing elsewhere.
+    let is_login = words.before.iter().any(|word| ["login", "help"].contains(&word.as_str()));
+    let targets = if is_login { catalog.targets.clone() } else { Vec::new() };
+    let mut command = crate::cli::command(&Catalog { values: catalog.values.clone(), targets }, None);
     // The arguments are made.
     command.build();
     let command = completed(command, &names, words);

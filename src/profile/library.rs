@@ -6,7 +6,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::name::is_name;
 use crate::base::text::nearest;
 use crate::host::Host;
-use crate::provider::{Discover, Provider, built_in};
+use crate::provider::{Provider, built_in};
 use anyhow::Result;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -19,6 +19,23 @@ pub struct Loaded {
     pub provider: Provider,
     /// The user's file that it comes from; `None`: it is built in.
     pub file: Option<PathBuf>,
+}
+
+impl Loaded {
+    /// Whether it is a user's file of the name of a built-in provider, which it stands before.
+    pub fn hides(&self) -> bool {
+        self.file.is_some() && built_in().any(|one| one.name == self.provider.name)
+    }
+}
+
+/// What a list shows of a provider.
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// Its place among the first in the choice of `tok login`, if it has one.
+    pub featured: Option<i64>,
 }
 
 /// The providers there are. What was read is read once: it does not change while a command runs.
@@ -69,11 +86,34 @@ impl Library {
 
     /// The names of all providers, the user's among them, sorted; broken files too.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = built_in().map(|(name, _)| name.to_string()).collect();
+        let mut names: Vec<String> = built_in().map(|one| one.name.to_string()).collect();
         names.extend_from_slice(self.own_names());
         names.sort();
         names.dedup();
         names
+    }
+
+    /// What a list shows of each provider, by name; broken files add nothing. Built-in ones are not read for that.
+    pub fn summaries(&self, host: &Host) -> Vec<Summary> {
+        let own = self.own_names();
+        let built_in = built_in().filter(|one| !own.iter().any(|name| name == one.name));
+        let mut all: Vec<Summary> = built_in
+            .map(|one| Summary { name: one.name.into(), title: one.title().into(), featured: one.featured() })
+            .collect();
+        all.extend(own.iter().filter_map(|name| {
+            let provider = &self.provider(host, name).ok()??.provider;
+            Some(Summary { name: name.clone(), title: provider.title.clone(), featured: provider.featured })
+        }));
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// The title of the provider `name`, as [`Library::summaries`] has it.
+    pub fn title(&self, host: &Host, name: &str) -> Option<String> {
+        match built_in().find(|one| one.name == name && !self.own_names().iter().any(|own| own == name)) {
+            Some(built_in) => Some(built_in.title().to_string()),
+            None => Some(self.provider(host, name).ok()??.provider.title.clone()),
+        }
     }
 
     /// The names of the user's own provider files, sorted; broken ones too.
@@ -119,8 +159,10 @@ pub(super) fn check_variables(
     let mut others: Vec<&str> = shorter.filter(|other| config.profiles.contains_key(*other)).collect();
     let behind = config.profiles.range(longer.clone()..).map(|(other, _)| other.as_str());
     others.extend(behind.take_while(|other| other.starts_with(&longer)));
-    let providers = built_in().map(|(other, _)| other).chain(library.own_names().iter().map(String::as_str));
-    others.extend(providers.filter(|other| *other != name && is_near(name, other)));
+    // Not the built-in ones: among themselves they share none (tests/providers/facts.rs), and one that comes with a new
+    // tok takes no variable away from a profile that was there before.
+    let own = library.own_names().iter().map(String::as_str);
+    others.extend(own.filter(|other| *other != name && is_near(name, other)));
     for other in others {
         let of = config.profiles.get(other).and_then(|p| p.provider.clone()).unwrap_or(other.to_string());
         let Ok(Some(its)) = library.provider(host, &of) else { continue };
@@ -152,12 +194,9 @@ fn near(host: &Host, library: &Library, names: &[&str], typed: &str) -> Option<S
     }
     let begins = names.iter().find(|name| name.starts_with(&low)).map(|name| name.to_string());
     begins.or_else(|| {
-        let all = library.names();
-        let titles = all
-            .iter()
-            .filter_map(|name| Some((name, library.provider(host, name).ok()??.provider.title.to_lowercase())));
         let is_in = |title: &str| low.split_whitespace().all(|word| title.contains(word));
-        titles.into_iter().find(|(_, title)| is_in(title)).map(|(name, _)| name.clone())
+        let all = library.summaries(host).into_iter();
+        all.into_iter().find(|one| is_in(&one.title.to_lowercase())).map(|one| one.name)
     })
 }
 
@@ -185,13 +224,7 @@ pub(super) fn not_known(host: &Host, setup: &Setup, name: &str, provider: &str, 
             .hint(format!("add provider = \"…\" to [profile.{name}]"));
     }
     // The built-in provider that knows a server by its issuer alone.
-    let by_issuer = built_in().map(|(name, _)| name).find(|name| {
-        let loaded = library.provider(host, name).ok().flatten();
-        // Others are of one vendor, and say so.
-        let is_any =
-            |provider: &Provider| provider.discover == Discover::Issuer && provider.about.kind == Some("standard");
-        loaded.is_some_and(|loaded| is_any(&loaded.provider))
-    });
+    let by_issuer = Provider::by_issuer();
     match (near(host, library, &names, &name), by_issuer.filter(|_| is_name(&name))) {
         (Some(near), _) => error.hint(format!("did you mean {near}? List them: tok list, tok providers")),
         (None, Some(by_issuer)) => error.hint(format!(

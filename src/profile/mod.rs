@@ -5,6 +5,8 @@ pub mod config;
 pub mod discovery;
 mod exposed;
 mod flags;
+#[cfg(test)]
+pub mod golden;
 mod home;
 mod hosts;
 pub mod library;

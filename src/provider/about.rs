@@ -19,9 +19,11 @@ pub struct About {
 }
 
 impl About {
+    /// The kind of those that are for any server of a standard.
+    pub const STANDARD: &str = "standard";
     /// What a provider may be for.
     pub const KINDS: &[&str] = &[
-        "standard",
+        Self::STANDARD,
         "identity",
         "developer",
         "cloud",

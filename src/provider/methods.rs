@@ -12,6 +12,19 @@ impl Flow {
     /// The short names of flows, which no grant may have.
     pub const SHORT_NAMES: [&'static str; 2] = ["browser", "device"];
 
+    /// What a provider file calls them; a plain request has no name.
+    pub const NAMES: [(&'static str, Flow); 4] = [
+        ("authorization-code", Flow::AuthorizationCode),
+        ("device-code", Flow::DeviceCode),
+        ("ciba", Flow::Ciba),
+        ("signed", Flow::Signed),
+    ];
+
+    /// What a provider file calls it.
+    pub fn name(self) -> Option<&'static str> {
+        Flow::NAMES.iter().find(|(_, flow)| *flow == self).map(|(name, _)| *name)
+    }
+
     /// Its short name, where it has one.
     pub fn short_name(self) -> Option<&'static str> {
         match self {
@@ -79,8 +92,16 @@ impl Provider {
 
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).
     pub fn built_in(name: &str) -> Option<Result<Provider>> {
-        let (name, text) = built_in().find(|(n, _)| *n == name)?;
-        Some(parse::provider(name, &format!("(built in) {name}.toml"), text, parse::Check::Built))
+        let found = built_in().find(|built_in| built_in.name == name)?;
+        Some(parse::provider(name, &format!("(built in) {name}.toml"), found.text, parse::Check::Built))
+    }
+
+    /// The name of the built-in provider that knows any server by its issuer: those of one vendor say what else they are
+    /// for.
+    pub fn by_issuer() -> Option<&'static str> {
+        let is_it = |provider: Result<Provider>| provider.is_ok_and(|it| it.discover == Discover::Issuer);
+        let mut standards = built_in().filter(|one| one.kind() == super::About::STANDARD).map(|one| one.name);
+        standards.find(|name| Provider::built_in(name).is_some_and(is_it))
     }
 
     /// The grant of that name, or of that short name: the first of its flow.

@@ -71,6 +71,8 @@ pub struct Param {
     pub secret: bool,
     /// A person's own secret: never stored without `--keep`, its grant never repeated automatically.
     pub personal: bool,
+    /// The provider that the file is like has it, and the file itself says at most its default.
+    pub inherited: bool,
     /// The default; may refer to other values.
     pub default: Option<Template>,
     /// The allowed values; empty: any.

@@ -491,4 +491,6 @@ pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -71,6 +71,7 @@ mod online;
 mod outputs;
 mod person;
 mod pictures;
+mod provider_list;
 mod provider_rules;
 mod provider_use;
 mod races;

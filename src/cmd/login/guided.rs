@@ -34,14 +34,13 @@ pub(super) fn target(context: &mut Context) -> Result<String> {
         names.iter().filter_map(|name| overview::row(context, name, overview::Look::Noted).ok()).collect();
     let mut choices: Vec<Choice> = rows.iter().map(profile).collect();
     let taken: BTreeSet<String> = choices.iter().map(|choice| choice.name.clone()).collect();
-    let library = &context.setup.library;
-    let loaded = |name: &String| library.provider(context.host, name).ok().flatten();
-    let mut providers: Vec<_> =
-        library.names().iter().filter(|name| !taken.contains(*name)).filter_map(loaded).collect();
-    providers.sort_by_key(|found| (found.provider.featured.unwrap_or(i64::MAX), found.provider.name.clone()));
-    choices.extend(providers.iter().map(|found| Choice {
-        name: found.provider.name.clone(),
-        about: escape_to(&found.provider.title, 80),
+    let mut providers = context.setup.library.summaries(context.host);
+    providers.retain(|provider| !taken.contains(&provider.name));
+    // By name they are already.
+    providers.sort_by_key(|provider| provider.featured.unwrap_or(i64::MAX));
+    choices.extend(providers.into_iter().map(|provider| Choice {
+        name: provider.name,
+        about: escape_to(&provider.title, 80),
         also: String::new(),
     }));
     let chosen = context.host.choose("Log in to", &choices)?;

@@ -103,6 +103,12 @@ pub fn try_grant(context: &mut Context, words: &[String]) -> Result<()> {
 /// # Errors
 /// Where there is no such provider, grant or file. What the reply says is shown, whatever it is.
 pub fn read(context: &mut Context, words: &[String]) -> Result<()> {
+    let text = reading(context, words)?;
+    context.print(&lines(&text))
+}
+
+/// What [`read`] prints.
+fn reading(context: &Context, words: &[String]) -> Result<String> {
     let (name, grant, file) = match words {
         [name, file] => (name, None, file),
         [name, grant, file] => (name, Some(grant), file),
@@ -128,8 +134,7 @@ pub fn read(context: &mut Context, words: &[String]) -> Result<()> {
         }
         Err(failure) => refused(&failure),
     };
-    let text = format!("{}\n{result}", table(rows, context.host.columns()));
-    context.print(&lines(&text))
+    Ok(format!("{}\n{result}", table(rows, context.host.columns())))
 }
 
 /// What a token's reply gives, in words.
@@ -194,4 +199,66 @@ fn refused(failure: &Failure) -> String {
     };
     let dead = if failure.dead { "; the refresh token counts as dead" } else { "" };
     format!("no token: {what}{dead}: {} (tok exits with status {})\n", failure.why, failure.kind as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::text::escape_to;
+    use crate::cmd::Missing;
+    use crate::host::testing::World;
+    use crate::profile::golden;
+
+    /// What stands in `--read` of an expiry that a golden file has as `now+3600`, `never` or `unknown`.
+    fn expiry(text: &str) -> String {
+        match text.strip_prefix("now").and_then(|rest| rest.parse::<i64>().ok()) {
+            Some(seconds) if seconds > 0 => format!("a token: expires in {},", crate::base::duration::show(seconds)),
+            Some(_) => "a token: has expired".into(),
+            None if text == "never" => "a token: never expires".into(),
+            None => "a token: expiry unknown".into(),
+        }
+    }
+
+    #[test]
+    fn every_golden_reply_is_read_as_it_is_taken() {
+        let mut world = World::new();
+        let global = crate::cli::Global::default();
+        let context = Context::new(&mut world.host, &global, None, Missing::Refused).expect("a context");
+        let mut wrong = Vec::new();
+        let all = golden::all();
+        assert!(all.len() > 600, "{}", all.len());
+        for one in &all {
+            let words = [one.provider.to_string(), one.grant.clone(), one.file.display().to_string()];
+            let text = reading(&context, &words).unwrap_or_else(|error| panic!("{}: {error:#}", one.file.display()));
+            let reply = std::fs::read_to_string(&one.file).expect("text");
+            let status = reply.split(' ').nth(1).unwrap_or_default();
+            let said = |key: &str| one.read[key].as_str().unwrap_or_default().to_string();
+            let mut parts = vec![status.to_string()];
+            if one.is_token {
+                // It arrives now, not at its own date.
+                let arrives_now =
+                    !reply.lines().take_while(|line| !line.is_empty()).any(|line| line.starts_with("Date: "));
+                parts.extend(arrives_now.then(|| expiry(&said("expires_at"))));
+                let name = said("header").split(": ").next().unwrap_or_default().to_string();
+                parts.extend((!name.is_empty()).then(|| format!("header: {name}: ")));
+                let token = said("access_token");
+                if token.len() > 12 && text.contains(&token) {
+                    wrong.push(format!("{}: the whole token is shown", one.file.display()));
+                }
+            } else {
+                parts.push(format!(
+                    "no token: {}",
+                    if one.read["dead"] == true { "refused; the refresh token counts as dead" } else { "" }
+                ));
+                parts.push(format!("(tok exits with status {})", one.read["exit_status"]));
+                parts.push(escape_to(&said("why"), 60).trim_end_matches('…').to_string());
+            }
+            let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let shown = words(&text);
+            for part in parts.iter().filter(|part| !shown.contains(&words(part))) {
+                wrong.push(format!("{}: `{part}` is missing: {text}", one.file.display()));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }

@@ -2,18 +2,21 @@
 
 mod author;
 mod new;
+mod object;
+mod page;
 
 use super::Context;
-use super::table::{table, with_heading};
+use super::table::{grouped, with_heading};
 use crate::base::error::{Error, Kind};
 use crate::base::text::{escape, escape_to, json, line, lines, nearest};
 use crate::cli::{Global, Providers, ProvidersCommand};
 use crate::cmd::Missing;
 use crate::host::Host;
-use crate::profile::{Library, Loaded, Setup, read_trusted, variable};
-use crate::provider::{About, Counted, Limit, Param, Provider, RedirectUris, Template, built_in};
+use crate::profile::config::Config;
+use crate::profile::{Library, Loaded, Setup, config_path, load_config, read_trusted};
+use crate::provider::{About, Provider, built_in};
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::rc::Rc;
 
 /// Prints the providers, or what their author asks for.
@@ -34,9 +37,12 @@ pub fn run(host: &mut Host, global: &Global, setup: Option<Setup>, args: &Provid
         return author::read(&mut Context::new(host, global, setup, Missing::Refused)?, &args.read);
     }
     let library = Library::new(host);
+    // What is known of providers does not depend on the config; a broken one is reported where it is used.
+    let path = config_path(host, global.config.as_deref());
+    let config = path.and_then(|path| load_config(host, &path)).unwrap_or_default();
     let Some(name) = &args.name else {
         let all = all(host, &library);
-        return print_list(host, args, &all);
+        return print_list(host, args, &config, &all);
     };
     if args.toml {
         let name = match searched(host, &library, name)?.as_slice() {
@@ -51,16 +57,22 @@ pub fn run(host: &mut Host, global: &Global, setup: Option<Setup>, args: &Provid
         [] => Err(unknown(&library, name).into()),
         [one] => {
             let text = match args.json {
-                true => json(&object(one)),
-                false => lines(&one_provider(one, host.columns())),
+                true => json(&object::object(one, hidden_by(&config, one))),
+                false => lines(&page::page(one, hidden_by(&config, one), host.columns())),
             };
             Ok(host.terminal.print(&text)?)
         }
-        several => print_list(host, args, several),
+        several => print_list(host, args, &config, several),
     }
 }
 
-/// The provider `name`, else those with `name` in their name or title.
+/// The provider of the user's profile that has the name of this one, and stands before it.
+fn hidden_by<'c>(config: &'c Config, found: &Loaded) -> Option<&'c str> {
+    let name = &found.provider.name;
+    config.profiles.get(name)?.provider.as_deref().filter(|provider| provider != name)
+}
+
+/// The provider `name`, else those with `name` in their name or title, or of that kind.
 fn searched(host: &mut Host, library: &Library, name: &str) -> Result<Vec<Rc<Loaded>>> {
     if let Some(found) = library.provider(host, name)? {
         return Ok(vec![found]);
@@ -68,7 +80,10 @@ fn searched(host: &mut Host, library: &Library, name: &str) -> Result<Vec<Rc<Loa
     let wanted = name.to_lowercase();
     let has = |text: &str| text.to_lowercase().contains(&wanted);
     let mut all = all(host, library);
-    all.retain(|found| has(&found.provider.name) || has(&found.provider.title));
+    all.retain(|found| {
+        let provider = &found.provider;
+        has(&provider.name) || has(&provider.title) || provider.about.kind == Some(wanted.as_str())
+    });
     Ok(if wanted.trim().is_empty() { Vec::new() } else { all })
 }
 
@@ -94,7 +109,7 @@ fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     {
         return Ok(text);
     }
-    let found = built_in().find(|(n, _)| *n == name).map(|(_, text)| text.to_string());
+    let found = built_in().find(|one| one.name == name).map(|one| one.text.to_string());
     Ok(found.ok_or_else(|| unknown(library, name))?)
 }
 
@@ -111,18 +126,45 @@ fn all(host: &mut Host, library: &Library) -> Vec<Rc<Loaded>> {
     providers
 }
 
-fn print_list(host: &mut Host, args: &Providers, providers: &[Rc<Loaded>]) -> Result<()> {
-    if args.json {
-        let list: Vec<Value> = providers.iter().map(|found| object(found)).collect();
-        return Ok(host.terminal.print(&json(&Value::Array(list)))?);
-    }
-    let mut rows = Vec::new();
-    for found in providers {
+fn print_list(host: &mut Host, args: &Providers, config: &Config, providers: &[Rc<Loaded>]) -> Result<()> {
+    let object = |found: &Rc<Loaded>| object::object(found, hidden_by(config, found));
+    let text = match (args.json, host.columns()) {
+        (true, _) => json(&Value::Array(providers.iter().map(object).collect())),
+        (false, Some(columns)) => lines(&for_a_person(providers, columns)),
+        (false, None) => lines(&row_by_row(providers)),
+    };
+    Ok(host.terminal.print(&text)?)
+}
+
+/// What those are called that say nothing of what they are for.
+const OTHER: &str = "other";
+
+/// The providers by what they are for, in the order of [`About::KINDS`].
+fn by_kind(providers: &[Rc<Loaded>]) -> impl Iterator<Item = (&'static str, Vec<&Rc<Loaded>>)> {
+    let kinds = About::KINDS.iter().map(|kind| (*kind, Some(*kind))).chain([(OTHER, None)]);
+    let of = |kind| providers.iter().filter(|found| found.provider.about.kind == kind).collect::<Vec<_>>();
+    kinds.map(move |(name, kind)| (name, of(kind))).filter(|(_, found)| !found.is_empty())
+}
+
+/// Names and titles below the kinds.
+fn for_a_person(providers: &[Rc<Loaded>], columns: usize) -> String {
+    let row = |found: &&Rc<Loaded>| {
+        let title = escape(&found.provider.title);
+        let title = if found.file.is_some() { format!("{title} ({})", from(found)) } else { title };
+        [format!("  {}", found.provider.name), title]
+    };
+    let groups = by_kind(providers).map(|(kind, found)| (format!("{kind}:"), found.iter().map(row).collect()));
+    grouped(groups.collect(), Some(columns))
+}
+
+/// Whatever reads this finds a provider in each line, its name first.
+fn row_by_row(providers: &[Rc<Loaded>]) -> String {
+    let rows = by_kind(providers).flat_map(|(kind, found)| found.into_iter().map(move |found| (kind, found)));
+    let row = |(kind, found): (&str, &Rc<Loaded>)| {
         let provider = &found.provider;
-        rows.push([provider.name.clone(), escape(&provider.title), grants(provider).join(", "), from(found)]);
-    }
-    let text = with_heading(["PROVIDER", "TITLE", "GRANTS", "FROM"], rows, host.columns());
-    Ok(host.terminal.print(&lines(&text))?)
+        [provider.name.clone(), escape(&provider.title), kind.into(), grants(provider).join(", "), from(found)]
+    };
+    with_heading(["PROVIDER", "TITLE", "KIND", "GRANTS", "FROM"], rows.map(row).collect(), None)
 }
 
 fn grants(provider: &Provider) -> Vec<String> {
@@ -132,148 +174,7 @@ fn grants(provider: &Provider) -> Vec<String> {
 fn from(found: &Loaded) -> String {
     match &found.file {
         None => "built in".into(),
-        Some(path) if built_in().any(|(name, _)| name == found.provider.name) => {
-            line(&format!("{} (hides the built-in one)", path.display()))
-        }
+        Some(path) if found.hides() => line(&format!("{} (hides the built-in one)", path.display())),
         Some(path) => line(&path.display().to_string()),
     }
-}
-
-fn object(found: &Loaded) -> Value {
-    let Loaded { provider, file } = found;
-    let values: Vec<Value> = provider
-        .used_params()
-        .into_iter()
-        .map(|p| {
-            json!({
-                "name": p.name,
-                "secret": p.secret,
-                "personal": p.personal,
-                "identity": p.identity.is_some(),
-                "list": p.list,
-                "choices": p.choices,
-                "sets": sets(p),
-                "help": p.help,
-                "variable": variable(&provider.name, &p.name),
-            })
-        })
-        .collect();
-    let details: Vec<Value> = provider
-        .grants
-        .iter()
-        .map(|g| json!({ "name": g.name, "help": g.help, "values": provider.uses(g).into_keys().collect::<Vec<_>>() }))
-        .collect();
-    json!({
-        "name": provider.name,
-        "title": provider.title,
-        "docs": provider.docs,
-        "kind": provider.about.kind,
-        "verified": provider.about.verified,
-        "verified_on": provider.about.verified_on,
-        "register": provider.about.register,
-        "redirect": provider.about.redirect.map(RedirectUris::name),
-        "redirect_uri": redirect_uri(provider),
-        "limits": provider.limits.iter().map(limit_object).collect::<Vec<_>>(),
-        "built_in": file.is_none(),
-        "file": file.as_ref().map(|p| p.display().to_string()),
-        "grants": grants(provider),
-        "grant_details": details,
-        "values": values,
-    })
-}
-
-/// The redirect URI that a client is registered with, where no other values are given.
-fn redirect_uri(provider: &Provider) -> Option<String> {
-    let default = |name: &str| provider.param(name)?.default.as_ref()?.literal().map(str::to_string);
-    provider.redirect_uri(&default)
-}
-
-/// A limit as it stands in the file.
-fn limit_object(limit: &Limit) -> Value {
-    json!({ counted(limit): limit.count, "within": limit.within })
-}
-
-fn counted(limit: &Limit) -> &'static str {
-    match limit.of {
-        Counted::Requests => "requests",
-        Counted::Refusals => "refusals",
-    }
-}
-
-/// What each choice of a value sets, if it does.
-fn sets(param: &Param) -> Option<Value> {
-    let choice = |(name, set): &(String, Vec<(String, Template)>)| {
-        let set = set.iter().map(|(name, text)| (name.clone(), text.to_string().into()));
-        (name.clone(), Value::Object(set.collect()))
-    };
-    (!param.sets.is_empty()).then(|| Value::Object(param.sets.iter().map(choice).collect()))
-}
-
-/// What stands above the grants of a provider: lines of a name and a text.
-fn about(found: &Loaded) -> Vec<(&'static str, String)> {
-    let Loaded { provider, .. } = found;
-    let About { verified, verified_on, register, redirect, .. } = &provider.about;
-    let mut lines = Vec::new();
-    lines.extend(provider.docs.as_ref().map(|docs| ("docs", escape(docs))));
-    lines.push(("from", from(found)));
-    let known = verified.and_then(|verified| match verified {
-        "wire" => Some("requests or replies were seen"),
-        "docs" => Some("its own documents say so"),
-        "list" => Some("others' lists say so; please report what differs"),
-        _ => None,
-    });
-    let on = verified_on.as_ref().map(|day| format!(", {}", escape(day))).unwrap_or_default();
-    lines.extend(known.map(|known| ("verified", format!("{known}{on}"))));
-    lines.extend(register.as_ref().map(|url| ("register", escape(url))));
-    lines.extend(redirect.map(|takes| {
-        let text = match (redirect_uri(provider), takes.is_exact()) {
-            (Some(uri), true) => format!("{}, exactly as registered", escape(&uri)),
-            (Some(uri), false) => format!("{}, with any port", escape(&uri)),
-            (None, _) => "https only, none on this machine: --redirect-url; where the login ended is pasted".into(),
-        };
-        ("redirect", text)
-    }));
-    lines.extend(provider.limits.iter().map(|limit| {
-        let within = crate::base::duration::show(limit.within);
-        ("limit", format!("{} {} for a token in {within}", limit.count, counted(limit)))
-    }));
-    lines
-}
-
-fn one_provider(found: &Loaded, columns: Option<usize>) -> String {
-    let provider = &found.provider;
-    let mut text = format!("{}: {}\n", provider.name, escape(&provider.title));
-    let rows = about(found).into_iter().map(|(what, value)| [format!("{what}:"), value]);
-    text.push_str(&table(rows.collect(), columns));
-    text.push_str("\ngrants, the first is the default:\n");
-    let rows = provider.grants.iter().map(|g| {
-        let takes: Vec<String> =
-            provider.uses(g).into_iter().map(|(n, optional)| if optional { format!("[{n}]") } else { n }).collect();
-        [format!("  tok login {} {}", provider.name, g.name), escape(&g.help), format!("takes {}", takes.join(", "))]
-    });
-    text.push_str(&table(rows.collect(), columns));
-    text.push_str("\nvalues:\n");
-    let rows = provider.used_params().into_iter().map(|p| {
-        let dashed = p.name.replace('_', "-");
-        let flag = if p.secret { format!("--{dashed}-file PATH") } else { format!("--{dashed} VALUE") };
-        let sort = match (p.secret, p.personal, p.list) {
-            (_, true, _) => "secret, personal",
-            (true, ..) => "secret",
-            (_, _, true) => "list",
-            _ => "",
-        };
-        let default = match (&p.default, &p.chosen_by) {
-            (_, Some(by)) => format!(" [set by {by}]"),
-            (Some(default), None) => format!(" [default: {default}]"),
-            (None, None) => String::new(),
-        };
-        let one_of = match p.sets.is_empty() {
-            true => String::new(),
-            false => format!(" [one of: {}]", p.choices.join(", ")),
-        };
-        let help = escape(&format!("{}{one_of}{default}", p.help));
-        [format!("  {}", p.name), flag, variable(&provider.name, &p.name), sort.to_string(), help]
-    });
-    text.push_str(&table(rows.collect(), columns));
-    text
 }

@@ -6,7 +6,7 @@ use crate::base::text::lines;
 use crate::base::url::Url;
 use crate::cli::{NewProvider, ProviderKind};
 use crate::host::Host;
-use crate::provider::{Discover, Provider, built_in};
+use crate::provider::Provider;
 use crate::system::files::{self, Durable, Target};
 use crate::system::terminal::Echo;
 use anyhow::Result;
@@ -141,12 +141,6 @@ fn kind_of(word: &str) -> Result<ProviderKind> {
     })
 }
 
-/// The built-in provider for servers that say themselves where their endpoints are.
-fn standard() -> Option<String> {
-    let mut all = built_in().filter_map(|(name, _)| Provider::built_in(name)?.ok());
-    all.find(|provider| provider.discover == Discover::Issuer).map(|provider| provider.name)
-}
-
 /// A TOML string (a JSON string is one, but for DEL).
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
@@ -170,7 +164,7 @@ fn skeleton(answers: &Answers) -> String {
              # [params.client_id]\n# default = \"our-cli\"  # if everybody uses the same client\n\n\
              # Only the grants that you name are offered. The first is the default.\n\
              [grants.authorization-code]\n[grants.device-code]\n",
-            quoted(standard().as_deref().unwrap_or_default()),
+            quoted(Provider::by_issuer().unwrap_or_default()),
             quoted(url)
         ));
         if answers.header != "Authorization" {

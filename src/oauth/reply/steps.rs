@@ -53,11 +53,11 @@ pub fn steps(rules: &Rules, dead: &[Test], response: &Response) -> Vec<Step> {
     }
     let status = response.status;
     for test in &rules.success {
-        step("success", &test_text(test), outcome(test, status, &value));
+        step("success", &test_text(test), outcome(rules, test, status, &value));
     }
     for (key, tests) in [("refused", &rules.refused), ("unavailable", &rules.unavailable)] {
         for test in tests {
-            step(key, &test_text(test), outcome(test, status, &value));
+            step(key, &test_text(test), outcome(rules, test, status, &value));
         }
     }
     match (&rules.access_token, text) {
@@ -86,14 +86,17 @@ pub fn steps(rules: &Rules, dead: &[Test], response: &Response) -> Vec<Step> {
     }
     each(&rules.id_token, &value, |place, found| step("id_token", place, found.map_or("-".into(), secret)));
     for (name, places) in &rules.extra {
-        each(places, &value, |place, found| step(&format!("extra.{name}"), place, found.map_or("-".into(), plain)));
+        each(places, &value, |place, found| {
+            let shown = if is_token(rules, place) { secret } else { plain };
+            step(&format!("extra.{name}"), place, found.map_or("-".into(), shown));
+        });
     }
     for (key, places) in [("error.code", &rules.error_code), ("error.message", &rules.error_message)] {
         each(places, &value, |place, found| step(key, place, found.map_or("-".into(), plain)));
     }
     if Class::of(status) == Class::Refused || !dead.is_empty() {
         for test in dead {
-            step("dead", &test_text(test), outcome(test, status, &value));
+            step("dead", &test_text(test), outcome(rules, test, status, &value));
         }
     }
     steps
@@ -108,6 +111,15 @@ fn each(places: &[String], value: &Value, mut say: impl FnMut(&str, Option<&Valu
             break;
         }
     }
+}
+
+/// Whether a token stands at `place`.
+fn is_token(rules: &Rules, place: &str) -> bool {
+    let access: &[String] = match &rules.access_token {
+        Find::At(places) => places,
+        Find::Header(_) | Find::Cookie(_) => &[],
+    };
+    access.iter().chain(&rules.refresh_token).chain(&rules.id_token).any(|token| token == place)
 }
 
 fn secret(value: &Value) -> String {
@@ -141,10 +153,13 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn outcome(test: &Test, status: u16, value: &Value) -> String {
+fn outcome(rules: &Rules, test: &Test, status: u16, value: &Value) -> String {
     let found = match test {
         Test::Status(_) => status.to_string(),
-        Test::At(place, _) => value.pointer(place).filter(|found| !is_empty(found)).map_or("-".into(), plain),
+        Test::At(place, _) => {
+            let found = value.pointer(place).filter(|found| !is_empty(found));
+            found.map_or("-".into(), if is_token(rules, place) { secret } else { plain })
+        }
     };
     match holds(test, status, Some(value)) {
         Some(true) => format!("{found}: holds"),

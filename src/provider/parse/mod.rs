@@ -252,7 +252,7 @@ fn like(value: TomlValue) -> Result<Provider> {
     match Provider::built_in(name) {
         Some(provider) => provider,
         None => {
-            let names = super::built_in().map(|(name, _)| name);
+            let names = super::built_in().map(|built_in| built_in.name);
             let near =
                 crate::base::text::nearest(name, names).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
             Err(value.error(format!("unknown built-in provider `{}`{near}", escape(name))))
@@ -286,14 +286,7 @@ fn inherited(grant: &Grant, shared: &Shared, at: &Table) -> Grant {
 fn grant(name: String, own: &Table, shared: &Shared, base: Option<&Grant>) -> Grant {
     let table = |key: &'static str| own.read(key, None, |v| v.table().map(Some));
     let text = |key: &'static str| own.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
-    let flow = own.read("flow", base.map_or(Flow::Direct, |b| b.flow), |v| {
-        v.choice(&[
-            ("authorization-code", Flow::AuthorizationCode),
-            ("device-code", Flow::DeviceCode),
-            ("ciba", Flow::Ciba),
-            ("signed", Flow::Signed),
-        ])
-    });
+    let flow = own.read("flow", base.map_or(Flow::Direct, |b| b.flow), |v| v.choice(&Flow::NAMES));
     let begin = match table("begin") {
         Some(table) => {
             let begin = call(Some(&table), None, &table, base.and_then(|b| b.begin.as_ref()));

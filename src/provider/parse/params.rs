@@ -5,6 +5,7 @@ use super::*;
 /// The values: those of `base`, with the file's changes, and the file's own.
 pub(super) fn params(table: Option<&Table>, base: Option<&Provider>) -> Vec<Param> {
     let mut params = base.map(|b| b.params.clone()).unwrap_or_default();
+    params.iter_mut().for_each(|param| param.inherited = true);
     for (name, at, value) in table.iter().flat_map(|table| table.all()) {
         let Some(own) = value.keep(value.table()) else { continue };
         let complain = |why: String| own.note_at(at.clone(), why);
@@ -69,6 +70,7 @@ fn param(name: String, own: &Table, base: Option<&Param>) -> Param {
     Param {
         secret: flag("secret", base.map(|b| b.secret)),
         personal: flag("personal", base.map(|b| b.personal)),
+        inherited: base.is_some() && own.all().iter().all(|(key, ..)| key == "default"),
         default: own.read("default", base.and_then(|b| b.default.clone()), |v| template(v).map(Some)),
         choices,
         sets,
