@@ -19,7 +19,7 @@ use crate::session::status;
 use crate::session::steps;
 use crate::storage::index::{Index, Refusal};
 use crate::storage::secrets::GRACE;
-use crate::system::signals::Stake;
+use crate::system::signals::{Hold, Stake, hold};
 use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use anyhow::Result;
@@ -33,6 +33,8 @@ pub struct Brought {
     pub issued: Issued,
     /// The session that it began, if it began one that is to be kept.
     pub session: Option<Session>,
+    /// Signals wait since it was asked for, until it is kept.
+    pub hold: Hold,
 }
 
 /// Runs `grant` by itself, and keeps what it brings.
@@ -47,8 +49,7 @@ pub fn run(
     secrets: &BTreeMap<String, Value>,
 ) -> Result<Token> {
     let profile = wanted.profile;
-    let hold = crate::system::signals::hold(Stake::Time);
-    let Brought { token, issued, session } = request(host, wanted, grant, opened, secrets)?;
+    let Brought { token, issued, session, hold } = request(host, wanted, grant, opened, secrets)?;
     opened.allow(host.clock.deadline.max(host.clock.instant() + GRACE));
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
@@ -109,6 +110,8 @@ pub fn request(
     if grant.flow != Flow::Signed {
         limits::take(host, profile, grant, &opened.indexes(host, &profile.name))?;
     }
+    // Not before: a program that the config names may wait for a person.
+    let hold = hold(Stake::Time);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &[], device: None };
     let outcome = match grant.flow {
         Flow::Signed => signed::signed(profile, &inputs, host.clock.now()),
@@ -172,7 +175,7 @@ pub fn request(
         subject: issued.id_token.as_ref().and_then(refresh::subject),
         values: kept::values(&profile.provider, &issued, &inputs),
     });
-    Ok(Brought { token, issued, session })
+    Ok(Brought { token, issued, session, hold })
 }
 
 /// Whether this call gives its own secret where a login has stored one of that name: the token is then for this

@@ -184,12 +184,15 @@ pub fn renew(
                 let beat = Beat { store, profile, held: entry, every: renewal.lease() / 3 };
                 let times = Times { not_after: begun + not_after, reply };
                 let sending = Sending { held: &held, times };
+                // Until the request is sent: a program that the config names may wait for a person.
+                holds = None;
                 let (came, version) = beat.beside(over, || send(host, wanted, opened, means, sending));
                 renewal.renewed(version);
                 let least = if matches!(came, Came::Token(..)) && spends { KEEP } else { LATE };
                 until = clock.deadline.max(clock.instant() + least);
                 match came {
-                    Came::Token(token, issued, entry) => {
+                    Came::Token(token, issued, entry, hold) => {
+                        holds = Some(hold);
                         let is_begun = spends || entry.login != held.login;
                         let credentials = is_begun.then(|| entry.credentials.clone());
                         own = Some(Own { token: *token, issued: *issued, credentials });

@@ -21,6 +21,7 @@ use crate::session::refresh::{asks_for_more, same_person};
 use crate::storage::index::Index;
 use crate::storage::secrets::shared::{Over, Put, SharedStore, Version};
 use crate::system::http::{Events, Head};
+use crate::system::signals::{Hold, Stake, hold};
 use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::shared::SharedEntry;
@@ -137,8 +138,8 @@ impl Beat {
 
 /// What came of a request.
 pub(super) enum Came {
-    /// Tokens, and the entry that holds them.
-    Token(Box<Token>, Box<Issued>, Box<SharedEntry>),
+    /// Tokens, and the entry that holds them; signals wait until that is written.
+    Token(Box<Token>, Box<Issued>, Box<SharedEntry>, Hold),
     /// None.
     Not(Told<Option<Version>>, anyhow::Error),
 }
@@ -169,7 +170,7 @@ pub(super) fn send(host: &mut Host, wanted: &Wanted, opened: &mut OpenStore, mea
 
 /// The entry with what a grant brought.
 fn of_grant(wanted: &Wanted, held: &SharedEntry, brought: Brought) -> Came {
-    let Brought { token, issued, session } = brought;
+    let Brought { token, issued, session, hold } = brought;
     let mut entry = match session {
         Some(session) => {
             let dpop_key = token.dpop_key.clone();
@@ -179,7 +180,7 @@ fn of_grant(wanted: &Wanted, held: &SharedEntry, brought: Brought) -> Came {
         None => held.clone(),
     };
     take_in(&mut entry, wanted.known, &token);
-    Came::Token(Box::new(token), Box::new(issued), Box::new(entry))
+    Came::Token(Box::new(token), Box::new(issued), Box::new(entry), hold)
 }
 
 /// Sends the refresh token of `held`.
@@ -215,6 +216,7 @@ fn refresh(
     let dead = profile.provider.refresh.as_ref().map(|rules| rules.dead.as_slice()).unwrap_or_default();
     let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead, device: None };
+    let hold = hold(Stake::Session);
     let outcome = ask_and_tell(host, profile, &asking, &inputs, &mut watch);
     Ok(match outcome {
         Ok(Exchanged::Issued(mut issued)) => {
@@ -234,7 +236,7 @@ fn refresh(
             if profile.shares_tokens {
                 take_in(&mut entry, wanted.known, &token);
             }
-            Came::Token(Box::new(token), Box::new(issued), Box::new(entry))
+            Came::Token(Box::new(token), Box::new(issued), Box::new(entry), hold)
         }
         Ok(Exchanged::Dead(error)) => match asks_for_more(profile, grant, &inputs, wanted.known, &session.identity) {
             Some(name) => {
