@@ -1,67 +1,48 @@
 //! JSON that two readers could read differently: an object in which a name appears twice (RFC 8259 §4).
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Whether a name appears twice in an object of `text`, at any depth. `text` is valid JSON; what is none has no names.
+/// Whether a name appears twice in an object of `text`, at any depth. `text` is JSON that was parsed already, and so is
+/// nested no deeper than `serde_json` goes.
 pub fn has_repeated_names(text: &str) -> bool {
-    serde_json::from_str::<Names>(text).is_err_and(|error| error.is_data())
-}
-
-/// A value of which the names alone are looked at.
-struct Names;
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
-        deserializer.deserialize_any(Names)
+    let are_within = |values: Vec<&RawValue>| values.iter().any(|value| has_repeated_names(value.get()));
+    match text.trim_start().as_bytes().first() {
+        Some(b'{') => match serde_json::from_str::<Object>(text) {
+            Ok(object) => are_within(object.0),
+            Err(error) => error.is_data(),
+        },
+        Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text).is_ok_and(are_within),
+        _ => false,
     }
 }
 
-impl<'de> Visitor<'de> for Names {
-    type Value = Names;
+/// The values of an object of which each name appears once.
+struct Object<'t>(Vec<&'t RawValue>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
+        deserializer.deserialize_map(Object(Vec::new()))
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'de> {
+    type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("JSON")
+        f.write_str("an object")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Names, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Names, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Names, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Names, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Names, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E>(self) -> Result<Names, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
-        while list.next_element::<Names>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Names, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Object<'de>, A::Error> {
         let mut seen = BTreeSet::new();
         while let Some(name) = object.next_key::<String>()? {
             if !seen.insert(name) {
                 return Err(A::Error::custom("a name appears twice"));
             }
-            object.next_value::<Names>()?;
+            self.0.push(object.next_value()?);
         }
         Ok(self)
     }
@@ -78,7 +59,7 @@ mod tests {
         {
             assert!(has_repeated_names(text), "{text}");
         }
-        for text in [r#"{"a":{"a":1},"b":[{"a":1},{"a":-2.5,"A":null}],"c":"x","d":true}"#, "[]", "1", "", "{"] {
+        for text in [r#"{"a":{"a":1},"b":[{"a":1},{"a":-2.5,"A":null}],"c":"x","d":true}"#, "[]", "1", "", "{", "[1"] {
             assert!(!has_repeated_names(text), "{text}");
         }
     }

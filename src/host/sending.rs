@@ -30,8 +30,8 @@ pub(super) struct Failure {
 }
 
 impl Events for Failure {
-    fn failed(&mut self, may_pass: bool) {
-        self.may_pass = may_pass;
+    fn network_failed(&mut self) {
+        self.may_pass = true;
     }
 }
 
@@ -63,8 +63,8 @@ impl Events for Notes<'_> {
         self.events.reply_by(deadline)
     }
 
-    fn failed(&mut self, may_pass: bool) {
-        self.events.failed(may_pass);
+    fn network_failed(&mut self) {
+        self.events.network_failed();
     }
 
     fn received(&mut self, head: &Head, body: &[u8]) {

@@ -3,10 +3,11 @@
 
 use crate::base::secret::Secret;
 use crate::oauth::reply::Issued;
-use crate::profile::Value;
+use crate::profile::{Profile, Value};
 use crate::provider::Provider;
 use crate::session::inputs::Inputs;
 use crate::session::open_store;
+use crate::token::Token;
 use crate::token::credentials::Session;
 use std::collections::BTreeMap;
 
@@ -26,6 +27,16 @@ pub fn insert(inputs: &mut Inputs, session: &Session) {
     for (name, text) in &session.values {
         let home = open_store::refresh_token(session).home;
         inputs.insert(name, Value { text: text.clone(), home });
+    }
+}
+
+/// Puts what the reply of `token` told among `inputs`, where a later request names it: a login without a session keeps
+/// it with the token alone. It goes where the token may go.
+pub fn insert_told(inputs: &mut Inputs, profile: &Profile, token: &Token) {
+    for name in profile.provider.kept_names() {
+        if let Some(text) = token.extra.get(&name).and_then(text) {
+            inputs.insert(&name, Value { text, home: Some(profile.token_home(token)) });
+        }
     }
 }
 

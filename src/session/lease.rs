@@ -328,7 +328,7 @@ impl<V: Clone + PartialEq> Renewal<V> {
         };
         let entry = &held.entry;
         if !self.caller.spends {
-            return self.compare_grant(keep, *held, is_over);
+            return self.compare_grant(keep, *held, now);
         }
         if entry.write == keep.entry.write
             || (entry.login == keep.entry.login && entry.generation >= keep.entry.generation)
@@ -349,10 +349,11 @@ impl<V: Clone + PartialEq> Renewal<V> {
     }
 
     /// The same of a grant: what others have written since stays.
-    fn compare_grant(&mut self, keep: Keep, held: Held<V>, is_over: bool) -> Step<V> {
+    fn compare_grant(&mut self, keep: Keep, held: Held<V>, now: Duration) -> Step<V> {
         let Held { entry, version, .. } = held;
         let is_ours = entry.lease.is_some_and(|lease| self.own.iter().any(|(id, _)| *id == lease.id));
         let begins = keep.entry.login != keep.login;
+        let is_over = now.saturating_sub(keep.since) > LATE;
         if entry.write != keep.entry.write && entry.login == keep.login && (is_ours || begins) && !is_over {
             let step = Step::Write { entry: keep.entry.clone(), over: version };
             self.at = At::Keeping(keep);

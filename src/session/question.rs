@@ -90,6 +90,7 @@ pub fn ask(
     let extra = [(of, value.clone()), ("token_type_hint", profile::Value::found(Secret::new(of)))];
     let mut inputs = inputs::fill(host, profile, For::Call(&call), &secrets, &extra)?;
     held.session.iter().for_each(|session| kept::insert(&mut inputs, session));
+    token.iter().for_each(|token| kept::insert_told(&mut inputs, profile, token));
     if let (Question::Userinfo, Some(token)) = (question, token) {
         api::put_token(&mut call, &mut inputs, token, &profile.token_home(token));
         call.dpop = token.dpop_key.is_some();

@@ -55,16 +55,16 @@ pub fn revoke(host: &mut Host, profile: &mut Profile, held: &Credentials, cached
     let secrets = open_store::kept_values(held, profile.value("client_id").as_deref());
     let access = |token: &Token| Value::kept(token.access_token.clone(), Some(profile.token_home(token)));
     let session =
-        session.filter(|_| takes_session).map(|session| ("refresh_token", open_store::refresh_token(session)));
-    let tokens: Vec<(&str, Value)> =
-        session.into_iter().chain(good.into_iter().map(|token| ("access_token", access(token)))).collect();
+        session.filter(|_| takes_session).map(|session| ("refresh_token", open_store::refresh_token(session), None));
+    let tokens: Vec<(&str, Value, Option<&Token>)> =
+        session.into_iter().chain(good.into_iter().map(|token| ("access_token", access(token), Some(token)))).collect();
     let (mut has_ended, mut failed) = (false, None);
-    for token in tokens {
-        let name = token.0;
+    for (name, value, of) in tokens {
         let hint = Value::found(Secret::new(name));
-        let sent = inputs::fill(host, profile, For::Call(call), &secrets, &[token, ("token_type_hint", hint)])
+        let sent = inputs::fill(host, profile, For::Call(call), &secrets, &[(name, value), ("token_type_hint", hint)])
             .and_then(|mut inputs| {
                 held.session.iter().for_each(|session| kept::insert(&mut inputs, session));
+                of.iter().for_each(|token| kept::insert_told(&mut inputs, profile, token));
                 exchange::revoke(host, profile, call, &inputs)
             });
         match sent {

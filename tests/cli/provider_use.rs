@@ -255,3 +255,17 @@ fn what_an_api_gets_is_checked() {
         sandbox.run(&format!("providers --check {file}")).fails(3).says(says);
     }
 }
+
+/// A login without a session keeps with its token what the reply told.
+#[test]
+fn a_logout_names_what_the_reply_told() {
+    let server = server(|| json!({"Id": 6}));
+    let more = "[response]\nextra = { session = \"/Id\" }\n[revoke]\nmethod = \"DELETE\"\nencode = \"none\"\n\
+                url = \"{base_url}/sessions/{session}\"\nheaders = { X-Token = \"{access_token}\" }\n";
+    let sandbox = using(&server, more);
+    sandbox.run("get plain").ok();
+    sandbox.run("logout plain").ok();
+    let request = server.requests().pop().expect("a request");
+    assert_eq!((request.method.as_str(), request.path()), ("DELETE", "/sessions/6"));
+    assert_eq!(request.header("x-token"), Some(format!("token-{CANARY}").as_str()));
+}

@@ -16,7 +16,7 @@
 //! | with the reply, before it is written | **4: the session has ended** | twice |
 //! | once the new session is stored, before it knows | takes its token | once |
 //! | when all is done, before it prints | takes its token | once |
-//! | before it gives an unused lease back | renews it when the lease is over | once |
+//! | before it gives an unused lease back | renews it when the lease is over | once by each |
 //! | before it writes that the session has ended | finds out itself when the lease is over: 4 | twice |
 
 use crate::crash::fill;
@@ -267,7 +267,7 @@ fn the_holder_killed_at_any_instant_loses_the_session_in_the_one_window_alone() 
     let started = Instant::now();
     world.get(0, "").wait().silent().line();
     let course = started.elapsed();
-    let rounds = if full_sweeps() { 300 } else { 20 };
+    let rounds = if full_sweeps() { 150 } else { 20 };
     let (mut killed, mut renewed, mut taken, mut lost) = (0, 0, 0, 0);
     for round in 0..rounds {
         world.log_in();

@@ -477,6 +477,24 @@ fn the_doctor_tries_a_shared_store() {
 }
 
 #[test]
+fn the_doctor_says_what_keeps_a_vault_from_being_a_store() {
+    let (vault, apiax) = (openbao!(), Apiax::start());
+    let machines = machines(&apiax, &vault, 1);
+    vault.does("POST", "sys/mounts/kv1", json!({"type": "kv", "options": {"version": "1"}}));
+    let found = |name: &str, value: &str, text: &str| {
+        let output = machines[0].tok(["doctor", "--json"]).env(name, value).run();
+        assert!(output.code == 1 && output.stdout.contains(text), "{name}={value}: {output}");
+    };
+    let mut fresh = machine(&apiax, &vault);
+    fresh.set("TOK_STORE", "vault:kv1/ci/tok");
+    assert!(fresh.run("doctor").stdout.contains("KV version 1"));
+    let reads = vault.token_for(r#"path "secret/data/ci/tok/*" { capabilities = ["read"] }"#);
+    found("VAULT_TOKEN", &reads, "may not update secret/data/ci/tok/apiax");
+    found("VAULT_TOKEN", "expired", "permission denied");
+    found("VAULT_ADDR", "https://127.0.0.1:1", "cannot be reached");
+}
+
+#[test]
 fn a_session_is_moved_to_a_vault_and_back_without_a_new_login() {
     let (vault, apiax) = (openbao!(), Apiax::start());
     let mut all: Vec<Sandbox> = (0..2).map(|_| machine(&apiax, &vault)).collect();

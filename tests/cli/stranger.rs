@@ -285,6 +285,7 @@ fn the_doctor_does_not_send_to_the_doctor() {
         ("program:odd", "echo", "odd"),
         ("program:none", "echo", ""),
         ("vault:secret/tok", "curl", "permission denied"),
+        ("kubernetes:jobs/tok", "kubectl", ""),
     ] {
         sandbox.set("TOK_STORE", store);
         sandbox.run("get oidc").fails(7).hints_at("tok doctor");

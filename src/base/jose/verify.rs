@@ -175,9 +175,7 @@ fn text<'h>(header: &'h Map<String, Value>, name: &str) -> Result<Option<&'h str
 fn object(part: &str) -> Result<Map<String, Value>, VerifyError> {
     let bytes = from_base64url(part).ok_or(VerifyError::NotJwt)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| VerifyError::NotJwt)?;
+    let object = serde_json::from_str(text).map_err(|_| VerifyError::NotJwt)?;
     // RFC 7515 §4, RFC 7519 §4: names are unique.
-    if has_repeated_names(text) {
-        return Err(VerifyError::NotJwt);
-    }
-    serde_json::from_str(text).map_err(|_| VerifyError::NotJwt)
+    if has_repeated_names(text) { Err(VerifyError::NotJwt) } else { Ok(object) }
 }

@@ -9,10 +9,13 @@ use anyhow::Result;
 /// [`Kind::Usage`] where the token goes into the query alone.
 pub fn write(answer: &Answer) -> Result<String> {
     if answer.token.header.0.is_empty() {
-        let what = format!("{}: no header carries the token", answer.profile);
-        return Err(Error::new(Kind::Usage, what, "the API expects it in the query of the URL")
-            .hint(format!("call the API with: tok curl {} URL", answer.profile))
-            .into());
+        return Err(Error::new(
+            Kind::Usage,
+            "no header carries the token",
+            "the API expects it in the query of the URL",
+        )
+        .hint(format!("call the API with: tok curl {} URL", answer.profile))
+        .into());
     }
     Ok(lines(answer))
 }

@@ -65,6 +65,18 @@ pub(super) fn call(own: Option<&Table>, shared: Option<&Table>, at: &Table, base
     }
 }
 
+/// What methods of client authentication are called elsewhere, and here.
+const REGISTERED: &[(&str, &str)] = &[
+    ("client_secret_basic", "basic"),
+    ("client_secret_post", "post"),
+    ("client_secret_jwt", "client-secret-jwt"),
+    ("private_key_jwt", "private-key-jwt"),
+    ("tls_client_auth", "tls"),
+    ("self_signed_tls_client_auth", "tls-self-signed"),
+    ("header", "basic"),
+    ("body", "post"),
+];
+
 /// Client authentication: a method, or the value that names one; and what it sends.
 type ClientAuthentication = (Auth, Option<Template>, Option<Box<ClientNames>>);
 
@@ -74,7 +86,11 @@ pub(super) fn auth(value: TomlValue) -> Result<ClientAuthentication> {
     let method = |value: TomlValue| match value.text()? {
         "none" => Ok((Auth::None, None)),
         text if text.contains('{') => Ok((Auth::Auto, Some(template(value)?))),
-        _ => Ok((value.choice(AUTHS)?, None)),
+        // The names of the OAuth registry (RFC 8414 §2).
+        text => match REGISTERED.iter().find(|(name, _)| *name == text) {
+            Some((_, ours)) => Err(value.error(format!("unknown choice `{text}`; did you mean `{ours}`?"))),
+            None => Ok((value.choice(AUTHS)?, None)),
+        },
     };
     let DeValue::Table(_) = value.raw() else {
         let (auth, by) = method(value)?;

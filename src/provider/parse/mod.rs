@@ -353,7 +353,9 @@ fn pointer(value: TomlValue) -> Result<String> {
         }
     }
     if !text.is_empty() && !text.starts_with('/') {
-        return Err(value.error(format!("invalid JSON Pointer; did you mean `/{}`? (RFC 6901)", escape(text))));
+        // `$.a.b` is a JSONPath.
+        let meant = text.trim_start_matches(['$', '.']).replace('.', "/");
+        return Err(value.error(format!("invalid JSON Pointer; did you mean `/{}`? (RFC 6901)", escape(&meant))));
     }
     Ok(text.into())
 }

@@ -381,9 +381,7 @@ pub fn modified_of(at: &Handle, name: &Path) -> Option<i64> {
 pub fn keep_mode(at: &Handle, name: &Path, new: &File) -> io::Result<()> {
     match look(at.as_fd(), name) {
         // A link's mode is not a file's.
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
-            Err(io::Error::other("it is not a regular file"))
-        }
+        Ok(stat) if kind_of(&stat) != FileType::RegularFile => Ok(()),
         Ok(stat) => Ok(rustix::fs::fchmod(new, Mode::from_raw_mode(stat.st_mode))?),
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),

@@ -113,7 +113,9 @@ impl<C: Fn() -> Time> HttpClient<C> {
                 None => {
                     events.note(&format!("{shown}: {said}"));
                     return result.map_err(|failure| {
-                        events.failed(failure.may_pass);
+                        if failure.may_pass {
+                            events.network_failed();
+                        }
                         failure.error
                     });
                 }

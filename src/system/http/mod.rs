@@ -93,8 +93,8 @@ pub trait Events {
     /// empty with a status other than 2xx if it could not be read whole.
     fn received(&mut self, _head: &Head, _body: &[u8]) {}
 
-    /// No reply came; `may_pass`: for trouble of the network that may be over soon.
-    fn failed(&mut self, _may_pass: bool) {}
+    /// No reply came, for trouble of the network that may be over soon.
+    fn network_failed(&mut self) {}
 
     /// A line for `-v`, without secrets: method, origin, and the outcome of an attempt.
     fn note(&mut self, _line: &str) {}

@@ -292,7 +292,7 @@ impl State {
             }
             Some(_) => Act::Renew,
             None if self.keeps.contains(&write) => Act::Keep,
-            None if is_new && entry["generation"] != Value::from(0) => {
+            None if is_new && entry["generation"] != 0 => {
                 self.keeps.insert(write);
                 Act::Keep
             }

@@ -117,8 +117,7 @@ impl KubernetesStore {
         // A proxy's page is no answer of the API.
         let body = serde_json::from_slice::<Value>(&reply.body).ok();
         let Some(body) = body.filter(|body| body.get("kind").is_some_and(Value::is_string)) else {
-            let why = format!("status {}, and the reply is not the Kubernetes API's", reply.status);
-            return error(StoreErrorKind::Refused, why);
+            return Err(not_of_kubernetes(reply.status));
         };
         let said = escape_to(body.get("message").and_then(Value::as_str).unwrap_or_default(), 200);
         match reply.status {
@@ -179,6 +178,11 @@ fn new(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque"})
 }
 
+fn not_of_kubernetes(status: u16) -> StoreError {
+    let why = format!("status {status}, and the reply is not the Kubernetes API's");
+    StoreError { trouble: StoreErrorKind::Refused, why }
+}
+
 impl SharedStore for KubernetesStore {
     fn read(&mut self, profile: &str) -> Result<Versioned, StoreError> {
         let path = format!("{}/{}", self.secrets(), self.name(profile));
@@ -186,8 +190,7 @@ impl SharedStore for KubernetesStore {
         let Answer::Body(body, now) = self.call(Method::Get, &path, None)? else { return Ok(Versioned::default()) };
         let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_string);
         if version.is_none() {
-            let why = "the reply is not a Secret with a resourceVersion".into();
-            return Err(StoreError { trouble: StoreErrorKind::Refused, why });
+            return Err(not_of_kubernetes(200));
         }
         let foreign = || StoreError {
             trouble: StoreErrorKind::Entry,
