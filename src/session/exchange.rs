@@ -491,6 +491,7 @@ pub fn elsewhere(profile: &Profile, name: &str, home: &str, to: &str) -> Error {
 }
 
 #[cfg(test)]
+#[path = "exchange/golden/tests.rs"]
 mod golden;
 #[cfg(test)]
 mod tests;
