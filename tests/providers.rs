@@ -234,7 +234,7 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         let mut jwts = serde_json::Map::new();
         sign(provider, grant, &mut values, &mut jwts);
         let mut made = Vec::new();
-        for (at, step) in grant.steps(true).chain(grant.steps(false)).enumerate() {
+        for (at, step) in grant.steps_before().chain(grant.steps_after()).enumerate() {
             let text = made_request(provider, &step.call, &values, &mut jwts);
             made.push((format!("step-{}{case}.http", at + 1), text));
         }

@@ -107,9 +107,14 @@ impl Grant {
         self.device.keep.iter().chain(&self.redirect.keep).chain(steps)
     }
 
-    /// The steps before the login begins, or those after it.
-    pub fn steps(&self, before: bool) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(move |step| step.before == before)
+    /// The steps before the login begins.
+    pub fn steps_before(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.before)
+    }
+
+    /// The steps after it.
+    pub fn steps_after(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| !step.before)
     }
 
     /// [`Grant::keeps`], to be changed.

@@ -284,8 +284,8 @@ impl Grant {
 
     /// Its requests, in the order in which they are sent.
     pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        let before = self.steps(true).map(|step| &step.call);
-        let after = self.steps(false).map(|step| &step.call);
+        let before = self.steps_before().map(|step| &step.call);
+        let after = self.steps_after().map(|step| &step.call);
         before.chain(&self.begin).chain(after).chain(std::iter::once(&self.call))
     }
 

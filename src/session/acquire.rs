@@ -18,7 +18,7 @@ use crate::session::limits;
 use crate::session::open_store::{OpenStore, origin, store_error};
 use crate::session::plan;
 use crate::session::refresh;
-use crate::session::shared::{self, By};
+use crate::session::shared::{self, By, Means};
 use crate::session::status;
 use crate::storage::cache::Cache;
 use crate::storage::index::IndexEntry;
@@ -151,6 +151,8 @@ fn obtain_with(
     let provider = &profile.provider;
     let url = profile.session_url(&profile.known_values()?);
     let secrets = opened.secrets_for(url.as_deref(), profile.value("client_id").as_deref());
+    let secrets = &secrets;
+    let means = |by| Means { by, secrets };
     let is_known = |name: &str| is_given(profile, name) || secrets.contains_key(name) || is_told(profile, name);
     let contradiction = contradiction(wanted, opened);
     if let Some(differs) = &contradiction {
@@ -168,10 +170,10 @@ fn obtain_with(
     if step == plan::Step::Refresh {
         let refreshed = match profile.store.is_shared() {
             true => match provider.refresh_grant() {
-                Some(refresh) => shared::renew(host, wanted, opened, &secrets, answers, By::Refresh(refresh))?,
+                Some(refresh) => shared::renew(host, wanted, opened, means(By::Refresh(refresh)), answers)?,
                 None => None,
             },
-            false => refresh::refresh(host, wanted, opened, &secrets)?.map(|token| (token, TokenSource::Refresh)),
+            false => refresh::refresh(host, wanted, opened, secrets)?.map(|token| (token, TokenSource::Refresh)),
         };
         match refreshed {
             Some(found) => return Ok(found),
@@ -192,12 +194,12 @@ fn obtain_with(
     match step {
         plan::Step::Run(grant) => {
             if shares(profile, grant, wanted.cache) && opened.is_usable() {
-                let found = shared::renew(host, wanted, opened, &secrets, answers, By::Grant(grant))?;
+                let found = shared::renew(host, wanted, opened, means(By::Grant(grant)), answers)?;
                 if let Some(found) = found {
                     return Ok(found);
                 }
             }
-            let token = grant::run(host, wanted, grant, opened, &secrets)?;
+            let token = grant::run(host, wanted, grant, opened, secrets)?;
             Ok((token, TokenSource::Grant))
         }
         plan::Step::LoginNeeded(lacking, _) if let Some(ended) = opened.ended.clone() => {

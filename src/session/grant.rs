@@ -35,15 +35,6 @@ pub struct Brought {
     pub session: Option<Session>,
 }
 
-/// Whether this call has the lease of an entry that many machines share.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Lease {
-    /// It has: no other machine asks at this time, and the store has taken a write.
-    Held,
-    /// It has not.
-    None,
-}
-
 /// Runs `grant` by itself, and keeps what it brings.
 ///
 /// # Errors
@@ -57,7 +48,7 @@ pub fn run(
 ) -> Result<Token> {
     let profile = wanted.profile;
     let hold = crate::system::signals::hold(Stake::Time);
-    let Brought { token, issued, session } = request(host, wanted, grant, opened, secrets, Lease::None)?;
+    let Brought { token, issued, session } = request(host, wanted, grant, opened, secrets)?;
     opened.allow(host.clock.deadline.max(host.clock.instant() + GRACE));
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
     let begun = opened.follow_newcomer(host, &profile.name).unwrap_or(true);
@@ -86,14 +77,13 @@ pub fn request(
     grant: &Grant,
     opened: &mut OpenStore,
     secrets: &BTreeMap<String, Value>,
-    lease: Lease,
 ) -> Result<Brought> {
     let profile = wanted.profile;
     // The stored session is for other settings, and stays as it is.
     let apart = contradiction(wanted, opened).is_some();
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.credentials)?;
-    if profile.provider.refresh.is_some() && !apart && lease == Lease::None {
+    if profile.provider.refresh.is_some() && !apart && !opened.has_lease {
         opened.prepare();
     }
     if let Some(trouble) = &opened.trouble {

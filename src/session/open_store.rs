@@ -41,6 +41,8 @@ pub struct OpenStore {
     pub refused: Option<String>,
     /// What was read of it last, and when, until that is taken.
     held: Option<(Versioned, Instant)>,
+    /// Whether this call has the lease: no other machine asks at this time, and the store has taken a write.
+    pub has_lease: bool,
     /// Who is renewing the session.
     pub lease: Option<Lease>,
     /// The access tokens that machines share.
@@ -68,6 +70,7 @@ impl OpenStore {
             ended: None,
             refused: None,
             held: None,
+            has_lease: false,
             lease: None,
             access: Vec::new(),
             now: 0,

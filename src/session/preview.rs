@@ -40,7 +40,7 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
         };
         steps.push(Preview { what, text: blanks.restore(&serde_json::Value::Object(object).to_string()) });
     }
-    for step in grant.steps(true) {
+    for step in grant.steps_before() {
         let request = blanks.request(&step.call)?;
         steps.push(Preview { what: found(step), text: blanks.show(&request) });
     }
@@ -51,7 +51,7 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
             _ => Preview { what: "begins the login".into(), text: blanks.show(&request) },
         });
     }
-    for step in grant.steps(false) {
+    for step in grant.steps_after() {
         let request = blanks.request(&step.call)?;
         steps.push(Preview { what: found(step), text: blanks.show(&request) });
     }

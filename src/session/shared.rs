@@ -24,7 +24,7 @@ use crate::token::credentials::Credentials;
 use crate::token::shared::Ended;
 use anyhow::Result;
 use entry::{Sought, held, held_or_new};
-use request::{Beat, Came, Times, send};
+use request::{Beat, Came, Sending, Times, send};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,15 @@ pub enum By<'a> {
     Refresh(&'a Grant),
     /// By a non-interactive grant.
     Grant(&'a Grant),
+}
+
+/// How a token is asked for, and the stored secrets that this may take.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// How.
+    pub by: By<'a>,
+    /// The secrets.
+    pub secrets: &'a BTreeMap<String, Value>,
 }
 
 /// How long the store may take where the token can be had without it.
@@ -50,11 +59,10 @@ pub fn renew(
     host: &mut Host,
     wanted: &Wanted,
     opened: &mut OpenStore,
-    secrets: &BTreeMap<String, Value>,
+    means: Means,
     answers: &dyn Fn(&Token, i64) -> bool,
-    by: By,
 ) -> Result<Option<(Token, TokenSource)>> {
-    let profile = wanted.profile;
+    let (profile, by) = (wanted.profile, means.by);
     let (spends, stake) = match by {
         By::Refresh(_) => (true, Stake::Session),
         By::Grant(_) => (false, Stake::Time),
@@ -90,7 +98,7 @@ pub fn renew(
     let mut is_said = false;
     let busy = if spends { "is renewing the session" } else { "is getting a token" };
     loop {
-        let mut sought = Sought { wanted, answers, now: clock.now(), started: clock.started };
+        let mut sought = Sought { wanted, by, answers, now: clock.now(), started: clock.started };
         let step = renewal.next(told, since(clock.instant()), &mut sought);
         // What was read when the store was opened is not asked for again.
         let first = opened.take_read();
@@ -175,7 +183,8 @@ pub fn renew(
                 let (profile, entry) = (profile.name.clone(), (*held).clone());
                 let beat = Beat { store, profile, held: entry, every: renewal.lease() / 3 };
                 let times = Times { not_after: begun + not_after, reply };
-                let (came, version) = beat.beside(over, || send(host, wanted, by, opened, &held, secrets, times));
+                let sending = Sending { held: &held, times };
+                let (came, version) = beat.beside(over, || send(host, wanted, opened, means, sending));
                 renewal.renewed(version);
                 let least = if matches!(came, Came::Token(..)) && spends { KEEP } else { LATE };
                 until = clock.deadline.max(clock.instant() + least);
@@ -200,7 +209,7 @@ pub fn renew(
                 if let (Outcome::Alone, Some(held)) = (&outcome, &last) {
                     (opened.credentials, opened.refused) = (held.entry.credentials.clone(), held.entry.refused.clone());
                 }
-                let done = finish(host, opened, &sought, outcome, own, by);
+                let done = finish(host, opened, &sought, outcome, own);
                 drop(holds);
                 return match done {
                     Err(Undone::Failed) => Err(failure.unwrap_or_else(|| internal().into())),
@@ -246,11 +255,10 @@ fn finish(
     sought: &Sought,
     outcome: Outcome,
     own: Option<Own>,
-    by: By,
 ) -> std::result::Result<Option<(Token, TokenSource)>, Undone> {
     let wanted = sought.wanted;
     let profile = wanted.profile;
-    let (grant, source) = match by {
+    let (grant, source) = match sought.by {
         By::Refresh(grant) => (grant, TokenSource::Refresh),
         By::Grant(grant) => (grant, TokenSource::Grant),
     };

@@ -18,7 +18,7 @@ type Failed = (Error, Option<String>);
 /// # Errors
 /// Each kind of the contract.
 pub fn before(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs) -> Result<()> {
-    for step in grant.steps(true) {
+    for step in grant.steps_before() {
         let lacks = |kept: &Kept| inputs.get(&kept.name).is_none() && step.until.as_ref() != Some(&kept.name);
         if step.keep.is_empty() || step.keep.iter().any(lacks) || has_ended(host, profile, step) {
             run(host, profile, grant, (step, None), inputs)?.map_err(|(error, _)| error)?;
@@ -39,7 +39,7 @@ fn has_ended(host: &Host, profile: &Profile, step: &Step) -> bool {
 /// # Errors
 /// What keeps a request from being sent; what comes after it is the outcome.
 pub fn after(host: &mut Host, profile: &Profile, grant: &Grant, inputs: &mut Inputs) -> Result<Option<Outcome>> {
-    for step in grant.steps(false) {
+    for step in grant.steps_after() {
         if let Err((error, code)) = run(host, profile, grant, (step, None), inputs)? {
             return Ok(Some(Outcome::Failed(error, code)));
         }
@@ -59,7 +59,7 @@ pub fn polled(
     device: Option<&Device>,
     inputs: &mut Inputs,
 ) -> Result<Option<Outcome>> {
-    let mut steps = grant.steps(false);
+    let mut steps = grant.steps_after();
     let Some(first) = steps.next() else { return Ok(None) };
     if let Err((error, code)) = run(host, profile, grant, (first, device), inputs)? {
         return Ok(Some(Outcome::Failed(error, code)));

@@ -229,27 +229,27 @@ impl Listener {
                 if woken {
                     std::thread::sleep(PAUSE.min(deadline - now));
                 }
-                woken = self.idle(&visitors, watcher.watches_stdin(), TICK.min(deadline - now));
+                woken = self.idle(&visitors, watcher, TICK.min(deadline - now));
             }
         }
     }
 
     /// Waits until there is something to do, at most for `limit`; whether there is.
     #[cfg(unix)]
-    fn idle(&self, visitors: &[Visitor], watches_stdin: bool, limit: Duration) -> bool {
+    fn idle(&self, visitors: &[Visitor], watcher: &dyn Watcher, limit: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let stdin = rustix::stdio::stdin();
         let doors = self.sockets.iter().filter(|_| visitors.len() < VISITORS);
         let mut all: Vec<PollFd<'_>> = doors.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         all.extend(visitors.iter().map(|visitor| PollFd::new(&visitor.stream, PollFlags::IN)));
-        all.extend(watches_stdin.then(|| PollFd::new(&stdin, PollFlags::IN)));
+        all.extend(watcher.watches_stdin().then(|| PollFd::new(&stdin, PollFlags::IN)));
         let limit = Timespec::try_from(limit).unwrap_or_default();
         poll(&mut all, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
     /// Waits for a moment.
     #[cfg(not(unix))]
-    fn idle(&self, _: &[Visitor], _: bool, limit: Duration) -> bool {
+    fn idle(&self, _: &[Visitor], _: &dyn Watcher, limit: Duration) -> bool {
         std::thread::sleep(PAUSE.min(limit));
         false
     }

@@ -121,8 +121,8 @@ fn a_session_that_a_grant_begins_is_begun_once_for_all_machines() {
     assert_eq!(at_once(&machines, 12, "get purewl").len(), 1);
     assert_eq!((purewl.server.count(), purewl.state(|state| state.alive.len())), (1, 1));
     // From here on it is renewed, by whoever comes first.
-    for number in 0..4 {
-        machines[number].run("get purewl --fresh").silent().line();
+    for machine in &machines {
+        machine.run("get purewl --fresh").silent().line();
     }
     assert_eq!(fresh_at_once(&purewl.server, &machines, "purewl").len(), 1);
     assert_eq!((purewl.server.count(), purewl.state(|state| state.reused)), (6, 0));

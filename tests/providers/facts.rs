@@ -97,8 +97,10 @@ fn defaults_are_among_the_choices_and_every_value_is_used() {
         let file = file(&provider.name);
         let used: BTreeSet<&str> = provider.used_params().iter().map(|param| param.name.as_str()).collect();
         for param in &provider.params {
-            // A login may find it, and it is shown with the profile.
-            let is_used = used.contains(param.name.as_str()) || provider.found().any(|found| found == param.name);
+            // A login may find it, and it is shown with the profile; and the API's host is that of `base_url`.
+            let is_found = provider.found().any(|found| found == param.name);
+            let is_host = provider.usage.hosts.is_none() && param.name == "base_url";
+            let is_used = used.contains(param.name.as_str()) || is_found || is_host;
             if !is_used && !param.inherited {
                 complaints.add(&file, format!("nothing uses the value {}", param.name));
             }

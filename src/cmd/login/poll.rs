@@ -60,7 +60,7 @@ pub(super) fn wait(
             Some(failed) => failed,
             // With steps the poll is over: an answer that is no token ends it.
             None => match exchange::ask(context.host, profile, &asking, &inputs)? {
-                Outcome::Dead(error) | Outcome::Failed(error, _) if grant.steps(false).next().is_some() => {
+                Outcome::Dead(error) | Outcome::Failed(error, _) if grant.steps_after().next().is_some() => {
                     return Err(error.into());
                 }
                 outcome => outcome,

@@ -20,13 +20,13 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
             "the grant of [refresh] has no steps: a refresh token that was sent must not be lost between two",
         );
     }
-    if grant.begin.is_none() && grant.steps(true).next().is_some() {
+    if grant.begin.is_none() && grant.steps_before().next().is_some() {
         at.note(&steps, "`before` requires [grants.NAME.begin]");
     }
     if grant.flow == Flow::Signed && !grant.steps.is_empty() {
         at.note(&steps, "nothing is sent with `flow = \"signed\"`");
     }
-    for step in grant.steps(true) {
+    for step in grant.steps_before() {
         call(at, &steps, provider, &step.call, &known);
         kept(at, &steps, (provider, grant), &step.keep, &mut known);
     }
@@ -47,7 +47,7 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
         names(at, &[&device[..], &["page"]].concat(), provider, page, &known);
     }
     kept(at, &[&here("redirect")[..], &["keep"]].concat(), (provider, grant), &grant.redirect.keep, &mut known);
-    for step in grant.steps(false) {
+    for step in grant.steps_after() {
         call(at, &steps, provider, &step.call, &known);
         kept(at, &steps, (provider, grant), &step.keep, &mut known);
     }

@@ -161,8 +161,10 @@ fn repeating(body: &[u8], request: &str) -> Vec<u8> {
                 *text = format!("{request} {text}");
                 true
             }
-            Value::Array(items) => items.iter_mut().fold(false, |is, item| into(item, request) || is),
-            Value::Object(entries) => entries.values_mut().fold(false, |is, item| into(item, request) || is),
+            Value::Array(items) => items.iter_mut().filter_map(|item| into(item, request).then_some(())).count() > 0,
+            Value::Object(entries) => {
+                entries.values_mut().filter_map(|item| into(item, request).then_some(())).count() > 0
+            }
             _ => false,
         }
     }

@@ -1,5 +1,6 @@
 //! The access tokens in an entry that many machines share: which of them answers a call, and how others come in.
 
+use super::By;
 use crate::base::digest;
 use crate::base::secret::Secret;
 use crate::base::time::Time;
@@ -16,6 +17,7 @@ use crate::token::{Expires, Token};
 /// What is wanted of a token in the entry.
 pub(super) struct Sought<'a> {
     pub(super) wanted: &'a Wanted<'a>,
+    pub(super) by: By<'a>,
     /// Whether a token will do, at a time in seconds since 1970.
     pub(super) answers: &'a dyn Fn(&Token, i64) -> bool,
     pub(super) now: Time,

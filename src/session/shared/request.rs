@@ -1,7 +1,7 @@
 //! The request that a lease is for, and the lease that is renewed meanwhile.
 
-use super::By;
 use super::entry::{held, take_in};
+use super::{By, Means};
 use crate::base::digest;
 use crate::base::error::{Error, Kind};
 use crate::host::Host;
@@ -10,7 +10,7 @@ use crate::profile::Value;
 use crate::provider::Grant;
 use crate::session::acquire::Wanted;
 use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
-use crate::session::grant::{self, Brought, Lease};
+use crate::session::grant::{self, Brought};
 use crate::session::inputs::{For, fill};
 use crate::session::issued::cached;
 use crate::session::kept;
@@ -143,37 +143,33 @@ pub(super) enum Came {
     Not(Told<Option<Version>>, anyhow::Error),
 }
 
-/// Sends what the lease of `held` was taken for.
-pub(super) fn send(
-    host: &mut Host,
-    wanted: &Wanted,
-    by: By,
-    opened: &mut OpenStore,
-    held: &SharedEntry,
-    secrets: &BTreeMap<String, Value>,
-    times: Times,
-) -> Came {
-    let came = match by {
-        By::Refresh(grant) => refresh(host, wanted, grant, held, secrets, times),
+/// What a lease was taken for, and the time for it.
+#[derive(Clone, Copy)]
+pub(super) struct Sending<'a> {
+    pub(super) held: &'a SharedEntry,
+    pub(super) times: Times,
+}
+
+/// Sends what the lease was taken for.
+pub(super) fn send(host: &mut Host, wanted: &Wanted, opened: &mut OpenStore, means: Means, sending: Sending) -> Came {
+    let held = sending.held;
+    let came = match means.by {
+        By::Refresh(grant) => refresh(host, wanted, grant, means.secrets, sending),
         By::Grant(grant) => {
             (opened.credentials, opened.refused) = (held.credentials.clone(), held.refused.clone());
-            run(host, wanted, grant, opened, held, secrets)
+            opened.has_lease = true;
+            let brought = grant::request(host, wanted, grant, opened, means.secrets);
+            opened.has_lease = false;
+            brought.map(|brought| of_grant(wanted, held, brought))
         }
     };
     // Nothing was sent, or nothing of it counts: the lease is of no more use.
     came.unwrap_or_else(|error| Came::Not(Told::Refused(opened.refused.clone()), error))
 }
 
-/// Runs `grant`.
-fn run(
-    host: &mut Host,
-    wanted: &Wanted,
-    grant: &Grant,
-    opened: &mut OpenStore,
-    held: &SharedEntry,
-    secrets: &BTreeMap<String, Value>,
-) -> Result<Came> {
-    let Brought { token, issued, session } = grant::request(host, wanted, grant, opened, secrets, Lease::Held)?;
+/// The entry with what a grant brought.
+fn of_grant(wanted: &Wanted, held: &SharedEntry, brought: Brought) -> Came {
+    let Brought { token, issued, session } = brought;
     let mut entry = match session {
         Some(session) => {
             let dpop_key = token.dpop_key.clone();
@@ -183,7 +179,7 @@ fn run(
         None => held.clone(),
     };
     take_in(&mut entry, wanted.known, &token);
-    Ok(Came::Token(Box::new(token), Box::new(issued), Box::new(entry)))
+    Came::Token(Box::new(token), Box::new(issued), Box::new(entry))
 }
 
 /// Sends the refresh token of `held`.
@@ -191,9 +187,8 @@ fn refresh(
     host: &mut Host,
     wanted: &Wanted,
     grant: &Grant,
-    held: &SharedEntry,
     secrets: &BTreeMap<String, Value>,
-    times: Times,
+    Sending { held, times }: Sending,
 ) -> Result<Came> {
     let profile = wanted.profile;
     let clock = host.clock.clone();

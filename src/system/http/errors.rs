@@ -87,9 +87,14 @@ impl AttemptError {
         AttemptError { error, again: false, may_pass: false }
     }
 
-    /// Trouble of the network.
-    fn for_now(error: Error, progress: Progress) -> AttemptError {
-        AttemptError { error, again: progress == Progress::NothingSent, may_pass: true }
+    /// Trouble of the network before anything was sent.
+    fn unsent(error: Error) -> AttemptError {
+        AttemptError { error, again: true, may_pass: true }
+    }
+
+    /// Trouble of the network with a request that may have arrived.
+    fn unanswered(error: Error) -> AttemptError {
+        AttemptError { error, again: false, may_pass: true }
     }
 }
 
@@ -117,10 +122,9 @@ impl Way {
             ConnectError::Ureq(error) => self.failure(error, Progress::NothingSent),
             ConnectError::Tls { error, peer } => AttemptError::for_good(self.tls_failure(&error, peer)),
             ConnectError::ProxyAnswered(status) => self.proxy_failure(status),
-            ConnectError::ProxyClosed => AttemptError::for_now(
-                self.unreachable("it closed the connection without an answer"),
-                Progress::NothingSent,
-            ),
+            ConnectError::ProxyClosed => {
+                AttemptError::unsent(self.unreachable("it closed the connection without an answer"))
+            }
             ConnectError::NotAProxy => AttemptError::for_good(self.unreachable("it is not an HTTP proxy")),
             ConnectError::NotAllowed => {
                 let why = "its name leads to this machine or its own link, where an API elsewhere must not send tok";
@@ -135,9 +139,9 @@ impl Way {
         match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) if progress == Progress::NothingSent => {
                 let why = format!("no connection within {}", seconds(CONNECT.min(self.whole)));
-                AttemptError::for_now(self.unreachable(why), Progress::NothingSent)
+                AttemptError::unsent(self.unreachable(why))
             }
-            ureq::Error::Timeout(_) => AttemptError::for_now(self.timed_out(), Progress::Sent),
+            ureq::Error::Timeout(_) => AttemptError::unanswered(self.timed_out()),
             ureq::Error::HostNotFound => {
                 let hint = match &self.proxy {
                     Some(proxy) => format!("check {}, and this machine's network", proxy.variable),
@@ -162,9 +166,7 @@ impl Way {
             }
             ureq::Error::LargeResponseHeader(..) => for_good(self.unreadable("its header is too long")),
             ureq::Error::BodyExceedsLimit(_) => for_good(self.unreadable("it is longer than 1 MiB")),
-            ureq::Error::BodyStalled => {
-                AttemptError::for_now(self.unreachable("the reply was cut short"), Progress::Sent)
-            }
+            ureq::Error::BodyStalled => AttemptError::unanswered(self.unreachable("the reply was cut short")),
             ureq::Error::InvalidProxyUrl => {
                 let variable = self.proxy.as_ref().map_or("https_proxy", |proxy| proxy.variable);
                 let what = format!("the proxy in {variable} cannot be used");
