@@ -588,6 +588,8 @@ struct Fleet {
     nodes: Vec<OpenBao>,
     apiax: Apiax,
     machines: Vec<Sandbox>,
+    /// The words that give the processes of a machine its clock.
+    clocks: Vec<Vec<String>>,
 }
 
 /// The fleet, or the end of the test as skipped.
@@ -621,14 +623,16 @@ impl Fleet {
             sandbox
         });
         let machines = machines.collect();
-        Fleet { spaces, nodes, apiax, machines }
+        Fleet { spaces, nodes, apiax, machines, clocks: vec![Vec::new(); count] }
     }
 
     fn tok(&self, machine: usize, line: &str) -> Tok {
         let tok = self.machines[machine].tok(line.split_whitespace());
-        match &self.spaces {
-            Some(spaces) => spaces.machines[machine].of(tok),
-            None => tok,
+        let mut words = self.spaces.as_ref().map(|spaces| spaces.machines[machine].enter()).unwrap_or_default();
+        words.extend(self.clocks[machine].iter().cloned());
+        match words.is_empty() {
+            true => tok,
+            false => tok.after(&format!("exec {} \"$0\" \"$@\"", words.join(" "))),
         }
     }
 
@@ -679,10 +683,12 @@ fn processes_on_machines_with_clocks_days_apart_make_one_refresh() {
     let days = [0, -1, 1, 2];
     match faketime() {
         Some(library) => {
-            for (machine, day) in fleet.machines.iter_mut().zip(days) {
-                machine.set("LD_PRELOAD", &library).set("FAKETIME", format!("{day:+}d"));
-                machine.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-            }
+            // Only tok's: a program that becomes another leaves the library's shared memory behind.
+            let clocks = days.map(|day| {
+                let preload = format!("LD_PRELOAD={}", library.display());
+                vec!["env".into(), preload, format!("FAKETIME={day:+}d"), "FAKETIME_DONT_FAKE_MONOTONIC=1".into()]
+            });
+            fleet.clocks = clocks.to_vec();
         }
         None => crate::skip::skip_part!("libfaketime is not installed: all machines have the same clock"),
     }

@@ -1,7 +1,6 @@
 //! Machines with a network and a host name of their own, in Linux namespaces: a hub with two networks, one to the store
 //! and one to the provider, and machines with a cable to each. They are gone with the processes that hold them.
 
-use super::Tok;
 use crate::child::{LIMIT_OF_A_SERVICE, Program, Start};
 use crate::skip;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -49,11 +48,6 @@ impl Space {
     pub fn enter(&self) -> Vec<String> {
         let of = |kind: &str, name: &str| format!("--{kind}=/proc/{}/ns/{name}", self.pid);
         vec!["nsenter".into(), of("net", "net"), of("uts", "uts"), "--".into()]
-    }
-
-    /// `tok` runs there.
-    pub fn of(&self, tok: Tok) -> Tok {
-        tok.after(&format!("exec {} \"$0\" \"$@\"", self.enter().join(" ")))
     }
 
     #[track_caller]
