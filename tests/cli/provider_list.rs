@@ -82,7 +82,7 @@ fn a_search_finds_parts_of_names_and_titles_and_whole_kinds() {
     let names = &by_kind.iter().find(|(kind, _)| kind == "health").expect("its group").1;
     assert!(names.len() > 1, "{names:?}");
     // A part of a word is not a kind.
-    sandbox.run("providers heal").fails(3);
+    sandbox.run("providers governmen").fails(3);
     let out = sandbox.run("providers openid --json").silent().json();
     assert_eq!(out["name"], "oidc", "it is the only one with that title");
 }
