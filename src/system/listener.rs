@@ -62,6 +62,7 @@ pub trait Watcher {
     fn tick(&mut self) -> Option<Callback>;
 
     /// Whether what comes on stdin is waited for too.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "a console cannot be waited for"))]
     fn watches_stdin(&self) -> bool {
         false
     }
