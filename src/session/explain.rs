@@ -58,7 +58,11 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
         }
         // A store error does not matter to a user who has never logged in.
         host.terminal.detail(&format!("{name}: {error}"));
-        let hint = error.hint.map(|hint| format!("; or {hint}")).unwrap_or_default();
+        let hint = match error.hint {
+            // A value alone brings no token.
+            Some(hint) if grant.flow.needs_person() => hint,
+            hint => format!("set {variables}{}", hint.map(|hint| format!("; or {hint}")).unwrap_or_default()),
+        };
         // What a bus says is for `-v`; what is wrong with an entry is said, and another program's reason too, which may
         // name the program.
         let mut why = format!("{} not given, and {}{also}", hints::they_are(missing), error.what);
@@ -66,7 +70,7 @@ pub fn login_needed(host: &mut Host, profile: &Profile, opened: &OpenStore, lack
         if is_of_entry || profile.store != StoreChoice::Keyring {
             why.push_str(&format!(": {}", error.why));
         }
-        return Error::new(Kind::Store, what, why).hint(format!("set {variables}{hint}"));
+        return Error::new(Kind::Store, what, why).hint(hint);
     }
     if let Some(differs) = contradiction {
         return Error::new(Kind::LoginNeeded, what, format!("the session differs in {differs}"))
