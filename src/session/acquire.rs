@@ -170,7 +170,7 @@ fn obtain_with(
     if step == plan::Step::Refresh {
         let refreshed = match profile.store.is_shared() {
             true => match provider.refresh_grant() {
-                Some(refresh) => shared::renew(host, wanted, opened, means(By::Refresh(refresh)), answers)?,
+                Some(refresh) => shared::obtain(host, wanted, opened, means(By::Refresh(refresh)), answers)?,
                 None => None,
             },
             false => refresh::refresh(host, wanted, opened, secrets)?.map(|token| (token, TokenSource::Refresh)),
@@ -194,7 +194,7 @@ fn obtain_with(
     match step {
         plan::Step::Run(grant) => {
             if shares(profile, grant, wanted.cache) && opened.is_usable() {
-                let found = shared::renew(host, wanted, opened, means(By::Grant(grant)), answers)?;
+                let found = shared::obtain(host, wanted, opened, means(By::Grant(grant)), answers)?;
                 if let Some(found) = found {
                     return Ok(found);
                 }

@@ -49,6 +49,9 @@ pub fn run(
     secrets: &BTreeMap<String, Value>,
 ) -> Result<Token> {
     let profile = wanted.profile;
+    if profile.provider.refresh.is_some() && contradiction(wanted, opened).is_none() {
+        opened.prepare();
+    }
     let Brought { token, issued, session, hold } = request(host, wanted, grant, opened, secrets)?;
     opened.allow(host.clock.deadline.max(host.clock.instant() + GRACE));
     // A session that began meanwhile is left alone, and its folder's cache takes the token.
@@ -84,9 +87,6 @@ pub fn request(
     let apart = contradiction(wanted, opened).is_some();
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[])?;
     inputs.bind(grant, &opened.credentials)?;
-    if profile.provider.refresh.is_some() && !apart && !opened.has_lease {
-        opened.prepare();
-    }
     if let Some(trouble) = &opened.trouble {
         let text = format!("{}: {}; continuing without it", profile.name, store_error(profile, trouble));
         if inputs.from_config.is_empty() { host.terminal.detail(&text) } else { host.terminal.warn(&text) }

@@ -44,7 +44,7 @@ pub struct Renewal<V> {
     seen: Option<(String, V, Duration)>,
     /// The version that was read last, and when it was first seen: how old an entry is at least.
     read: Option<(V, Duration)>,
-    /// What was there first.
+    /// What was there when the call looked first.
     first: Option<Counts>,
     /// Whether the lease was taken from another machine.
     taken_over: bool,
@@ -55,7 +55,7 @@ pub struct Renewal<V> {
 
 /// What tells whether an entry holds newer tokens.
 #[derive(Clone, Debug, PartialEq)]
-struct Counts {
+pub struct Counts {
     login: String,
     generation: u64,
     grants: u64,
@@ -109,19 +109,24 @@ enum Then {
 }
 
 impl<V: Clone + PartialEq> Renewal<V> {
-    /// Begins with [`Told::Begin`].
-    pub fn new(caller: Caller) -> Renewal<V> {
+    /// Begins with [`Told::Begin`]. `first`: what an earlier renewal of the same call saw first ([`Renewal::first`]).
+    pub fn new(caller: Caller, first: Option<Counts>) -> Renewal<V> {
         Renewal {
             caller,
             at: At::Reading,
             own: Vec::new(),
             seen: None,
             read: None,
-            first: None,
+            first,
             taken_over: false,
             wait: WAIT.0,
             sent: None,
         }
+    }
+
+    /// What was in the entry when the call looked first.
+    pub fn first(&self) -> Option<&Counts> {
+        self.first.as_ref()
     }
 
     /// How long this caller's leases are valid.

@@ -7,6 +7,7 @@ use crate::base::url::Url;
 use crate::host::Host;
 use crate::profile::{Home, Profile, Value};
 use crate::session::guard::{self, Elsewhere, StateFolder};
+use crate::session::lease::Counts;
 use crate::storage::cache::Cache;
 use crate::storage::choice::StoreChoice;
 use crate::storage::folders::Folders;
@@ -41,8 +42,8 @@ pub struct OpenStore {
     pub refused: Option<String>,
     /// What was read of it last, and when, until that is taken.
     held: Option<(Versioned, Instant)>,
-    /// Whether this call has the lease: no other machine asks at this time, and the store has taken a write.
-    pub has_lease: bool,
+    /// What was in the entry when this call looked first, where many share the store.
+    pub first: Option<Counts>,
     /// Who is renewing the session.
     pub lease: Option<Lease>,
     /// The access tokens that machines share.
@@ -70,7 +71,7 @@ impl OpenStore {
             ended: None,
             refused: None,
             held: None,
-            has_lease: false,
+            first: None,
             lease: None,
             access: Vec::new(),
             now: 0,

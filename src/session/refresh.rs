@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::base::secret::Secret;
 use crate::host::Host;
+use crate::oauth::reply::Issued;
 use crate::profile::{Profile, Value};
 use crate::provider::Grant;
 use crate::session::acquire::{Wanted, index, put};
@@ -15,9 +16,9 @@ use crate::session::limits;
 use crate::session::open_store::{OpenStore, refresh_token, store_error};
 use crate::session::status;
 use crate::storage::index::Refusal;
-use crate::token::Token;
 use crate::token::credentials::{Credentials, Session};
 use crate::token::identity::{CurrentIdentity, TokenIdentity};
+use crate::token::{IdToken, Token};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
@@ -38,25 +39,14 @@ pub fn refresh(
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
         let Some(session) = opened.credentials.session.clone() else { return Ok(None) };
-        let mut inputs =
-            fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(&session))])?;
-        kept::insert(&mut inputs, &session);
-        inputs.bind(grant, &opened.credentials)?;
-        // Other scopes than those of the login are asked for; the same ones are left out.
-        let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
-        if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
-            && asked != Some(now)
-            && let Some(scope) = profile.fetch(host, "scope")?
-        {
-            inputs.set("scope", &scope);
-        }
+        let inputs = inputs(host, wanted, grant, &opened.credentials, secrets)?;
         // Everything that is needed after the reply: the store comes first then.
-        let before = wanted.cache.and_then(|cache| cache.find(wanted.known)).and_then(|(_, token)| token.id_token);
-        let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
+        let before = Before::of(wanted, grant, &session, &inputs);
+        let identity = before.identity.clone();
         let entry = Credentials { dpop_key: inputs.dpop_key.clone(), ..opened.credentials.clone() };
         limits::take(host, profile, grant, &opened.indexes(host, &profile.name))?;
         let hold = crate::system::signals::hold(crate::system::signals::Stake::Session);
-        let mut record = journal::begin(host, profile, opened, &entry, identity.clone())?;
+        let mut record = journal::begin(host, profile, opened, &entry, identity)?;
         let asking =
             Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead: &rules.dead, device: None };
         match ask_and_tell(host, profile, &asking, &inputs, &mut record)? {
@@ -73,13 +63,7 @@ pub fn refresh(
                 }
                 // From here on the store has the session.
                 drop(record);
-                // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
-                let stays = issued.id_token.is_none();
-                issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-                let mut token = cached(profile, grant, &issued, identity, &inputs)?;
-                if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
-                    id.verified = before.verified;
-                }
+                let token = before.token(profile, grant, &mut issued, &inputs)?;
                 put(host, wanted, grant, &token);
                 index(host, profile, opened, &issued);
                 drop(hold);
@@ -135,6 +119,70 @@ pub fn refresh(
         }
     }
     Ok(None)
+}
+
+/// What `grant` sends to renew the session of `kept`.
+///
+/// # Errors
+/// As [`fill`].
+pub fn inputs(
+    host: &mut Host,
+    wanted: &Wanted,
+    grant: &Grant,
+    kept: &Credentials,
+    secrets: &BTreeMap<String, Value>,
+) -> Result<Inputs> {
+    let profile = wanted.profile;
+    let Some(session) = &kept.session else {
+        return Err(Error::new(Kind::Other, "the session could not be renewed", "").into());
+    };
+    let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(session))])?;
+    kept::insert(&mut inputs, session);
+    inputs.bind(grant, kept)?;
+    // Other scopes than those of the login are asked for; the same ones are left out.
+    let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
+    if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
+        && asked != Some(now)
+        && let Some(scope) = profile.fetch(host, "scope")?
+    {
+        inputs.set("scope", &scope);
+    }
+    Ok(inputs)
+}
+
+/// What of the token before a refresh goes on.
+pub struct Before {
+    /// What the token is for.
+    pub identity: TokenIdentity,
+    /// The ID token, if there was one.
+    pub id_token: Option<IdToken>,
+}
+
+impl Before {
+    /// Of the token in this machine's cache, renewed by `inputs`.
+    pub fn of(wanted: &Wanted, grant: &Grant, session: &Session, inputs: &Inputs) -> Before {
+        let cached = wanted.cache.and_then(|cache| cache.find(wanted.known));
+        Before {
+            identity: inputs.known(wanted.profile, wanted.known).joined(&session.identity, &grant.name),
+            id_token: cached.and_then(|(_, token)| token.id_token),
+        }
+    }
+
+    /// The token that `issued` brought. It may have no ID token: the one of before goes on (OIDC Core §12.2).
+    ///
+    /// # Errors
+    /// As [`cached`].
+    pub fn token(self, profile: &Profile, grant: &Grant, issued: &mut Issued, inputs: &Inputs) -> Result<Token> {
+        let before = self.id_token.filter(|_| issued.id_token.is_none());
+        if let Some(before) = &before {
+            issued.id_token = Some(before.text.clone());
+        }
+        let mut token = cached(profile, grant, issued, self.identity, inputs)?;
+        if let (Some(id), Some(before)) = (&mut token.id_token, before) {
+            id.verified = before.verified;
+        }
+        Ok(token)
+    }
 }
 
 /// The refusal `error` of `session`, as the index notes it.

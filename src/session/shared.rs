@@ -1,5 +1,5 @@
-//! Renews a session that many machines share: does what [`crate::session::lease`] says, with the store, the provider
-//! and the clock of this machine.
+//! A token of a profile whose store many machines share: does what [`crate::session::lease`] says, with the store, the
+//! provider and the clock of this machine.
 
 pub mod entry;
 mod request;
@@ -55,7 +55,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Each kind of the contract.
-pub fn renew(
+pub fn obtain(
     host: &mut Host,
     wanted: &Wanted,
     opened: &mut OpenStore,
@@ -78,7 +78,7 @@ pub fn renew(
         grace: grace.unwrap_or_default(),
         spends,
     };
-    let mut renewal: Renewal<Option<Version>> = Renewal::new(caller);
+    let mut renewal: Renewal<Option<Version>> = Renewal::new(caller, opened.first.take());
     let mut told = Told::Begin;
     let mut failure: Option<anyhow::Error> = None;
     let mut trouble: Option<StoreError> = None;
@@ -205,6 +205,8 @@ pub fn renew(
                 }
             }
             Step::Done(outcome) => {
+                // A grant after a session that has ended is the same call: what came meanwhile is new to it.
+                opened.first = renewal.first().cloned();
                 if let (Outcome::Alone, Some(trouble)) = (&outcome, &trouble) {
                     let why = store_error(profile, trouble);
                     host.terminal.detail(&format!("{}: {why}; this token is not shared", profile.name));

@@ -1,5 +1,6 @@
 //! How often a provider is asked: what its file allows, counted for each profile.
 
+use crate::shared_stores::Sqlite;
 use crate::support::server::{Reply, Server};
 use crate::support::{CANARY, Sandbox, now};
 use serde_json::{Value, json};
@@ -153,4 +154,25 @@ fn the_file_says_what_is_counted_and_providers_shows_it() {
     sandbox.provider("our-zoho", "title = \"Ours\"\nlike = \"zoho\"\n");
     let shown: Value = serde_json::from_str(&sandbox.run("providers our-zoho --json").stdout).unwrap();
     assert_eq!(shown["limits"], json!([{"requests": 10, "within": 600}]));
+}
+
+/// Of a refresh as of a grant, and where other machines share the session.
+#[test]
+fn refused_refreshes_count_in_every_store() {
+    let first =
+        json!({"access_token": format!("at-{CANARY}"), "expires_in": 3600, "refresh_token": format!("rt-{CANARY}")});
+    let sqlite = Sqlite::new();
+    for is_shared in [false, true] {
+        let server = Server::script([Reply::json(200, first.clone()), refusal(), refusal()]);
+        let mut sandbox = plant("{ refusals = 2, within = \"15m\" }", &server);
+        if is_shared {
+            sqlite.keeps(&mut sandbox);
+        }
+        sandbox.run("get plant").silent();
+        for _ in 0..2 {
+            sandbox.run("get plant --fresh").fails(5);
+        }
+        sandbox.run("get plant --fresh").fails(4).says("2 were refused in 15m");
+        assert_eq!(server.count(), 3, "shared: {is_shared}");
+    }
 }

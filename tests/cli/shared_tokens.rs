@@ -9,7 +9,7 @@ use crate::support::openbao::OpenBao;
 use crate::support::purewl::{self, PureWl};
 use crate::support::server::{Reply, Server};
 use crate::support::xcover::XCover;
-use crate::support::{CANARY, Sandbox, figures, full_sweeps};
+use crate::support::{CANARY, Running, Sandbox, figures, full_sweeps, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -38,17 +38,23 @@ fn at_once(machines: &[Sandbox], count: usize, line: &str) -> BTreeSet<String> {
     running.into_iter().map(|run| run.wait().silent().line()).collect()
 }
 
-/// The same with `--fresh`: all have begun before the first reply comes.
+/// The same with `--fresh`, two on each machine: before the reply comes, each machine has seen that another asks, for one
+/// that looks later cannot know when it came.
 #[track_caller]
 fn fresh_at_once(server: &Server, machines: &[Sandbox], profile: &str) -> BTreeSet<String> {
-    let gate = server.hold();
-    let mut running: Vec<_> = (0..8)
-        .map(|number| &machines[number % machines.len()])
-        .map(|machine| (machine, machine.tok(["get", profile, "--fresh", "--timeout", "280s"]).spawn()))
-        .collect();
-    running.iter_mut().for_each(|(machine, run)| run.until_open_below(&machine.state_dir()));
+    let (gate, heard) = (server.hold(), server.count());
+    let call = |machine: &Sandbox| machine.tok(["get", profile, "--fresh", "-v", "--timeout", "280s"]).spawn();
+    let mut running: Vec<_> = machines.iter().map(call).collect();
+    server.until(heard + 1);
+    let is_waiting = |run: &&Running| run.has_said("; waiting");
+    until("all others wait", || running.iter().filter(is_waiting).count() == machines.len() - 1);
+    for machine in machines {
+        let mut another = call(machine);
+        another.until_open_below(&machine.state_dir());
+        running.push(another);
+    }
     gate.open();
-    running.into_iter().map(|(_, run)| run.wait().silent().line()).collect()
+    running.into_iter().map(|run| run.wait().ok().line()).collect()
 }
 
 fn asked_once_by(count: usize, machine: impl Fn(&XCover) -> Sandbox) {

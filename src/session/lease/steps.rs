@@ -39,9 +39,9 @@ pub enum Step<V> {
     },
     /// Wait: [`Told::Slept`].
     Sleep(Duration),
-    /// Send the session's refresh token, or run the grant, unless that begins after `not_after` ([`Told::NotSent`]); wait for the reply for
-    /// `reply`, and meanwhile write `held` again over `over` each third of the lease, each time with another
-    /// [`SharedEntry::write`], until the lease is another's.
+    /// Send the session's refresh token, or run the grant, unless that begins after `not_after` ([`Told::NotSent`]); wait
+    /// for the reply for `reply`, and meanwhile write `held` again over `over` each third of the lease, each time with
+    /// another [`SharedEntry::write`], until the lease is another's.
     Send {
         /// The entry that holds the session and this call's lease.
         held: Box<SharedEntry>,

@@ -11,13 +11,11 @@ use crate::provider::Grant;
 use crate::session::acquire::Wanted;
 use crate::session::exchange::{Asking, Outcome as Exchanged, ask_and_tell};
 use crate::session::grant::{self, Brought};
-use crate::session::inputs::{For, fill};
-use crate::session::issued::cached;
 use crate::session::kept;
 use crate::session::lease::{AGAIN, Told};
 use crate::session::limits;
-use crate::session::open_store::{OpenStore, refresh_token};
-use crate::session::refresh::{asks_for_more, same_person};
+use crate::session::open_store::OpenStore;
+use crate::session::refresh::{Before, asks_for_more, inputs, same_person};
 use crate::storage::index::Index;
 use crate::storage::secrets::shared::{Over, Put, SharedStore, Version};
 use crate::system::http::{Events, Head};
@@ -158,9 +156,7 @@ pub(super) fn send(host: &mut Host, wanted: &Wanted, opened: &mut OpenStore, mea
         By::Refresh(grant) => refresh(host, wanted, grant, means.secrets, sending),
         By::Grant(grant) => {
             (opened.credentials, opened.refused) = (held.credentials.clone(), held.refused.clone());
-            opened.has_lease = true;
             let brought = grant::request(host, wanted, grant, opened, means.secrets);
-            opened.has_lease = false;
             brought.map(|brought| of_grant(wanted, held, brought))
         }
     };
@@ -198,23 +194,13 @@ fn refresh(
         return Err(Error::new(Kind::Other, "the session could not be renewed", "").into());
     };
     // Counted on this machine alone: nothing in a store of many is anybody's to count in.
-    limits::take(host, profile, grant, &[Index::of(host.folders().ok(), &profile.name)])?;
-    let extra = [("refresh_token", refresh_token(&session))];
-    let mut inputs = fill(host, profile, For::Grant(grant), secrets, &extra)?;
-    kept::insert(&mut inputs, &session);
-    inputs.bind(grant, &held.credentials)?;
-    let asked = session.identity.asked.as_ref().map(|asked| asked.get("scope"));
-    if let (Some(now), Some(asked)) = (wanted.known.lists.get("scope"), asked)
-        && asked != Some(now)
-        && let Some(scope) = profile.fetch(host, "scope")?
-    {
-        inputs.set("scope", &scope);
-    }
-    let own = wanted.cache.and_then(|cache| cache.find(wanted.known)).map(|(_, token)| token);
+    let index = [Index::of(host.folders().ok(), &profile.name)];
+    let inputs = inputs(host, wanted, grant, &held.credentials, secrets)?;
+    limits::take(host, profile, grant, &index)?;
+    let mut before = Before::of(wanted, grant, &session, &inputs);
     let of_others = || held.access.iter().filter_map(|shared| Token::parse(shared.token.expose().as_bytes()));
-    let before = own.into_iter().chain(of_others()).find_map(|token| token.id_token);
+    before.id_token = before.id_token.or_else(|| of_others().find_map(|token| token.id_token));
     let dead = profile.provider.refresh.as_ref().map(|rules| rules.dead.as_slice()).unwrap_or_default();
-    let identity = inputs.known(profile, wanted.known).joined(&session.identity, &grant.name);
     let asking = Asking { name: &grant.name, call: &grant.call, rules: &grant.response, dead, device: None };
     let hold = hold(Stake::Session);
     let outcome = ask_and_tell(host, profile, &asking, &inputs, &mut watch);
@@ -223,13 +209,7 @@ fn refresh(
             same_person(profile, session.subject.as_deref(), issued.id_token.as_ref())?;
             let new = issued.refresh_token.clone().unwrap_or_else(|| session.refresh_token.clone());
             let values = kept::values(&profile.provider, &issued, &inputs);
-            // A refresh may bring no ID token: the one of before goes on (OIDC Core §12.2).
-            let stays = issued.id_token.is_none();
-            issued.id_token = issued.id_token.or_else(|| before.as_ref().map(|id| id.text.clone()));
-            let mut token = cached(profile, grant, &issued, identity, &inputs)?;
-            if let (true, Some(id), Some(before)) = (stays, &mut token.id_token, &before) {
-                id.verified = before.verified;
-            }
+            let token = before.token(profile, grant, &mut issued, &inputs)?;
             let mut entry = held.clone();
             entry.credentials.session = Some(Session { refresh_token: new, values, ..session });
             entry.credentials.dpop_key = inputs.dpop_key.clone();
@@ -246,7 +226,12 @@ fn refresh(
             }
             None => Came::Not(Told::Dead(error.to_string()), error.into()),
         },
-        Ok(Exchanged::Failed(error, _)) => Came::Not(watch.told(error.kind), error.into()),
+        Ok(Exchanged::Failed(error, _)) => {
+            if error.kind == Kind::Refused {
+                limits::count_refusal(host, profile, &index);
+            }
+            Came::Not(watch.told(error.kind), error.into())
+        }
         Err(error) => Came::Not(watch.told(crate::base::error::kind(&error)), error),
     })
 }

@@ -63,8 +63,9 @@ impl Network {
             let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, reply)) {
                 Ok(reply) if !is_for_now(&reply) => return Ok(reply),
                 Ok(reply) => {
-                    said = Some(why(&reply));
-                    (why(&reply), reply.header("retry-after").and_then(|value| value.trim().parse().ok()))
+                    let why = why(&reply);
+                    said = Some(why.clone());
+                    (why, reply.header("retry-after").and_then(|value| value.trim().parse().ok()))
                 }
                 Err(Unanswered { why, is_reply: true, .. }) => {
                     return Err(StoreError { trouble: StoreErrorKind::Corrupt, why });

@@ -286,4 +286,9 @@ impl Drain {
     pub fn last_words(self) -> Vec<u8> {
         self.bytes(Instant::now() + LAST_WORDS)
     }
+
+    /// Whether `text` has come by now.
+    pub fn has(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&lock(&self.bytes)).contains(text)
+    }
 }

@@ -485,6 +485,11 @@ impl Running {
         });
     }
 
+    /// Whether it has said `text` on stderr by now.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.stderr.as_ref().is_some_and(|stderr| stderr.has(text))
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub fn wait(mut self) -> Output {

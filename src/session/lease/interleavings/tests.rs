@@ -81,8 +81,12 @@ impl State {
         };
         let caller =
             Caller { host: String::new(), pid: 0, deadline: Duration::from_secs(1000), grace: Duration::ZERO, spends };
-        let worker =
-            Worker { renewal: Renewal::new(caller), stands: Stands::Asks(Step::Read), hand: None, is_later: false };
+        let worker = Worker {
+            renewal: Renewal::new(caller, None),
+            stands: Stands::Asks(Step::Read),
+            hand: None,
+            is_later: false,
+        };
         State {
             workers: vec![worker; workers],
             entry: SharedEntry {

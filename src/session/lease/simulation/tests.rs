@@ -262,7 +262,7 @@ impl Simulation {
         let caller = Caller { host: "h".into(), pid: 1, deadline, grace: Duration::from_secs_f64(grace), spends: true };
         let dies = self.chance.happens(self.world.crash);
         let dies = dies.then(|| (1 + (self.chance.bits() % 8) as usize, (self.chance.bits() % 3) as usize));
-        let renewal = Renewal::new(caller);
+        let renewal = Renewal::new(caller, None);
         self.workers.push(Worker { renewal, alive: true, rate, dies, requests: 0, waits: 0 });
         self.step(self.workers.len() - 1, Told::Begin);
     }
