@@ -54,6 +54,22 @@ grant = "refrsh"
     sandbox.run("get bad").fails(3).says("providers/bad.toml:").hints_at("list all 11 mistakes: tok providers --check");
 }
 
+/// Words of the standards and of other tools lead to ours.
+#[test]
+fn what_others_call_it_is_known() {
+    let sandbox = Sandbox::new();
+    for (was, said) in [
+        ("auth = \"client_secret_post\"", "unknown choice `client_secret_post`; did you mean `post`?"),
+        ("auth = \"header\"", "unknown choice `header`; did you mean `basic`?"),
+        ("[response]\naccess_token = [\"$.data.token\"]", "did you mean `/data/token`? (RFC 6901)"),
+        ("[response]\naccess_token = [\"data.token\"]", "did you mean `/data/token`? (RFC 6901)"),
+    ] {
+        let text = format!("title = \"x\"\n[grants.a]\nurl = \"https://example.com/token\"\n{was}\n");
+        let file = sandbox.file_arg("other.toml", text);
+        sandbox.tok(["providers", "--check", &file]).run().fails(3).says(said);
+    }
+}
+
 #[test]
 fn every_mistake_in_the_syntax_is_listed_too() {
     let sandbox = Sandbox::new();

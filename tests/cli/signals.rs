@@ -3,6 +3,8 @@
 //!
 //! Ten rounds of each, or two hundred with `./test --full`.
 
+use crate::shared_stores::Sqlite;
+use crate::skip::needs;
 use crate::support::apiax::{self, Apiax};
 use crate::support::keyring::Keyring;
 use crate::support::purewl::PureWl;
@@ -371,6 +373,22 @@ fn a_signal_while_a_command_runs_is_the_end_of_both() {
         gone(&pids);
     }
     assert_eq!(command.server.connections(), 0);
+}
+
+/// The lease that it has by then runs out by itself.
+#[test]
+fn a_signal_while_a_command_runs_with_a_lease_is_the_end_of_both() {
+    needs!("python3");
+    for signal in SIGNALS {
+        let (sqlite, mut command) = (Sqlite::new(), Command::new(TWO));
+        sqlite.keeps(&mut command.sandbox);
+        let run = Run::start(command.get().args(["--timeout", "280s"]));
+        let pids = command.pids();
+        run.signal(signal);
+        run.ends_by(signal);
+        gone(&pids);
+        assert_eq!(command.server.connections(), 0);
+    }
 }
 
 #[test]
