@@ -493,9 +493,13 @@ fn the_cronjob_of_kubernetes_shares_one_session() {
     assert!(out.status.code() == Some(125) && said.contains("the pod's service account"), "{said}");
 }
 
-/// The config of a vault that writes down what it is asked.
-fn audit(log: &Path) -> String {
-    format!("audit \"file\" \"log\" {{\n options = {{ file_path = {log:?} }}\n}}\n")
+/// A vault that writes down in `log` what it is asked, with what the hosts of cron need.
+fn watched(log: &Path) -> Result<World, String> {
+    let config = format!("audit \"file\" \"log\" {{\n options = {{ file_path = {log:?} }}\n}}\n");
+    let world = World::with_config(&config)?;
+    world.administer("cron.sh", &["once"]);
+    world.administer("cron.sh", &["host", "fleet"]);
+    Ok(world)
 }
 
 /// What a vault was asked, as its own log has it: the time in seconds, and what for.
@@ -524,12 +528,10 @@ fn asked(log: &Path, skip: usize) -> Vec<(String, String)> {
 fn many_processes_ask_little_of_a_vault() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    let world = match World::with_config(&audit(&log)) {
+    let world = match watched(&log) {
         Ok(world) => world,
         Err(why) => skip!("{why}"),
     };
-    world.administer("cron.sh", &["once"]);
-    world.administer("cron.sh", &["host", "fleet"]);
     let counts: &[usize] = if full_sweeps() { &[50, 200, 500] } else { &[16] };
     for (round, count) in counts.iter().enumerate() {
         drop(world.person());
@@ -596,12 +598,10 @@ fn many_processes_ask_little_of_a_vault() {
 fn the_reply_of_the_provider_is_written_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    let world = match World::with_config(&audit(&log)) {
+    let world = match watched(&log) {
         Ok(world) => world,
         Err(why) => skip!("{why}"),
     };
-    world.administer("cron.sh", &["once"]);
-    world.administer("cron.sh", &["host", "fleet"]);
     drop(world.person());
     let machine = world.host();
     let day = 24.0 * 3600.0;

@@ -100,6 +100,14 @@ impl World {
         self.machines[machine].tok(["get", "apiax"]).args(more.split_whitespace()).spawn()
     }
 
+    /// A call of `machine` whose request the provider has, and answers once the gate is open.
+    fn held(&self, machine: usize, more: &str) -> (Gate, Running) {
+        let (gate, heard) = (self.apiax.server.hold(), self.apiax.server.count());
+        let holder = self.get(machine, more);
+        self.apiax.server.until(heard + 1);
+        (gate, holder)
+    }
+
     /// 20 s and more go by on the vault's clock: a lease that is there by now is over.
     fn lease_runs_out(&self) {
         self.relay.later(self.vault.entry("apiax").1, 21);
@@ -335,10 +343,7 @@ fn all_have(world: &World, number: usize) {
 fn a_new_session_is_kept_though_the_store_is_away_until_after_the_calls_deadline() {
     let world = World::new(openbao!(), 2);
     world.log_in();
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "--timeout 2s");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "--timeout 2s");
     world.relay.cut();
     gate.open();
     // Several attempts: the first of them ends when the call should have.
@@ -352,10 +357,7 @@ fn a_new_session_is_kept_though_the_store_is_away_until_after_the_calls_deadline
 fn a_renewal_of_the_lease_that_hangs_does_not_keep_the_new_session_from_the_store() {
     let world = World::new(openbao!(), 2);
     world.log_in();
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "");
     let renewal = world.relay.before(Act::Renew);
     renewal.reached();
     // Its reply never comes; that of the provider does.
@@ -370,10 +372,7 @@ fn a_renewal_of_the_lease_that_hangs_does_not_keep_the_new_session_from_the_stor
 fn a_lease_whose_renewal_fails_once_is_renewed_again() {
     let world = World::new(openbao!(), 2);
     world.log_in();
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "");
     let mut faults = [Fault::Say(Reply::reset()), Fault::LoseReply].into_iter();
     world.relay.rule(move |act| match act {
         Act::Renew => faults.next().unwrap_or(Fault::None),
@@ -425,10 +424,7 @@ macro_rules! sealed {
 fn a_vault_sealed_in_the_middle_of_a_refresh_keeps_the_new_session_once_it_is_open() {
     let world = World::new(sealed!(), 2);
     world.log_in();
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "--timeout 2s");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "--timeout 2s");
     world.vault.does("PUT", "sys/seal", Value::Null);
     gate.open();
     until("the sealed vault was asked", || world.relay.count(Act::Keep) > 3);
@@ -447,10 +443,7 @@ fn a_store_that_never_comes_back_gives_the_token_and_says_that_the_session_is_no
     }
     let world = World::new(openbao!(), 2);
     world.log_in();
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "-q");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "-q");
     world.relay.cut();
     gate.open();
     let output = holder.wait();
@@ -483,10 +476,7 @@ fn a_vaults_token_that_is_revoked_in_the_middle_is_got_anew() {
     let tokens = [world.vault.token_for(policy), world.vault.token_for(policy)];
     agent(&world, &tokens[0]);
     for (number, machine) in [1, 2].into_iter().enumerate() {
-        let gate = world.apiax.server.hold();
-        let heard = world.apiax.server.count();
-        let holder = world.get(machine, "--fresh");
-        world.apiax.server.until(heard + 1);
+        let (gate, holder) = world.held(machine, "--fresh");
         if machine == 1 {
             world.vault.does("POST", "sys/leases/revoke-prefix/auth/approle/login", serde_json::json!({"sync": true}));
         } else {
@@ -509,10 +499,7 @@ fn a_token_that_may_write_no_more_in_the_middle_is_told_and_another_machine_is_t
     let rights = |name: &str| format!(r#"path "secret/data/ci/tok/*" {{ capabilities = [{name}] }}"#);
     let token = world.vault.token_for(&rights(r#""read", "update""#));
     world.machines[0].set("VAULT_TOKEN", &token);
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "");
     world.vault.does("PUT", "sys/policies/acl/test", serde_json::json!({"policy": rights(r#""read""#)}));
     gate.open();
     holder.wait().prints(&format!("{}\n", at(2))).says("the new refresh token could not be stored");
@@ -565,10 +552,7 @@ fn a_standby_that_answers_of_the_past_costs_no_session() {
     world.log_in();
     // What a standby knows that has seen nothing since.
     let past = world.vault.read_reply("apiax");
-    let gate = world.apiax.server.hold();
-    let heard = world.apiax.server.count();
-    let holder = world.get(0, "");
-    world.apiax.server.until(heard + 1);
+    let (gate, holder) = world.held(0, "");
     // The other machine's standby has not heard of the lease: it asks for one of its own, in vain, and again.
     world.relay.say(Act::Read, 20, &Reply::json(200, past));
     let waiting = world.get(1, "--timeout 200s");
