@@ -20,6 +20,7 @@
 //! | before it writes that the session has ended | finds out itself when the lease is over: 4 | twice |
 
 use crate::crash::fill;
+use crate::shared_stores::vault;
 use crate::support::apiax::{self, Apiax, Rotation};
 use crate::support::openbao::OpenBao;
 use crate::support::relay::{Act, Fault, Relay, Stop, Wire};
@@ -35,16 +36,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// The vault, or the end of the test as skipped.
-macro_rules! openbao {
-    () => {
-        match $crate::support::openbao::OpenBao::start() {
-            Ok(vault) => vault,
-            Err(why) => $crate::skip::skip!("{why}"),
-        }
-    };
-}
 
 fn at(number: usize) -> String {
     format!("at-{CANARY}-{number}")
@@ -196,7 +187,7 @@ fn has_ended(output: Output) {
 
 #[test]
 fn the_holder_killed_at_each_step_leaves_what_the_protocol_says() {
-    let world = World::new(openbao!(), 3);
+    let world = World::new(vault!(), 3);
     let relay = |act, at: fn(&Relay, Act) -> Stop| move |world: &World| Point::Stop(at(&world.relay, act));
     let dead = |world: &World| {
         world.apiax.state(|state| state.alive.clear());
@@ -270,7 +261,7 @@ fn the_holder_killed_at_each_step_leaves_what_the_protocol_says() {
 
 #[test]
 fn the_holder_killed_at_any_instant_loses_the_session_in_the_one_window_alone() {
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     world.log_in();
     let started = Instant::now();
     world.get(0, "").wait().silent().line();
@@ -341,7 +332,7 @@ fn all_have(world: &World, number: usize) {
 
 #[test]
 fn a_new_session_is_kept_though_the_store_is_away_until_after_the_calls_deadline() {
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     world.log_in();
     let (gate, holder) = world.held(0, "--timeout 2s");
     world.relay.cut();
@@ -355,7 +346,7 @@ fn a_new_session_is_kept_though_the_store_is_away_until_after_the_calls_deadline
 
 #[test]
 fn a_renewal_of_the_lease_that_hangs_does_not_keep_the_new_session_from_the_store() {
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     world.log_in();
     let (gate, holder) = world.held(0, "");
     let renewal = world.relay.before(Act::Renew);
@@ -370,7 +361,7 @@ fn a_renewal_of_the_lease_that_hangs_does_not_keep_the_new_session_from_the_stor
 
 #[test]
 fn a_lease_whose_renewal_fails_once_is_renewed_again() {
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     world.log_in();
     let (gate, holder) = world.held(0, "");
     let mut faults = [Fault::Say(Reply::reset()), Fault::LoseReply].into_iter();
@@ -388,7 +379,7 @@ fn a_lease_whose_renewal_fails_once_is_renewed_again() {
 
 #[test]
 fn a_store_that_comes_back_before_the_deadline_is_no_trouble() {
-    let world = World::new(openbao!(), 1);
+    let world = World::new(vault!(), 1);
     let busy = Reply::json(429, serde_json::json!({"errors": ["request path \"secret\": rate limit quota exceeded"]}));
     let odd: [(&str, Reply); 5] = [
         ("reset", Reply::reset()),
@@ -441,7 +432,7 @@ fn a_store_that_never_comes_back_gives_the_token_and_says_that_the_session_is_no
     if !full_sweeps() {
         return;
     }
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     world.log_in();
     let (gate, holder) = world.held(0, "-q");
     world.relay.cut();
@@ -455,7 +446,7 @@ fn a_store_that_never_comes_back_gives_the_token_and_says_that_the_session_is_no
 
 #[test]
 fn a_vaults_token_that_is_revoked_in_the_middle_is_got_anew() {
-    let mut world = World::new(openbao!(), 3);
+    let mut world = World::new(vault!(), 3);
     world.log_in();
     let policy = r#"path "secret/data/ci/tok/*" { capabilities = ["create", "read", "update"] }"#;
     world.vault.does("PUT", "sys/policies/acl/tok", serde_json::json!({"policy": policy}));
@@ -494,7 +485,7 @@ fn a_token_that_may_write_no_more_in_the_middle_is_told_and_another_machine_is_t
     if !full_sweeps() {
         return;
     }
-    let mut world = World::new(openbao!(), 2);
+    let mut world = World::new(vault!(), 2);
     world.log_in();
     let rights = |name: &str| format!(r#"path "secret/data/ci/tok/*" {{ capabilities = [{name}] }}"#);
     let token = world.vault.token_for(&rights(r#""read", "update""#));
@@ -527,7 +518,7 @@ fn an_entry_of_40_mib_is_the_stores_trouble_and_stays() {
 
 #[test]
 fn a_standby_without_a_leader_is_not_followed_to_where_it_sends() {
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     let elsewhere = Server::always(Reply::json(200, serde_json::json!({"data": {"version": 99}})));
     let place = format!("{}/v1/secret/data/ci/tok/apiax", elsewhere.url());
     for status in [307, 308] {
@@ -548,7 +539,7 @@ fn a_standby_without_a_leader_is_not_followed_to_where_it_sends() {
 
 #[test]
 fn a_standby_that_answers_of_the_past_costs_no_session() {
-    let world = World::new(openbao!(), 2);
+    let world = World::new(vault!(), 2);
     world.log_in();
     // What a standby knows that has seen nothing since.
     let past = world.vault.read_reply("apiax");

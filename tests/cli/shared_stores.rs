@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The vault, or the end of the test as skipped.
-macro_rules! openbao {
+macro_rules! vault {
     () => {
         match $crate::support::openbao::OpenBao::start() {
             Ok(vault) => vault,
@@ -23,6 +23,7 @@ macro_rules! openbao {
         }
     };
 }
+pub(crate) use vault;
 
 /// A machine that keeps its sessions in `vault`.
 fn machine(apiax: &Apiax, vault: &OpenBao) -> Sandbox {
@@ -63,7 +64,7 @@ pub fn refused(apiax: &Apiax, run: impl FnOnce() -> Output) -> Output {
 
 #[test]
 fn a_session_in_a_vault_serves_every_machine_that_may_read_it() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 3);
     // The token of the login is every machine's.
     machines[1].run("get apiax").silent().prints(&format!("{}\n", at(1)));
@@ -111,13 +112,13 @@ pub fn renewed_once_by(count: usize, begin: impl FnOnce(&Apiax) -> Vec<Sandbox>)
 
 #[test]
 fn many_processes_on_four_machines_make_one_refresh_through_a_vault() {
-    let vault = openbao!();
+    let vault = vault!();
     renewed_once_by(if full_sweeps() { 200 } else { 24 }, |apiax| machines(apiax, &vault, 4));
 }
 
 #[test]
 fn a_login_writes_the_store_into_the_config() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let mut machine = machine(&apiax, &vault);
     machine.unset("TOK_STORE");
     let password = machine.file_arg("password", apiax::password());
@@ -130,7 +131,7 @@ fn a_login_writes_the_store_into_the_config() {
 
 #[test]
 fn a_vault_is_found_by_the_config_and_each_of_its_logins() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let policy = r#"path "secret/data/ci/tok/*" { capabilities = ["create", "read", "update"] }"#;
     vault.does("PUT", "sys/policies/acl/tok", json!({"policy": policy}));
     // An application, by its role and a secret in a file.
@@ -230,7 +231,7 @@ fn signed(key: &rcgen::KeyPair, claims: &Value) -> String {
 
 #[test]
 fn a_vault_in_a_namespace_is_asked_there() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     vault.does("POST", "sys/namespaces/team", json!({}));
     vault.does("POST", "team/sys/mounts/secret", json!({"type": "kv", "options": {"version": "2"}}));
     let mut sandbox = machine(&apiax, &vault);
@@ -243,7 +244,7 @@ fn a_vault_in_a_namespace_is_asked_there() {
 
 #[test]
 fn a_logout_ends_the_session_of_every_machine_and_leaves_no_version() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 2);
     machines[0].run("get apiax --fresh").silent().line();
     machines[1].run("logout apiax").ok();
@@ -263,7 +264,7 @@ fn a_logout_ends_the_session_of_every_machine_and_leaves_no_version() {
 
 #[test]
 fn a_mount_that_cannot_compare_is_refused_by_asking_it() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     vault.does("POST", "sys/mounts/kv1", json!({"type": "kv", "options": {"version": "1"}}));
     let mut sandbox = machine(&apiax, &vault);
     let password = sandbox.file_arg("password", apiax::password());
@@ -278,7 +279,7 @@ fn a_mount_that_cannot_compare_is_refused_by_asking_it() {
 
 #[test]
 fn what_a_policy_does_not_allow_is_found_out_before_anything_is_sent() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let all = machines(&apiax, &vault, 2);
     let reads = vault.token_for(r#"path "secret/data/ci/tok/*" { capabilities = ["read"] }"#);
     let mut other = machine(&apiax, &vault);
@@ -303,7 +304,7 @@ fn what_a_policy_does_not_allow_is_found_out_before_anything_is_sent() {
 
 #[test]
 fn a_vault_that_is_sealed_or_away_is_the_stores_trouble() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 2);
     vault.does("PUT", "sys/seal", Value::Null);
     until("it says that it is sealed", || {
@@ -318,7 +319,7 @@ fn a_vault_that_is_sealed_or_away_is_the_stores_trouble() {
 
 #[test]
 fn an_entry_that_is_not_toks_is_left_alone_and_one_of_a_newer_tok_keeps_its_fields() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 2);
     let (good, _) = vault.entry("apiax");
     let foreign = [
@@ -407,7 +408,7 @@ fn behind(apiax: &Apiax, place: &Server) -> Sandbox {
 
 #[test]
 fn a_session_that_has_ended_says_where_and_when() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 3);
     machines[1].run("get apiax").silent().line();
     apiax.state(|state| state.alive.clear());
@@ -428,7 +429,7 @@ fn a_session_that_has_ended_says_where_and_when() {
 
 #[test]
 fn the_steps_are_told_with_v_and_who_holds_the_lease() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 3);
     let gate = apiax.server.hold();
     let holder = machines[0].tok(["get", "apiax", "--fresh", "-v"]).spawn();
@@ -446,7 +447,7 @@ fn the_steps_are_told_with_v_and_who_holds_the_lease() {
 
 #[test]
 fn access_tokens_are_shared_unless_the_session_alone_is_to_be() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let mut all: Vec<Sandbox> = (0..2).map(|_| machine(&apiax, &vault)).collect();
     all.iter_mut().for_each(|machine| machine.config("[vault]\nshare = \"session\"\n"));
     apiax::login(&all[0]);
@@ -460,7 +461,7 @@ fn access_tokens_are_shared_unless_the_session_alone_is_to_be() {
 
 #[test]
 fn the_doctor_tries_a_shared_store() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 2);
     let findings = machines[0].tok(["doctor", "--json"]).run().stdout;
     assert!(!findings.contains("the vault:secret/ci/tok store"), "{findings}");
@@ -478,7 +479,7 @@ fn the_doctor_tries_a_shared_store() {
 
 #[test]
 fn the_doctor_says_what_keeps_a_vault_from_being_a_store() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 1);
     vault.does("POST", "sys/mounts/kv1", json!({"type": "kv", "options": {"version": "1"}}));
     let found = |name: &str, value: &str, text: &str| {
@@ -496,7 +497,7 @@ fn the_doctor_says_what_keeps_a_vault_from_being_a_store() {
 
 #[test]
 fn a_session_is_moved_to_a_vault_and_back_without_a_new_login() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let mut all: Vec<Sandbox> = (0..2).map(|_| machine(&apiax, &vault)).collect();
     all[0].set("TOK_STORE", "file");
     apiax::login(&all[0]);
@@ -717,7 +718,7 @@ fn what_a_program_answers_that_is_not_toks_is_left_alone() {
 
 #[test]
 fn a_store_that_is_slow_to_answer_is_named_on_a_terminal() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines = machines(&apiax, &vault, 2);
     vault.signal(rustix::process::Signal::STOP);
     let mut terminal = machines[1].tok(["get", "apiax", "--fresh"]).on_terminal();

@@ -1,7 +1,7 @@
 //! Tokens of non-interactive grants in a store that many machines share: one of them asks, and nothing was logged in. A
 //! machine is a home of its own here, with the client's id and secret in its environment.
 
-use crate::shared_stores::Sqlite;
+use crate::shared_stores::{Sqlite, vault};
 use crate::skip::needs;
 use crate::support::api::{self, Api, PROFILE};
 use crate::support::apiax::{self, Apiax};
@@ -12,16 +12,6 @@ use crate::support::xcover::XCover;
 use crate::support::{CANARY, Running, Sandbox, figures, full_sweeps, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-
-/// The vault, or the end of the test as skipped.
-macro_rules! openbao {
-    () => {
-        match $crate::support::openbao::OpenBao::start() {
-            Ok(vault) => vault,
-            Err(why) => $crate::skip::skip!("{why}"),
-        }
-    };
-}
 
 fn machine(xcover: &XCover, vault: &OpenBao) -> Sandbox {
     let mut sandbox = xcover.sandbox_with_client();
@@ -81,7 +71,7 @@ fn asked_once_by(count: usize, machine: impl Fn(&XCover) -> Sandbox) {
 
 #[test]
 fn many_processes_on_four_machines_make_one_token_request_through_a_vault() {
-    let vault = openbao!();
+    let vault = vault!();
     asked_once_by(if full_sweeps() { 200 } else { 24 }, |xcover| machine(xcover, &vault));
     let (entry, _) = vault.entry("xcover");
     assert_eq!((entry.get("lease"), entry.get("refresh_token")), (None, None), "{entry}");
@@ -101,7 +91,7 @@ fn many_processes_on_four_machines_make_one_token_request_through_a_program() {
 #[test]
 fn curl_uses_a_token_that_another_machine_got() {
     needs!("curl");
-    let (vault, xcover) = (openbao!(), XCover::start());
+    let (vault, xcover) = (vault!(), XCover::start());
     let token = machine(&xcover, &vault).run("get xcover").silent().line();
     let server = Server::new(move |request| match request.header("authorization") {
         Some(header) if header == format!("Bearer {token}") => Reply::text(200, "as expected"),
@@ -115,7 +105,7 @@ fn curl_uses_a_token_that_another_machine_got() {
 
 #[test]
 fn a_session_that_a_grant_begins_is_begun_once_for_all_machines() {
-    let (vault, purewl) = (openbao!(), PureWl::start());
+    let (vault, purewl) = (vault!(), PureWl::start());
     let machines: Vec<Sandbox> = (0..4)
         .map(|_| {
             let mut sandbox = purewl.sandbox();
@@ -142,7 +132,7 @@ fn a_session_that_a_grant_begins_is_begun_once_for_all_machines() {
 
 #[test]
 fn a_machine_that_cannot_share_its_token_gets_one_all_the_same() {
-    let (vault, xcover) = (openbao!(), XCover::start());
+    let (vault, xcover) = (vault!(), XCover::start());
     let mut narrow = machine(&xcover, &vault);
     let reads = vault.token_for(r#"path "secret/data/ci/tok/*" { capabilities = ["read", "update"] }"#);
     narrow.set("VAULT_TOKEN", &reads);
@@ -173,7 +163,7 @@ fn a_machine_that_cannot_share_its_token_gets_one_all_the_same() {
 
 #[test]
 fn a_token_that_is_not_to_wait_is_not_shared() {
-    let (vault, xcover) = (openbao!(), XCover::start());
+    let (vault, xcover) = (vault!(), XCover::start());
     let machines: Vec<Sandbox> = (0..2).map(|_| machine(&xcover, &vault)).collect();
     for machine in &machines {
         machine.run("get xcover --no-store").silent().line();
@@ -198,7 +188,7 @@ fn a_token_that_is_not_to_wait_is_not_shared() {
 
 #[test]
 fn a_provider_that_refuses_or_a_machine_that_dies_holds_nobody_up() {
-    let (vault, xcover) = (openbao!(), XCover::start());
+    let (vault, xcover) = (vault!(), XCover::start());
     let good = machine(&xcover, &vault);
     let mut bad = machine(&xcover, &vault);
     bad.set("TOK_XCOVER_CLIENT_SECRET", format!("wrong-{CANARY}"));
@@ -225,7 +215,7 @@ fn a_provider_that_refuses_or_a_machine_that_dies_holds_nobody_up() {
 
 #[test]
 fn a_stored_password_that_is_refused_is_sent_by_no_other_machine() {
-    let (vault, apiax) = (openbao!(), Apiax::start());
+    let (vault, apiax) = (vault!(), Apiax::start());
     let machines: Vec<Sandbox> = (0..3)
         .map(|_| {
             let mut sandbox = apiax.sandbox();
@@ -262,7 +252,7 @@ fn clients(vault: &OpenBao, api: &Api) -> Value {
 
 #[test]
 fn a_client_that_was_registered_moves_with_its_session() {
-    let (vault, api) = (openbao!(), Api::start());
+    let (vault, api) = (vault!(), Api::start());
     // One with a secret, which the server has made up.
     api.state(|s| s.registration = json!({
         "client_secret": format!("cs-{CANARY}"), "token_endpoint_auth_method": "client_secret_basic", "client_secret_expires_at": 0,
@@ -300,7 +290,7 @@ fn a_client_that_was_registered_moves_with_its_session() {
 
 #[test]
 fn a_client_that_another_profile_uses_stays_there_for_it() {
-    let (vault, api) = (openbao!(), Api::start());
+    let (vault, api) = (vault!(), Api::start());
     let (mut sandbox, browser) = api.sandbox();
     vault.keeps(&mut sandbox);
     sandbox.unset("TOK_STORE");
