@@ -38,8 +38,8 @@ pub fn refresh(
     };
     // Twice at most: a token that another machine or program put there meanwhile is tried once.
     for _ in 0..2 {
-        let Some(session) = opened.credentials.session.clone() else { return Ok(None) };
-        let inputs = inputs(host, wanted, grant, &opened.credentials, secrets)?;
+        let begun = inputs(host, wanted, grant, &opened.credentials, secrets)?;
+        let Some((session, inputs)) = begun else { return Ok(None) };
         // Everything that is needed after the reply: the store comes first then.
         let before = Before::of(wanted, grant, &session, &inputs);
         let identity = before.identity.clone();
@@ -121,7 +121,7 @@ pub fn refresh(
     Ok(None)
 }
 
-/// What `grant` sends to renew the session of `kept`.
+/// The session of `kept`, if there is one, and what `grant` sends to renew it.
 ///
 /// # Errors
 /// As [`fill`].
@@ -131,11 +131,9 @@ pub fn inputs(
     grant: &Grant,
     kept: &Credentials,
     secrets: &BTreeMap<String, Value>,
-) -> Result<Inputs> {
+) -> Result<Option<(Session, Inputs)>> {
     let profile = wanted.profile;
-    let Some(session) = &kept.session else {
-        return Err(Error::new(Kind::Other, "the session could not be renewed", "").into());
-    };
+    let Some(session) = &kept.session else { return Ok(None) };
     let mut inputs = fill(host, profile, For::Grant(grant), secrets, &[("refresh_token", refresh_token(session))])?;
     kept::insert(&mut inputs, session);
     inputs.bind(grant, kept)?;
@@ -147,7 +145,7 @@ pub fn inputs(
     {
         inputs.set("scope", &scope);
     }
-    Ok(inputs)
+    Ok(Some((session.clone(), inputs)))
 }
 
 /// What of the token before a refresh goes on.

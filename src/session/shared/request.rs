@@ -190,12 +190,11 @@ fn refresh(
     let profile = wanted.profile;
     let clock = host.clock.clone();
     let mut watch = Watch { clock, times, is_late: false, is_sent: false, status: None };
-    let Some(session) = held.credentials.session.clone() else {
-        return Err(Error::new(Kind::Other, "the session could not be renewed", "").into());
-    };
     // Counted on this machine alone: nothing in a store of many is anybody's to count in.
     let index = [Index::of(host.folders().ok(), &profile.name)];
-    let inputs = inputs(host, wanted, grant, &held.credentials, secrets)?;
+    let Some((session, inputs)) = inputs(host, wanted, grant, &held.credentials, secrets)? else {
+        return Err(Error::new(Kind::Other, "the session could not be renewed", "").into());
+    };
     limits::take(host, profile, grant, &index)?;
     let mut before = Before::of(wanted, grant, &session, &inputs);
     let of_others = || held.access.iter().filter_map(|shared| Token::parse(shared.token.expose().as_bytes()));
