@@ -309,8 +309,11 @@ pub fn build(
             None
         }
         Encode::Query => {
-            query.extend(added.fields);
-            query.extend(pairs(provider, &call.body, values)?);
+            let fields = pairs(provider, &call.body, values)?;
+            let is_new = |name: &String| !query.iter().chain(&fields).any(|(known, _)| known == name);
+            let new: Vec<Pair> = added.fields.into_iter().filter(|(name, _)| is_new(name)).collect();
+            query.extend(new);
+            query.extend(fields);
             query.extend(more);
             None
         }
