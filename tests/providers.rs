@@ -371,8 +371,6 @@ fn made_request(
     let mut call = call.clone();
     call.settle(|name| values.get(name).map(|value| value.as_str()));
     let auth = match call.auth {
-        // The browser shows nothing of the client.
-        _ if call.method == Method::Get => Auth::None,
         Auth::Auto => client_auth::choose(values, &[]),
         named => named,
     };

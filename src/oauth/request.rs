@@ -523,6 +523,24 @@ mod tests {
         assert_eq!(built(request, &[]).err(), Some(Unready::Missing("x".into())));
     }
 
+    /// What a file sends itself is not sent twice, in the query as in a form.
+    #[test]
+    fn a_client_that_the_file_names_is_named_once() {
+        let query = "url = \"{base_url}/t\"\nmethod = \"GET\"\nencode = \"query\"\n";
+        for (request, sent) in [
+            ("body = { a = \"1\" }", "client_id=c&a=1"),
+            ("body = { a = \"1\", client_id = \"{client_id}\" }", "a=1&client_id=c"),
+            ("query = { client_id = \"{client_id}\" }\nbody = { a = \"1\" }", "client_id=c&a=1"),
+        ] {
+            let (provider, call) = call(&format!("{query}{request}"));
+            let mut values: Values = [("client_id".to_string(), Zeroizing::new("c".to_string()))].into();
+            defaults(&provider, &mut values, &|_| false).expect("the defaults");
+            let added = Added { fields: vec![("client_id".into(), "c".to_string().into())], ..Added::default() };
+            let made = build(&provider, &call, &values, Repeat::Freely, added).expect("a request");
+            assert_eq!(made.url.as_str(), format!("https://eu.a.example/t?{sent}"));
+        }
+    }
+
     /// RFC 6749 appendix B.
     #[test]
     fn a_form_is_encoded_as_the_rfc_shows() {

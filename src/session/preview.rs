@@ -63,6 +63,12 @@ pub fn preview(profile: &Profile, name: &str, named: Named) -> Result<Vec<Previe
             blanks.values.remove(other);
         }
         blanks.mark(token);
+        // An address that a server may have or not.
+        for (name, _) in call.url.names() {
+            if !blanks.values.contains_key(name) {
+                blanks.mark(name);
+            }
+        }
         blanks.values.insert("token_type_hint".into(), token.to_string().into());
         Ok(Preview { name: name.into(), what: format!("{does} {shown}"), text: blanks.text(&call)? })
     };
@@ -119,7 +125,7 @@ fn found(step: &Step) -> String {
     let names: Vec<String> = step.keep.iter().map(|kept| format!("{{{}}}", kept.name)).collect();
     match names.is_empty() {
         true => "comes before".into(),
-        false => format!("finds {}", names.join(" and ")),
+        false => format!("finds {}", names.join(", ")),
     }
 }
 

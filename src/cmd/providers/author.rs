@@ -1,7 +1,7 @@
 //! What helps the author of a provider file: all its mistakes, and the requests it makes.
 
 use crate::base::error::{Error, Kind};
-use crate::base::name::is_name;
+use crate::base::name::{is_name, name_like};
 use crate::base::text::{escape_to, lines};
 use crate::cmd::Context;
 use crate::host::Host;
@@ -34,7 +34,12 @@ pub fn check(host: &mut Host, file: &Path) -> Result<()> {
     if is_own {
         if !is_name(name) || file.extension().is_none_or(|extension| extension != "toml") {
             let why = "not read: a provider file is NAME.toml, with lower-case letters, digits and `-`";
-            let hint = format!("rename it: {}.toml", name_like(name));
+            let new = file.with_file_name(format!("{}.toml", name_like(name)));
+            let quoted = |path: &Path| {
+                let path = path.to_string_lossy();
+                shlex::try_quote(&path).map_or(path.to_string(), |quoted| quoted.into_owned())
+            };
+            let hint = format!("rename it: mv {} {}", quoted(file), quoted(&new));
             findings.push(Error::new(Kind::Config, &shown, why).hint(hint).into());
         }
         findings.extend(read_trusted(host, file).err());
@@ -80,13 +85,6 @@ pub fn check(host: &mut Host, file: &Path) -> Result<()> {
     };
     let text = format!("{shown}: no mistakes found{advised}\ngrants: {}\n{next}\n", grants.join(", "));
     Ok(host.terminal.print(&lines(&text))?)
-}
-
-/// A name of a provider that is most like `text`.
-fn name_like(text: &str) -> String {
-    let part = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = text.chars().map(part).skip_while(|c| *c == '-').take(63).collect();
-    Some(name.trim_end_matches('-').to_string()).filter(|name| is_name(name)).unwrap_or("my-provider".into())
 }
 
 /// Whether both paths are one folder.

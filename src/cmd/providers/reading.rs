@@ -162,6 +162,7 @@ impl Reader<'_> {
         let read = reply::step(rules, self.response);
         let code = read.as_ref().err().and_then(|failure| failure.code.as_deref());
         if let Some(waits) = device.and_then(|device| undecided(device, self.response, code)) {
+            without_errors(&mut steps);
             return (steps, waits);
         }
         let value = match read {
@@ -248,7 +249,7 @@ impl Reader<'_> {
                 None => {}
             }
         }
-        let kept = if names.is_empty() { String::new() } else { format!(": found {}", names.join(" and ")) };
+        let kept = if names.is_empty() { String::new() } else { format!(": found {}", names.join(", ")) };
         (kept, wrong)
     }
 
