@@ -60,8 +60,8 @@ fn shown(out: &Output) -> Vec<&str> {
 fn one_request_is_tried_by_its_name() {
     let sandbox = sandbox();
     for (name, lines) in [
-        ("device-code.begin", &["POST https://a.example/begin", "client_id=cli"][..]),
-        ("device.begin", &["POST https://a.example/begin", "client_id=cli"]),
+        ("device-code.begin", &["POST https://a.example/begin", "client_id={client_id}"][..]),
+        ("device.begin", &["POST https://a.example/begin", "client_id={client_id}"]),
         ("device-code.steps.1", &["POST https://a.example/register"]),
         ("device-code.steps.2", &["POST https://a.example/poll", "code={device_code}"]),
         ("revoke", &["POST https://a.example/revoke", "Authorization: Bearer {access_token}"]),
@@ -84,7 +84,7 @@ fn one_request_is_tried_by_its_name() {
                 "POST https://a.example/register",
                 "# device-code.begin: begins the login",
                 "POST https://a.example/begin",
-                "client_id=cli",
+                "client_id={client_id}",
                 "# device-code.steps.2: finds {ticket}, {server}",
                 "POST https://a.example/poll",
                 "code={device_code}",
@@ -302,7 +302,7 @@ fn the_chain_of_the_page_works_from_the_file_to_the_token() {
             None => Reply::new(200, "application/json", text),
             Some((head, body)) => {
                 let cookie = head.lines().find_map(|line| line.strip_prefix("Set-Cookie: ")).unwrap();
-                Reply::new(200, "text/plain", body).header("Set-Cookie", cookie)
+                Reply::new(200, "text/html", body).header("Set-Cookie", cookie)
             }
         }
     });

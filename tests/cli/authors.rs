@@ -84,7 +84,7 @@ fn of_the_mistakes_in_the_syntax_the_first_is_told() {
     let sandbox = Sandbox::new();
     for (text, place) in [
         ("title = \n[params\nx = 1\n", "1:9"),
-        ("[grants.a]\nurl = \"https://a.example\nbody = { a = \"b\", c = \"d\" }\n", "2:26"),
+        ("[grants.a]\nurl = \"https://a.example\nbody = { a = \"b\", c = \"d\" }\n", "2:25"),
         ("[grants.a]\nbody = { a = \"b\", c = { d = 1\nurl = \"x\"\n[response]\nscope = [\"/a\"]\n", "3:1"),
         ("[response]\nsuccess = [{ at = \"/a\", in = [1] }\nscope = [\"/a\"]\n[use]\nheader = \"A\"\n", "3:1"),
     ] {

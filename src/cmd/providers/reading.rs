@@ -159,7 +159,7 @@ impl Reader<'_> {
         let tests = device.map_or(Vec::new(), |device| tests_of(device).to_vec());
         let wanted: Vec<Wanted> = self.wanted(&step.keep).collect();
         let mut steps = steps::others(rules, rules.format, self.response, (&wanted, &[], &tests));
-        let read = reply::step(rules, self.response);
+        let read = reply::step(rules, &step.keep, self.response);
         let code = read.as_ref().err().and_then(|failure| failure.code.as_deref());
         if let Some(waits) = device.and_then(|device| undecided(device, self.response, code)) {
             without_errors(&mut steps);
@@ -259,12 +259,12 @@ impl Reader<'_> {
             return String::new();
         }
         let has = |rules: &Rules, keep: &[Kept]| {
-            let value = reply::step(rules, self.response).unwrap_or_default();
+            let value = reply::step(rules, keep, self.response).unwrap_or_default();
             !keep.is_empty() && keep.iter().all(|kept| found::in_reply(kept, &value, self.response).is_some())
         };
         let is_answer = |named: &Named| match named {
             Named::Begin(grant, _) if grant.flow == Flow::DeviceCode => {
-                let value = reply::step(&grant.response, self.response).unwrap_or_default();
+                let value = reply::step(&grant.response, &[], self.response).unwrap_or_default();
                 let device = &grant.device;
                 let finds = |places: &[String]| value::first(&value, places).is_some();
                 finds(&device.device_code) || finds(&device.verification_uri) || has(&grant.response, &device.keep)
