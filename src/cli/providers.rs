@@ -21,7 +21,7 @@ pub struct Providers {
     /// Print its provider file, as a starting point for your own
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub toml: bool,
-    /// Check a provider file of your own: list all mistakes, and warn of what is seldom meant
+    /// Check a provider file of your own: list all mistakes, and warn about likely ones
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "json", "toml", "try_grant", "read"])]
     pub check: Option<PathBuf>,
     /// Print the requests of a grant without sending them

@@ -3,6 +3,7 @@
 
 use super::inputs::{self, not_ready};
 use super::plan;
+use crate::base::error::{Error, Kind};
 use crate::base::url;
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
@@ -25,7 +26,7 @@ pub struct Preview {
 /// The request `named` of `profile`; for the token, all requests of its grant, in their order.
 ///
 /// # Errors
-/// A value that is given and cannot be used; see [`not_ready`].
+/// A value that is given and cannot be used, see [`not_ready`]; [`Kind::Config`] for a request about a token without one.
 pub fn preview(profile: &Profile, name: &str, named: Named) -> Result<Vec<Preview>> {
     let call = match named {
         Named::Token(grant) => return grants(profile, grant),
@@ -36,11 +37,7 @@ pub fn preview(profile: &Profile, name: &str, named: Named) -> Result<Vec<Previe
         }
         Named::Revoke(call) | Named::Introspect(call) | Named::Userinfo(call) => call,
     };
-    let does = match named {
-        Named::Revoke(_) => "revokes",
-        Named::Introspect(_) => "asks about",
-        _ => "asks whose it is:",
-    };
+    let does = if let Named::Revoke(_) = named { "revokes" } else { "asks about" };
     // The API takes the token as `[use]` says.
     let mut call = call.clone();
     if let Named::Userinfo(_) = named {
@@ -53,9 +50,8 @@ pub fn preview(profile: &Profile, name: &str, named: Named) -> Result<Vec<Previe
     let tokens = [("refresh_token", "the refresh token"), ("access_token", "an access token")];
     let sent: Vec<_> = tokens.into_iter().filter(|(token, _)| names.contains_key(*token)).collect();
     if sent.is_empty() {
-        let what = "never sent: it has neither {refresh_token} nor {access_token}".to_string();
-        let text = Blanks::of(profile, profile.default_grant())?.text(&call)?;
-        return Ok(vec![Preview { name: name.into(), what, text }]);
+        let what = format!("{name} of {} is never sent", profile.provider.name);
+        return Err(Error::new(Kind::Config, what, "it has neither {refresh_token} nor {access_token}").into());
     }
     let one = |(token, shown): (&str, &str)| {
         let mut blanks = Blanks::of(profile, profile.default_grant())?;

@@ -150,7 +150,7 @@ fn the_reply_to_any_request_is_read() {
             "verification_uri /verification_uri https://a.example/d?x=1",
             "interval /interval 5",
             "expires /expires_in as seconds 600",
-            "a login begins",
+            "login started",
         ],
     );
     has(
@@ -170,11 +170,7 @@ fn the_reply_to_any_request_is_read() {
     has(
         "device-code.steps.1",
         &format!("{{\"id\":\"c1\",\"key\":\"{long}\"}}"),
-        &[
-            "keep.client_id /id c1",
-            "keep.key /key ca9a… (38 characters)",
-            "a step that succeeds: found {client_id}, {key}",
-        ],
+        &["keep.client_id /id c1", "keep.key /key ca9a… (38 characters)", "step succeeded: found {client_id}, {key}"],
     );
     let step = |ticket: &str, server: &str| format!("HTTP/1.1 200 OK\n{ticket}\n{{\"server\":\"{server}\"}}");
     has(
@@ -200,21 +196,22 @@ fn the_reply_to_any_request_is_read() {
     has(
         "device-code.steps.2",
         "{\"state\":\"waiting\"}",
-        &["\"waiting\"] waiting: holds", "no token yet: the person has not decided"],
+        &["\"waiting\"] waiting: holds", "no token yet: authorization pending"],
     );
     has("revoke", "HTTP/1.1 200 OK\n\n", &["status 200", "revoked: the status alone counts"]);
     has("revoke", "HTTP/1.1 401 x\n\n", &["not revoked: refused (tok logout exits with status 6)"]);
-    has("introspect", "{\"active\":true}", &["active /active true", "an answer: the token is active"]);
-    has("introspect", "{\"active\":false}", &["an answer: the token is not active"]);
+    has("introspect", "{\"active\":true}", &["active /active true", "introspection: the token is active"]);
+    has("introspect", "{\"active\":false}", &["introspection: the token is not active"]);
     has("introspect", "{\"ok\":1}", &["no answer: not understood: it does not say whether", "the reply has /ok"]);
-    has("userinfo", "{\"sub\":\"ada\"}", &["sub /sub ada", "an answer: whose the token is"]);
+    has("userinfo", "{\"sub\":\"ada\"}", &["sub /sub ada", "userinfo: the user is named (`sub`)"]);
     has("userinfo", "HTTP/1.1 503 x\n\n", &["no answer: unavailable for now", "(tok exits with status 6)"]);
     // One that is taken for the token's.
     let out =
         sandbox.tok(["providers", "--read", "odd", "device-code", "-"]).stdin("{\"id\":\"c1\",\"key\":\"k\"}").run();
     assert!(
-        out.stdout
-            .ends_with("it may be the reply to another request: tok providers --read odd device-code.steps.1 -\n"),
+        out.stdout.ends_with(
+            "this looks like the reply to device-code.steps.1: tok providers --read odd device-code.steps.1 -\n"
+        ),
         "{out}"
     );
     sandbox
@@ -230,8 +227,8 @@ fn the_reply_to_any_request_is_read() {
 fn an_answer_to_a_poll_is_no_refusal() {
     let sandbox = Sandbox::new();
     for (provider, error, says) in [
-        ("oidc", "authorization_pending", "no token yet: the person has not decided; tok asks again\n"),
-        ("oidc", "slow_down", "no token yet: the person has not decided; tok asks again, less often\n"),
+        ("oidc", "authorization_pending", "no token yet: authorization pending; tok polls again\n"),
+        ("oidc", "slow_down", "no token yet: authorization pending; tok polls again, less often\n"),
         ("oidc", "access_denied", "no token: refused: access_denied"),
     ] {
         let reply = format!("HTTP/1.1 400 Bad Request\n\n{{\"error\":\"{error}\"}}");

@@ -18,16 +18,16 @@ fn said(sandbox: &Sandbox, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_seldom_meant_is_warned_of_with_its_place() {
+fn what_is_likely_a_mistake_is_warned_of_with_its_place() {
     let sandbox = Sandbox::new();
     let text = "title = \"x\"\n[params.api_key]\n[params.pin]\n[params.base_url]\ndefault = \"https://a.example\"\n\
                 [request]\nurl = \"https://a.example/token\"\nmethod = \"GET\"\n\
                 [grants.a]\nauth = { method = \"basic\", id = \"x\", secret = \"{pin}\" }\nbody = { k = \"{api_key}\" }\n\
                 [revoke]\nurl = \"{base_url}/revoke\"\n";
     let expected = [
-        "2:1: `api_key` is called a secret, but is a plain value: add `secret = true` (or `secret = false`)",
-        "3:1: `pin` proves the client, but is a plain value: add `secret = true` (or `secret = false`)",
-        "7:7: this URL does not begin with a value, so no test server can be given in its place: write `{base_url}/…`, \
+        "2:1: `api_key` looks like a secret but is a plain value: add `secret = true`, or `secret = false` if it is not one",
+        "3:1: `pin` is sent as the client's secret but is a plain value: add `secret = true`, or `secret = false` if it is not one",
+        "7:7: this URL does not start with a value, so a test server cannot take its place: write `{base_url}/…`, \
          with `default = \"https://…\"` in [params.base_url]",
         "11:8: a GET with a body, which many servers ignore: write `encode = \"query\"`",
         "12:1: never sent: it has neither {refresh_token} nor {access_token}",
@@ -49,6 +49,7 @@ fn what_is_seldom_meant_is_warned_of_with_its_place() {
     sandbox.provider("acme", text);
     sandbox.run("providers acme").silent().ok();
     sandbox.run("providers --try acme").silent().ok();
+    sandbox.run("providers --try acme revoke").fails(3).says("revoke of acme is never sent: it has neither");
 }
 
 #[test]

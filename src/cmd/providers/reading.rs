@@ -119,7 +119,7 @@ impl Reader<'_> {
         };
         wanted.extend(self.wanted(&device.keep));
         let expires = if grant.flow == Flow::Ciba { &[][..] } else { &device.expires };
-        let mut steps = steps::others(&grant.response, BodyFormat::Auto, self.response, (&wanted, expires, &[]));
+        let mut steps = steps::others(&grant.response, BodyFormat::Auto, self.response, &wanted, expires);
         let object = match reply::object(&grant.response, self.response) {
             Ok(object) => object,
             Err(failure) => return (steps, refused("login", &failure)),
@@ -145,7 +145,7 @@ impl Reader<'_> {
         let (kept, mut wrong) = self.kept(grant, call, &device.keep, &value);
         lacks.append(&mut wrong);
         let result = match lacks.is_empty() {
-            true => format!("a login begins{kept}\n"),
+            true => format!("login started{kept}\n"),
             false => not_understood("login", &format!("{}{}", escape(&lacks.join(", ")), there)),
         };
         (steps, result)
@@ -156,9 +156,11 @@ impl Reader<'_> {
         let rules: &Rules = &step.response;
         let is_first = grant.steps_after().next().is_some_and(|first| std::ptr::eq(first, step));
         let device = (grant.flow == Flow::DeviceCode && is_first).then_some(&grant.device);
-        let tests = device.map_or(Vec::new(), |device| tests_of(device).to_vec());
         let wanted: Vec<Wanted> = self.wanted(&step.keep).collect();
-        let mut steps = steps::others(rules, rules.format, self.response, (&wanted, &[], &tests));
+        let mut steps = steps::others(rules, rules.format, self.response, &wanted, &[]);
+        if let Some(device) = device {
+            steps.extend(steps::polls(rules, self.response, &tests_of(device)));
+        }
         let read = reply::step(rules, &step.keep, self.response);
         let code = read.as_ref().err().and_then(|failure| failure.code.as_deref());
         if let Some(waits) = device.and_then(|device| undecided(device, self.response, code)) {
@@ -174,7 +176,7 @@ impl Reader<'_> {
         let empty = Map::new();
         let there = || reply::instead(value.as_object().unwrap_or(&empty));
         let result = match wrong.is_empty() {
-            true => format!("a step that succeeds{kept}\n"),
+            true => format!("step succeeded{kept}\n"),
             false => not_understood("step", &format!("{}{}", wrong.join(", "), there())),
         };
         (steps, result)
@@ -200,7 +202,7 @@ impl Reader<'_> {
             Question::Userinfo => "sub",
         };
         let wanted = [Wanted { key: key.into(), at: Find::At(vec![format!("/{key}")]), is_secret: false }];
-        let mut steps = steps::others(rules, BodyFormat::Auto, self.response, (&wanted, &[], &[]));
+        let mut steps = steps::others(rules, BodyFormat::Auto, self.response, &wanted, &[]);
         let object = match reply::object(rules, self.response) {
             Ok(object) => object,
             Err(failure) => return (steps, refused("answer", &failure)),
@@ -208,10 +210,10 @@ impl Reader<'_> {
         without_errors(&mut steps);
         let result = match question::wrong(question, &object, None) {
             Some(why) => not_understood("answer", &format!("{why}{}", reply::instead(&object))),
-            None if question == Question::Userinfo => "an answer: whose the token is\n".into(),
+            None if question == Question::Userinfo => "userinfo: the user is named (`sub`)\n".into(),
             None => match value::member(&object, key).and_then(value::flag) {
-                Some(true) => "an answer: the token is active\n".into(),
-                _ => "an answer: the token is not active\n".into(),
+                Some(true) => "introspection: the token is active\n".into(),
+                _ => "introspection: the token is not active\n".into(),
             },
         };
         (steps, result)
@@ -275,10 +277,7 @@ impl Reader<'_> {
         let other = grant.requests().into_iter().find(|(_, named)| is_answer(named));
         let quoted = shlex::try_quote(self.file).unwrap_or(self.file.into());
         other.map_or(String::new(), |(name, _)| {
-            format!(
-                "it may be the reply to another request: tok providers --read {} {name} {quoted}\n",
-                self.profile.name
-            )
+            format!("this looks like the reply to {name}: tok providers --read {} {name} {quoted}\n", self.profile.name)
         })
     }
 }
@@ -305,7 +304,7 @@ fn undecided(device: &Device, response: &Response, code: Option<&str>) -> Option
         PollReply::SlowDown => ", less often",
         _ => return None,
     };
-    Some(format!("no token yet: the person has not decided; tok asks again{slower}\n"))
+    Some(format!("no token yet: authorization pending; tok polls again{slower}\n"))
 }
 
 /// What a token's reply gives, in words.

@@ -146,13 +146,13 @@ pub struct Wanted {
     pub is_secret: bool,
 }
 
-/// The steps in which a reply that is no token is read by `rules`: its body is a `format`, `tests` and `expires` are
-/// those of a login on another device.
+/// The steps in which a reply that is no token is read by `rules`: its body is a `format`, `expires` is that of a code.
 pub fn others(
     rules: &Rules,
     format: BodyFormat,
     response: &Response,
-    (wanted, expires, tests): (&[Wanted], &[Expiry], &[(&str, &[Test])]),
+    wanted: &[Wanted],
+    expires: &[Expiry],
 ) -> Vec<Step> {
     let mut reading = Reading::begin(rules, format, response);
     reading.text = None;
@@ -160,9 +160,6 @@ pub fn others(
         reading.find(key, at, if *is_secret { scalar } else { address });
     }
     reading.expiries("expires", expires);
-    for (key, tests) in tests {
-        reading.tests(key, tests);
-    }
     reading.errors();
     reading.steps
 }

@@ -16,13 +16,16 @@ pub fn advice(at: &Places, provider: &Provider) {
             continue;
         }
         let is_told = match proofs.contains(param.name.as_str()) {
-            true => "proves the client",
-            false if is_called_secret(param) => "is called a secret",
+            true => "is sent as the client's secret",
+            false if is_called_secret(param) => "looks like a secret",
             false => continue,
         };
         at.note(
             &place,
-            format!("`{}` {is_told}, but is a plain value: add `secret = true` (or `secret = false`)", param.name),
+            format!(
+                "`{}` {is_told} but is a plain value: add `secret = true`, or `secret = false` if it is not one",
+                param.name
+            ),
         );
     }
     for (place, call) in &calls {
@@ -57,7 +60,7 @@ pub fn advice(at: &Places, provider: &Provider) {
 const TOKENS: [&str; 2] = ["refresh_token", "access_token"];
 
 /// What is said of a URL that is the same for everybody.
-const NO_VALUE: &str = "this URL does not begin with a value, so no test server can be given in its place: write \
+const NO_VALUE: &str = "this URL does not start with a value, so a test server cannot take its place: write \
                         `{base_url}/…`, with `default = \"https://…\"` in [params.base_url]";
 
 /// Where a request stands in the file: a path of keys, and behind it the place in a list.
@@ -121,7 +124,7 @@ fn calls<'p>(at: &Places, provider: &'p Provider) -> Vec<(Place<'p>, &'p Call)> 
 
 /// The values that `call` sends as the client's secret.
 fn proof(call: &Call) -> Vec<&str> {
-    let sends = matches!(call.auth, Auth::Basic | Auth::BasicRaw | Auth::Post | Auth::ClientSecretJwt);
+    let sends = matches!(call.auth, Auth::Auto | Auth::Basic | Auth::BasicRaw | Auth::Post | Auth::ClientSecretJwt);
     match &call.client {
         Some(client) if sends => client.secret.names().map(|(name, _)| name).collect(),
         None if sends => vec!["client_secret"],
@@ -161,7 +164,7 @@ mod tests {
         for name in ["secret", "client_secret", "password", "user_passwd", "api_key", "apikey", "private_key_pem"] {
             let said = said(&format!("[params.{name}]\n{GRANT}"));
             assert!(
-                said.len() == 1 && said[0].starts_with(&format!("t.toml:1:1: `{name}` is called a secret")),
+                said.len() == 1 && said[0].starts_with(&format!("t.toml:1:1: `{name}` looks like a secret")),
                 "{said:?}"
             );
         }
@@ -183,14 +186,17 @@ mod tests {
             "[params.name]\n[params.pin]\n{GRANT}auth = {{ method = \"basic\", id = \"{{name}}\", secret = \"{{pin}}\" }}\n"
         );
         let said_ = said(&text);
-        assert!(said_.len() == 1 && said_[0].starts_with("t.toml:2:1: `pin` proves the client"), "{said_:?}");
+        assert!(
+            said_.len() == 1 && said_[0].starts_with("t.toml:2:1: `pin` is sent as the client's secret"),
+            "{said_:?}"
+        );
         let text = format!("[params.client_id]\n[params.client_secret]\n{GRANT}auth = \"post\"\n");
-        assert!(said(&text)[0].starts_with("t.toml:2:1: `client_secret` proves the client"));
+        assert!(said(&text)[0].starts_with("t.toml:2:1: `client_secret` is sent as the client's secret"));
     }
 
     #[test]
     fn a_url_begins_with_a_value() {
-        let url = "this URL does not begin with a value";
+        let url = "this URL does not start with a value";
         let places = |text: &str| -> Vec<String> {
             said(text)
                 .into_iter()
