@@ -238,6 +238,25 @@ fn an_answer_to_a_poll_is_no_refusal() {
 }
 
 #[test]
+fn what_becomes_of_a_token_is_told() {
+    let sandbox = Sandbox::new();
+    let file = "[params.u]\ndefault = \"https://a.example\"\n[grants.a]\nurl = \"{u}/t\"\n\
+                [response]\nexpires = [{ at = \"/left\", zero = \"never\" }]\n";
+    sandbox.provider("odd", file);
+    for (left, says) in [
+        ("600", "a token: expires in 10m, "),
+        ("0", "a token: never expires\n"),
+        ("-5", "a token: has expired: used for one call, never cached\n"),
+        ("null", "a token: expiry unknown: printed, not cached; see `expires` and `lifetime`\n"),
+    ] {
+        let reply = format!("{{\"access_token\":\"t-{CANARY}\",\"refresh_token\":\"r-{CANARY}\",\"left\":{left}}}");
+        let out = sandbox.tok(["providers", "--read", "odd", "-"]).stdin(reply).run().silent().ok();
+        assert!(out.stdout.contains(says), "{out}");
+        assert!(out.stdout.contains("its refresh token is not used: the file has no [refresh]\n"), "{out}");
+    }
+}
+
+#[test]
 fn a_date_without_a_zone_is_told() {
     let sandbox = Sandbox::new();
     let file = |more: &str| {

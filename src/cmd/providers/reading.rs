@@ -31,11 +31,9 @@ pub fn read(context: &mut Context, words: &[String]) -> Result<()> {
 
 /// What [`read`] prints.
 fn reading(context: &Context, words: &[String]) -> Result<String> {
-    let (name, word, file) = match words {
-        [name, file] => (name, None, file),
-        [name, word, file] => (name, Some(word), file),
-        _ => return Err(Error::new(Kind::Usage, "--read needs NAME [GRANT] REPLY", "").into()),
-    };
+    // Two or three, as clap has seen to.
+    let [name, file] = [words.first(), words.last()].map(|word| word.map(String::as_str).unwrap_or_default());
+    let word = words.get(1).filter(|_| words.len() > 2);
     let (profile, request) = requested(context, name, word)?;
     let bytes = content(context.host, Path::new(file))?;
     let now = context.host.clock.now();
