@@ -41,13 +41,18 @@ impl<'t> Document<'t> {
         DeTable::parse(self.text).map_err(|error| self.error(error.span().unwrap_or(0..0), escape(error.message())))
     }
 
-    /// Parses the text as far as it goes, and notes the first mistake in its syntax: what is said of the text behind it
-    /// follows from that one more often than not.
+    /// Parses the text as far as it goes, and notes the mistakes in its syntax up to the first after which the text may be
+    /// read as something else than was meant: what is said of the rest follows from that one more often than not.
     pub fn parse_all(&self) -> Spanned<DeTable<'t>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
+        let (table, mut errors) = DeTable::parse_recoverable(self.text);
         let place = |error: &toml::de::Error| error.span().unwrap_or(0..0);
-        let first = errors.iter().min_by_key(|error| place(error).start);
-        first.iter().for_each(|error| self.note(self.error(place(error), escape(error.message()))));
+        errors.sort_by_key(|error| place(error).start);
+        for error in &errors {
+            self.note(self.error(place(error), escape(error.message())));
+            if error.message() != "duplicate key" {
+                break;
+            }
+        }
         table
     }
 

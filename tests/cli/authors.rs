@@ -92,6 +92,16 @@ fn of_the_mistakes_in_the_syntax_the_first_is_told() {
         let out = sandbox.tok(["providers", "--check", &file]).run().fails(3).says(&format!("{file}:{place}: "));
         assert_eq!(out.stderr.lines().count(), 1, "{out}");
     }
+    // A key that is there twice is read as it was meant.
+    let file =
+        sandbox.file_arg("broken.toml", "title = \"a\"\ntitle = \"b\"\ndocs = \"a\"\ndocs = \"b\"\nkind = {\nx\n");
+    let out = sandbox.tok(["providers", "--check", &file]).run().fails(3);
+    let places: Vec<&str> = out
+        .stderr
+        .lines()
+        .map(|line| line.split(&format!("{file}:")).nth(1).unwrap().split(": ").next().unwrap())
+        .collect();
+    assert_eq!(places, ["2:1", "4:1", "6:2"], "{out}");
     sandbox.run("providers --check /no/such/x.toml").fails(2).says("/no/such/x.toml").says("no such file");
 }
 
