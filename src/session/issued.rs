@@ -16,7 +16,7 @@ use anyhow::Result;
 /// The token as it is cached and shown.
 ///
 /// # Errors
-/// [`Kind::Config`] where the request header cannot be made; [`Kind::Reply`] where a token is not bound to the key as
+/// [`Kind::Config`] where the request header cannot be made, [`Kind::Reply`] where the reply is why, or where a token is not bound to the key as
 /// was asked (RFC 9449 §5).
 pub fn cached(
     profile: &Profile,
@@ -39,7 +39,12 @@ pub fn cached(
         _ => kept.get(name).map(Secret::expose).or(inputs.get(name)),
     };
     let filled = |what: &str, name: &str, template: &Template| {
-        let wrong = |why: &str| Error::new(Kind::Config, format!("the {what} {name}"), why);
+        // What the reply was to bring is no mistake of the file.
+        let kind = match template.names().any(|(name, _)| profile.provider.is_extra(name)) {
+            true => Kind::Reply,
+            false => Kind::Config,
+        };
+        let wrong = |why: &str| Error::new(kind, format!("the {what} {name}"), why);
         match template.fill(value) {
             Ok(text) if text.contains(['\r', '\n', '\0']) => Err(wrong("would hold a line break or NUL")),
             Ok(text) => Ok(Some(text)),
