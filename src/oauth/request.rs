@@ -83,15 +83,39 @@ impl Response {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// The value of the cookie `name` that it sets, the last where it sets it twice (RFC 6265 §5.2); `None` for an empty
-    /// one, which takes a cookie away.
+    /// The value of the cookie `name` that it sets, the last where it sets it twice (RFC 6265 §5.2); `None` for one that
+    /// is empty or has ended, which takes a cookie away.
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let lines = self.headers.iter().rev().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie"));
-        let mut pairs = lines.filter_map(|(_, line)| line.split(';').next()?.split_once('='));
-        let (_, value) = pairs.find(|(known, _)| known.trim() == name)?;
-        let value = value.trim();
+        let (value, _) = self.set_cookie(name)?;
+        if self.cookie_end(name).is_some_and(|end| end <= self.received.secs()) {
+            return None;
+        }
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
         (!value.is_empty()).then_some(value)
+    }
+
+    /// When the cookie `name` ends, in seconds since 1970: by its `Max-Age`, else by its `Expires` (RFC 6265 §5.3).
+    pub fn cookie_end(&self, name: &str) -> Option<i64> {
+        let (_, attributes) = self.set_cookie(name)?;
+        // The last of two with one name counts.
+        let attribute = |name: &str| {
+            let mut pairs = attributes.rsplit(';').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(known, _)| known.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        };
+        let age = attribute("max-age").and_then(|age| age.parse::<i64>().ok());
+        let date = || crate::base::date::parse(&attribute("expires")?.replace('-', " "));
+        age.map(|age| self.received.secs().saturating_add(age)).or_else(date)
+    }
+
+    /// The value and the attributes of the last cookie `name`.
+    fn set_cookie(&self, name: &str) -> Option<(&str, &str)> {
+        let lines = self.headers.iter().rev().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie"));
+        let mut cookies = lines.filter_map(|(_, line)| {
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let (known, value) = pair.split_once('=')?;
+            Some((known.trim(), value.trim(), attributes))
+        });
+        cookies.find(|(known, ..)| *known == name).map(|(_, value, attributes)| (value, attributes))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::oauth::request::Response;
 use crate::provider::{BodyFormat, Device, Expiry, Find, Kept, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::{Body, Damaged};
-use refusal::{beside_success, holds, refusal, refused, reports_error, said};
+use refusal::{beside_success, holds, is_problem, names_failure, refusal, refused, reports_error, said};
 use serde_json::{Map, Value};
 use value::{first, found};
 
@@ -88,6 +88,9 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         },
     };
     let Some(token) = token.filter(|t| !t.is_empty()) else {
+        if is_problem(response, &value) {
+            return Err(refused("it reports an error"));
+        }
         // If the success tests hold, code and message describe the success.
         return Err(match rules.success.is_empty() && said(rules, &value, &[]).is_some() {
             true => refused(""),
@@ -106,7 +109,11 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     };
     let refresh_token = refresh_token.or_else(|| rules.renews_itself.then(|| Secret::new(token.as_str())));
     let mut notes = Vec::new();
-    let expires = expiry::access(rules, &value, &token, now, &mut notes);
+    let cookie = match &rules.access_token {
+        Find::Cookie(name) => response.cookie_end(name),
+        _ => None,
+    };
+    let expires = expiry::access(rules, &value, (&token, cookie), now, &mut notes);
     let refresh_expires = expiry::of(&rules.refresh_expires, &value, now, &mut notes);
     let mut extra = Map::new();
     for (name, places) in &rules.extra {
@@ -164,6 +171,9 @@ pub fn step(rules: &Rules, keep: &[Kept], response: &Response) -> Result<Value, 
 /// Whether a 2xx reply reports success, by the provider's tests.
 fn succeeds(rules: &Rules, dead: &[Test], response: &Response, value: &Value) -> Result<(), Failure> {
     let refused = |words: &str| refused(rules, dead, response, value, words);
+    if names_failure(rules, response.status, value) {
+        return Err(refused("it reports a failure"));
+    }
     for test in &rules.success {
         match holds(test, response.status, Some(value)) {
             Some(true) => {}

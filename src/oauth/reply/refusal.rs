@@ -54,11 +54,21 @@ impl Class {
 pub fn redirect(response: &Response) -> String {
     // Query and fragment may hold a code or a token.
     let to = response.header("location").map(|to| match to.find(['?', '#']) {
-        Some(end) => escape(&to[..end]) + "?…",
-        None => escape(to),
+        Some(end) => escape(&without_user(&to[..end])) + "?…",
+        None => escape(&without_user(to)),
     });
     let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
     format!("it redirects {to}, which tok does not follow (status {})", response.status)
+}
+
+/// An address without its user info, which may be a password.
+fn without_user(to: &str) -> String {
+    let Some((scheme, rest)) = to.split_once("//") else { return to.into() };
+    let end = rest.find(['/', '\\']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}//…{}", &rest[at..]),
+        None => to.into(),
+    }
 }
 
 /// By how many seconds the server's clock is ahead of ours, by the reply's `Date` (RFC 9110 §6.6.1).
@@ -121,15 +131,35 @@ pub(super) fn beside_success(rules: &Rules, dead: &[Test], response: &Response) 
     let value = ServerMessage::of(response).value?;
     let has_token = matches!(&rules.access_token, Find::At(places) if first(&value, places).is_some());
     let reports = reports_error(&value) || value.pointer("/error").is_some_and(|error| error.as_i64() > Some(0));
-    (reports && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
+    let fails = names_failure(rules, response.status, &value);
+    (fails || (reports && !has_token)).then(|| refused(rules, dead, response, &value, "it reports an error"))
+}
+
+/// Whether the provider's own tests say that a reply is a failure, whatever its status.
+pub(super) fn names_failure(rules: &Rules, status: u16, value: &Value) -> bool {
+    rules.refused.iter().chain(&rules.unavailable).any(|test| holds(test, status, Some(value)) == Some(true))
+}
+
+/// Whether a reply without a token says that it is an error, in whatever form: a list or `true` at `/error`, or problem
+/// details (RFC 9457).
+pub(super) fn is_problem(response: &Response, value: &Value) -> bool {
+    let is_error = match value.pointer("/error") {
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(Value::Bool(is_error)) => *is_error,
+        _ => false,
+    };
+    let kind = response.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
+    is_error || kind.trim().to_ascii_lowercase().starts_with("application/problem+")
 }
 
 /// A refusal by a complete body of a 2xx.
 pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: &Value, else_: &str) -> Failure {
-    let later = rules.unavailable.iter().any(|test| holds(test, response.status, Some(value)) == Some(true));
+    let any = |tests: &[Test]| tests.iter().any(|test| holds(test, response.status, Some(value)) == Some(true));
+    let later = any(&rules.unavailable) && !any(&rules.refused);
+    let others = if is_problem(response, value) { OTHERS } else { &[] };
     Failure {
         kind: if later { Kind::Unavailable } else { Kind::Refused },
-        why: said(rules, value, &[]).unwrap_or_else(|| else_.into()),
+        why: said(rules, value, others).unwrap_or_else(|| else_.into()),
         dead: dead.iter().any(|test| holds(test, response.status, Some(value)) == Some(true)),
         code: code(rules, value),
     }
@@ -162,6 +192,10 @@ pub(super) fn said(rules: &Rules, value: &Value, others: &[&str]) -> Option<Stri
     let text = |place: &str| match value.pointer(place)? {
         Value::String(s) if !s.trim().is_empty() => Some(escape(s)),
         Value::Number(n) => Some(n.to_string()),
+        Value::Array(list) => {
+            let texts: Vec<String> = list.iter().filter_map(Value::as_str).map(escape).collect();
+            (!texts.is_empty()).then(|| texts.join(", "))
+        }
         _ => None,
     };
     let find =

@@ -552,3 +552,55 @@ fn a_step_whose_values_are_in_headers_takes_any_page() {
     let other = Kept { at: Find::At(vec!["/ticket".into()]), ..keep[0].clone() };
     assert!(step(&rules(""), &[keep[0].clone(), other], &page(&cookie, 200)).is_err());
 }
+
+#[test]
+fn failures_that_the_file_names_count_with_any_status() {
+    let rules = rules("refused = [{ at = \"/code\", in = [1] }]\nunavailable = [{ at = \"/code\", in = [1, 2] }]");
+    for (body, kind) in [
+        ("{\"code\":1}", Kind::Refused),
+        ("{\"code\":2}", Kind::Unavailable),
+        ("{\"code\":2,\"access_token\":\"T\"}", Kind::Unavailable),
+    ] {
+        let read = read(&rules, &[], &answer(200, body));
+        assert!(read.is_err_and(|failure| failure.kind == kind), "{body}");
+    }
+    assert!(read(&rules, &[], &answer(200, "{\"code\":3,\"access_token\":\"T\"}")).is_ok());
+}
+
+#[test]
+fn an_error_of_another_type_is_a_refusal() {
+    for body in ["{\"error\":[\"a\",\"b\"]}", "{\"error\":true}"] {
+        assert!(read_with("", body).is_err_and(|failure| failure.kind == Kind::Refused), "{body}");
+    }
+    assert!(read_with("", "{\"error\":false}").is_err_and(|failure| failure.kind == Kind::Reply));
+    let mut problem = answer(200, "{\"title\":\"Locked\"}");
+    problem.headers = vec![("Content-Type".into(), "application/problem+json; charset=utf-8".into())];
+    let failure = read(&rules(""), &[], &problem).expect_err("a refusal");
+    assert_eq!((failure.kind, failure.why.as_str()), (Kind::Refused, "Locked"));
+    let failure = read(&rules(""), &[], &answer(400, "{\"error\":[\"a\",\"b\"]}")).expect_err("a refusal");
+    assert_eq!(failure.why, "a, b (status 400)");
+}
+
+#[test]
+fn a_cookie_ends_as_it_says() {
+    let rules = rules("access_token = { cookie = \"SID\" }\nlifetime = \"1h\"");
+    let set = |line: &str| {
+        let mut response = answer(200, "{}");
+        response.headers = vec![("Set-Cookie".into(), line.into())];
+        read(&rules, &[], &response).map(|issued| issued.expires)
+    };
+    for gone in ["SID=x; Max-Age=0", "SID=x; expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/"] {
+        assert!(set(gone).is_err_and(|failure| failure.kind == Kind::Reply), "{gone}");
+    }
+    let sixty = "SID=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60";
+    assert_eq!(set(sixty).ok(), Some(Expires::At(NOW + 60)));
+    assert_eq!(set("SID=x; Path=/").ok(), Some(Expires::At(NOW + 3600)));
+}
+
+#[test]
+fn a_redirect_shows_no_password() {
+    let mut response = answer(302, "");
+    response.headers = vec![("Location".into(), "https://user:PASSWORDX@x.example/cb?a=b".into())];
+    let shown = redirect(&response);
+    assert!(!shown.contains("PASSWORDX") && shown.contains("https://…@x.example/cb?…"), "{shown}");
+}
