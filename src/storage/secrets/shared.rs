@@ -44,13 +44,14 @@ pub struct Network {
 
 impl Network {
     /// Sends `request`, and again where the reply `is_for_now` or the network is in trouble, until the deadline; `why` says
-    /// what such a reply means.
+    /// what such a reply means. What an error quotes of `secrets` is hidden: names of headers, and places in the body.
     ///
     /// # Errors
     /// [`StoreErrorKind::Unreachable`]; [`StoreErrorKind::Corrupt`] where the reply is none.
     pub fn ask(
         &self,
         request: &Request,
+        secrets: &[&str],
         is_for_now: &dyn Fn(&Response) -> bool,
         why: &dyn Fn(&Response) -> String,
     ) -> Result<Response, StoreError> {
@@ -60,7 +61,7 @@ impl Network {
         loop {
             let attempt = self.left() / 8;
             let until = self.deadline.min(Instant::now() + attempt.max(ATTEMPT));
-            let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, reply)) {
+            let (why, asked) = match (self.send)(request, until).map(|reply| without_quotes(request, secrets, reply)) {
                 Ok(reply) if !is_for_now(&reply) => return Ok(reply),
                 Ok(reply) => {
                     let why = why(&reply);
@@ -87,16 +88,15 @@ impl Network {
     }
 }
 
-/// An error's reply without what it quotes of the secrets in `request`.
-fn without_quotes(request: &Request, reply: Response) -> Response {
+/// An error's reply without what it quotes of the `secrets` in `request`.
+fn without_quotes(request: &Request, secrets: &[&str], reply: Response) -> Response {
     let body = serde_json::from_slice::<Value>(&reply.body);
     let (true, Ok(mut body)) = (reply.status >= 300, body) else { return reply };
     let sent = request.body.as_ref().and_then(|body| serde_json::from_slice::<Value>(body).ok()).unwrap_or_default();
-    let fields = ["/secret_id", "/jwt", "/data/entry"].map(|at| sent.pointer(at).and_then(Value::as_str));
-    let headers =
-        request.headers.iter().filter(|(name, _)| ["X-Vault-Token", "Authorization"].contains(&name.as_str()));
+    let fields = secrets.iter().filter_map(|at| sent.pointer(at)?.as_str());
+    let headers = request.headers.iter().filter(|(name, _)| secrets.contains(&name.as_str()));
     let headers = headers.map(|(_, value)| value.rsplit(' ').next().unwrap_or_default());
-    Redactor::new(headers.chain(fields.into_iter().flatten())).hide_in(&mut body);
+    Redactor::new(headers.chain(fields)).hide_in(&mut body);
     Response { body: Zeroizing::new(body.to_string().into_bytes()), ..reply }
 }
 

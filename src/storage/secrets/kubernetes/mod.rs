@@ -22,6 +22,9 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
+/// What an error must not repeat of a request.
+const SECRETS: [&str; 2] = ["Authorization", "/data/entry"];
+
 /// Entries in the Secrets of a namespace.
 #[derive(Clone)]
 pub struct KubernetesStore {
@@ -96,7 +99,6 @@ impl KubernetesStore {
             url: Zeroizing::new(format!("{}/{path}", cluster.server)),
             headers,
             body: body.map(|body| Zeroizing::new(body.to_string().into_bytes())),
-            // Comparing makes a repeated write harmless.
             // After a reply it is sent again by `Network::ask`: comparing makes a repeated write harmless.
             repeat: Repeat::Personal,
             client_certificate: cluster.certificate.clone(),
@@ -105,9 +107,9 @@ impl KubernetesStore {
             link_local: false,
         };
         let is_for_now = |reply: &Response| reply.status == 429 || reply.status >= 500;
-        let reply = self
-            .network
-            .ask(&request, &is_for_now, &|reply| format!("the API server answered with status {}", reply.status))?;
+        let reply = self.network.ask(&request, &SECRETS, &is_for_now, &|reply| {
+            format!("the API server answered with status {}", reply.status)
+        })?;
         self.read_reply(&reply)
     }
 
