@@ -25,6 +25,16 @@ pub fn parse(text: &str) -> Option<i64> {
     parsed.map(Timestamp::as_second).or(never.then_some(LAST))
 }
 
+/// What keeps `text` from being such a date where it is one but for that, in words that follow `is`.
+pub fn lacks(text: &str) -> Option<&'static str> {
+    let is_with = |rest: &str| parse(&format!("{}{rest}", text.trim())).is_some();
+    match () {
+        () if is_with("Z") || is_with(" GMT") => Some("a date without a time zone (`Z` or `+02:00`)"),
+        () if is_with("T00:00:00Z") => Some("a day without a time"),
+        () => None,
+    }
+}
+
 /// RFC 3339 §5.6 has no limit for the digits of a fraction; jiff holds nine.
 fn without_long_fraction(text: &str) -> std::borrow::Cow<'_, str> {
     let Some((before, after)) = text.split_once('.') else { return text.into() };
@@ -93,6 +103,15 @@ mod tests {
         for text in ["", "soon", "2027", "12", "2027-01-15", "tomorrow at noon", "Fri, 99 Jan 2027 08:00:00 GMT"] {
             assert_eq!(parse(text), None, "{text}");
         }
+        for (text, says) in [
+            ("2027-01-15T08:00:00", "a date without a time zone"),
+            ("2027-01-15 08:00:00.000", "a date without a time zone"),
+            ("Fri, 15 Jan 2027 08:00:00", "a date without a time zone"),
+            ("2027-01-15", "a day without a time"),
+        ] {
+            assert_eq!((parse(text), lacks(text).is_some_and(|why| why.starts_with(says))), (None, true), "{text}");
+        }
+        assert_eq!((lacks("soon"), lacks(""), lacks("2027-13-15T08:00:00")), (None, None, None));
         assert_eq!(show(1_800_000_000), "2027-01-15T08:00:00Z");
         assert!(show(i64::MAX).starts_with("9999-12-30T"));
     }

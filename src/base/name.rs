@@ -9,6 +9,13 @@ pub fn is_name(name: &str) -> bool {
         && name != "help"
 }
 
+/// The name that is most like `text`: `my.Shop` is `my-shop`.
+pub fn name_like(text: &str) -> String {
+    let part = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = text.chars().map(part).skip_while(|c| *c == '-').take(63).collect();
+    Some(name.trim_end_matches('-').to_string()).filter(|name| is_name(name)).unwrap_or("my-provider".into())
+}
+
 /// Whether `name` has the form of a value's name: `[a-z][a-z0-9_]*`.
 pub fn is_value_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -34,4 +41,25 @@ pub const CONFIG_KEYS: &[&str] = &[
 /// Those of [`CONFIG_KEYS`] that a profile may have; the others stand at the top alone.
 pub fn profile_keys<'a>() -> impl Iterator<Item = &'a str> {
     CONFIG_KEYS.iter().copied().filter(|key| !["profile", "vault"].contains(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_is_like_a_name() {
+        for (text, like) in [
+            ("my.zuora", "my-zuora"),
+            ("Acme", "acme"),
+            ("_acme_eu_", "acme-eu"),
+            ("acme", "acme"),
+            ("...", "my-provider"),
+            ("help", "my-provider"),
+            ("é", "my-provider"),
+        ] {
+            assert_eq!(name_like(text), like, "{text}");
+        }
+        assert!(is_name(&name_like(&"a.".repeat(100))));
+    }
 }

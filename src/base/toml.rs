@@ -41,10 +41,18 @@ impl<'t> Document<'t> {
         DeTable::parse(self.text).map_err(|error| self.error(error.span().unwrap_or(0..0), escape(error.message())))
     }
 
-    /// Parses the text as far as it goes, and notes every mistake in its syntax.
+    /// Parses the text as far as it goes, and notes the mistakes in its syntax up to the first after which the text may be
+    /// read as something else than was meant: what is said of the rest follows from that one more often than not.
     pub fn parse_all(&self) -> Spanned<DeTable<'t>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        errors.iter().for_each(|error| self.note(self.error(error.span().unwrap_or(0..0), escape(error.message()))));
+        let (table, mut errors) = DeTable::parse_recoverable(self.text);
+        let place = |error: &toml::de::Error| error.span().unwrap_or(0..0);
+        errors.sort_by_key(|error| place(error).start);
+        for error in &errors {
+            self.note(self.error(place(error), escape(error.message())));
+            if error.message() != "duplicate key" {
+                break;
+            }
+        }
         table
     }
 

@@ -21,10 +21,13 @@ pub struct Providers {
     /// Print its provider file, as a starting point for your own
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub toml: bool,
-    /// Check a provider file of your own and list all mistakes in it
+    /// Check a provider file of your own: list all mistakes, and warn about likely ones
     #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "json", "toml", "try_grant", "read"])]
     pub check: Option<PathBuf>,
-    /// Print the request that a grant would send, without sending it: {name} stands for a secret or an unknown value
+    /// Print the requests of a grant without sending them
+    ///
+    /// {name} in them stands for a secret or a value that is not known. NAME is a provider or a profile. GRANT is one of its
+    /// grants [default: the first], or one request alone: GRANT.begin, GRANT.steps.1, revoke, introspect or userinfo.
     #[arg(
         long = "try",
         value_names = ["NAME", "GRANT"],
@@ -32,7 +35,10 @@ pub struct Providers {
         conflicts_with_all = ["name", "json", "toml", "read"]
     )]
     pub try_grant: Vec<String>,
-    /// Show how a reply is read: a file with status line, headers and body, or with a body alone (- for stdin)
+    /// Show how a reply of the provider is read
+    ///
+    /// REPLY is a file (- for stdin): what `curl -i` printed, or a body alone, which is read as if its status were 200. NAME
+    /// and GRANT are those of --try: what it is the reply to. A grant stands for its request for the token.
     #[arg(
         long,
         value_names = ["NAME", "GRANT", "REPLY"],

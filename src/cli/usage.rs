@@ -34,12 +34,24 @@ impl std::error::Error for Stop {}
 /// behind its name.
 pub fn stop(error: &clap::Error, command: &Command, words: &[String]) -> Stop {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(error.render()),
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop::NoCommand(error.render()),
+        ErrorKind::DisplayHelp => Stop::Help(help(error)),
+        ErrorKind::DisplayVersion => Stop::Help(error.render()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Stop::NoCommand(help(error)),
         _ => {
             let (command, path) = named(command, words);
             Stop::Error(mistake(error, command, &path))
         }
+    }
+}
+
+/// The help that `error` is. To clap, the last of several values is the optional one, always.
+fn help(error: &clap::Error) -> StyledStr {
+    const VALUES: (&str, &str) = ("<NAME> <GRANT> [REPLY]", "<NAME> [GRANT] <REPLY>");
+    let help = error.render();
+    let text = help.ansi().to_string();
+    match text.contains(VALUES.0) {
+        true => text.replace(VALUES.0, VALUES.1).into(),
+        false => help,
     }
 }
 

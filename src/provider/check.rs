@@ -1,5 +1,6 @@
 //! Checks a provider file as a whole: every name in it must exist.
 
+mod advice;
 mod choices;
 mod login;
 
@@ -41,6 +42,11 @@ const LONGEST: usize = 16 << 10;
 const MOST_TOLD: usize = 20;
 /// How many texts with places for values a request may have.
 const MOST_PLACES: usize = 1000;
+
+/// Notes what the author of `provider`, read from `root`, should look at, though nothing is wrong with it.
+pub fn advice(doc: &Document, root: &Table, provider: &Provider) {
+    advice::advice(&Places { doc, root }, provider);
+}
 
 /// Checks `provider`, read from `root`, and notes all that is wrong.
 pub fn provider(doc: &Document, root: &Table, provider: &Provider) {

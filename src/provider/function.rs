@@ -234,8 +234,11 @@ mod tests {
             "id" => Some("Aladdin"),
             "secret" => Some("open sesame"),
             "key" => Some("Jefe"),
+            "key_1" => Some(
+                "\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}\u{b}",
+            ),
             NOW => Some("1800000000123"),
-            RANDOM => Some("00112233445566778899aabbccddeeff"),
+            RANDOM => Some("919108f752d1f3201bacf847db4148a8"),
             _ => None,
         })
     }
@@ -245,16 +248,32 @@ mod tests {
         for (text, made) in [
             // RFC 7617 §2
             ("Basic {base64(id + ':' + secret)}", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
-            ("{base64url('a?b>')}", "YT9iPg"),
-            ("{hex('abc')}", "616263"),
-            // FIPS 180-4
+            // RFC 4648 §10
+            ("{base64('')} {base64('f')} {base64('fo')} {base64('foo')}", " Zg== Zm8= Zm9v"),
+            ("{base64('foob')} {base64('fooba')} {base64('foobar')}", "Zm9vYg== Zm9vYmE= Zm9vYmFy"),
+            ("{hex('')} {hex('f')} {hex('foobar')}", " 66 666f6f626172"),
+            // RFC 7636 appendix B: `-` and `_`, and no padding.
+            (
+                "{base64url(sha256('dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk'))}",
+                "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+            ),
+            // FIPS 180-4, by the examples of NIST: of one block and of two.
             ("{hex(sha256('abc'))}", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            // RFC 4231 §4.3
+            (
+                "{hex(sha256('abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq'))}",
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+            ),
+            // RFC 4231 §4.2 and §4.3
+            (
+                "{hex(hmac-sha256(key_1, 'Hi There'))}",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
             (
                 "{hex(hmac-sha256(key, 'what do ya want ' + 'for nothing?'))}",
                 "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
             ),
-            ("{uuid()}", "00112233-4455-4677-8899-aabbccddeeff"),
+            // RFC 9562 appendix A.3, of its random bits
+            ("{uuid()}", "919108f7-52d1-4320-9bac-f847db4148a8"),
             ("{now('epoch')} {now('epoch-millis')} {now('rfc3339')}", "1800000000 1800000000123 2027-01-15T08:00:00Z"),
             // Sabre: an ID and a secret, each encoded, encoded again.
             ("{base64(base64(id) + ':' + base64(secret))}", "UVd4aFpHUnBiZz09OmIzQmxiaUJ6WlhOaGJXVT0="),

@@ -80,14 +80,13 @@ impl Provider {
 
     /// All that is wrong with such a file, in the order of its lines; see [`Provider::parse`].
     pub fn check(name: &str, file: &str, text: &str) -> (Provider, Vec<Error>) {
-        let (provider, mut findings) = parse::read(name, file, text, parse::Check::Whole);
-        // FILE:LINE:COLUMN
-        findings.sort_by_key(|error| {
-            let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
-            let column = numbers.next();
-            (numbers.next(), column)
-        });
-        (provider, findings)
+        let (provider, findings) = parse::read(name, file, text, parse::Check::Whole);
+        (provider, in_order(findings))
+    }
+
+    /// What the author of such a file, in which nothing is wrong, should look at all the same; in the order of its lines.
+    pub fn advice(&self, file: &str, text: &str) -> Vec<Error> {
+        in_order(parse::advice(self, file, text))
     }
 
     /// The built-in provider of that name. Its file is checked by a test (`tests/providers.rs`).
@@ -405,4 +404,14 @@ impl Call {
         }
         all
     }
+}
+
+/// `findings` in the order of the file, by `FILE:LINE:COLUMN`.
+fn in_order(mut findings: Vec<Error>) -> Vec<Error> {
+    findings.sort_by_key(|error| {
+        let mut numbers = error.what.rsplitn(3, ':').map(|number| number.parse::<usize>().unwrap_or(0));
+        let column = numbers.next();
+        (numbers.next(), column)
+    });
+    findings
 }

@@ -11,7 +11,7 @@ use crate::oauth::poll::PollReply;
 use crate::oauth::reply::{self, Issued, Note};
 use crate::oauth::request::{self, Repeat, Response, Values};
 use crate::profile::{Profile, Source, discovery};
-use crate::provider::{Auth, Call, Device, Discover, Rules, Test};
+use crate::provider::{Auth, Call, Device, Discover, Kept, Rules, Test};
 use crate::session::inputs::{Inputs, moment, not_ready};
 use crate::session::open_store::origin;
 use crate::system::http::Events;
@@ -168,7 +168,7 @@ pub fn ask_for_reply(host: &mut Host, profile: &Profile, told: &Told, call: &Cal
     }
 }
 
-/// Sends a step on the way to a token.
+/// Sends a step on the way to a token, whose reply has what is to `keep`.
 ///
 /// # Errors
 /// What keeps the request from being sent; a refusal or a reply that cannot be read is the inner error, with the
@@ -177,6 +177,7 @@ pub fn ask_step(
     host: &mut Host,
     profile: &Profile,
     asking: &Asking,
+    keep: &[Kept],
     inputs: &Inputs,
 ) -> Result<std::result::Result<Answer, (Error, Option<String>)>> {
     let (response, sent) = match send(host, profile, asking.call, inputs, &mut ())? {
@@ -185,7 +186,7 @@ pub fn ask_step(
     };
     let answer = asking.device.and_then(|device| reply::polled(device, &response));
     let code = |code: Option<String>| answer.and_then(PollReply::code).map(str::to_string).or(code);
-    match reply::step(asking.rules, &response) {
+    match reply::step(asking.rules, keep, &response) {
         // An answer to a poll may be a success of another kind.
         Ok(value) if answer.is_none() => Ok(Ok(Answer { value, response, from: sent.to })),
         Ok(_) => Ok(Err((Error::new(Kind::Refused, "not decided yet", ""), code(None)))),

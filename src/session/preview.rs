@@ -3,30 +3,80 @@
 
 use super::inputs::{self, not_ready};
 use super::plan;
+use crate::base::error::{Error, Kind};
 use crate::base::url;
 use crate::oauth::client_auth::{self, Moment};
 use crate::oauth::request::{self, Added, Pair, Repeat, Request, Unready, Values};
 use crate::profile::{Profile, Source};
 use crate::provider::function;
-use crate::provider::{Auth, Call, Flow, Grant, Param, Shape, Step};
+use crate::provider::{Auth, Call, Flow, Grant, Named, Param, Shape, Step};
 use anyhow::Result;
 use zeroize::Zeroizing;
 
 /// One request, or another step of a grant.
 pub struct Preview {
+    /// The request's name ([`Provider::requests`]); empty for what is none.
+    pub name: String,
     /// What it is for.
     pub what: String,
     /// Its lines as they would be sent.
     pub text: String,
 }
 
-/// The steps of `grant`, in their order.
+/// The request `named` of `profile`; for the token, all requests of its grant, in their order.
 ///
 /// # Errors
-/// A value that is given and cannot be used; see [`not_ready`].
-pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
+/// A value that is given and cannot be used, see [`not_ready`]; [`Kind::Config`] for a request about a token without one.
+pub fn preview(profile: &Profile, name: &str, named: Named) -> Result<Vec<Preview>> {
+    let call = match named {
+        Named::Token(grant) => return grants(profile, grant),
+        Named::Begin(grant, _) | Named::Step(grant, _) => {
+            let mut all = grants(profile, grant)?;
+            all.retain(|one| one.name == name);
+            return Ok(all);
+        }
+        Named::Revoke(call) | Named::Introspect(call) | Named::Userinfo(call) => call,
+    };
+    let does = if let Named::Revoke(_) = named { "revokes" } else { "asks about" };
+    // The API takes the token as `[use]` says.
+    let mut call = call.clone();
+    if let Named::Userinfo(_) = named {
+        let usage = &profile.provider.usage;
+        let own = (!usage.header.is_empty()).then(|| (usage.header.clone(), usage.value.clone()));
+        call.headers.extend(own.into_iter().chain(usage.headers.clone()));
+        call.query.extend(usage.query.clone());
+    }
+    let names = call.names();
+    let tokens = [("refresh_token", "the refresh token"), ("access_token", "an access token")];
+    let sent: Vec<_> = tokens.into_iter().filter(|(token, _)| names.contains_key(*token)).collect();
+    if sent.is_empty() {
+        let what = format!("{name} of {} is never sent", profile.provider.name);
+        return Err(Error::new(Kind::Config, what, "it has neither {refresh_token} nor {access_token}").into());
+    }
+    let one = |(token, shown): (&str, &str)| {
+        let mut blanks = Blanks::of(profile, profile.default_grant())?;
+        for (other, _) in tokens {
+            blanks.values.remove(other);
+        }
+        blanks.mark(token);
+        // An address that a server may have or not.
+        for (name, _) in call.url.names() {
+            if !blanks.values.contains_key(name) {
+                blanks.mark(name);
+            }
+        }
+        blanks.values.insert("token_type_hint".into(), token.to_string().into());
+        Ok(Preview { name: name.into(), what: format!("{does} {shown}"), text: blanks.text(&call)? })
+    };
+    sent.into_iter().map(one).collect()
+}
+
+fn grants(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
     let mut blanks = Blanks::of(profile, grant)?;
-    let mut steps = Vec::new();
+    let mut all = Vec::new();
+    let mut add = |name: &str, what: &str, text: String| {
+        all.push(Preview { name: name.into(), what: what.into(), text });
+    };
     if let Some(assertion) = &grant.assertion {
         blanks.values.insert("key_fingerprint".into(), "{key_fingerprint}".to_string().into());
         let mut object = blanks.make(|values| request::object(&profile.provider, &assertion.claims, values))?;
@@ -38,28 +88,32 @@ pub fn preview(profile: &Profile, grant: &Grant) -> Result<Vec<Preview>> {
             Flow::Signed => format!("nothing is sent: these claims, signed with {{{key}}}, are the token"),
             _ => format!("these claims, signed with {{{key}}}, are {{assertion}}"),
         };
-        steps.push(Preview { what, text: blanks.restore(&serde_json::Value::Object(object).to_string()) });
+        add("", &what, blanks.restore(&serde_json::Value::Object(object).to_string()));
     }
-    for step in grant.steps_before() {
-        let request = blanks.request(&step.call)?;
-        steps.push(Preview { what: found(step), text: blanks.show(&request) });
+    // In the order in which they are sent.
+    let order = |named: &Named| match named {
+        Named::Step(_, step) if step.before => 0,
+        Named::Begin(..) => 1,
+        Named::Step(..) => 2,
+        _ => 3,
+    };
+    let mut requests = grant.requests();
+    requests.sort_by_key(|(_, named)| order(named));
+    for (name, named) in requests {
+        match named {
+            Named::Begin(_, call) if grant.flow == Flow::AuthorizationCode => {
+                let request = blanks.request(call)?;
+                add(&name, "the browser opens", blanks.restore(&request.url));
+            }
+            Named::Begin(_, call) => add(&name, "begins the login", blanks.text(call)?),
+            Named::Step(_, step) => add(&name, &found(step), blanks.text(&step.call)?),
+            Named::Token(grant) if grant.flow != Flow::Signed => {
+                add(&name, "gets the token", blanks.text(&grant.call)?)
+            }
+            _ => {}
+        }
     }
-    if let Some(begin) = &grant.begin {
-        let request = blanks.request(begin)?;
-        steps.push(match grant.flow {
-            Flow::AuthorizationCode => Preview { what: "the browser opens".into(), text: blanks.restore(&request.url) },
-            _ => Preview { what: "begins the login".into(), text: blanks.show(&request) },
-        });
-    }
-    for step in grant.steps_after() {
-        let request = blanks.request(&step.call)?;
-        steps.push(Preview { what: found(step), text: blanks.show(&request) });
-    }
-    if grant.flow != Flow::Signed {
-        let request = blanks.request(&grant.call)?;
-        steps.push(Preview { what: "gets the token".into(), text: blanks.show(&request) });
-    }
-    Ok(steps)
+    Ok(all)
 }
 
 /// What a step is for.
@@ -67,7 +121,7 @@ fn found(step: &Step) -> String {
     let names: Vec<String> = step.keep.iter().map(|kept| format!("{{{}}}", kept.name)).collect();
     match names.is_empty() {
         true => "comes before".into(),
-        false => format!("finds {}", names.join(" and ")),
+        false => format!("finds {}", names.join(", ")),
     }
 }
 
@@ -180,6 +234,12 @@ impl<'p> Blanks<'p> {
             let added = added(auth, call, values)?;
             request::build(&profile.provider, call, values, Repeat::Freely, added)
         })
+    }
+
+    /// The request `call` in words.
+    fn text(&mut self, call: &Call) -> Result<String> {
+        let request = self.request(call)?;
+        Ok(self.show(&request))
     }
 
     /// `text` with the names of the marks.

@@ -123,7 +123,7 @@ pub fn ask(
 }
 
 /// What is wrong with a reply. `subject`: the person that the ID token is for.
-fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
+pub fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
     match question {
         // RFC 7662 §2.2
         Question::Introspection => match value::member(answer, "active").and_then(value::flag) {

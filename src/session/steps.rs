@@ -79,7 +79,7 @@ fn run(
 ) -> Result<std::result::Result<(), Failed>> {
     let asking = Asking { name: &grant.name, call: &step.call, rules: &step.response, dead: &[], device };
     host.terminal.detail(&format!("{}: a step of the grant {}", profile.name, grant.name));
-    Ok(match exchange::ask_step(host, profile, &asking, inputs)? {
+    Ok(match exchange::ask_step(host, profile, &asking, &step.keep, inputs)? {
         Ok(answer) => {
             found::keep(profile, grant, &step.keep, &answer, inputs)?;
             Ok(())

@@ -63,6 +63,14 @@ fn what_others_call_it_is_known() {
         ("auth = \"header\"", "unknown choice `header`; did you mean `basic`?"),
         ("[response]\naccess_token = [\"$.data.token\"]", "did you mean `/data/token`? (RFC 6901)"),
         ("[response]\naccess_token = [\"data.token\"]", "did you mean `/data/token`? (RFC 6901)"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"unix\" }]", "unknown choice `unix`; did you mean `epoch`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"s\" }]", "did you mean `seconds`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"sec\" }]", "did you mean `seconds`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"ms\" }]", "did you mean `milliseconds`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"min\" }]", "did you mean `minutes`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"epoch_ms\" }]", "did you mean `epoch-millis`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"ISO8601\" }]", "unknown choice `ISO8601`; did you mean `date`?"),
+        ("[response]\nexpires = [{ at = \"/e\", as = \"rfc3339\" }]", "did you mean `date`?"),
     ] {
         let text = format!("title = \"x\"\n[grants.a]\nurl = \"https://example.com/token\"\n{was}\n");
         let file = sandbox.file_arg("other.toml", text);
@@ -70,20 +78,38 @@ fn what_others_call_it_is_known() {
     }
 }
 
+/// What is behind it may be read as something else than was meant.
 #[test]
-fn every_mistake_in_the_syntax_is_listed_too() {
+fn of_the_mistakes_in_the_syntax_the_first_is_told() {
     let sandbox = Sandbox::new();
-    let file = sandbox.file_arg("broken.toml", "title = \n[params\nx = 1\n");
+    for (text, place) in [
+        ("title = \n[params\nx = 1\n", "1:9"),
+        ("[grants.a]\nurl = \"https://a.example\nbody = { a = \"b\", c = \"d\" }\n", "2:25"),
+        ("[grants.a]\nbody = { a = \"b\", c = { d = 1\nurl = \"x\"\n[response]\nscope = [\"/a\"]\n", "3:1"),
+        ("[response]\nsuccess = [{ at = \"/a\", in = [1] }\nscope = [\"/a\"]\n[use]\nheader = \"A\"\n", "3:1"),
+    ] {
+        let file = sandbox.file_arg("broken.toml", text);
+        let out = sandbox.tok(["providers", "--check", &file]).run().fails(3).says(&format!("{file}:{place}: "));
+        assert_eq!(out.stderr.lines().count(), 1, "{out}");
+    }
+    // A key that is there twice is read as it was meant.
+    let file =
+        sandbox.file_arg("broken.toml", "title = \"a\"\ntitle = \"b\"\ndocs = \"a\"\ndocs = \"b\"\nkind = {\nx\n");
     let out = sandbox.tok(["providers", "--check", &file]).run().fails(3);
-    let out = out.says(&format!("{file}:1:")).says(&format!("{file}:2:"));
-    assert!(out.stderr.lines().all(|line| line.starts_with("tok: ")), "{out}");
+    let places: Vec<&str> = out
+        .stderr
+        .lines()
+        .map(|line| line.split(&format!("{file}:")).nth(1).unwrap().split(": ").next().unwrap())
+        .collect();
+    assert_eq!(places, ["2:1", "4:1", "6:2"], "{out}");
     sandbox.run("providers --check /no/such/x.toml").fails(2).says("/no/such/x.toml").says("no such file");
 }
 
 #[test]
 fn a_sound_file_is_said_to_be_one_wherever_it_is() {
     let sandbox = Sandbox::new();
-    let text = "[params.key]\nsecret = true\n[grants.a]\nurl = \"https://a.example\"\nbody = { k = \"{key}\" }\n";
+    let text = "[params.base_url]\ndefault = \"https://a.example\"\n[params.key]\nsecret = true\n\
+                [grants.a]\nurl = \"{base_url}/t\"\nbody = { k = \"{key}\" }\n";
     let file = sandbox.file_arg("acme.toml", text);
     let out = sandbox.tok(["providers", "--check", &file]).run().silent().ok();
     assert!(out.stdout.contains("no mistakes found") && out.stdout.contains("providers/acme.toml"), "{out}");

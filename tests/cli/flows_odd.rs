@@ -474,8 +474,8 @@ fn the_steps_are_shown_before_anything_is_sent() {
     let sandbox = odd(&server, TICKET);
     let out = sandbox.run("providers --try odd device-code");
     for text in [
-        "# finds {client_id} and {client_secret}\nPOST ",
-        "# comes before\nGET ",
+        "# device-code.steps.1: finds {client_id}, {client_secret}\nPOST ",
+        "# device-code.steps.2: comes before\nGET ",
         "/tickets/{ticket}/exchange",
         "\"secret\":\"{client_secret}\"",
     ] {

@@ -13,6 +13,8 @@ mod skip;
 mod support;
 
 mod another_account;
+mod author_requests;
+mod author_warnings;
 mod authors;
 mod bad_input;
 mod by_address;

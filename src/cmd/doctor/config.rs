@@ -63,7 +63,7 @@ pub(super) fn provider_files(visit: &mut Visit) -> Vec<Finding> {
         // An editor's copy, or a hidden file.
         if !is_read && !name.starts_with('.') && !name.ends_with('~') {
             let why = "tok does not read it: a provider file is NAME.toml, with lower-case letters, digits and `-`";
-            let near = format!("{}.toml", name.trim_end_matches(".toml").to_lowercase().replace(['_', '.', ' '], "-"));
+            let near = format!("{}.toml", crate::base::name::name_like(name.trim_end_matches(".toml")));
             let hint = format!("rename it: mv {} {}", quoted(&path), quoted(&path.with_file_name(near)));
             findings.push(Finding::warning(path.display().to_string(), why, hint));
         }

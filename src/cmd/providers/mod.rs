@@ -4,6 +4,7 @@ mod author;
 mod new;
 mod object;
 mod page;
+mod reading;
 
 use super::Context;
 use super::table::{grouped, with_heading};
@@ -34,14 +35,14 @@ pub fn run(host: &mut Host, global: &Global, setup: Option<Setup>, args: &Provid
         return author::try_grant(&mut Context::new(host, global, setup, Missing::Refused)?, &args.try_grant);
     }
     if !args.read.is_empty() {
-        return author::read(&mut Context::new(host, global, setup, Missing::Refused)?, &args.read);
+        return reading::read(&mut Context::new(host, global, setup, Missing::Refused)?, &args.read);
     }
     let library = Library::new(host);
     // What is known of providers does not depend on the config; a broken one is reported where it is used.
     let path = config_path(host, global.config.as_deref());
     let config = path.and_then(|path| load_config(host, &path)).unwrap_or_default();
     let Some(name) = &args.name else {
-        let all = all(host, &library);
+        let all = all(host, &library, |_| true);
         return print_list(host, args, &config, &all);
     };
     if args.toml {
@@ -79,7 +80,8 @@ fn searched(host: &mut Host, library: &Library, name: &str) -> Result<Vec<Rc<Loa
     }
     let wanted = name.to_lowercase();
     let has = |text: &str| text.to_lowercase().contains(&wanted);
-    let mut all = all(host, library);
+    // Of one that cannot be read, the title is not known.
+    let mut all = all(host, library, has);
     all.retain(|found| {
         let provider = &found.provider;
         has(&provider.name) || has(&provider.title) || provider.about.kind == Some(wanted.as_str())
@@ -113,14 +115,15 @@ fn file(host: &Host, library: &Library, name: &str) -> Result<String> {
     Ok(found.ok_or_else(|| unknown(library, name))?)
 }
 
-/// All that can be read; of the others, a warning.
-fn all(host: &mut Host, library: &Library) -> Vec<Rc<Loaded>> {
+/// All that can be read; of the others, a warning where their name is one that is `wanted`.
+fn all(host: &mut Host, library: &Library, wanted: impl Fn(&str) -> bool) -> Vec<Rc<Loaded>> {
     let mut providers = Vec::new();
     for name in library.names() {
         match library.provider(host, &name) {
             Ok(Some(found)) => providers.push(found),
             Ok(None) => {}
-            Err(error) => host.terminal.warn(&error.to_string()),
+            Err(error) if wanted(&name) => host.terminal.warn(&error.to_string()),
+            Err(_) => {}
         }
     }
     providers

@@ -68,6 +68,11 @@ pub(super) fn of(list: &[Expiry], value: &Value, now: i64, notes: &mut Vec<Note>
                 }
             },
             (None, Some(text)) if let Some(time) = written(rule.unit, text, now) => time,
+            // It could be meant in any zone: one hour too late, and a dead token is used.
+            (None, Some(text)) if let (Unit::Date | Unit::Auto, Some(why)) = (rule.unit, date::lacks(text)) => {
+                notes.push(Note::Detail(format!("the expiry at {} is {why}, and is not used", escape(&rule.at))));
+                continue;
+            }
             _ => {
                 notes.push(Note::Detail(format!("the expiry at {} is neither a number nor a date", escape(&rule.at))));
                 continue;

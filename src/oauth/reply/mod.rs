@@ -22,7 +22,7 @@ use crate::base::text::escape;
 use crate::base::time::Time;
 use crate::oauth::poll::PollReply;
 use crate::oauth::request::Response;
-use crate::provider::{BodyFormat, Device, Expiry, Find, Rules, Test};
+use crate::provider::{BodyFormat, Device, Expiry, Find, Kept, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::{Body, Damaged};
 use refusal::{beside_success, holds, refusal, refused, reports_error, said};
@@ -69,7 +69,8 @@ pub enum Note {
 /// If it has no token: [`Failure`] says why.
 pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued, Failure> {
     let now = response.received.secs();
-    let (value, text) = match opened(rules, dead, response, rules.format)? {
+    let is_there = is_in_header(&rules.access_token, response);
+    let (value, text) = match opened(rules, dead, response, rules.format, is_there)? {
         Body::Text(text) => (Value::Null, Some(text)),
         Body::Parsed(value) => (value, None),
         Body::Unreadable(_) => (Value::Null, None),
@@ -141,16 +142,17 @@ pub fn polled(device: &Device, response: &Response) -> Option<PollReply> {
     answers.into_iter().find(|(tests, _)| holds(tests)).map(|(_, answer)| answer)
 }
 
-/// The reply to a step on the way to a token: what its body is, if it is no failure. An empty one may have what is
-/// needed in its header.
+/// The reply to a step on the way to a token: what its body is, if it is no failure. Where a header or a cookie has all
+/// that is to `keep`, the body may be empty, or a page.
 ///
 /// # Errors
 /// As [`read`].
-pub fn step(rules: &Rules, response: &Response) -> Result<Value, Failure> {
+pub fn step(rules: &Rules, keep: &[Kept], response: &Response) -> Result<Value, Failure> {
     if Class::of(response.status) == Class::Success && response.body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    let value = match opened(rules, &[], response, rules.format)? {
+    let is_there = !keep.is_empty() && keep.iter().all(|kept| is_in_header(&kept.at, response));
+    let value = match opened(rules, &[], response, rules.format, is_there)? {
         Body::Text(text) => return Ok(Value::String(text)),
         Body::Parsed(value) => value,
         Body::Unreadable(_) => Value::Null,
@@ -195,7 +197,9 @@ pub fn expires(list: &[Expiry], value: &Value, now: i64) -> Expires {
 /// # Errors
 /// As [`read`].
 pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, Failure> {
-    let Body::Parsed(value) = opened(rules, &[], response, BodyFormat::Auto)? else {
+    let Body::Parsed(value) =
+        opened(rules, &[], response, BodyFormat::Auto, is_in_header(&rules.access_token, response))?
+    else {
         return Err(misread("it is not a JSON object"));
     };
     match value {
@@ -217,8 +221,24 @@ pub fn document(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// The body of a 2xx reply that reports no error in an unexpected form.
-fn opened(rules: &Rules, dead: &[Test], response: &Response, format: BodyFormat) -> Result<Body, Failure> {
+/// Whether a header or a cookie of `response` has what `find` looks for.
+fn is_in_header(find: &Find, response: &Response) -> bool {
+    match find {
+        Find::Header(name) => response.header(name).is_some(),
+        Find::Cookie(name) => response.cookie(name).is_some(),
+        Find::At(_) => false,
+    }
+}
+
+/// The body of a 2xx reply that reports no error in an unexpected form. It need not be readable if what it is for
+/// `is_there` without it.
+fn opened(
+    rules: &Rules,
+    dead: &[Test],
+    response: &Response,
+    format: BodyFormat,
+    is_there: bool,
+) -> Result<Body, Failure> {
     if Class::of(response.status) != Class::Success {
         return Err(refusal(rules, dead, response));
     }
@@ -231,13 +251,8 @@ fn opened(rules: &Rules, dead: &[Test], response: &Response, format: BodyFormat)
     if let Some(failure) = beside_success(rules, dead, response) {
         return Err(failure);
     }
-    let in_header = match &rules.access_token {
-        Find::Header(name) => response.header(name).is_some(),
-        Find::Cookie(name) => response.cookie(name).is_some(),
-        Find::At(_) => false,
-    };
     match why {
-        Some(why) if !in_header => {
+        Some(why) if !is_there => {
             let packed = response.header("content-encoding").filter(|how| !how.eq_ignore_ascii_case("identity"));
             let packed = packed.map(|how| format!("it is compressed ({}), which was not requested", escape(how)));
             Err(misread(format!("{} (status {})", packed.as_ref().unwrap_or(why), response.status)))

@@ -21,6 +21,8 @@ pub struct Step {
 
 /// The longest text of a reply that is shown whole, in characters.
 const LONGEST: usize = 60;
+/// The longest address.
+const LONGEST_ADDRESS: usize = 200;
 /// How much of a token is shown, in characters.
 const START: usize = 4;
 
@@ -32,84 +34,157 @@ pub fn shortened(token: &str) -> String {
     format!("{}… ({count} characters)", escape_to(token, shown).trim_end_matches('…'))
 }
 
+/// What a reply has, read by rules; and the places that were looked at so far.
+struct Reading<'r> {
+    rules: &'r Rules,
+    response: &'r Response,
+    /// The body.
+    value: Value,
+    /// The whole body, where it is the token.
+    text: Option<String>,
+    steps: Vec<Step>,
+}
+
+impl<'r> Reading<'r> {
+    /// The beginning: what the body is, and whether it says that it is a failure.
+    fn begin(rules: &'r Rules, format: BodyFormat, response: &'r Response) -> Reading<'r> {
+        let mut reading = Reading { rules, response, value: Value::Null, text: None, steps: Vec::new() };
+        match Body::parse(format, &response.body) {
+            Body::Parsed(value) => reading.value = value,
+            Body::Text(text) => {
+                reading.step("format", format_name(format), "the whole body is the token".into());
+                reading.text = Some(text);
+            }
+            Body::Unreadable(why) => reading.step("format", format_name(format), why),
+        }
+        reading.tests("success", &rules.success);
+        reading.tests("refused", &rules.refused);
+        reading.tests("unavailable", &rules.unavailable);
+        reading
+    }
+
+    fn step(&mut self, key: &str, place: &str, found: String) {
+        self.steps.push(Step { key: key.into(), place: place.into(), found });
+    }
+
+    fn tests(&mut self, key: &str, tests: &[Test]) {
+        for test in tests {
+            let found = outcome(self.rules, test, self.response.status, &self.value);
+            self.step(key, &test_text(test), found);
+        }
+    }
+
+    /// Each of `places` up to the first where something is.
+    fn each(&mut self, key: &str, places: &[String], shown: impl Fn(&str, &Value) -> String) {
+        for place in places {
+            let found = self.value.pointer(place).filter(|found| !is_empty(found));
+            let (is_found, text) = (found.is_some(), found.map_or("-".into(), |found| shown(place, found)));
+            self.step(key, place, text);
+            if is_found {
+                break;
+            }
+        }
+    }
+
+    fn find(&mut self, key: &str, find: &Find, shown: fn(&Value) -> String) {
+        let named = match find {
+            Find::Cookie(name) => (format!("cookie {name}"), self.response.cookie(name)),
+            Find::Header(name) => (format!("header {name}"), self.response.header(name)),
+            Find::At(places) => return self.each(key, places, |_, value| shown(value)),
+        };
+        self.step(key, &named.0, named.1.map_or("-".into(), |text| shown(&Value::from(text))));
+    }
+
+    fn expiries(&mut self, key: &str, expiries: &[Expiry]) {
+        for expiry in expiries {
+            let found = self.value.pointer(&expiry.at).filter(|found| !is_empty(found));
+            let found = found.map_or("-".into(), plain);
+            self.step(key, &expiry_text(expiry), found);
+        }
+    }
+
+    fn errors(&mut self) {
+        let rules = self.rules;
+        for (key, places) in [("error.code", &rules.error_code), ("error.message", &rules.error_message)] {
+            self.each(key, places, |_, value| plain(value));
+        }
+    }
+}
+
 /// The steps in which `rules` and `dead` read `response`. Of several places for one thing, those up to the first that
 /// is found, as the reader takes that.
 pub fn steps(rules: &Rules, dead: &[Test], response: &Response) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut step = |key: &str, place: &str, found: String| {
-        steps.push(Step { key: key.into(), place: place.into(), found });
-    };
-    let body = Body::parse(rules.format, &response.body);
-    let (kind, value, text) = match body {
-        Body::Parsed(value) => ("", value, None),
-        Body::Text(text) => ("the whole body is the token", Value::Null, Some(text)),
-        Body::Unreadable(why) => {
-            step("format", format_name(rules.format), why);
-            ("", Value::Null, None)
-        }
-    };
-    if !kind.is_empty() {
-        step("format", format_name(rules.format), kind.into());
+    let mut reading = Reading::begin(rules, rules.format, response);
+    match (&rules.access_token, reading.text.take()) {
+        (Find::At(_), Some(text)) => reading.step("access_token", "the body", shortened(&text)),
+        (find, _) => reading.find("access_token", find, secret),
     }
-    let status = response.status;
-    for test in &rules.success {
-        step("success", &test_text(test), outcome(rules, test, status, &value));
-    }
-    for (key, tests) in [("refused", &rules.refused), ("unavailable", &rules.unavailable)] {
-        for test in tests {
-            step(key, &test_text(test), outcome(rules, test, status, &value));
-        }
-    }
-    match (&rules.access_token, text) {
-        (Find::Cookie(name), _) => {
-            let found = response.cookie(name).map_or("-".into(), shortened);
-            step("access_token", &format!("cookie {name}"), found);
-        }
-        (Find::Header(name), _) => {
-            let found = response.header(name).map_or("-".into(), shortened);
-            step("access_token", &format!("header {name}"), found);
-        }
-        (Find::At(_), Some(text)) => step("access_token", "the body", shortened(&text)),
-        (Find::At(places), None) => {
-            each(places, &value, |place, found| step("access_token", place, found.map_or("-".into(), secret)));
-        }
-    }
-    each(&rules.refresh_token, &value, |place, found| step("refresh_token", place, found.map_or("-".into(), secret)));
-    for (key, expiries) in [("expires", &rules.expires), ("refresh_expires", &rules.refresh_expires)] {
-        for expiry in expiries {
-            let found = value.pointer(&expiry.at).filter(|found| !is_empty(found));
-            step(key, &expiry_text(expiry), found.map_or("-".into(), plain));
-        }
-    }
-    for (key, places) in [("token_type", &rules.token_type), ("scope", &rules.scope)] {
-        each(places, &value, |place, found| step(key, place, found.map_or("-".into(), plain)));
-    }
-    each(&rules.id_token, &value, |place, found| step("id_token", place, found.map_or("-".into(), secret)));
+    reading.each("refresh_token", &rules.refresh_token, |_, value| secret(value));
+    reading.expiries("expires", &rules.expires);
+    reading.expiries("refresh_expires", &rules.refresh_expires);
+    reading.each("token_type", &rules.token_type, |_, value| plain(value));
+    reading.each("scope", &rules.scope, |_, value| plain(value));
+    reading.each("id_token", &rules.id_token, |_, value| secret(value));
     for (name, places) in &rules.extra {
-        each(places, &value, |place, found| {
-            let shown = if is_token(rules, place) { secret } else { plain };
-            step(&format!("extra.{name}"), place, found.map_or("-".into(), shown));
-        });
+        let shown = |place: &str, value: &Value| if is_token(rules, place) { secret(value) } else { plain(value) };
+        reading.each(&format!("extra.{name}"), places, shown);
     }
-    for (key, places) in [("error.code", &rules.error_code), ("error.message", &rules.error_message)] {
-        each(places, &value, |place, found| step(key, place, found.map_or("-".into(), plain)));
+    reading.errors();
+    if Class::of(response.status) == Class::Refused || !dead.is_empty() {
+        reading.tests("dead", dead);
     }
-    if Class::of(status) == Class::Refused || !dead.is_empty() {
-        for test in dead {
-            step("dead", &test_text(test), outcome(rules, test, status, &value));
-        }
-    }
-    steps
+    reading.steps
 }
 
-/// Calls `say` with each of `places` up to the first where something is.
-fn each(places: &[String], value: &Value, mut say: impl FnMut(&str, Option<&Value>)) {
-    for place in places {
-        let found = value.pointer(place).filter(|found| !is_empty(found));
-        say(place, found);
-        if found.is_some() {
-            break;
-        }
+/// What is looked for in a reply that is no token.
+pub struct Wanted {
+    /// The key that names the place.
+    pub key: String,
+    /// The place.
+    pub at: Find,
+    /// Whether it is shortened as a token is.
+    pub is_secret: bool,
+}
+
+/// The steps in which a reply that is no token is read by `rules`: its body is a `format`, `expires` is that of a code.
+pub fn others(
+    rules: &Rules,
+    format: BodyFormat,
+    response: &Response,
+    wanted: &[Wanted],
+    expires: &[Expiry],
+) -> Vec<Step> {
+    let mut reading = Reading::begin(rules, format, response);
+    reading.text = None;
+    for Wanted { key, at, is_secret } in wanted {
+        reading.find(key, at, if *is_secret { scalar } else { address });
+    }
+    reading.expiries("expires", expires);
+    reading.errors();
+    reading.steps
+}
+
+/// The steps in which the answer to a poll is read by `tests`, besides what [`steps`] looks at.
+pub fn polls(rules: &Rules, response: &Response, tests: &[(&str, &[Test])]) -> Vec<Step> {
+    let mut reading = Reading::begin(rules, rules.format, response);
+    reading.steps.clear();
+    tests.iter().for_each(|(key, tests)| reading.tests(key, tests));
+    reading.steps
+}
+
+/// A value that may be a secret, of whatever kind.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::Number(_) | Value::Bool(_) => shortened(&value.to_string()),
+        other => secret(other),
+    }
+}
+
+/// A value that is none, which may be an address.
+fn address(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.contains("://") => escape_to(text, LONGEST_ADDRESS),
+        other => plain(other),
     }
 }
 

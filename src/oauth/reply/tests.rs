@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::time::Time;
-use crate::provider::Provider;
+use crate::provider::{Provider, Shape};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -536,4 +536,19 @@ fn a_cookie_is_the_token() {
     assert_eq!(read(&rules, &[], &response).expect("a token").access_token.expose(), "abc-1");
     response.body = Vec::new().into();
     assert_eq!(read(&rules, &[], &response).expect("a token").access_token.expose(), "abc-1");
+}
+
+#[test]
+fn a_step_whose_values_are_in_headers_takes_any_page() {
+    let (find, name) = (Find::Cookie("SESSION".into()), "session".to_string());
+    let keep = [Kept { name, at: find, shape: Shape::Text }];
+    let page = |headers: &[(&str, &str)], status| answered(status, headers, b"<title>Welcome</title>");
+    let cookie = [("Set-Cookie", "SESSION=abc; Path=/")];
+    assert_eq!(step(&rules(""), &keep, &page(&cookie, 200)).ok(), Some(Value::Null));
+    // Without the cookie it may be the page to log in at; what is wanted of a body is not in a page.
+    for (keep, headers, status) in [(&keep[..], &[][..], 200), (&[][..], &cookie, 200), (&keep, &cookie, 403)] {
+        assert!(step(&rules(""), keep, &page(headers, status)).is_err());
+    }
+    let other = Kept { at: Find::At(vec!["/ticket".into()]), ..keep[0].clone() };
+    assert!(step(&rules(""), &[keep[0].clone(), other], &page(&cookie, 200)).is_err());
 }

@@ -49,6 +49,14 @@ pub fn read(name: &str, file: &str, text: &str, check: Check) -> (Provider, Vec<
     (provider, findings)
 }
 
+/// What the author of the file that `provider` was read from should look at, though nothing is wrong with it.
+pub fn advice(provider: &Provider, file: &str, text: &str) -> Vec<Error> {
+    let doc = Document::new(file, text);
+    let parsed = doc.parse_all();
+    check::advice(&doc, &doc.table(parsed.get_ref(), 0..0), provider);
+    doc.findings()
+}
+
 /// [`read`] of a file that is to be right.
 ///
 /// # Errors

@@ -177,6 +177,60 @@ fn time_of_day(value: TomlValue, text: &str) -> Result<i64> {
     seconds().ok_or_else(|| value.error(SHAPE))
 }
 
+/// What units are called elsewhere, and here.
+const UNITS: &[(&str, &[&str])] = &[
+    ("seconds", &["s", "sec", "secs", "second", "expires_in", "ttl"]),
+    ("milliseconds", &["ms", "msec", "millis", "millisecond"]),
+    ("minutes", &["m", "min", "mins", "minute"]),
+    (
+        "epoch",
+        &["unix", "unixtime", "unix-time", "unix_time", "timestamp", "epoch-seconds", "epoch_seconds", "numericdate"],
+    ),
+    (
+        "epoch-millis",
+        &["unix-ms", "unix_ms", "epoch-ms", "epoch_ms", "epoch_millis", "epochmillis", "epoch-milliseconds"],
+    ),
+    (
+        "date",
+        &[
+            "iso8601",
+            "iso-8601",
+            "iso",
+            "rfc3339",
+            "rfc-3339",
+            "rfc1123",
+            "rfc2822",
+            "http-date",
+            "datetime",
+            "date-time",
+        ],
+    ),
+];
+
+fn unit(value: TomlValue) -> Result<Unit> {
+    const NAMES: &[(&str, Unit)] = &[
+        ("seconds", Unit::Seconds),
+        ("milliseconds", Unit::Milliseconds),
+        ("minutes", Unit::Minutes),
+        ("epoch", Unit::Epoch),
+        ("epoch-millis", Unit::EpochMillis),
+        ("date", Unit::Date),
+        ("mm/dd/yyyy", Unit::Day(DayOrder::MonthDayYear)),
+        ("dd/mm/yyyy", Unit::Day(DayOrder::DayMonthYear)),
+        ("yyyy-mm-dd", Unit::Day(DayOrder::YearMonthDay)),
+        ("d:hh:mm", Unit::DaysHoursMinutes),
+        ("hh:mm:ss", Unit::HoursMinutesSeconds),
+        ("auto", Unit::Auto),
+    ];
+    let text = value.text()?.to_ascii_lowercase();
+    match UNITS.iter().find(|(_, others)| others.contains(&text.as_str())) {
+        Some((ours, _)) => {
+            Err(value.error(format!("unknown choice `{}`; did you mean `{ours}`?", escape(value.text()?))))
+        }
+        None => value.choice(NAMES),
+    }
+}
+
 pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
     let table = value.table()?;
     let Some(at) = table.get("at") else {
@@ -184,22 +238,7 @@ pub(super) fn expiry(value: TomlValue) -> Result<Expiry> {
     };
     let expiry = Expiry {
         at: pointer(at)?,
-        unit: table.get("as").map_or(Ok(Unit::Seconds), |v| {
-            v.choice(&[
-                ("seconds", Unit::Seconds),
-                ("milliseconds", Unit::Milliseconds),
-                ("minutes", Unit::Minutes),
-                ("epoch", Unit::Epoch),
-                ("epoch-millis", Unit::EpochMillis),
-                ("date", Unit::Date),
-                ("mm/dd/yyyy", Unit::Day(DayOrder::MonthDayYear)),
-                ("dd/mm/yyyy", Unit::Day(DayOrder::DayMonthYear)),
-                ("yyyy-mm-dd", Unit::Day(DayOrder::YearMonthDay)),
-                ("d:hh:mm", Unit::DaysHoursMinutes),
-                ("hh:mm:ss", Unit::HoursMinutesSeconds),
-                ("auto", Unit::Auto),
-            ])
-        })?,
+        unit: table.get("as").map_or(Ok(Unit::Seconds), unit)?,
         zero: table.get("zero").map_or(Ok(Zero::Now), |v| v.choice(ZEROS))?,
         negative: table.get("negative").map_or(Ok(Zero::Now), |v| v.choice(ZEROS))?,
     };
