@@ -130,13 +130,14 @@ pub fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&s
             Some(_) => None,
             None => Some("it does not say whether the token is active (`active`)"),
         },
-        // OIDC Core §5.3.2: it must be the person of the ID token.
-        Question::Userinfo => match value::text(answer, &["sub"]) {
-            None => Some("it does not name a person (`sub`)"),
-            Some(sub) if subject.is_some_and(|subject| subject != sub) => {
+        // OIDC Core §5.3.2: it must be the person of the ID token. Where there is none, the endpoint may be another's than
+        // OpenID Connect's, which has names of its own.
+        Question::Userinfo => match (value::text(answer, &["sub"]), subject) {
+            (None, Some(_)) => Some("it does not name a person (`sub`)"),
+            (Some(sub), Some(subject)) if subject != sub => {
                 Some("it is about another person than the ID token (`sub`)")
             }
-            Some(_) => None,
+            _ => None,
         },
     }
 }

@@ -269,3 +269,19 @@ fn a_logout_names_what_the_reply_told() {
     assert_eq!((request.method.as_str(), request.path()), ("DELETE", "/sessions/6"));
     assert_eq!(request.header("x-token"), Some(format!("token-{CANARY}").as_str()));
 }
+
+#[test]
+fn who_a_token_is_for_is_shown_in_the_provider_s_own_words() {
+    let server = Server::new(|request| match request.path() {
+        "/token" => Reply::json(200, json!({"access_token": "t1", "token_type": "Bearer", "expires_in": 600})),
+        _ => Reply::json(200, json!({"login": "ada"})),
+    });
+    let about = format!(
+        "[userinfo]\nurl = \"{}/me\"\nmethod = \"GET\"\nencode = \"none\"\nheaders = {{ Authorization = \"Bearer {{access_token}}\" }}\n",
+        server.url()
+    );
+    let sandbox = using(&server, &about);
+    sandbox.run("login plain").ok();
+    let out = sandbox.run("show plain --userinfo --json").json();
+    assert_eq!(out["login"], "ada");
+}
