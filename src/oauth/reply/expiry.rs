@@ -137,7 +137,7 @@ fn written(unit: Unit, text: &str, now: i64) -> Option<i64> {
     }
 }
 
-fn is_too_far(time: i64, now: i64) -> bool {
+pub(super) fn is_too_far(time: i64, now: i64) -> bool {
     time > now.saturating_add(FARTHEST)
 }
 
