@@ -149,6 +149,10 @@ mod unix {
         let name = scan.text(GRAPHIC).filter(|name| !name.is_empty())?;
         scan.word(b",\"header_value\":")?;
         let value = scan.text(GRAPHIC | SPACE)?;
+        // Several are a line each.
+        if scan.word(b",\"more_headers\"").is_some() {
+            return None;
+        }
         // The name is moved to the value, over the quotes and the key between them.
         let start = value.start.checked_sub(name.len() + 2)?;
         bytes.copy_within(name, start);

@@ -246,7 +246,13 @@ fn check(complaints: &mut Complaints, provider: &Provider, grant: &Grant, folder
         if let Some(push) = grant.pushed().filter(is_known) {
             made.push((format!("push{case}.http"), made_request(provider, &push, &values, &mut jwts)));
         } else if let Some(begin) = &grant.begin {
-            made.push((format!("begin{case}.http"), made_request(provider, begin, &values, &mut jwts)));
+            let mut begin = begin.clone();
+            // The browser shows nothing of the client.
+            if grant.flow == Flow::AuthorizationCode {
+                begin.auth = Auth::None;
+                begin.client = None;
+            }
+            made.push((format!("begin{case}.http"), made_request(provider, &begin, &values, &mut jwts)));
         }
         if !jwts.is_empty() {
             let text = serde_json::to_string_pretty(&jwts).unwrap();

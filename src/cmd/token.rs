@@ -223,9 +223,8 @@ fn write_head(
     let verb = all.next().unwrap_or_default();
     let mut call =
         Invocation { verb, words: all.skip(1).collect(), env: own.iter().map(|entry| entry.as_slice()).collect() };
-    // The header of a token that is bound to a key is another each time; several are not for the short path.
-    let is_one_line = token.more_headers.is_empty() && !token.header.0.is_empty();
-    if !profile.is_pinned() || token.is_bound() || (verb == b"header" && !is_one_line) {
+    // The header of a token that is bound to a key is another each time.
+    if !profile.is_pinned() || token.is_bound() {
         return cache.drop_head(&call);
     }
     let Ok(own) = context.host.folders().map(|folders| folders.provider(&profile.provider.name)) else { return };

@@ -82,41 +82,6 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
-
-    /// The value of the cookie `name` that it sets, the last where it sets it twice (RFC 6265 §5.2); `None` for one that
-    /// is empty or has ended, which takes a cookie away.
-    pub fn cookie(&self, name: &str) -> Option<&str> {
-        let (value, _) = self.set_cookie(name)?;
-        if self.cookie_end(name).is_some_and(|end| end <= self.received.secs()) {
-            return None;
-        }
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-        (!value.is_empty()).then_some(value)
-    }
-
-    /// When the cookie `name` ends, in seconds since 1970: by its `Max-Age`, else by its `Expires` (RFC 6265 §5.3).
-    pub fn cookie_end(&self, name: &str) -> Option<i64> {
-        let (_, attributes) = self.set_cookie(name)?;
-        // The last of two with one name counts.
-        let attribute = |name: &str| {
-            let mut pairs = attributes.rsplit(';').filter_map(|pair| pair.split_once('='));
-            pairs.find(|(known, _)| known.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-        };
-        let age = attribute("max-age").and_then(|age| age.parse::<i64>().ok());
-        let date = || crate::base::date::parse(&attribute("expires")?.replace('-', " "));
-        age.map(|age| self.received.secs().saturating_add(age)).or_else(date)
-    }
-
-    /// The value and the attributes of the last cookie `name`.
-    fn set_cookie(&self, name: &str) -> Option<(&str, &str)> {
-        let lines = self.headers.iter().rev().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie"));
-        let mut cookies = lines.filter_map(|(_, line)| {
-            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
-            let (known, value) = pair.split_once('=')?;
-            Some((known.trim(), value.trim(), attributes))
-        });
-        cookies.find(|(known, ..)| *known == name).map(|(_, value, attributes)| (value, attributes))
-    }
 }
 
 impl fmt::Debug for Response {
@@ -602,16 +567,6 @@ mod tests {
         let escaped = "&lt;&amp;&quot;&#39;&gt;";
         let expected = format!("<login a='{escaped}'>{escaped}</login>");
         assert_eq!(sent(xml, &[("x", "<&\"'>")]), ("text/xml; charset=utf-8".into(), expected));
-    }
-
-    #[test]
-    fn a_cookie_is_the_last_that_is_set() {
-        let lines = ["a=1; Path=/; HttpOnly", "b=\"two\"; Secure", "a=3=4", "c=; Max-Age=0"];
-        let headers = lines.iter().map(|line| ("Set-Cookie".to_string(), line.to_string())).collect();
-        let received = Time::from_secs(0);
-        let response = Response { status: 200, headers, body: Vec::new().into(), received };
-        assert_eq!((response.cookie("a"), response.cookie("b")), (Some("3=4"), Some("two")));
-        assert_eq!((response.cookie("c"), response.cookie("Path"), response.cookie("A")), (None, None, None));
     }
 
     #[test]

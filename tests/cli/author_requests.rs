@@ -204,6 +204,7 @@ fn the_reply_to_any_request_is_read() {
     has("introspect", "{\"active\":false}", &["introspection: the token is not active"]);
     has("introspect", "{\"ok\":1}", &["no answer: not understood: it does not say whether", "the reply has /ok"]);
     has("userinfo", "{\"sub\":\"ada\"}", &["sub /sub ada", "userinfo: the user is named (`sub`)"]);
+    has("userinfo", "{\"login\":\"ada\"}", &["userinfo: without `sub`, so in the provider's own words"]);
     has("userinfo", "HTTP/1.1 503 x\n\n", &["no answer: unavailable for now", "(tok exits with status 6)"]);
     // One that is taken for the token's.
     let out =

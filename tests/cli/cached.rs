@@ -66,6 +66,20 @@ fn the_header_of_a_provider_is_the_same_both_ways() {
     assert_eq!(purewl.server.count(), 1);
 }
 
+#[test]
+fn several_headers_are_the_same_both_ways() {
+    let server = Server::issuing(600);
+    let sandbox = bare(&server);
+    let more = "[use]\nheaders = { X-Version = \"2\" }\n";
+    sandbox.provider("plain", &plain_provider(&server.url(), more));
+    age(&sandbox.config_dir().join("providers/plain.toml"));
+    sandbox.run("login plain").ok();
+    // `get` is what the short path knows then; `header` has another line.
+    warm(&sandbox);
+    same_both_ways(&sandbox, "plain");
+    assert!(sandbox.run("header plain").silent().stdout.ends_with("\nX-Version: 2\n"));
+}
+
 /// Makes the short path ready to be taken: a cached answer, old stamps, a cached answer that writes them anew.
 fn warm(sandbox: &Sandbox) -> String {
     sandbox.run("get plain").line();

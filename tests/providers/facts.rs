@@ -38,9 +38,9 @@ fn strings(text: &str) -> Vec<(String, String)> {
     all
 }
 
-/// The names of XML and of tokens are no addresses, whatever they begin with.
+/// The names of XML and of grant types are no addresses, whatever they begin with.
 fn is_name(at: &str, text: &str) -> bool {
-    at.ends_with(".body") && text.starts_with('<')
+    (at.ends_with(".body") && text.starts_with('<')) || at.ends_with(".grant_type")
 }
 
 #[test]

@@ -206,9 +206,14 @@ impl Reader<'_> {
             Err(failure) => return (steps, refused("answer", &failure)),
         };
         without_errors(&mut steps);
-        let result = match question::wrong(question, &object, None) {
+        let result = match question::wrong(question, &self.profile.provider, &object, None) {
             Some(why) => not_understood("answer", &format!("{why}{}", reply::instead(&object))),
-            None if question == Question::Userinfo => "userinfo: the user is named (`sub`)\n".into(),
+            None if question == Question::Userinfo && object.contains_key(key) => {
+                "userinfo: the user is named (`sub`)\n".into()
+            }
+            None if question == Question::Userinfo => {
+                "userinfo: without `sub`, so in the provider's own words\n".into()
+            }
             None => match value::member(&object, key).and_then(value::flag) {
                 Some(true) => "introspection: the token is active\n".into(),
                 _ => "introspection: the token is not active\n".into(),

@@ -14,18 +14,9 @@ const FARTHEST: i64 = 315_576_000;
 /// A day in seconds.
 const DAY: i64 = 86_400;
 
-/// The expiry of the access token: the reply's, else the end of the `cookie` that it is; or a JWT's if that is earlier; else the provider's `lifetime`.
-pub(super) fn access(
-    rules: &Rules,
-    value: &Value,
-    (token, cookie): (&str, Option<i64>),
-    now: i64,
-    notes: &mut Vec<Note>,
-) -> Expires {
-    let said = match (of(&rules.expires, value, now, notes), cookie) {
-        (Expires::Unknown, Some(at)) if !is_too_far(at, now) => Expires::At(at),
-        (said, _) => said,
-    };
+/// The expiry of the access token: the reply's, or a JWT's if that is earlier, else the provider's `lifetime`.
+pub(super) fn access(rules: &Rules, value: &Value, token: &str, now: i64, notes: &mut Vec<Note>) -> Expires {
+    let said = of(&rules.expires, value, now, notes);
     let jwt = claims::expiry(token);
     if let Some(exp) = jwt.filter(|exp| *exp <= now) {
         notes.push(Note::Warning(format!(
@@ -146,7 +137,7 @@ fn written(unit: Unit, text: &str, now: i64) -> Option<i64> {
     }
 }
 
-fn is_too_far(time: i64, now: i64) -> bool {
+pub(super) fn is_too_far(time: i64, now: i64) -> bool {
     time > now.saturating_add(FARTHEST)
 }
 

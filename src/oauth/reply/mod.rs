@@ -25,7 +25,7 @@ use crate::oauth::request::Response;
 use crate::provider::{BodyFormat, Device, Expiry, Find, Kept, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::{Body, Damaged};
-use refusal::{beside_success, holds, is_problem, names_failure, refusal, refused, reports_error, said};
+use refusal::{any, beside_success, holds, refusal, refused, reports_error, said};
 use serde_json::{Map, Value};
 use value::{first, found};
 
@@ -88,9 +88,6 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
         },
     };
     let Some(token) = token.filter(|t| !t.is_empty()) else {
-        if is_problem(response, &value) {
-            return Err(refused("it reports an error"));
-        }
         // If the success tests hold, code and message describe the success.
         return Err(match rules.success.is_empty() && said(rules, &value, &[]).is_some() {
             true => refused(""),
@@ -109,11 +106,16 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     };
     let refresh_token = refresh_token.or_else(|| rules.renews_itself.then(|| Secret::new(token.as_str())));
     let mut notes = Vec::new();
-    let cookie = match &rules.access_token {
-        Find::Cookie(name) => response.cookie_end(name),
+    let expires = expiry::access(rules, &value, &token, now, &mut notes);
+    let cookie_end = match &rules.access_token {
+        Find::Cookie(name) => response.cookie_end(name).filter(|end| !expiry::is_too_far(*end, now)),
         _ => None,
     };
-    let expires = expiry::access(rules, &value, (&token, cookie), now, &mut notes);
+    let expires = match (expires, cookie_end) {
+        (Expires::At(at), Some(end)) => Expires::At(at.min(end)),
+        (Expires::Never | Expires::Unknown, Some(end)) => Expires::At(end),
+        (expires, None) => expires,
+    };
     let refresh_expires = expiry::of(&rules.refresh_expires, &value, now, &mut notes);
     let mut extra = Map::new();
     for (name, places) in &rules.extra {
@@ -139,7 +141,7 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
 /// `None` where none of them holds.
 pub fn polled(device: &Device, response: &Response) -> Option<PollReply> {
     let value = Damaged::parse(&response.body).value;
-    let holds = |tests: &[Test]| tests.iter().any(|test| holds(test, response.status, value.as_ref()) == Some(true));
+    let holds = |tests: &[Test]| any(tests, response.status, value.as_ref());
     let answers = [
         (&device.denied, PollReply::Denied),
         (&device.expired, PollReply::Expired),
@@ -171,7 +173,7 @@ pub fn step(rules: &Rules, keep: &[Kept], response: &Response) -> Result<Value, 
 /// Whether a 2xx reply reports success, by the provider's tests.
 fn succeeds(rules: &Rules, dead: &[Test], response: &Response, value: &Value) -> Result<(), Failure> {
     let refused = |words: &str| refused(rules, dead, response, value, words);
-    if names_failure(rules, response.status, value) {
+    if is_failure(rules, response, value) {
         return Err(refused("it reports a failure"));
     }
     for test in &rules.success {
@@ -196,6 +198,12 @@ fn succeeds(rules: &Rules, dead: &[Test], response: &Response, value: &Value) ->
     }
 }
 
+/// Whether the provider's `refused` or `unavailable` names such a reply.
+fn is_failure(rules: &Rules, response: &Response, value: &Value) -> bool {
+    let any = |tests: &[Test]| any(tests, response.status, Some(value));
+    any(&rules.refused) || any(&rules.unavailable)
+}
+
 /// When what a reply names ends, as `list` says; it arrived at `now`.
 pub fn expires(list: &[Expiry], value: &Value, now: i64) -> Expires {
     expiry::of(list, value, now, &mut Vec::new())
@@ -213,7 +221,9 @@ pub fn object(rules: &Rules, response: &Response) -> Result<Map<String, Value>, 
         return Err(misread("it is not a JSON object"));
     };
     match value {
-        value if reports_error(&value) => Err(refused(rules, &[], response, &value, "it reports an error")),
+        value if is_failure(rules, response, &value) || reports_error(&value) => {
+            Err(refused(rules, &[], response, &value, "it reports an error"))
+        }
         Value::Object(object) => Ok(object),
         _ => Err(misread("it is not a JSON object")),
     }

@@ -52,23 +52,17 @@ impl Class {
 
 /// Where a 3xx leads, as a message: it is not followed.
 pub fn redirect(response: &Response) -> String {
-    // Query and fragment may hold a code or a token.
-    let to = response.header("location").map(|to| match to.find(['?', '#']) {
-        Some(end) => escape(&without_user(&to[..end])) + "?…",
-        None => escape(&without_user(to)),
-    });
-    let to = to.map_or("elsewhere, without a Location".into(), |to| format!("to {to}"));
-    format!("it redirects {to}, which tok does not follow (status {})", response.status)
-}
-
-/// An address without its user info, which may be a password.
-fn without_user(to: &str) -> String {
-    let Some((scheme, rest)) = to.split_once("//") else { return to.into() };
-    let end = rest.find(['/', '\\']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}//…{}", &rest[at..]),
-        None => to.into(),
-    }
+    // Query and fragment may hold a code or a token, and what stands before an @ a password.
+    let Some(to) = response.header("location") else {
+        return format!("it redirects, but does not say where to (status {})", response.status);
+    };
+    let shown = &to[..to.find(['?', '#']).unwrap_or(to.len())];
+    let shown = match shown.rsplit_once('@') {
+        Some((_, behind)) => format!("…@{}", escape(behind)),
+        None => escape(shown),
+    };
+    let shown = if to.contains(['?', '#']) { shown + "?…" } else { shown };
+    format!("it redirects to {shown}, which tok does not follow (status {})", response.status)
 }
 
 /// By how many seconds the server's clock is ahead of ours, by the reply's `Date` (RFC 9110 §6.6.1).
@@ -79,7 +73,7 @@ pub fn clock(response: &Response) -> Option<i64> {
 
 /// What a reply means: its status, unless the provider says otherwise of such a reply.
 pub(super) fn class(rules: &Rules, status: u16, value: Option<&Value>) -> Class {
-    let any = |tests: &[Test]| tests.iter().any(|test| holds(test, status, value) == Some(true));
+    let any = |tests: &[Test]| any(tests, status, value);
     match Class::of(status) {
         Class::Success | Class::Redirect => Class::of(status),
         _ if any(&rules.refused) => Class::Refused,
@@ -113,7 +107,7 @@ pub(super) fn refusal(rules: &Rules, dead: &[Test], response: &Response) -> Fail
             with(Kind::Unavailable, format!("{word} (status {status}){quoted}{}", later.unwrap_or_default()))
         }
         Class::Refused => Failure {
-            dead: dead.iter().any(|test| holds(test, status, words.value.as_ref()) == Some(true)),
+            dead: any(dead, status, words.value.as_ref()),
             ..with(
                 Kind::Refused,
                 match said {
@@ -131,36 +125,17 @@ pub(super) fn beside_success(rules: &Rules, dead: &[Test], response: &Response) 
     let value = ServerMessage::of(response).value?;
     let has_token = matches!(&rules.access_token, Find::At(places) if first(&value, places).is_some());
     let reports = reports_error(&value) || value.pointer("/error").is_some_and(|error| error.as_i64() > Some(0));
-    let fails = names_failure(rules, response.status, &value);
-    (fails || (reports && !has_token)).then(|| refused(rules, dead, response, &value, "it reports an error"))
-}
-
-/// Whether the provider's own tests say that a reply is a failure, whatever its status.
-pub(super) fn names_failure(rules: &Rules, status: u16, value: &Value) -> bool {
-    rules.refused.iter().chain(&rules.unavailable).any(|test| holds(test, status, Some(value)) == Some(true))
-}
-
-/// Whether a reply without a token says that it is an error, in whatever form: a list or `true` at `/error`, or problem
-/// details (RFC 9457).
-pub(super) fn is_problem(response: &Response, value: &Value) -> bool {
-    let is_error = match value.pointer("/error") {
-        Some(Value::Array(list)) => !list.is_empty(),
-        Some(Value::Bool(is_error)) => *is_error,
-        _ => false,
-    };
-    let kind = response.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
-    is_error || kind.trim().to_ascii_lowercase().starts_with("application/problem+")
+    (reports && !has_token).then(|| refused(rules, dead, response, &value, "it reports an error"))
 }
 
 /// A refusal by a complete body of a 2xx.
 pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: &Value, else_: &str) -> Failure {
-    let any = |tests: &[Test]| tests.iter().any(|test| holds(test, response.status, Some(value)) == Some(true));
+    let any = |tests: &[Test]| any(tests, response.status, Some(value));
     let later = any(&rules.unavailable) && !any(&rules.refused);
-    let others = if is_problem(response, value) { OTHERS } else { &[] };
     Failure {
         kind: if later { Kind::Unavailable } else { Kind::Refused },
-        why: said(rules, value, others).unwrap_or_else(|| else_.into()),
-        dead: dead.iter().any(|test| holds(test, response.status, Some(value)) == Some(true)),
+        why: said(rules, value, &[]).unwrap_or_else(|| else_.into()),
+        dead: any(dead),
         code: code(rules, value),
     }
 }
@@ -169,7 +144,8 @@ pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: 
 pub(super) fn reports_error(value: &Value) -> bool {
     value.pointer("/error").is_some_and(|error| match error {
         Value::String(text) => !text.is_empty(),
-        Value::Object(_) => true,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(_) | Value::Bool(true) => true,
         _ => false,
     })
 }
@@ -178,7 +154,8 @@ pub(super) fn reports_error(value: &Value) -> bool {
 const CODES: &[&str] = &["/error"];
 const MESSAGES: &[&str] = &["/error_description"];
 /// And where servers, gateways and their frameworks put the message: RFC 9457 §3.1, Google, GitHub, Salesforce.
-const OTHERS: &[&str] = &["/detail", "/title", "/error/message", "/errors/0/message", "/message", "/0/message"];
+const OTHERS: &[&str] =
+    &["/detail", "/title", "/error/message", "/errors/0/message", "/error/0/message", "/message", "/0/message"];
 
 /// The code of the failure, as the reply has it.
 pub(super) fn code(rules: &Rules, value: &Value) -> Option<String> {
@@ -193,7 +170,7 @@ pub(super) fn said(rules: &Rules, value: &Value, others: &[&str]) -> Option<Stri
         Value::String(s) if !s.trim().is_empty() => Some(escape(s)),
         Value::Number(n) => Some(n.to_string()),
         Value::Array(list) => {
-            let texts: Vec<String> = list.iter().filter_map(Value::as_str).map(escape).collect();
+            let texts: Vec<_> = list.iter().filter_map(Value::as_str).map(escape).collect();
             (!texts.is_empty()).then(|| texts.join(", "))
         }
         _ => None,
@@ -251,6 +228,11 @@ impl ServerMessage {
         };
         in_body.or_else(in_header).or_else(|| self.text.as_deref().map(escape))
     }
+}
+
+/// Whether one of the `tests` holds.
+pub(super) fn any(tests: &[Test], status: u16, value: Option<&Value>) -> bool {
+    tests.iter().any(|test| holds(test, status, value) == Some(true))
 }
 
 /// Whether `test` holds; `None` if what it tests is absent.

@@ -132,6 +132,71 @@ fn a_refusal_has_its_kind() {
 }
 
 #[test]
+fn what_a_provider_calls_a_failure_is_one_with_any_status() {
+    let rules = "refused = [{ at = \"/code\", in = [1] }]\nunavailable = [{ at = \"/code\", in = [1, 2] }]";
+    let kind = |status, body: &str| read(&self::rules(rules), &[], &answer(status, body)).expect_err("a failure").kind;
+    for status in [200, 201, 400, 503] {
+        for more in ["", ",\"access_token\":\"t\""] {
+            assert_eq!(kind(status, &format!("{{\"code\":1{more}}}")), Kind::Refused, "{status}{more}");
+            assert_eq!(kind(status, &format!("{{\"code\":2{more}}}")), Kind::Unavailable, "{status}{more}");
+        }
+    }
+    assert!(read_with(rules, "{\"code\":3,\"access_token\":\"t\"}").is_ok());
+    let asked = |code: u8| object(&self::rules(rules), &answer(200, &format!("{{\"code\":{code},\"active\":true}}")));
+    assert_eq!(asked(2).expect_err("a failure").kind, Kind::Unavailable);
+    assert!(asked(3).is_ok());
+}
+
+#[test]
+fn an_error_may_have_any_form() {
+    let why = |status, body: &str| {
+        let failure = read(&rules(""), &[], &answer(status, body)).expect_err("a failure");
+        assert_eq!(failure.kind, Kind::Refused, "{status} {body}");
+        failure.why
+    };
+    for status in [200, 400] {
+        let said = |body: &str| why(status, body).replace(" (status 400)", "");
+        assert_eq!(said("{\"error\":17}"), "code 17");
+        assert_eq!(said("{\"error\":[\"locked\",\"try later\"]}"), "locked, try later");
+        assert_eq!(said("{\"error\":true,\"message\":\"no\"}"), "no");
+        assert_eq!(said("{\"error\":{\"message\":\"no\"}}"), "no");
+    }
+    assert_eq!(why(200, "{\"error\":true}"), "it reports an error");
+    assert_eq!(why(400, "{\"error\":[{\"message\":\"locked\"}]}"), "locked (status 400)");
+    for body in ["{\"error\":false,\"access_token\":\"t\"}", "{\"error\":[],\"access_token\":\"t\"}"] {
+        assert!(read_with("", body).is_ok(), "{body}");
+    }
+}
+
+#[test]
+fn where_a_redirect_leads_is_told_without_what_may_be_secret() {
+    let why = |location: Option<&str>| {
+        let mut response = answer(302, "");
+        response.headers.extend(location.map(|to| ("Location".to_string(), to.to_string())));
+        redirect(&response)
+    };
+    assert_eq!(why(None), "it redirects, but does not say where to (status 302)");
+    let to = |shown: &str| format!("it redirects to {shown}, which tok does not follow (status 302)");
+    assert_eq!(why(Some("https://a.example/x?code=1")), to("https://a.example/x?…"));
+    assert_eq!(why(Some("https://user:hunter2@a.example/x#t=1")), to("…@a.example/x?…"));
+}
+
+#[test]
+fn a_cookie_s_end_is_that_of_its_token() {
+    let expires = |more: &str, cookie: &str| {
+        let mut response = answer(200, "{}");
+        response.headers.push(("Set-Cookie".into(), format!("SID=t0k; Path=/{cookie}")));
+        let rules = rules(&format!("access_token = {{ cookie = \"SID\" }}\n{more}"));
+        read(&rules, &[], &response).map(|issued| (issued.expires, response.received.secs()))
+    };
+    let (at, now) = expires("lifetime = \"1h\"", "; Max-Age=60").expect("a token");
+    assert_eq!(at, Expires::At(now + 60));
+    assert_eq!(expires("", "; Max-Age=60").expect("a token").0, Expires::At(now + 60));
+    assert_eq!(expires("lifetime = \"1h\"", "").expect("a token").0, Expires::At(now + 3600));
+    assert_eq!(expires("lifetime = \"1h\"", "; Max-Age=0").expect_err("no token").kind, Kind::Reply);
+}
+
+#[test]
 fn a_success_test_decides() {
     let rules = "success = [{ at = \"/code\", in = [1] }]\nerror = { code = [\"/code\"], message = [\"/why\"] }";
     for code in ["1", "1.0", "\"1\""] {
@@ -551,56 +616,4 @@ fn a_step_whose_values_are_in_headers_takes_any_page() {
     }
     let other = Kept { at: Find::At(vec!["/ticket".into()]), ..keep[0].clone() };
     assert!(step(&rules(""), &[keep[0].clone(), other], &page(&cookie, 200)).is_err());
-}
-
-#[test]
-fn failures_that_the_file_names_count_with_any_status() {
-    let rules = rules("refused = [{ at = \"/code\", in = [1] }]\nunavailable = [{ at = \"/code\", in = [1, 2] }]");
-    for (body, kind) in [
-        ("{\"code\":1}", Kind::Refused),
-        ("{\"code\":2}", Kind::Unavailable),
-        ("{\"code\":2,\"access_token\":\"T\"}", Kind::Unavailable),
-    ] {
-        let read = read(&rules, &[], &answer(200, body));
-        assert!(read.is_err_and(|failure| failure.kind == kind), "{body}");
-    }
-    assert!(read(&rules, &[], &answer(200, "{\"code\":3,\"access_token\":\"T\"}")).is_ok());
-}
-
-#[test]
-fn an_error_of_another_type_is_a_refusal() {
-    for body in ["{\"error\":[\"a\",\"b\"]}", "{\"error\":true}"] {
-        assert!(read_with("", body).is_err_and(|failure| failure.kind == Kind::Refused), "{body}");
-    }
-    assert!(read_with("", "{\"error\":false}").is_err_and(|failure| failure.kind == Kind::Reply));
-    let mut problem = answer(200, "{\"title\":\"Locked\"}");
-    problem.headers = vec![("Content-Type".into(), "application/problem+json; charset=utf-8".into())];
-    let failure = read(&rules(""), &[], &problem).expect_err("a refusal");
-    assert_eq!((failure.kind, failure.why.as_str()), (Kind::Refused, "Locked"));
-    let failure = read(&rules(""), &[], &answer(400, "{\"error\":[\"a\",\"b\"]}")).expect_err("a refusal");
-    assert_eq!(failure.why, "a, b (status 400)");
-}
-
-#[test]
-fn a_cookie_ends_as_it_says() {
-    let rules = rules("access_token = { cookie = \"SID\" }\nlifetime = \"1h\"");
-    let set = |line: &str| {
-        let mut response = answer(200, "{}");
-        response.headers = vec![("Set-Cookie".into(), line.into())];
-        read(&rules, &[], &response).map(|issued| issued.expires)
-    };
-    for gone in ["SID=x; Max-Age=0", "SID=x; expires=Thu, 01-Jan-1970 00:00:00 GMT; Path=/"] {
-        assert!(set(gone).is_err_and(|failure| failure.kind == Kind::Reply), "{gone}");
-    }
-    let sixty = "SID=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60";
-    assert_eq!(set(sixty).ok(), Some(Expires::At(NOW + 60)));
-    assert_eq!(set("SID=x; Path=/").ok(), Some(Expires::At(NOW + 3600)));
-}
-
-#[test]
-fn a_redirect_shows_no_password() {
-    let mut response = answer(302, "");
-    response.headers = vec![("Location".into(), "https://user:PASSWORDX@x.example/cb?a=b".into())];
-    let shown = redirect(&response);
-    assert!(!shown.contains("PASSWORDX") && shown.contains("https://…@x.example/cb?…"), "{shown}");
 }
