@@ -3,6 +3,7 @@
 mod advice;
 mod choices;
 mod login;
+mod secrets;
 
 use super::template::Piece;
 use super::{Assertion, Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
@@ -53,9 +54,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     let at = Places { doc, root };
     expansions(&at, provider);
     choices::choices(&at, provider);
+    secrets::defaults(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
         login::grant(&at, provider, grant);
+        secrets::grant(&at, provider, grant);
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
@@ -339,6 +342,7 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
     };
     let in_url: Vec<&str> = known.iter().filter(|name| !TOKENS.contains(name)).copied().collect();
     names(at, &inside("url"), provider, &call.url, &in_url);
+    secrets::url(at, &inside("url"), provider, call);
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;
