@@ -3,6 +3,7 @@
 pub mod callback;
 pub mod challenge;
 pub mod client_auth;
+mod cookie;
 pub mod dpop;
 mod encode;
 pub mod found;

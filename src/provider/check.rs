@@ -4,6 +4,7 @@ mod advice;
 mod choices;
 mod login;
 mod secrets;
+mod urls;
 
 use super::template::Piece;
 use super::{Assertion, Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
@@ -54,11 +55,11 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     let at = Places { doc, root };
     expansions(&at, provider);
     choices::choices(&at, provider);
-    secrets::defaults(&at, provider);
+    secrets::secrets(&at, provider);
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
         login::grant(&at, provider, grant);
-        secrets::grant(&at, provider, grant);
+        urls::grant(&at, provider, grant);
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
@@ -231,20 +232,7 @@ fn expansions(at: &Places, provider: &Provider) {
             }
         }
     }
-    let grants = provider.grants.iter().flat_map(|grant| {
-        let own = ["grants", grant.name.as_str()];
-        let of = move |call| match () {
-            () if std::ptr::eq(&grant.call, call) => own.to_vec(),
-            () if grant.begin.as_ref().is_some_and(|begin| std::ptr::eq(begin, call)) => {
-                [&own[..], &["begin"]].concat()
-            }
-            () => [&own[..], &["steps"]].concat(),
-        };
-        grant.calls().map(move |call| (of(call), call))
-    });
-    let others = [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)];
-    let others = others.into_iter().filter_map(|(place, call)| Some((vec![place], call.as_ref()?)));
-    for (place, call) in grants.chain(others) {
+    for (place, call) in calls(provider) {
         let (mut places, mut most) = (0, 0);
         call.each_template(&mut |template| {
             places += 1;
@@ -257,6 +245,23 @@ fn expansions(at: &Places, provider: &Provider) {
             at.note(&place, format!("a request has at most {MOST_PLACES} fields"));
         }
     }
+}
+
+/// The requests of `provider`, with the place of each in its file.
+fn calls(provider: &Provider) -> impl Iterator<Item = (Vec<&str>, &Call)> {
+    let grants = provider.grants.iter().flat_map(|grant| {
+        let own = ["grants", grant.name.as_str()];
+        let of = move |call| match () {
+            () if std::ptr::eq(&grant.call, call) => own.to_vec(),
+            () if grant.begin.as_ref().is_some_and(|begin| std::ptr::eq(begin, call)) => {
+                [&own[..], &["begin"]].concat()
+            }
+            () => [&own[..], &["steps"]].concat(),
+        };
+        grant.calls().map(move |call| (of(call), call))
+    });
+    let others = [("revoke", &provider.revoke), ("introspect", &provider.introspect), ("userinfo", &provider.userinfo)];
+    grants.chain(others.into_iter().filter_map(|(place, call)| Some((vec![place], call.as_ref()?))))
 }
 
 /// What a value is at most, where it is not given itself.
@@ -340,9 +345,14 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         true => [place, &[key]].concat(),
         false => vec!["request", key],
     };
-    let in_url: Vec<&str> = known.iter().filter(|name| !TOKENS.contains(name)).copied().collect();
-    names(at, &inside("url"), provider, &call.url, &in_url);
-    secrets::url(at, &inside("url"), provider, call);
+    names(at, &inside("url"), provider, &call.url, known);
+    for (name, _) in call.url.names().filter(|(name, _)| TOKENS.contains(name) && provider.param(name).is_none()) {
+        let why = format!(
+            "`{name}` cannot stand in a path, which every log on the way has; use `query`, `headers` or `body`"
+        );
+        at.note(&inside("url"), why);
+    }
+    urls::request(at, &inside("url"), provider, call);
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;

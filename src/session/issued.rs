@@ -39,12 +39,29 @@ pub fn cached(
         _ => kept.get(name).map(Secret::expose).or(inputs.get(name)),
     };
     let filled = |what: &str, name: &str, template: &Template| {
-        let wrong = |why: &str| Error::new(Kind::Config, format!("the {what} {name}"), why);
+        let wrong = |kind: Kind, why: String| {
+            let error = Error::new(kind, format!("the {what} {name} cannot be made"), why);
+            match kind {
+                Kind::Reply => {
+                    error.hint(format!("look at `extra` and [use]: tok providers {} --toml", profile.provider.name))
+                }
+                _ => error,
+            }
+        };
+        // What a reply should have told is its fault, not the file's.
+        let fault = |is_told: bool| if is_told { Kind::Reply } else { Kind::Config };
+        let is_told = |name: &str| profile.provider.is_extra(name) && profile.param(name).is_none();
         match template.fill(value) {
-            Ok(text) if text.contains(['\r', '\n', '\0']) => Err(wrong("would hold a line break or NUL")),
+            Ok(text) if text.contains(['\r', '\n', '\0']) => {
+                let any = template.names().any(|(name, _)| is_told(name));
+                Err(wrong(fault(any), "it would hold a line break or NUL".into()))
+            }
             Ok(text) => Ok(Some(text)),
             Err(Gap::Dropped) => Ok(None),
-            Err(Gap::Missing(name)) => Err(wrong(&format!("needs {name}, which is not given"))),
+            Err(Gap::Missing(name)) if is_told(&name) => {
+                Err(wrong(Kind::Reply, format!("it needs {name}, which the reply does not have")))
+            }
+            Err(Gap::Missing(name)) => Err(wrong(Kind::Config, format!("it needs {name}, which is not given"))),
         }
     };
     let all = |what: &str, entries: &[(String, Template)]| -> Result<Vec<(String, Secret)>> {

@@ -7,7 +7,7 @@ use crate::oauth::reply::value;
 use crate::oauth::request;
 use crate::profile::discovery::Copies;
 use crate::profile::{self, Profile};
-use crate::provider::Call;
+use crate::provider::{Call, Discover, Provider};
 use crate::session::api;
 use crate::session::exchange::{self, Told};
 use crate::session::inputs::{self, For};
@@ -111,7 +111,7 @@ pub fn ask(
     };
     let object = exchange::ask_to_show(host, profile, &told, &call, &inputs)?;
     let subject = token.and_then(|token| token.id_token.as_ref()).and_then(|id| refresh::subject(&id.text));
-    match wrong(question, &object, subject.as_deref()) {
+    match wrong(question, &profile.provider, &object, subject.as_deref()) {
         None => Ok(object),
         Some(why) => {
             let what = format!("the reply from {to} cannot be used");
@@ -122,18 +122,23 @@ pub fn ask(
     }
 }
 
-/// What is wrong with a reply. `subject`: the person that the ID token is for.
-pub fn wrong(question: Question, answer: &Map<String, Value>, subject: Option<&str>) -> Option<&'static str> {
+/// What is wrong with a reply of `provider`. `subject`: the person that the ID token is for.
+pub fn wrong(
+    question: Question,
+    provider: &Provider,
+    answer: &Map<String, Value>,
+    subject: Option<&str>,
+) -> Option<&'static str> {
     match question {
         // RFC 7662 §2.2
         Question::Introspection => match value::member(answer, "active").and_then(value::flag) {
             Some(_) => None,
             None => Some("it does not say whether the token is active (`active`)"),
         },
-        // OIDC Core §5.3.2: it must be the person of the ID token. Where there is none, the endpoint may be another's than
-        // OpenID Connect's, which has names of its own.
+        // OIDC Core §5.3.2: it must be the person of the ID token. A server without OpenID Connect has names of its own.
         Question::Userinfo => match (value::text(answer, &["sub"]), subject) {
-            (None, Some(_)) => Some("it does not name a person (`sub`)"),
+            (None, None) if provider.discover != Discover::Issuer => None,
+            (None, _) => Some("it does not name a person (`sub`)"),
             (Some(sub), Some(subject)) if subject != sub => {
                 Some("it is about another person than the ID token (`sub`)")
             }

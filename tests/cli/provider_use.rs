@@ -285,3 +285,16 @@ fn who_a_token_is_for_is_shown_in_the_provider_s_own_words() {
     let out = sandbox.run("show plain --userinfo --json").json();
     assert_eq!(out["login"], "ada");
 }
+
+#[test]
+fn what_a_reply_should_have_told_an_api_is_the_reply_s_fault() {
+    let tenants = std::sync::Mutex::new(vec![json!({}), json!({"tenant": "x\ny"})].into_iter());
+    let server = server(move || tenants.lock().unwrap().next().unwrap_or(json!({"tenant": "t1"})));
+    let more = "[use]\nheaders = { X-Tenant = \"{tenant}\" }\n[response]\nextra = { tenant = \"/tenant\" }\n";
+    let sandbox = using(&server, more);
+    for says in ["it needs tenant, which the reply does not have", "it would hold a line break or NUL"] {
+        let out = sandbox.run("get plain").fails(8);
+        out.says("the header X-Tenant cannot be made").says(says).hints_at("tok providers plain --toml");
+    }
+    has(sandbox.run("header plain"), "X-Tenant: t1");
+}

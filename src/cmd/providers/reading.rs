@@ -206,7 +206,7 @@ impl Reader<'_> {
             Err(failure) => return (steps, refused("answer", &failure)),
         };
         without_errors(&mut steps);
-        let result = match question::wrong(question, &object, None) {
+        let result = match question::wrong(question, &self.profile.provider, &object, None) {
             Some(why) => not_understood("answer", &format!("{why}{}", reply::instead(&object))),
             None if question == Question::Userinfo && object.contains_key(key) => {
                 "userinfo: the user is named (`sub`)\n".into()

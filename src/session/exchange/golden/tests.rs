@@ -150,7 +150,7 @@ fn says_so(response: &Response, text: &str) -> bool {
         let start: String = word.trim().chars().take(20).collect();
         !start.is_empty() && text.contains(&escape(&start))
     };
-    body.is_empty() || body.to_lowercase().contains("<html") || words.iter().any(begins)
+    words.is_empty() || body.is_empty() || body.to_lowercase().contains("<html") || words.iter().any(begins)
 }
 
 /// The body with all of the request in each of its sentences; without one, in one of its own.
