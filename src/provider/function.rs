@@ -122,7 +122,11 @@ impl Parser<'_> {
             arguments.push(Template(argument));
         }
         if arguments.len() != count {
-            return Err(format!("{name} takes {count} arguments, not {}", arguments.len()));
+            return Err(format!(
+                "{name} takes {count} argument{}, not {}",
+                if count == 1 { "" } else { "s" },
+                arguments.len()
+            ));
         }
         if function == Now && !arguments[0].literal().is_some_and(|format| FORMATS.contains(&format)) {
             return Err(format!("now takes one of: '{}'", FORMATS.join("', '")));

@@ -76,12 +76,12 @@ fn not_sent(host: &Host, profile: &Profile, grant: &Grant, (until, limit): (i64,
     let what = "no token request was sent";
     match limit.of {
         Counted::Requests => {
-            let why = format!("the provider takes {} in {within}; the next one may be sent at {at}", limit.count);
+            let why = format!("the provider takes {} in {within}; the next one may be sent {at}", limit.count);
             Error::new(Kind::Unavailable, what, why).hint(format!("try again in {left}"))
         }
         Counted::Refusals => {
             let why = format!(
-                "{} were refused in {within}, and more may lock the account; the next one may be sent at {at}",
+                "{} were refused in {within}, and more may lock the account; the next one may be sent {at}",
                 limit.count
             );
             let login = format!("tok login {} {}", profile.name, grant.name);

@@ -56,7 +56,7 @@ fn one_too_many_is_not_sent_and_a_cached_token_is_given() {
         assert_eq!(sandbox.run("get plant --fresh").silent().line(), format!("at-{name}-{CANARY}"));
     }
     let out = sandbox.run("get plant --fresh").fails(6).says("no token request was sent");
-    out.says("the provider takes 3 in 1h; the next one may be sent at").hints_at("try again in ");
+    out.says("the provider takes 3 in 1h; the next one may be sent in ").hints_at("try again in ");
     assert_eq!(sandbox.run("get plant").silent().line(), format!("at-3-{CANARY}"));
     // Neither does what keeps nothing ask once more.
     sandbox.run("get plant --no-store").fails(6);

@@ -30,7 +30,7 @@ pub(super) fn request(at: &Places, place: &[&str], provider: &Provider, call: &C
 }
 
 /// The values in the host of `url`, and whether each begins it.
-fn in_host(url: &Template) -> Vec<(&str, bool)> {
+pub(super) fn in_host(url: &Template) -> Vec<(&str, bool)> {
     let mut names = Vec::new();
     for (at, piece) in url.0.iter().enumerate() {
         match piece {
