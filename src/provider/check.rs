@@ -4,6 +4,7 @@ mod advice;
 mod choices;
 mod login;
 mod secrets;
+mod urls;
 
 use super::template::Piece;
 use super::{Assertion, Auth, Call, Encode, Field, Flow, Grant, Param, Provider, Shape, Template};
@@ -58,6 +59,7 @@ pub fn provider(doc: &Document, root: &Table, provider: &Provider) {
     for grant in &provider.grants {
         let place = ["grants", grant.name.as_str()];
         login::grant(&at, provider, grant);
+        urls::grant(&at, provider, grant);
         if let Some(push) = &grant.push {
             names(&at, &["grants", &grant.name, "push"], provider, push, &[]);
         }
@@ -350,6 +352,7 @@ fn call(at: &Places, place: &[&str], provider: &Provider, call: &Call, known: &[
         );
         at.note(&inside("url"), why);
     }
+    urls::request(at, &inside("url"), provider, call);
     if let Some(Piece::Text(text)) = call.url.0.first() {
         // The text before the first value is checked now; the whole URL when it is known.
         let whole = call.url.0.len() == 1;

@@ -185,11 +185,12 @@ impl Provider {
             all.insert("assertion".into(), true);
         }
         all.extend(grant.flow.takes().iter().map(|name| (name.to_string(), true)));
-        for name in grant.keeps().map(|kept| &kept.name) {
-            all.entry(name.clone()).and_modify(|optional| *optional = true);
-        }
         for (name, optional) in self.usage.names() {
             all.entry(name).and_modify(|was| *was = *was && optional).or_insert(optional);
+        }
+        // What a login finds need not be given, even if it is used with the token.
+        for name in grant.keeps().map(|kept| &kept.name) {
+            all.entry(name.clone()).and_modify(|optional| *optional = true);
         }
         let mut all = self.closure(all);
         if all.keys().any(|name| self.param(name).is_some_and(|p| p.metadata.is_some())) {

@@ -72,7 +72,8 @@ fn run<'a>(situation: &Situation<'a>, wanted: Option<&str>) -> Step<'a> {
 pub fn missing(provider: &Provider, grant: &Grant, known: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut missing = Vec::new();
     let mut check: Vec<(String, bool)> = grant.needs(known).into_iter().collect();
-    let used = provider.usage.names().into_iter().filter(|(name, _)| provider.param(name).is_some());
+    let is_found = |name: &str| grant.keeps().any(|kept| kept.name == name);
+    let used = provider.usage.names().into_iter().filter(|(name, _)| provider.param(name).is_some() && !is_found(name));
     check.extend(used);
     if provider.ends_elsewhere(grant, known) {
         check.push(("redirect_url".into(), false));

@@ -270,6 +270,17 @@ fn a_redirect_brings_values_that_are_remembered() {
 }
 
 #[test]
+fn what_a_redirect_brings_may_be_used_with_the_token() {
+    let server = Server::always(Reply::json(200, json!({"access_token": token(), "expires_in": 600})));
+    let file = format!("{BACK}headers = {{ X-Company = \"{{realm_id}}\" }}\n");
+    let (sandbox, running, visit) = in_browser(&server, &file);
+    let accounts = server.url().replace(':', "%3A");
+    visit.come_back(&format!("code=c&realmId=4711&accounts-server={accounts}&state={}", visit.value("state")));
+    running.wait().prints("");
+    assert!(sandbox.run("header odd").ok().stdout.ends_with("\nX-Company: 4711\n"));
+}
+
+#[test]
 fn a_redirect_to_a_host_of_somebody_else_ends_the_login() {
     let server = Server::script([]);
     for (host, says) in [

@@ -205,9 +205,11 @@ fn what_a_foreign_provider_file_says_of_itself() {
     for text in [NASTY.to_string(), long().chars().take(5_000).collect()] {
         let sandbox = Sandbox::with_file_store();
         let quoted = toml(&text);
+        let page = toml(&text.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect::<String>());
+        let page = page.replacen('"', "\"https://a.example/", 1);
         let file = format!(
             r#"title = {quoted}
-docs = {quoted}
+docs = {page}
 [params.base_url]
 default = "https://a.example"
 help = {quoted}

@@ -26,6 +26,9 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
     if grant.flow == Flow::Signed && !grant.steps.is_empty() {
         at.note(&steps, "nothing is sent with `flow = \"signed\"`");
     }
+    if grant.begin.is_some() && !grant.flow.needs_person() {
+        at.note(&here("begin"), "`begin` requires `flow`: a plain request begins with nothing else (see `steps`)");
+    }
     for step in grant.steps_before() {
         call(at, &steps, provider, &step.call, &known);
         kept(at, &steps, (provider, grant), &step.keep, &mut known);

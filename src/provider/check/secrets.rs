@@ -1,8 +1,9 @@
 //! Checks that no secret becomes part of what is shown, or of what a name server is asked for.
 
+use super::urls::in_host;
 use super::{Places, calls};
 use crate::provider::template::Piece;
-use crate::provider::{Call, Provider, Template};
+use crate::provider::{Provider, Template};
 
 /// Checks what is plain for secrets in it.
 pub(super) fn secrets(at: &Places, provider: &Provider) {
@@ -32,7 +33,7 @@ pub(super) fn secrets(at: &Places, provider: &Provider) {
     }
     for (mut place, call) in calls(provider) {
         place.push("url");
-        for name in in_host(call).into_iter().filter(|name| is_secret(name)) {
+        for (name, _) in in_host(&call.url).into_iter().filter(|(name, _)| is_secret(name)) {
             let why =
                 format!("`{name}` is a secret: a host is shown, and every name server on the way is asked for it");
             at.note(&place, why);
@@ -43,24 +44,6 @@ pub(super) fn secrets(at: &Places, provider: &Provider) {
             at.note(&place, "expected `/` or `?` behind the value that begins this URL");
         }
     }
-}
-
-/// The values in the host of a request, or in what begins its URL.
-fn in_host(call: &Call) -> Vec<&str> {
-    let mut names = Vec::new();
-    for (at, piece) in call.url.0.iter().enumerate() {
-        match piece {
-            Piece::Text(text) => {
-                let rest = if at == 0 { text.split_once("://").map_or("", |(_, rest)| rest) } else { text };
-                if rest.contains(['/', '?']) {
-                    break;
-                }
-            }
-            Piece::Value { name, or, .. } => names.extend([Some(name.as_str()), or.as_deref()].into_iter().flatten()),
-            Piece::Made { .. } => {}
-        }
-    }
-    names
 }
 
 #[cfg(test)]

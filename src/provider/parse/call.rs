@@ -147,10 +147,10 @@ pub(super) fn object(value: TomlValue) -> Vec<(String, Field)> {
 
 pub(super) fn headers(value: TomlValue) -> Vec<(String, Template)> {
     let headers = templates(value);
-    for (name, text) in &headers {
-        value.keep(header_name(value, name));
-        if of_the_connection(name) {
-            value.note(format!("the header {name} cannot be set: it belongs to the connection"));
+    for (at, (name, text)) in headers.iter().enumerate() {
+        value.keep(sent_header_name(value, name));
+        if headers[..at].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            value.note(format!("the header {} stands here twice: upper and lower case are the same", escape(name)));
         }
         value.keep(header_text(value, text));
     }
@@ -177,6 +177,14 @@ fn of_the_connection(name: &str) -> bool {
     ];
     let name = name.to_ascii_lowercase();
     NAMES.contains(&name.as_str()) || name.starts_with("proxy-")
+}
+
+/// The name of a header that is sent.
+pub(super) fn sent_header_name(value: TomlValue, name: &str) -> Result<()> {
+    match of_the_connection(name) {
+        true => Err(value.error(format!("the header {name} cannot be set: it belongs to the connection"))),
+        false => header_name(value, name),
+    }
 }
 
 /// RFC 9110 §5.6.2: a header's name is a token.

@@ -8,6 +8,9 @@ pub(super) fn limits(value: TomlValue) -> Vec<Limit> {
     response::items(value, limit)
 }
 
+/// The longest time that requests are counted for, in seconds.
+const LONGEST: i64 = 366 * 86_400;
+
 fn limit(value: TomlValue) -> Result<Limit> {
     let table = value.table()?;
     let (count, of) = match (table.get("requests"), table.get("refusals"), table.get("within")) {
@@ -22,7 +25,10 @@ fn limit(value: TomlValue) -> Result<Limit> {
     let wrong = |why: String| count.error(why);
     let number = usize::try_from(count.integer()?).ok().filter(|n| (1..=Limit::MOST).contains(n));
     let number = number.ok_or_else(|| wrong(format!("expected a number from 1 to {}", Limit::MOST)))?;
-    let within = table.read("within", 0, |v| duration(v, v.text()?));
+    let within = table.read("within", 0, |v| match duration(v, v.text()?)? {
+        seconds @ 1..=LONGEST => Ok(seconds),
+        _ => Err(v.error("expected a time from 1s to 366d")),
+    });
     table.done()?;
     Ok(Limit { of, count: number, within })
 }

@@ -9,7 +9,7 @@ mod response;
 mod shapes;
 
 use self::assertion::assertion;
-use self::call::{call, call_keys, header_name, header_text, headers, object, scalar, templates};
+use self::call::{call, call_keys, header_name, header_text, headers, object, scalar, sent_header_name, templates};
 use self::login::{device, redirect, steps};
 use self::params::params;
 use self::response::{duration, rules_of, tests};
@@ -88,9 +88,12 @@ fn whole(name: &str, doc: &Document, table: &DeTable, check: Check) -> Provider 
     let mut provider = Provider {
         name: name.into(),
         title: root.read("title", name.to_string(), text),
-        docs: root.read("docs", None, |v| text(v).map(Some)),
+        docs: root.read("docs", None, |v| page(v).map(Some)),
         about: about(&root, base),
-        featured: root.read("featured", None, |v| v.integer().map(Some)),
+        featured: root.read("featured", None, |v| match v.integer()? {
+            0.. => v.integer().map(Some),
+            _ => Err(v.error("expected a number from 0 on")),
+        }),
         params: params(root.read("params", None, |v| v.table().map(Some)).as_ref(), base),
         grants: Vec::new(),
         refresh: base.and_then(|b| b.refresh.clone()),
@@ -227,6 +230,16 @@ fn rest(doc: &Document, root: &Table, provider: &mut Provider, check: Check) {
     }
 }
 
+/// The address of a page for a person, who opens it.
+fn page(value: TomlValue) -> Result<String> {
+    let text = value.text()?;
+    let is_safe = |c: char| !c.is_control() && !c.is_whitespace();
+    match text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && rest.chars().all(is_safe)) {
+        true => Ok(text.into()),
+        false => Err(value.error("expected an address that begins with https://")),
+    }
+}
+
 /// What is known of it besides. A file that is like another is another's work, and is about a server that takes the same.
 fn about(root: &Table, base: Option<&Provider>) -> About {
     let text = |key: &'static str| root.read(key, None, |v| v.text().map(|text| Some(text.to_string())));
@@ -238,7 +251,7 @@ fn about(root: &Table, base: Option<&Provider>) -> About {
         kind: one_of("kind", About::KINDS),
         verified: one_of("verified", About::VERIFIED),
         verified_on: text("verified_on"),
-        register: text("register"),
+        register: root.read("register", None, |v| page(v).map(Some)),
         redirect: root.read("redirect", base.and_then(|b| b.about.redirect), |v| v.choice(RedirectUris::ALL)),
     }
 }
@@ -424,7 +437,7 @@ fn host(value: TomlValue) -> Result<Template> {
 
 fn usage(table: &Table, default: Use) -> Use {
     let header = |value: TomlValue| {
-        header_name(value, value.text()?)?;
+        sent_header_name(value, value.text()?)?;
         Ok(value.text()?.to_string())
     };
     let text = |value: TomlValue| {

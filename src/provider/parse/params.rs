@@ -98,8 +98,15 @@ type Choices = (Vec<String>, Vec<(String, Vec<(String, Template)>)>);
 
 /// A list of words, or a table of what each word sets.
 fn choices(value: TomlValue) -> Result<Choices> {
-    let DeValue::Table(_) = value.raw() else { return Ok((value.texts()?, Vec::new())) };
+    let none = || value.error("expected one choice at least");
+    let DeValue::Table(_) = value.raw() else {
+        let all = value.texts()?;
+        return if all.is_empty() { Err(none()) } else { Ok((all, Vec::new())) };
+    };
     let all = value.table()?.all();
+    if all.is_empty() {
+        return Err(none());
+    }
     let sets: Vec<_> = all.into_iter().map(|(choice, _, set)| (choice, templates(set))).collect();
     Ok((sets.iter().map(|(choice, _)| choice.clone()).collect(), sets))
 }

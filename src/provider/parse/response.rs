@@ -275,9 +275,10 @@ pub(super) fn test(value: TomlValue) -> Result<Test> {
     };
     let scalars = |v: TomlValue| v.list()?.into_iter().map(scalar).collect::<Result<Vec<_>>>();
     let condition = match (inside, outside, present) {
-        (Some(list), None, None) => Condition::In(scalars(list)?),
-        (None, Some(list), None) => Condition::NotIn(scalars(list)?),
+        (Some(list), None, None) if !list.list()?.is_empty() => Condition::In(scalars(list)?),
+        (None, Some(list), None) if !list.list()?.is_empty() => Condition::NotIn(scalars(list)?),
         (None, None, Some(flag)) if flag.flag()? => Condition::Present,
+        (Some(list), None, None) | (None, Some(list), None) => return Err(list.error("expected one value at least")),
         _ => return Err(value.error("a test needs one of: in = […], not-in = […], present = true")),
     };
     Ok(Test::At(pointer(at)?, condition))
