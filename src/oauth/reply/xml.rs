@@ -32,7 +32,10 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     if deepest > DEEPEST {
         return Err("it is XML that is nested too deep".into());
     }
-    let document = Document::parse(text).map_err(|_| "it is not XML".to_string())?;
+    let document = Document::parse(text).map_err(|why| match why {
+        roxmltree::Error::DtdDetected => "it is XML with a document type (DTD), which is not read".to_string(),
+        _ => "it is not XML".to_string(),
+    })?;
     let root = document.root_element();
     Ok(Value::Object(Map::from_iter([(root.tag_name().name().to_string(), value(root, 0))])))
 }
@@ -88,6 +91,7 @@ mod tests {
         for text in ["", "{}", "<a>", "<a></b>", "<a>&nbsp;</a>", "<!doctype html><html><p>no", &deep, bomb, outside] {
             assert!(parse(text).is_err(), "{}", &text[..text.len().min(60)]);
         }
+        assert!(parse(bomb).is_err_and(|why| why.contains("DTD")));
         assert!(parse(&wide).is_ok());
     }
 }
