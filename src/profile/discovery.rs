@@ -289,7 +289,7 @@ mod tests {
         for (replies, kind, part, asked) in [
             (&[(404, ""), (503, "")][..], Kind::Unavailable, "oauth-authorization-server/t cannot be used", 2),
             (&[(429, "")], Kind::Unavailable, "server error (status 429)", 1),
-            (&[(302, "")], Kind::Reply, "it redirects elsewhere", 1),
+            (&[(302, "")], Kind::Reply, "it redirects, but does not say where to", 1),
             (&[(200, &said("https://e.example"))], Kind::Reply, "for the issuer https://e.example, not", 1),
             (&[(200, "{}")], Kind::Reply, "has no `issuer`", 1),
             (&[(200, "<html>"), (404, ""), (200, "{"), (404, "")], Kind::Reply, "HTML", 4),

@@ -25,7 +25,7 @@ use crate::oauth::request::Response;
 use crate::provider::{BodyFormat, Device, Expiry, Find, Kept, Rules, Test};
 use crate::token::{Expires, is_token};
 use body::{Body, Damaged};
-use refusal::{any, beside_success, holds, refusal, refused, reports_error, said};
+use refusal::{any, beside_success, holds, refusal, refused, reports_error, reports_some_error, said};
 use serde_json::{Map, Value};
 use value::{first, found};
 
@@ -89,8 +89,9 @@ pub fn read(rules: &Rules, dead: &[Test], response: &Response) -> Result<Issued,
     };
     let Some(token) = token.filter(|t| !t.is_empty()) else {
         // If the success tests hold, code and message describe the success.
-        return Err(match rules.success.is_empty() && said(rules, &value, &[]).is_some() {
-            true => refused(""),
+        let is_refusal = said(rules, &value, &[]).is_some() || reports_some_error(&value);
+        return Err(match rules.success.is_empty() && is_refusal {
+            true => refused("it reports an error"),
             false => misread(without_token(rules, &value)),
         });
     };

@@ -144,10 +144,15 @@ pub(super) fn refused(rules: &Rules, dead: &[Test], response: &Response, value: 
 pub(super) fn reports_error(value: &Value) -> bool {
     value.pointer("/error").is_some_and(|error| match error {
         Value::String(text) => !text.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(_) | Value::Bool(true) => true,
+        Value::Object(_) => true,
         _ => false,
     })
+}
+
+/// The same where there is no token either: then a list, or `true`, means it too.
+pub(super) fn reports_some_error(value: &Value) -> bool {
+    let is_some = |error: &Value| error == &Value::Bool(true) || error.as_array().is_some_and(|list| !list.is_empty());
+    reports_error(value) || value.pointer("/error").is_some_and(is_some)
 }
 
 /// Where an error's code and message are, whatever a provider file says: RFC 6749 §5.2.

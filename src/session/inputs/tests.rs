@@ -12,8 +12,10 @@ const PROVIDER: &str = acme!(
 [params.secret_key]
 secret = true
 help = "Key"
+[params.note]
+help = "Note"
 [params.tag]
-default = "<{secret_key}>"
+default = "<{note}>"
 help = "Tag"
 [params.outer]
 default = "{tag}!"
@@ -23,7 +25,7 @@ default = "plain"
 help = "Plain"
 [grants.key]
 help = "By a key"
-body = { key = "{secret_key}", outer = "{outer}", plain = "{plain}" }
+body = { key = "{secret_key?}", note = "{note?}", outer = "{outer}", plain = "{plain}" }
 "#
 );
 
@@ -43,41 +45,41 @@ fn names(inputs: &Inputs) -> Vec<&str> {
 fn a_kept_value_carries_its_home_and_a_default_made_of_it_inherits() {
     let mut world = World::new();
     let profile = profile(&world.host, PROVIDER);
-    let inputs = filled(&mut world.host, &profile, &kept("secret_key", "hunter2"));
-    assert_eq!((inputs.get("secret_key"), inputs.get("outer")), (Some("hunter2"), Some("<hunter2>!")));
-    assert_eq!(names(&inputs), ["outer", "secret_key", "tag"]);
+    let inputs = filled(&mut world.host, &profile, &kept("note", "hunter2"));
+    assert_eq!((inputs.get("note"), inputs.get("outer")), (Some("hunter2"), Some("<hunter2>!")));
+    assert_eq!(names(&inputs), ["note", "outer", "tag"]);
 
     let all: Vec<String> = inputs.values().keys().cloned().collect();
     assert!(inputs.astray(&all, HOME).is_none());
     let (name, home) = inputs.astray(&all, "https://b.example").expect("it would go away");
-    assert_eq!((name, home), ("outer", &Home::of(HOME)));
+    assert_eq!((name, home), ("note", &Home::of(HOME)));
     let plain = ["plain".to_string(), "base_url".to_string()];
     assert!(inputs.astray(&plain, "https://b.example").is_none(), "what is not kept may go anywhere");
 }
 
 #[test]
 fn what_was_given_counts_before_what_was_kept_and_has_no_home() {
-    let mut world = World::new().env(&[("TOK_ACME_SECRET_KEY", "given")]);
+    let mut world = World::new().env(&[("TOK_ACME_NOTE", "given")]);
     let profile = profile(&world.host, PROVIDER);
-    let inputs = filled(&mut world.host, &profile, &kept("secret_key", "hunter2"));
-    assert_eq!((inputs.get("secret_key"), inputs.get("tag")), (Some("given"), Some("<given>")));
+    let inputs = filled(&mut world.host, &profile, &kept("note", "hunter2"));
+    assert_eq!((inputs.get("note"), inputs.get("tag")), (Some("given"), Some("<given>")));
     assert!(names(&inputs).is_empty());
     // Another tag that was given is what it is, though the key beside it was kept.
     let mut world = World::new();
     let profile = resolve(&world.host, PROVIDER, "", &flags(&[("tag", "mine")])).expect("a profile");
-    let inputs = filled(&mut world.host, &profile, &kept("secret_key", "hunter2"));
-    assert_eq!((inputs.get("outer"), names(&inputs)), (Some("mine!"), vec!["secret_key"]));
+    let inputs = filled(&mut world.host, &profile, &kept("note", "hunter2"));
+    assert_eq!((inputs.get("outer"), names(&inputs)), (Some("mine!"), vec!["note"]));
 }
 
 #[test]
 fn a_value_that_is_put_in_the_place_of_a_kept_one_loses_its_home() {
     let mut world = World::new();
     let profile = profile(&world.host, PROVIDER);
-    let mut inputs = filled(&mut world.host, &profile, &kept("secret_key", "hunter2"));
-    let name = ["secret_key".to_string()];
-    inputs.set("secret_key", "found");
+    let mut inputs = filled(&mut world.host, &profile, &kept("note", "hunter2"));
+    let name = ["note".to_string()];
+    inputs.set("note", "found");
     assert!(inputs.astray(&name, "https://b.example").is_none());
-    inputs.insert("secret_key", Value::kept(Secret::new("again"), None));
+    inputs.insert("note", Value::kept(Secret::new("again"), None));
     let nowhere = inputs.astray(&name, HOME).expect("nothing is known of its home");
     assert_eq!(nowhere.1.to_string(), "");
 }
