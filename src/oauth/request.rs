@@ -104,6 +104,20 @@ pub enum Unready {
 /// The values that fill a request: by name, defaults among them once [`defaults`] has added them.
 pub type Values = BTreeMap<String, Zeroizing<String>>;
 
+/// What functions make of `values` for `call`: worth as much as what they make it of.
+pub fn made(call: &Call, values: &Values) -> Vec<Zeroizing<String>> {
+    let mut all = Vec::new();
+    call.each_template(&mut |template| {
+        for piece in template.0.iter().filter(|piece| matches!(piece, Piece::Made { .. })) {
+            let alone = Template(vec![piece.clone()]);
+            let is_of_values = alone.names().next().is_some();
+            let text = alone.fill(|name| values.get(name).map(|text| text.as_str()));
+            all.extend(text.ok().filter(|_| is_of_values).map(Zeroizing::new));
+        }
+    });
+    all
+}
+
 /// Adds the defaults of `provider` for missing values. Templates are expanded only in defaults: what a person
 /// gives is taken as it is. `is_off` says of which values there is to be none.
 ///

@@ -397,7 +397,7 @@ pub fn send<'f>(
         }
         let made = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         let made = made.filter_map(|(_, value)| value.rsplit(' ').next().map(|text| Zeroizing::new(text.into())));
-        credentials.extend(made);
+        credentials.extend(made.chain(request::made(call, inputs.values())));
         let ahead = reply::clock(&response).map(i64::saturating_neg);
         return Ok(Ok((response, Sent { values: inputs.values(), credentials, to, auth, ahead })));
     }

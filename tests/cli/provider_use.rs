@@ -298,3 +298,24 @@ fn what_a_reply_should_have_told_an_api_is_the_reply_s_fault() {
     }
     has(sandbox.run("header plain"), "X-Tenant: t1");
 }
+
+#[test]
+fn what_a_function_made_of_a_secret_is_not_shown_where_a_refusal_repeats_it() {
+    let server = Server::new(|request| {
+        let (sign, basic) = (request.header("x-sign").unwrap_or_default(), request.field("basic"));
+        let words = format!("bad signature {sign} and {basic} at {}", request.header("x-time").unwrap_or_default());
+        Reply::json(400, json!({"error": "invalid_client", "error_description": words}))
+    });
+    let file = plain_provider(&server.url(), "").replace(
+        "[grants.client-credentials]\nbody = { ",
+        "[grants.client-credentials]\nheaders = { X-Sign = \"{hex(hmac-sha256(client_secret, now('epoch')))}\", X-Time = \"{now('epoch')}\" }\nbody = { basic = \"{base64(client_id + ':' + client_secret)}\", ",
+    );
+    let sandbox = plain(&server.url());
+    sandbox.provider("plain", &file);
+    let out = sandbox.run("get plain").fails(5);
+    let sent = server.last();
+    let (sign, time) = (sent.header("x-sign").unwrap(), sent.header("x-time").unwrap());
+    assert!(!out.stderr.contains(&sign) && !out.stderr.contains(&sent.field("basic")), "{out}");
+    // The time is no secret, and may be what is wrong.
+    assert!(sign.len() == 64 && out.stderr.contains(&time), "{out}");
+}
