@@ -34,10 +34,14 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
         _ => &[],
     };
     let mut catalog = Catalog::default();
+    let mut broken = None;
     if !finders.is_empty() {
         // A config that cannot be read is reported when it is used; help works regardless. Its path is empty then,
         // which no command takes for the config's.
-        let setup = load(host, &look).unwrap_or_default();
+        let setup = load(host, &look).unwrap_or_else(|error| {
+            broken = Some(error);
+            Setup::default()
+        });
         for find in finders {
             catalog = find(&setup, &look, host);
             match cli::parse(&args, &catalog, columns) {
@@ -45,14 +49,23 @@ pub fn read(host: &mut Host) -> Result<(Cli, Option<Setup>)> {
                 Err(again) => error = again,
             }
         }
+        broken = broken.or_else(|| unreadable(host, &setup, look.words.get(1)?));
     }
-    Err(match cli::typed(&error).filter(|_| look.words.first().is_some_and(|verb| verb == "login")) {
-        Some(typed) => no_login(host, &look, &catalog, typed),
-        None => match cli::stop(&error, &built(&catalog), &look.words) {
-            Stop::Error(error) => error.into(),
+    match cli::typed(&error).filter(|_| look.words.first().is_some_and(|verb| verb == "login")) {
+        Some(typed) => Err(broken.unwrap_or_else(|| no_login(host, &look, &catalog, typed))),
+        None => Err(match cli::stop(&error, &built(&catalog), &look.words) {
+            // What cannot be read offers no option: that is what is wrong, not what was typed behind its name.
+            Stop::Error(error) => broken.unwrap_or_else(|| error.into()),
             help => help.into(),
-        },
-    })
+        }),
+    }
+}
+
+/// What keeps the provider of `target`, a profile or itself one, from being read.
+fn unreadable(host: &Host, setup: &Setup, target: &String) -> Option<anyhow::Error> {
+    let profile = setup.config.profiles.get(target);
+    let provider = profile.and_then(|own| own.provider.as_ref()).unwrap_or(target);
+    setup.library.provider(host, provider).err()
 }
 
 /// The command with its arguments built, for inspection.

@@ -709,3 +709,21 @@ fn a_relative_home_is_refused_and_nothing_is_made_in_the_working_folder() {
     assert_eq!(server.count(), 0);
     sandbox.tok(["--help"]).env("HOME", "home").run().ok();
 }
+
+#[test]
+fn what_cannot_be_read_is_named_and_not_what_was_typed_behind_its_name() {
+    let sandbox = Sandbox::with_file_config("[profile.mine]\nprovider = \"broken\"\n");
+    sandbox.provider("broken", "title = \"x\"\ntitle = \"y\"\n");
+    let each = |says: &str| {
+        for line in
+            ["get broken --base-url x", "header mine --base-url x", "login broken --base-url x", "login mine g --x y"]
+        {
+            sandbox.run(line).fails(3).says(says);
+        }
+    };
+    each("broken.toml:2:1: duplicate key");
+    sandbox.run("get other --base-url x").fails(2).says("unexpected argument");
+    sandbox.run("get broken --help").ok();
+    sandbox.config("x = [");
+    each("config.toml:1:");
+}

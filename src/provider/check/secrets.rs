@@ -31,13 +31,22 @@ pub(super) fn secrets(at: &Places, provider: &Provider) {
     for host in provider.usage.hosts.iter().flatten() {
         plain(&["use", "hosts"], host);
     }
-    for (mut place, call) in calls(provider) {
-        place.push("url");
-        for (name, _) in in_host(&call.url).into_iter().filter(|(name, _)| is_secret(name)) {
+    let in_urls = |place: &[&str], url: &Template| {
+        for (name, _) in in_host(url).into_iter().filter(|(name, _)| is_secret(name)) {
             let why =
                 format!("`{name}` is a secret: a host is shown, and every name server on the way is asked for it");
-            at.note(&place, why);
+            at.note(place, why);
         }
+    };
+    for grant in &provider.grants {
+        let others = [(&grant.push, &["push"][..]), (&grant.device.page, &["device", "page"])];
+        for (url, key) in others {
+            url.iter().for_each(|url| in_urls(&[&["grants", grant.name.as_str()], key].concat(), url));
+        }
+    }
+    for (mut place, call) in calls(provider) {
+        place.push("url");
+        in_urls(&place, &call.url);
         if let [Piece::Value { .. }, Piece::Text(text), ..] = call.url.0.as_slice()
             && !text.starts_with(['/', '?', '#'])
         {
@@ -83,6 +92,8 @@ mod tests {
         for url in ["https://a.example/{key}/t", "{base_url}/{key}", "https://a.example?{key}"] {
             assert_eq!(error("", &format!("url = \"{url}\"")), "", "{url}");
         }
+        let pushed = "flow = \"authorization-code\"\nurl = \"{base_url}/t\"\npush = \"https://{key}.example/p\"\n[grants.g.begin]\nurl = \"{base_url}/a\"";
+        assert!(error("", pushed).contains("`key` is a secret: a host is shown"), "{}", error("", pushed));
         for url in ["{base_url}@evil.example", "{base_url}.evil.example/x"] {
             let error = error("", &format!("url = \"{url}\""));
             assert!(error.contains("expected `/` or `?` behind the value"), "{url}: {error}");

@@ -11,11 +11,6 @@ pub(super) fn grant(at: &Places, provider: &Provider, grant: &Grant) {
         (&grant.device.page, &["grants", &grant.name, "device", "page"]),
     ] {
         if let Some(url) = url {
-            for (name, _) in in_host(url) {
-                if provider.param(name).is_some_and(|param| param.secret) {
-                    at.note(place, format!("the host of a URL is shown: it cannot hold the secret {{{name}}}"));
-                }
-            }
             whole_urls(at, place, provider, url);
         }
     }
@@ -73,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_no_whole_url_and_a_page_shows_no_secret() {
+    fn a_host_is_no_whole_url() {
         let step = |url: &str| {
             format!(
                 "[grants.g]\nurl = \"{url}\"\nbody = {{ k = \"{{key}}\" }}\n[[grants.g.steps]]\n\
@@ -82,14 +77,6 @@ mod tests {
         };
         assert_eq!(said(&step("{srv}/t")), "");
         assert!(said(&step("https://{srv}/t")).contains("{srv} is a whole URL"));
-        let push = |push: &str| {
-            format!(
-                "[grants.g]\nflow = \"authorization-code\"\nurl = \"{{base_url}}/t\"\npush = \"{push}\"\n\
-                 body = {{ code = \"{{code}}\" }}\n[grants.g.begin]\nurl = \"{{base_url}}/a\"\n"
-            )
-        };
-        assert_eq!(said(&push("{base_url}/p")), "");
-        assert!(said(&push("https://{key}.example/p")).contains("cannot hold the secret {key}"));
         assert!(said("[grants.g]\nurl = \"\"\n").contains("must not be empty"));
     }
 
