@@ -49,12 +49,11 @@ pub fn cached(
             }
         };
         // What a reply should have told is its fault, not the file's.
-        let fault = |is_told: bool| if is_told { Kind::Reply } else { Kind::Config };
         let is_told = |name: &str| profile.provider.is_extra(name) && profile.param(name).is_none();
         match template.fill(value) {
             Ok(text) if text.contains(['\r', '\n', '\0']) => {
                 let any = template.names().any(|(name, _)| is_told(name));
-                Err(wrong(fault(any), "it would hold a line break or NUL".into()))
+                Err(wrong(if any { Kind::Reply } else { Kind::Config }, "it would hold a line break or NUL".into()))
             }
             Ok(text) => Ok(Some(text)),
             Err(Gap::Dropped) => Ok(None),

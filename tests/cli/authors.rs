@@ -305,6 +305,10 @@ fn a_new_file_works_as_it_is_written() {
         let text = sandbox.tok(line).run().silent().ok().stdout;
         sandbox.tok(["providers", "--check", "-"]).stdin(text).run().ok();
     }
+    let url = "https://id.acme.example/token";
+    let out = sandbox.tok(["providers", "new", "github", "--url", url]).run().ok();
+    assert!(out.stderr.contains("now hides the built-in provider github"), "{out}");
+    assert!(!sandbox.tok(["providers", "new", "acme9", "--url", url]).run().ok().stderr.contains("hides"));
     sandbox.run("providers new").fails(2).says("NAME").hints_at("tok providers new shop --url");
     sandbox.run("providers new acme2").fails(2).says("--url");
     sandbox.run("providers new acme2 --url ftp://x").fails(2).says("not an https URL");

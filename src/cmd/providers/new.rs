@@ -55,6 +55,9 @@ pub fn run(host: &mut Host, args: &NewProvider) -> Result<()> {
         Error::new(Kind::Other, format!("{} cannot be written", path.display()), files::why(&error))
             .hint("print it instead: --print")
     })?;
+    if Provider::built_in(&answers.name).is_some() {
+        host.terminal.warn(&format!("{} now hides the built-in provider {}", path.display(), answers.name));
+    }
     host.terminal.tell(&format!(
         "edit it, then run: tok providers --check {0}; tok providers --try {1}; tok login {1}",
         shlex::try_quote(&path.to_string_lossy()).unwrap_or_default(),
